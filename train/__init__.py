@@ -1,0 +1,1 @@
+"""Training of the house model: data, codecs, language model, evaluation."""
