@@ -13,7 +13,7 @@
 //! # Exactness
 //! Each output of a [`Linear`] is **one accumulator over k in ascending order, by fused multiply-add**, whatever the
 //! number of rows, lanes, threads or the instruction set (q8 and q4: one accumulator per block of 32, then
-//! `acc = fma(scale, block, acc)`). So a prefill equals the same steps one by one **bit for bit**, a batch equals its
+//! `acc = fma(scale, block, acc)`). The accumulator starts at 0; then `y = act(acc + bias)`, and with `add` `y = y_old + act(acc + bias)`. So a prefill equals the same steps one by one **bit for bit**, a batch equals its
 //! lanes, AVX-512 equals the scalar twin, and a render does not depend on how it was cut into chunks.
 
 use thiserror::Error;
@@ -206,8 +206,9 @@ pub trait Ops {
     fn mat(&mut self, rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Self::Mat, OpsError>;
     /// The same from a q8 file as it stands: ints [rows, cols], scales [rows, cols/32].
     fn mat_q8(&mut self, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Self::Mat, OpsError>;
-    /// An empty cache; `format` F32 or Bf16.
-    fn kv(&mut self, layers: usize, lanes: usize, steps: usize, dim: usize, format: Format) -> Result<Self::Kv, OpsError>;
+    /// An empty cache of keys and values for `heads`; `format` F32 or Bf16. It holds the head shape, so that a player may keep
+    /// each head's keys together; [`Ops::attend`] and [`Ops::attend_text`] take the shape from it.
+    fn kv(&mut self, layers: usize, lanes: usize, steps: usize, heads: Heads, format: Format) -> Result<Self::Kv, OpsError>;
     /// A picker for runs of this grid.
     fn picker(&mut self, grid: &Grid) -> Result<Self::Picker, OpsError>;
     /// Writes `src` at index `at`.
@@ -258,7 +259,6 @@ pub trait Ops {
     #[allow(clippy::too_many_arguments)]
     fn attend(
         &mut self,
-        heads: Heads,
         q: &Self::Buf,
         lanes: usize,
         n: usize,
@@ -274,7 +274,6 @@ pub trait Ops {
     #[allow(clippy::too_many_arguments)]
     fn attend_text(
         &mut self,
-        heads: Heads,
         q: &Self::Buf,
         lanes: usize,
         n: usize,
