@@ -26,8 +26,9 @@ def read(path: Path) -> np.ndarray:
     return audio if audio.ndim == 1 else audio.mean(1)
 
 
-def measure_pitch(x: np.ndarray, start=0.25, end=1.2) -> float:
-    """MIDI pitch (fractional) of a plucked note by autocorrelation of its sustained part."""
+def measure_pitch(x: np.ndarray, start=0.06, end=0.7) -> float:
+    """MIDI pitch (fractional) of a plucked note by autocorrelation of `start`..`end` s: what a note in a line lasts,
+    strings start sharp and settle."""
     seg = x[int(min(start, len(x) / RATE * 0.3) * RATE):int(end * RATE)]
     n = 1 << int(np.ceil(np.log2(len(seg) * 2)))
     power = np.abs(np.fft.rfft(seg, n)) ** 2
