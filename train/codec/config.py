@@ -1,0 +1,32 @@
+"""Hyper-parameters of the three house codecs, in the words of config.json (docs/model-format.md)."""
+
+import math
+
+SAMPLE_RATE = 32000
+HOP = 320
+FRAME = 640
+
+COMMON = {
+    "kind": "istft", "causal": True, "dim": 256, "latent": 128, "ffn": 768, "kernel": 7, "eps": 1e-6,
+    "encoder_blocks": 4, "encoder_blocks50": 2, "decoder_blocks50": 2, "decoder_blocks": 6,
+    "hop": HOP, "max_log": 7.0, "quantizer": "factorised", "code_dim": 8,
+}
+
+STEMS = {
+    # Long windows low down: a bass note is told from its neighbour by 2 Hz. 40 ms ahead, so that a note's pitch is heard by its second frame.
+    "bass": {"analysis": [{"n_fft": 8192, "bins": 320}, {"n_fft": 2048, "bins": 256}, {"n_fft": 512, "bins": 128}],
+             "analysis_ahead": 1280, "n_fft": 2048, "books": 2, "card": 1024},
+    # Short windows: what counts is when.
+    "drums": {"analysis": [{"n_fft": 2048, "bins": 512}, {"n_fft": 512, "bins": 257}],
+              "analysis_ahead": 640, "n_fft": 1280, "books": 2, "card": 1024},
+    "other": {"analysis": [{"n_fft": 8192, "bins": 512}, {"n_fft": 2048, "bins": 768}, {"n_fft": 512, "bins": 257}],
+              "analysis_ahead": 640, "n_fft": 2048, "books": 4, "card": 1024},
+}
+
+
+def codec_config(stem: str) -> dict:
+    """The whole configuration of one stem's codec, look-ahead (frames) included."""
+    c = {**COMMON, **STEMS[stem]}
+    fine = math.ceil((c["n_fft"] // 2 - HOP // 2) / HOP)
+    c["look_ahead"] = {"encode": math.ceil(c["analysis_ahead"] / FRAME), "decode": math.ceil(fine / 2)}
+    return c

@@ -1,0 +1,30 @@
+"""What the codecs are trained to keep: spectra at several windows; for bass and other also long windows low down.
+
+A 64-band mel loss cannot hear bass pitch (house-model.md section 2), so long linear windows listen below 2–4 kHz.
+"""
+
+import torch
+
+# stem: [(n_fft, hop, highest bin or None, weight)]
+WINDOWS = {
+    "bass": [(8192, 1024, 512, 2.0), (4096, 512, 512, 1.0), (2048, 512, None, 1.0), (512, 128, None, 1.0)],
+    "drums": [(2048, 512, None, 1.0), (1024, 256, None, 1.0), (512, 128, None, 1.0), (256, 64, None, 1.0)],
+    "other": [(8192, 1024, 1024, 1.0), (4096, 1024, None, 1.0), (1024, 256, None, 1.0), (512, 128, None, 1.0)],
+}
+
+
+def magnitudes(x, n, hop, top):
+    """A full-scale sine measures 1. [B, frames, bins]"""
+    spec = torch.fft.rfft(x.unfold(1, n, hop) * torch.hann_window(n))
+    return (spec[..., :top] if top else spec).abs() * (4.0 / n)
+
+
+def spectral(y, x, stem: str):
+    """Mean over windows of |Δ ln(m + 1e-3)| and of the spectral convergence."""
+    total = y.new_zeros(())
+    for n, hop, top, weight in WINDOWS[stem]:
+        a, b = magnitudes(y, n, hop, top), magnitudes(x, n, hop, top)
+        log = (torch.log(a + 1e-3) - torch.log(b + 1e-3)).abs().mean()
+        convergence = ((a - b).square().sum((1, 2)) / (b.square().sum((1, 2)) + 1e-4)).sqrt().mean()
+        total = total + weight * (log + 0.5 * convergence)
+    return total / sum(w[3] for w in WINDOWS[stem])

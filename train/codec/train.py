@@ -1,0 +1,108 @@
+"""Trains one stem's codec: `python -m train.codec.train bass --corpus DIR --out DIR --steps 6000`. Resumes from its checkpoint.
+
+Spectral losses first; `train.codec.polish` then trains the decoder alone against discriminators, so that tokens (and an LM
+trained on them) stay what they are.
+"""
+
+import argparse
+import copy
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from .config import codec_config
+from .loss import spectral
+from .model import Codec, analyse
+from .sound import Stem
+
+WARM_UP = 150  # steps without quantization: a book started on raw latents collapses
+
+
+def save(path: Path, **state):
+    torch.save(state, path.with_suffix(".tmp"))
+    os.replace(path.with_suffix(".tmp"), path)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("stem", choices=["bass", "drums", "other"])
+    p.add_argument("--corpus", nargs="+", required=True)
+    p.add_argument("--out", required=True)
+    p.add_argument("--steps", type=int, default=6000)
+    p.add_argument("--batch", type=int, default=8)
+    p.add_argument("--seconds", type=float, default=1.28)
+    p.add_argument("--lr", type=float, default=8e-4)
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--set", nargs="*", default=[], help="trial overrides of the configuration: card=2048 books=1")
+    p.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
+    a = p.parse_args()
+    torch.set_num_threads(a.threads)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(1)
+    out = Path(a.out)
+    out.mkdir(parents=True, exist_ok=True)
+    c = codec_config(a.stem)
+    for item in a.set:
+        key, value = item.split("=")
+        c[key] = int(value)
+    model = Codec(c).train()
+    ema = copy.deepcopy(model).eval().requires_grad_(False)
+    # Books are left out of weight decay and move faster: they are means of what they stand for.
+    books = [w for n, w in model.named_parameters() if "codebook" in n]
+    rest = [w for n, w in model.named_parameters() if "codebook" not in n]
+    opt = torch.optim.AdamW([{"params": rest, "weight_decay": 0.01}, {"params": books, "weight_decay": 0.0}], lr=a.lr, betas=(0.8, 0.98), fused=True)
+    step, curve, spent = 0, [], 0.0
+    checkpoint = out / f"{a.stem}.pt"
+    if checkpoint.exists():
+        s = torch.load(checkpoint, weights_only=False)
+        model.load_state_dict(s["model"], strict=False)
+        ema.load_state_dict(s["ema"], strict=False)
+        opt.load_state_dict(s["opt"])
+        step, curve, spent = s["step"], s["curve"], s["spent"]
+    if a.compile:
+        model.encoder = torch.compile(model.encoder)
+        model.decoder = torch.compile(model.decoder)
+    plain = {k: k.replace("_orig_mod.", "") for k in model.state_dict()}
+    music = Stem(a.corpus, a.stem, "train", seed=step + 1)
+    samples = int(a.seconds * 50) * 640
+    start, kept, losses = time.time(), time.time(), []
+    while step < a.steps:
+        rate = a.lr * min(1.0, step / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / a.steps)))
+        for g in opt.param_groups:
+            g["lr"] = rate
+        x = music.batch(a.batch, samples)
+        if step == WARM_UP:
+            with torch.no_grad():
+                model.quantizer.seed(model.encoder(analyse(music.batch(48, samples), c)).float())
+        y, codes, vq = model(x, quantize=step >= WARM_UP, drop=0.25 if c["books"] > 2 else 0.1)
+        loss = spectral(y, x, a.stem)
+        opt.zero_grad(set_to_none=True)
+        (loss + vq).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        opt.step()
+        step += 1
+        with torch.no_grad():
+            w = min(0.998, step / (step + 50))
+            for e, v in zip(ema.parameters(), model.parameters()):
+                e.lerp_(v, 1 - w)
+        losses.append((loss.item(), vq.item()))
+        if step % 100 == 0:
+            mean = [sum(v) / len(v) for v in zip(*losses)]
+            used = [len(codes[:, q].unique()) for q in range(codes.shape[1])] if codes is not None else []
+            alive = [int((b.idle < 300).sum()) for b in model.quantizer.books]
+            row = {"step": step, "loss": round(mean[0], 4), "vq": round(mean[1], 4), "codes": used, "alive": alive, "minutes": round((spent + time.time() - start) / 60, 1)}
+            curve.append(row)
+            print(json.dumps(row), flush=True)
+            losses = []
+        if time.time() - kept > 180 or step == a.steps:
+            kept = time.time()
+            state = {plain[k]: v for k, v in model.state_dict().items()}
+            save(checkpoint, model=state, ema=ema.state_dict(), opt=opt.state_dict(), step=step, curve=curve, spent=spent + kept - start, config=c)
+
+
+if __name__ == "__main__":
+    main()
