@@ -1,0 +1,35 @@
+//! What a value of `config.json` may be: small checks that say what would be right.
+
+/// The key at fault, and what would be right.
+pub type Fault = (String, String);
+
+pub fn bad<T>(key: &str, what: impl Into<String>) -> Result<T, Fault> {
+    Err((key.to_owned(), what.into()))
+}
+
+pub fn within(key: &str, value: usize, min: usize, max: usize) -> Result<(), Fault> {
+    if (min..=max).contains(&value) {
+        Ok(())
+    } else if min == max {
+        bad(key, format!("{value}; it should be {min}"))
+    } else {
+        bad(key, format!("{value}; it should be within {min} and {max}"))
+    }
+}
+
+pub fn divides(key: &str, divisor: usize, name: &str, value: usize) -> Result<(), Fault> {
+    if value.is_multiple_of(divisor) { Ok(()) } else { bad(key, format!("{divisor} does not divide {name}, {value}")) }
+}
+
+pub fn positive(key: &str, value: f32) -> Result<(), Fault> {
+    if value > 0.0 && value < 1.0 { Ok(()) } else { bad(key, format!("{value}; it should be above 0 and below 1")) }
+}
+
+pub fn plain(key: &str, name: &str) -> Result<(), Fault> {
+    let letters = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if letters && (1..=32).contains(&name.len()) {
+        Ok(())
+    } else {
+        bad(key, format!("{name:?}; a name should be 1 to 32 of the letters a-z, digits and _"))
+    }
+}

@@ -1,0 +1,20 @@
+//! A model on disk (docs/model-format.md): its configuration and its tensors, validated before anything is played.
+
+mod check;
+mod codec;
+mod config;
+mod dir;
+mod tensors;
+
+pub use check::Fault;
+pub use codec::{Analysis, CodecConfig, IstftConfig, LookAhead, PadMode, QuantizerConfig, QuantizerKind, SeanetConfig};
+pub use config::{Config, Control, EditConfig, LiveConfig, LmConfig, SamplingConfig, Strategy, Stream, TextConfig, TextKind};
+pub use dir::ModelDir;
+pub use tensors::Tensors;
+
+/// Samples a second inside the engine.
+pub const SAMPLE_RATE: usize = 32_000;
+/// Frames a second.
+pub const FRAME_RATE: usize = 50;
+/// Samples of one frame.
+pub const FRAME: usize = SAMPLE_RATE / FRAME_RATE;
