@@ -272,7 +272,15 @@ pub trait Ops {
     fn set_text(&mut self, text: &mut Self::Kv, layer: usize, lane: usize, len: usize, k: &Self::Buf, v: &Self::Buf);
     /// Cross-attention to all `len` steps of the lane's text; a lane of length 0 (the null condition) gets zeros.
     #[allow(clippy::too_many_arguments)]
-    fn attend_text(&mut self, q: &Self::Buf, lanes: usize, n: usize, layer: usize, text: &Self::Kv, out: &mut Self::Buf);
+    fn attend_text(
+        &mut self,
+        q: &Self::Buf,
+        lanes: usize,
+        n: usize,
+        layer: usize,
+        text: &Self::Kv,
+        out: &mut Self::Buf,
+    );
     /// Any matrix product: rows `xr` of `x` (each `cols` values) to rows `yr` of `y` (each `rows` values).
     fn linear(&mut self, w: &Linear<Self>, x: &Self::Buf, xr: Rows, y: &mut Self::Buf, yr: Rows);
     /// Puts sampling parameters into the picker (between steps; takes effect at the next pick).
