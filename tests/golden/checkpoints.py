@@ -110,8 +110,23 @@ def compare(found, golden, what):
     print(f"{what}: {len(found)} tensors as in the golden file, largest relative error {worst:.1e}")
 
 
+def check_generate():
+    """transformers' own `generate` (its delay pattern, its loop, its guidance) makes the audio of mono's two greedy text runs."""
+    model = MusicgenForConditionalGeneration.from_pretrained(HERE / "hf", dtype=torch.float64).eval()
+    ids = load_file(HERE / "mono.golden.safetensors")["text.ids"][None]
+    runs = {c["name"]: c for c in json.loads((HERE / "mono.runs.json").read_text())["cases"]}
+    for name in ("text", "text_without_guidance"):
+        run, card = runs[name], model.config.decoder.vocab_size
+        audio = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, guidance_scale=run["guidance"],
+            max_length=run["frames"] + 4, decoder_start_token_id=card, pad_token_id=card)
+        ours = model.audio_encoder.decode(torch.tensor(run["codes"])[None, None], [None], return_dict=True).audio_values
+        assert torch.allclose(audio, ours, atol=1e-12), name
+    print("transformers' generate makes the same audio as mono's greedy text runs")
+
+
 def check():
     """reference_verify.py on hf/ and on audiocraft's form of `six` gives mono's and six's goldens again."""
+    check_generate()
     golden = load_file(HERE / "mono.golden.safetensors")
     compare(reference_verify.reference(HERE / "hf", text="a slow blues", tokens=golden["lm.tokens"], audio={"mix": golden["codec.mix.audio"]}),
             golden, "reference_verify on hf/")
