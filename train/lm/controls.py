@@ -1,0 +1,53 @@
+"""What the clock and the chart say about each frame: control values as docs/model-format.md numbers them."""
+
+import numpy as np
+
+METERS = {(4, 4): 0, (3, 4): 1, (6, 8): 2, (12, 8): 3}
+NO_CHORD = 96
+
+
+def quality(name: str) -> int:
+    """One of the eight qualities of the chord control, from the generator's (or a chart's) spelling."""
+    n = name
+    if n in ("N", "none", ""):
+        return 0
+    if "sus" in n:
+        return 6
+    if "aug" in n or n.startswith("+"):
+        return 7
+    if "dim" in n or "m7b5" in n:
+        return 5
+    if n.startswith("maj7") or n.startswith("maj9"):
+        return 3
+    if n.startswith("min7") or n.startswith("min9") or n in ("m7", "m9"):
+        return 4
+    if n.startswith("min") or n in ("m", "m6"):
+        return 1
+    if n[0] in "79" or n.startswith("13"):
+        return 2
+    return 0  # maj, 6, add9, 5
+
+
+def beat_values(song: dict, frames: int) -> np.ndarray:
+    """meter·48 + 48ths of the bar at each frame's first sample; −1 before the first bar line and where there is no clock."""
+    bars = np.asarray(song["downbeats"])
+    meter = METERS.get(tuple(song["meter"]))
+    out = np.full(frames, -1, np.int16)
+    if meter is None or len(bars) < 2:
+        return out
+    bars = np.append(bars, bars[-1] + (bars[-1] - bars[-2]))
+    t = np.arange(frames) / 50.0
+    bar = np.searchsorted(bars, t + 1e-9, "right") - 1
+    ok = (bar >= 0) & (bar < len(bars) - 1)
+    b = bar[ok]
+    phase = (t[ok] - bars[b]) / (bars[b + 1] - bars[b])
+    out[ok] = meter * 48 + np.clip((phase * 48 + 1e-6).astype(int), 0, 47)
+    return out
+
+
+def chord_values(song: dict, frames: int) -> np.ndarray:
+    """root·8 + quality of the chord sounding at each frame's first sample; 96 where none sounds; −1 before the chart."""
+    out = np.full(frames, -1, np.int16)
+    for at, _, root, name, _ in song["chords"]:
+        out[max(0, int(np.ceil(at * 50 - 1e-6))):] = NO_CHORD if root < 0 else root * 8 + quality(name)
+    return out

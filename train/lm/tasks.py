@@ -1,0 +1,129 @@
+"""What the LM practises, item by item: text to stems, edits as in the paper, and above all live play.
+
+A grid [K, G] of frames is laid out by the delay pattern into a sequence [K, S] (musicgen-stem.md sections 6, 8, 10);
+in a live item the prefix is known up to a random moment only, and the player's stem comes `lag` frames late.
+"""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .caption import caption
+from .config import DECIMATION, LAGS, STEMS, WEIGHTS, WINDOW
+
+PREFIX = WINDOW // DECIMATION
+LIVE, EDIT, TEXT = "live", "edit", "text"
+
+
+class Song:
+    def __init__(self, path: Path):
+        z = np.load(path)
+        self.label = json.loads(str(z["label"]))
+        self.tokens = np.concatenate([z[s] for s in STEMS]).astype(np.int32)
+        self.bass_other = z["bass_other"].astype(np.int32)
+        self.beat, self.chord = z["beat"], z["chord"]
+
+
+class Practice:
+    """Draws batches of items from the tokens of one split."""
+
+    def __init__(self, root: str, split: str, config: dict, tokenizer, seed: int, limit: int | None = None):
+        self.songs = [s for s in map(Song, sorted(Path(root).glob("*.npz"))) if s.label["split"] == split][:limit]
+        self.silence = json.loads((Path(root) / "silence.json").read_text())
+        self.config, self.tokenizer = config, tokenizer
+        self.rng = random.Random(seed)
+        streams = config["streams"]
+        self.cards = np.array([s["card"] for s in streams])
+        self.delays = np.array([s["delay"] for s in streams])
+        self.stem_of = [s["stem"] for s in streams]
+        self.weight = np.array([WEIGHTS[s["stem"]][s["level"]] for s in streams])
+        self.rows = {s: [k for k, x in enumerate(self.stem_of) if x == s] for s in STEMS}
+
+    def window(self, frames: int):
+        """`frames` of a random song from a random frame: codes, beat, chord, label."""
+        rng = self.rng
+        song = rng.choice(self.songs)
+        total = song.tokens.shape[1]
+        at = rng.randrange(max(1, total - frames + 1))
+        codes = song.tokens[:, at:at + frames].copy()
+        if rng.random() < 0.5:
+            codes[self.rows["bass"]] = song.bass_other[:, at:at + frames]
+        beat, chord = song.beat[at:at + frames].copy(), song.chord[at:at + frames].copy()
+        short = frames - codes.shape[1]
+        if short:
+            rest = np.concatenate([np.full((1, short), v) for s in STEMS for v in self.silence[s]])
+            codes = np.concatenate([codes, rest], 1)
+            beat, chord = (np.append(v, np.full(short, -1)) for v in (beat, chord))
+        return codes, beat, chord, song.label
+
+    def item(self, kind: str | None = None, lag: int | None = None):
+        rng = self.rng
+        kind = kind or rng.choices([LIVE, EDIT, TEXT], [0.65, 0.2, 0.15])[0]
+        delays, weight = self.delays.copy(), self.weight.copy()
+        if kind == TEXT:
+            grid, beat, chord, label = self.window(WINDOW + PREFIX + 1)
+            start, source = 0, grid
+        else:
+            source, beat, chord, label = self.window(WINDOW)
+            prefix = source[:, ::DECIMATION].copy()
+            if kind == EDIT:
+                for stem in rng.sample(STEMS, rng.choice([1, 2])):
+                    rows = self.rows[stem]
+                    prefix[rows[rng.choice([0, 0, 1, 2, 3]) if stem == "other" else 0:]] = self.cards[rows[-1]]
+            else:
+                cut = 0 if rng.random() < 0.35 else rng.randrange(WINDOW)
+                prefix[:, -(-cut // DECIMATION):] = self.cards[:, None]
+                player = rng.choices(STEMS, [0.75, 0.1, 0.15])[0]
+                rows = self.rows[player]
+                delays[rows] += lag if lag is not None else rng.randint(*LAGS)
+                weight[rows] *= 0.2
+                if rng.random() < 0.06:  # A player who plays something else, or nothing: the band holds on.
+                    wrong = self.window(WINDOW)[0] if rng.random() < 0.5 else np.repeat(np.concatenate([self.silence[s] for s in STEMS])[:, None], WINDOW, 1)
+                    source[rows], prefix[rows] = wrong[rows], np.where(prefix[rows] == self.cards[rows][:, None], prefix[rows], wrong[rows][:, ::DECIMATION])
+            middle = self.cards[:, None]
+            grid = np.concatenate([prefix, middle, source], 1)
+            beat, chord = (np.concatenate([v[::DECIMATION], [-1], v]) for v in (beat, chord))
+            start = PREFIX + 1
+        if rng.random() < 0.1:
+            beat[:] = -1
+        if rng.random() < 0.5:
+            chord[:] = -1
+        text = "" if rng.random() < 0.3 else caption(label, rng)
+        return grid, delays, start, weight, beat, chord, text
+
+    def lay_out(self, grid, delays):
+        """Grid [K, G] to the valid steps of training, [K, G + 1]: step s of stream k holds frame s − 1 − delay, else special."""
+        K, G = grid.shape
+        seq = np.repeat(self.cards[:, None], G + 1, 1)
+        for k, d in enumerate(delays):
+            seq[k, d + 1:] = grid[k, :G - d]
+        return seq
+
+    def batch(self, items: int, **kind):
+        """Tensors of a batch: seq [B,K,S], controls {name: [B,S−1]}, ids/mask [B,L], target [B,K,S−1] (−100: not judged), weight [B,K]."""
+        seqs, targets, weights, beats, chords, texts = [], [], [], [], [], []
+        for _ in range(items):
+            grid, delays, start, weight, beat, chord, text = self.item(**kind)
+            seq = self.lay_out(grid, delays)
+            steps = np.arange(1, seq.shape[1])[None] - 1 - delays[:, None]  # frame that each target step holds
+            targets.append(np.where((steps >= start) & (seq[:, 1:] < self.cards[:, None]), seq[:, 1:], -100))
+            # Exposure: at play the band hears itself, mistakes included.
+            noise = np.random.default_rng(self.rng.getrandbits(32))
+            wrong = noise.random(seq.shape) < noise.choice([0.0, 0.02, 0.05])
+            seq = np.where(wrong & (seq < self.cards[:, None]), noise.integers(0, self.cards[:, None], seq.shape), seq)
+            seqs.append(seq[:, :-1])
+            weights.append(weight)
+            beats.append(beat)
+            chords.append(chord)
+            texts.append(text)
+        null = {c["name"]: c["card"] for c in self.config["controls"]}
+        controls = {n: torch.from_numpy(np.where(np.stack(v) < 0, null[n], np.stack(v))).long() for n, v in (("beat", beats), ("chord", chords))}
+        words = [self.tokenizer.encode(t).ids if t else [] for t in texts]
+        L = max(1, max(map(len, words)))
+        ids = torch.tensor([w + [0] * (L - len(w)) for w in words])
+        mask = torch.tensor([[True] * len(w) + [False] * (L - len(w)) for w in words])
+        return (torch.from_numpy(np.stack(seqs)).long(), controls, ids, mask,
+                torch.from_numpy(np.stack(targets)).long(), torch.from_numpy(np.stack(weights)).float())

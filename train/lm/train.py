@@ -1,0 +1,112 @@
+"""Trains the LM: `python -m train.lm.train --tokens DIR --out DIR --steps 4000`. Resumes from its checkpoint.
+
+One optimiser step is `--items` windows of 1501 frames. The curve (train and valid, per stream) goes to curve.json beside it.
+"""
+
+import argparse
+import copy
+import json
+import math
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+
+from ..codec.train import save
+from .caption import train_tokenizer
+from .config import model_config
+from .model import Lm
+from .tasks import LIVE, Practice
+
+
+def losses(model: Lm, batch):
+    """Cross-entropy of each stream [K] over its judged positions, and the weighted loss."""
+    seq, controls, ids, mask, target, weight = batch
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = model(seq, controls, model.words(ids, mask), mask)
+    each, total = [], 0.0
+    for k, head in enumerate(model.linears):
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = head(hidden)
+        nll = F.cross_entropy(logits.float().flatten(0, 1), target[:, k].flatten(), reduction="none").view(target.shape[0], -1)
+        judged = (target[:, k] >= 0).sum(1).clamp(min=1)
+        each.append((nll.sum() / judged.sum()).item())
+        total = total + (nll.sum(1) / judged * weight[:, k]).mean()
+    return each, total / model_weight(model)
+
+
+def model_weight(model: Lm) -> float:
+    return float(len(model.linears)) / 2
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--tokens", required=True)
+    p.add_argument("--out", required=True)
+    p.add_argument("--steps", type=int, required=True)
+    p.add_argument("--items", type=int, default=4)
+    p.add_argument("--dim", type=int, default=384)
+    p.add_argument("--layers", type=int, default=8)
+    p.add_argument("--lr", type=float, default=1.2e-3)
+    p.add_argument("--threads", type=int, default=2)
+    a = p.parse_args()
+    torch.set_num_threads(a.threads)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(1)
+    out = Path(a.out)
+    out.mkdir(parents=True, exist_ok=True)
+    config = model_config(a.dim, a.layers, json.loads((Path(a.tokens) / "codecs.json").read_text()))
+    words = out / "tokenizer.json"
+    if not words.exists():
+        songs = Practice(a.tokens, "train", config, None, 0).songs
+        train_tokenizer([s.label for s in songs], config["text"]["vocab"], words)
+    tokenizer = Tokenizer.from_file(str(words))
+    model = Lm(config)
+    ema = copy.deepcopy(model).eval().requires_grad_(False)
+    decay = [w for n, w in model.named_parameters() if w.ndim > 1 and "emb" not in n and "control" not in n]
+    rest = [w for n, w in model.named_parameters() if w.ndim <= 1 or "emb" in n or "control" in n]
+    opt = torch.optim.AdamW([{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}], lr=a.lr, betas=(0.9, 0.95), fused=True)
+    step, curve, spent = 0, [], 0.0
+    checkpoint = out / "lm.pt"
+    if checkpoint.exists():
+        s = torch.load(checkpoint, weights_only=False)
+        model.load_state_dict(s["model"]), ema.load_state_dict(s["ema"]), opt.load_state_dict(s["opt"])
+        step, curve, spent = s["step"], s["curve"], s["spent"]
+    train = Practice(a.tokens, "train", config, tokenizer, seed=step + 1)
+    print(f"{sum(w.numel() for w in model.parameters()) / 1e6:.1f} M parameters, {len(train.songs)} songs", flush=True)
+    start, kept, window = time.time(), time.time(), []
+    while step < a.steps:
+        rate = a.lr * min(1.0, (step + 1) / 200) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / a.steps)))
+        for g in opt.param_groups:
+            g["lr"] = rate
+        each, loss = losses(model, train.batch(a.items))
+        opt.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        opt.step()
+        step += 1
+        with torch.no_grad():
+            w = min(0.998, step / (step + 50))
+            for e, v in zip(ema.parameters(), model.parameters()):
+                e.lerp_(v, 1 - w)
+        window.append([loss.item(), *each])
+        if step % 50 == 0 or step == a.steps:
+            row = {"step": step, "minutes": round((spent + time.time() - start) / 60, 1), "train": [round(sum(v) / len(v), 3) for v in zip(*window)]}
+            if step % 250 == 0 or step == a.steps:
+                valid = Practice(a.tokens, "valid", config, tokenizer, seed=7)
+                with torch.no_grad():
+                    rows = [losses(ema, valid.batch(4, kind=LIVE, lag=8)) for _ in range(3)]
+                row["valid"] = [round(sum(v) / len(v), 3) for v in zip(*[[t.item(), *e] for e, t in rows])]
+            curve.append(row)
+            print(json.dumps(row), flush=True)
+            (out / "curve.json").write_text(json.dumps(curve))
+            window = []
+        if time.time() - kept > 240 or step == a.steps:
+            kept = time.time()
+            save(checkpoint, model=model.state_dict(), ema=ema.state_dict(), opt=opt.state_dict(), step=step, curve=curve, spent=spent + kept - start, config=config)
+
+
+if __name__ == "__main__":
+    main()
