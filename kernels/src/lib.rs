@@ -168,7 +168,7 @@ pub struct Sampling {
 pub struct Grid {
     /// Songs generated side by side (variations).
     pub songs: usize,
-    /// Lanes of one song: 2 with guidance (0 = conditioned, 1 = null), else 1. `lanes = songs * branches`.
+    /// Lanes of one song: 2 with guidance (0 = conditioned, 1 = null), else 1. Lane = song · branches + branch.
     pub branches: usize,
     /// Codes of each stream; `cards[k]` is also that stream's special id.
     pub cards: Vec<usize>,
@@ -230,7 +230,6 @@ pub trait Ops {
     /// Embedding sum: for lane `l` and i in 0..n, s = pos + i: x[l*n+i] = Σ_k tables[k][seq[song, k, s]] + Σ_c controls[c][ctl[c, s]] +
     /// sinusoid(s) (musicgen-stem.md section 5). `seq` [songs, K, steps], `ctl` [C, steps], `pos` [1] in the player's memory.
     /// An UNKNOWN token counts as special.
-    #[allow(clippy::too_many_arguments)]
     fn embed(
         &mut self,
         grid: &Grid,
@@ -243,7 +242,6 @@ pub trait Ops {
         x: &mut Self::Buf,
     );
     /// q = Wq·norm(x) into `q` [lanes*n, dim]; Wk·norm(x), Wv·norm(x) appended to `kv` of `layer` at steps pos..pos+n. `w` [3·dim, dim].
-    #[allow(clippy::too_many_arguments)]
     fn qkv(
         &mut self,
         w: &Linear<Self>,
@@ -256,7 +254,6 @@ pub trait Ops {
         kv: &mut Self::Kv,
     );
     /// Causal attention: row (lane, i) attends to steps 0..=pos+i of its lane's cache; softmax in f32, scale 1/√head_dim. `out` [lanes*n, dim].
-    #[allow(clippy::too_many_arguments)]
     fn attend(
         &mut self,
         q: &Self::Buf,
@@ -268,19 +265,9 @@ pub trait Ops {
         out: &mut Self::Buf,
     );
     /// Writes keys and values of one lane's text: `k`, `v` [len, dim], into `text` of `layer`, and sets that lane's length.
-    #[allow(clippy::too_many_arguments)]
     fn set_text(&mut self, text: &mut Self::Kv, layer: usize, lane: usize, len: usize, k: &Self::Buf, v: &Self::Buf);
     /// Cross-attention to all `len` steps of the lane's text; a lane of length 0 (the null condition) gets zeros.
-    #[allow(clippy::too_many_arguments)]
-    fn attend_text(
-        &mut self,
-        q: &Self::Buf,
-        lanes: usize,
-        n: usize,
-        layer: usize,
-        text: &Self::Kv,
-        out: &mut Self::Buf,
-    );
+    fn attend_text(&mut self, q: &Self::Buf, lanes: usize, n: usize, layer: usize, text: &Self::Kv, out: &mut Self::Buf);
     /// Any matrix product: rows `xr` of `x` (each `cols` values) to rows `yr` of `y` (each `rows` values).
     fn linear(&mut self, w: &Linear<Self>, x: &Self::Buf, xr: Rows, y: &mut Self::Buf, yr: Rows);
     /// Puts sampling parameters into the picker (between steps; takes effect at the next pick).
@@ -300,7 +287,6 @@ pub trait Ops {
     fn elu(&mut self, x: &Self::Buf, y: &mut Self::Buf, len: usize);
     /// Depthwise convolution: y[t, c] = bias[c] + Σ_i w[i, c] · x[(t + i), c], `w` [kernel, dim] (transposed from the file), t in 0..count; the caller
     /// has put kernel − 1 rows of history before.
-    #[allow(clippy::too_many_arguments)]
     fn depthwise(
         &mut self,
         w: &Self::Buf,
@@ -316,7 +302,6 @@ pub trait Ops {
     fn lstm(&mut self, w: &Lstm<Self>, x: &Self::Buf, xr: Rows, state: &mut Self::Buf, y: &mut Self::Buf, yr: Rows);
     /// Log-magnitude spectra (docs/model-format.md, kind `istft`, encoder): for frame t in 0..count, the window that ends at
     /// x[first_end + t*hop] (exclusive); `bins` features from column `col` of y's rows: (ln(|X|·4/n_fft + 1e-5) + 6)/3.
-    #[allow(clippy::too_many_arguments)]
     fn spectrum(
         &mut self,
         n_fft: usize,
@@ -331,7 +316,6 @@ pub trait Ops {
     );
     /// One hop after another of the inverse STFT: for each of `count` rows (l, p) of `x` add the windowed inverse to `tail` [n_fft] (carried between
     /// calls), write its first `hop` values, divided by the steady envelope, to y at `y_at + t*hop`, and move the tail up by `hop`.
-    #[allow(clippy::too_many_arguments)]
     fn istft(
         &mut self,
         n_fft: usize,
@@ -344,7 +328,6 @@ pub trait Ops {
         y_at: usize,
     );
     /// Codes of rows of latents, all books: `z` rows are used up (they hold the residual after). `codes` [books, codes_stride] from column `at`.
-    #[allow(clippy::too_many_arguments)]
     fn quantize(
         &mut self,
         books: &[Book<Self>],
@@ -356,7 +339,6 @@ pub trait Ops {
         at: usize,
     );
     /// Latents of codes: z rows = Σ_q codes_q[code].
-    #[allow(clippy::too_many_arguments)]
     fn dequantize(
         &mut self,
         books: &[Book<Self>],

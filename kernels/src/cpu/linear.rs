@@ -1,0 +1,186 @@
+//! Matrix products: one register tile for one row (GEMV) and for many (GEMM), each output one sum over ascending k.
+//!
+//! Rows of x are packed tile by tile, [k][rows of the tile], so that the tile reads one run of memory; a norm is applied on the
+//! way. Then either the panels of the weights are dealt out to the workers (few rows: the weights are read once), or the rows
+//! are (many rows and few panels: a convolution over a whole recording).
+
+use super::mat::{Mat, PANEL};
+use super::pool::Shared;
+use super::{Cpu, Workers, kernel};
+use crate::{Act, Linear, Norm, Rows};
+
+/// Rows that are packed at once where panels are dealt out.
+const PACKED_ROWS: usize = 480;
+/// Rows of one item where rows are dealt out.
+const ITEM_ROWS: usize = 96;
+/// Below this many multiplications the caller is faster alone.
+const ALONE: usize = 24 << 10;
+
+/// One product: a [`Linear`], or a bare matrix.
+pub(super) struct Product<'a> {
+    pub mat: &'a Mat,
+    pub bias: Option<&'a [f32]>,
+    pub norm: Option<&'a Norm<Cpu>>,
+    pub act: Act,
+    pub add: bool,
+}
+
+impl<'a> Product<'a> {
+    pub(super) fn of(w: &'a Linear<Cpu>) -> Self {
+        Product { mat: &w.weight, bias: w.bias.as_deref(), norm: w.norm.as_ref(), act: w.act, add: w.add }
+    }
+
+    pub(super) fn bare(mat: &'a Mat) -> Self {
+        Product { mat, bias: None, norm: None, act: Act::None, add: false }
+    }
+}
+
+/// `y = act(W · norm(x) + bias)` or `y += …`, rows `xr` of `x` to rows `yr` of `y`.
+pub(super) fn product(work: &mut Workers, w: &Product, x: &[f32], xr: Rows, y: &mut [f32], yr: Rows) {
+    let (rows, cols) = (w.mat.rows, w.mat.cols);
+    assert_eq!(xr.count, yr.count, "linear: rows of x and y");
+    assert!(yr.count <= 1 || yr.stride >= rows, "linear: rows of {rows} values overlap at stride {}", yr.stride);
+    assert!(span(xr, cols) <= x.len(), "linear: {xr:?} of {cols} values in x of {}", x.len());
+    assert!(span(yr, rows) <= y.len(), "linear: {yr:?} of {rows} values in y of {}", y.len());
+    assert!(w.bias.is_none_or(|b| b.len() >= rows), "linear: bias shorter than {rows} rows");
+    let normed = |n: &Norm<Cpu>| n.weight.len() >= cols && n.bias.as_ref().is_none_or(|b| b.len() >= cols);
+    assert!(w.norm.is_none_or(normed), "linear: norm shorter than {cols} columns");
+    let (panels, threads) = (rows.div_ceil(PANEL), work.pool.threads());
+    let y = Shared::new(y);
+    let alone = rows * cols * xr.count < ALONE;
+    if xr.count >= ITEM_ROWS * threads && panels < 8 * threads {
+        let items = xr.count.div_ceil(ITEM_ROWS);
+        let room = ITEM_ROWS * cols + cols;
+        work.own.iter_mut().for_each(|own| own.grow(room));
+        let own = Shared::new(&mut work.own);
+        let isa = work.isa;
+        work.pool.each(items, &|worker, item| {
+            // SAFETY: each worker takes its own scratch only.
+            let scratch = &mut unsafe { own.slice(worker, 1) }[0];
+            let (packed, row) = scratch.split_at_mut(ITEM_ROWS * cols);
+            let (first, count) = (item * ITEM_ROWS, ITEM_ROWS.min(xr.count - item * ITEM_ROWS));
+            let tiles = Tiles::new(count, kernel::rows(isa));
+            for t in 0..tiles.count {
+                let (at, rows) = tiles.at(t);
+                pack(isa, w, x, xr, first, (at, rows), &mut packed[at * cols..][..rows * cols], row);
+            }
+            strip(isa, w, packed, tiles, 0, panels, y, shift(yr, first, count));
+        });
+        return;
+    }
+    for first in (0..xr.count).step_by(PACKED_ROWS) {
+        let count = PACKED_ROWS.min(xr.count - first);
+        let isa = work.isa;
+        let tiles = Tiles::new(count, kernel::rows(isa));
+        let at = xr.at + first * xr.stride;
+        let packed: &[f32] = if count == 1 && w.norm.is_none() {
+            &x[at..at + cols]
+        } else {
+            work.own.iter_mut().for_each(|own| own.grow(cols));
+            let own = Shared::new(&mut work.own);
+            work.packed.grow(count * cols);
+            let packed = Shared::new(&mut work.packed[..count * cols]);
+            let one = |worker: usize, t: usize| {
+                let (at, rows) = tiles.at(t);
+                // SAFETY: each worker takes its own scratch only, each item its own tile.
+                let (row, packed) = unsafe { (&mut own.slice(worker, 1)[0], packed.slice(at * cols, rows * cols)) };
+                pack(isa, w, x, xr, first, (at, rows), packed, row);
+            };
+            if count * cols < ALONE {
+                (0..tiles.count).for_each(|t| one(0, t))
+            } else {
+                work.pool.each(tiles.count, &one)
+            }
+            &work.packed[..count * cols]
+        };
+        let group = kernel::group(isa, tiles.largest());
+        let items = if alone { 1 } else { panels.div_ceil(group).min(threads * 8) };
+        let each = panels.div_ceil(group).div_ceil(items) * group;
+        let yr = shift(yr, first, count);
+        work.pool.each(panels.div_ceil(each), &|_, item| {
+            strip(isa, w, packed, tiles, item * each, panels.min((item + 1) * each), y, yr);
+        });
+    }
+}
+
+/// Index after the last value of `rows` of `width` values.
+pub(super) fn span(rows: Rows, width: usize) -> usize {
+    if rows.count == 0 { 0 } else { rows.at + (rows.count - 1) * rows.stride + width }
+}
+
+fn shift(rows: Rows, first: usize, count: usize) -> Rows {
+    Rows { count, at: rows.at + first * rows.stride, stride: rows.stride }
+}
+
+/// Rows cut into tiles of nearly equal size.
+#[derive(Clone, Copy)]
+struct Tiles {
+    rows: usize,
+    count: usize,
+}
+
+impl Tiles {
+    fn new(rows: usize, largest: usize) -> Tiles {
+        Tiles { rows, count: rows.div_ceil(largest) }
+    }
+
+    fn largest(self) -> usize {
+        self.rows.div_ceil(self.count)
+    }
+
+    /// First row and number of rows of tile `t`.
+    fn at(self, t: usize) -> (usize, usize) {
+        let (each, more) = (self.rows / self.count, self.rows % self.count);
+        (t * each + t.min(more), each + usize::from(t < more))
+    }
+}
+
+/// Packs one tile's rows of x, normed: [k][rows].
+fn pack(
+    isa: super::Isa,
+    w: &Product,
+    x: &[f32],
+    xr: Rows,
+    first: usize,
+    (tile_row, tile_rows): (usize, usize),
+    packed: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let cols = w.mat.cols;
+    for row in 0..tile_rows {
+        let x = &x[xr.at + (first + tile_row + row) * xr.stride..][..cols];
+        let x = match w.norm {
+            Some(norm) => {
+                let bias = norm.bias.as_ref().map(|b| &b[..cols]);
+                kernel::norm(isa, x, &norm.weight[..cols], bias, norm.eps, &mut scratch[..cols]);
+                &scratch[..cols]
+            }
+            None => x,
+        };
+        packed[row..].iter_mut().step_by(tile_rows).zip(x).for_each(|(p, x)| *p = *x);
+    }
+}
+
+/// All tiles times panels `from..to`, finished into y.
+fn strip(isa: super::Isa, w: &Product, packed: &[f32], tiles: Tiles, from: usize, to: usize, y: Shared<f32>, yr: Rows) {
+    let (rows, cols) = (w.mat.rows, w.mat.cols);
+    let view = w.mat.panels();
+    let group = kernel::group(isa, tiles.largest());
+    let mut acc = kernel::Acc::default();
+    for first in (from..to).step_by(group) {
+        let panels = group.min(to - first);
+        let (col, width) = (first * PANEL, (panels * PANEL).min(rows - first * PANEL));
+        for t in 0..tiles.count {
+            let (tile_row, tile_rows) = tiles.at(t);
+            let x = &packed[tile_row * cols..][..tile_rows * cols];
+            kernel::tile(isa, view, first, panels, cols, x, tile_rows, &mut acc.0);
+            for row in 0..tile_rows {
+                // SAFETY: y's rows don't overlap (checked), tiles of one strip come one after another, and other workers have
+                // other columns or other rows.
+                let y = unsafe { y.slice(yr.at + (tile_row + row) * yr.stride + col, width) };
+                let bias = w.bias.map(|b| &b[col..][..width]);
+                kernel::finish(isa, &acc.0[row * panels * PANEL..][..width], bias, w.act, w.add, y);
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! A packed weight matrix: panels of 16 rows, and inside a panel the 16 weights of one k side by side.
+//!
+//! So 16 outputs are one vector of accumulators, and each of them sums over ascending k: the order that [`crate`] promises.
+//! Rows past the last one are zeros.
+
+use super::mem::Store;
+use crate::quant::{BLOCK, from_bf16, to_bf16, to_q8};
+use crate::{Format, OpsError};
+
+/// Rows of a panel.
+pub(super) const PANEL: usize = 16;
+
+/// A packed weight matrix [rows, cols] of the CPU player.
+pub struct Mat {
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    weights: Weights,
+}
+
+/// [panel][k][16] values; q8 has scales [panel][k/32][16] beside.
+enum Weights {
+    F32(Store<f32>),
+    Bf16(Store<u16>),
+    Q8 { ints: Store<i8>, scales: Store<f32> },
+}
+
+/// A view of panels: panel `p` begins `p * stride` values after the first (its scales `p * stride/32`).
+#[derive(Clone, Copy)]
+pub(super) enum Panels<'a> {
+    F32 { w: &'a [f32], stride: usize },
+    Bf16 { w: &'a [u16], stride: usize },
+    Q8 { w: &'a [i8], scales: &'a [f32], stride: usize },
+}
+
+impl Mat {
+    /// Packs row-major `data`. Q8 with cols that 32 does not divide is kept as bf16.
+    pub(super) fn new(rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Mat, OpsError> {
+        let size = packed_len("mat", rows, cols, data.len())?;
+        let weights = match format {
+            Format::F32 => Weights::F32(pack(rows, cols, size, |r, k| data[r * cols + k])?),
+            Format::Q8 if cols.is_multiple_of(BLOCK) => {
+                let (mut ints, mut scales) = (vec![0; cols], vec![0.0; cols / BLOCK]);
+                let mut packed = Q8::zeros(size)?;
+                for r in 0..rows {
+                    to_q8(&data[r * cols..][..cols], &mut ints, &mut scales);
+                    packed.put(r, &ints, &scales);
+                }
+                packed.weights()
+            }
+            Format::Bf16 | Format::Q8 => Weights::Bf16(pack(rows, cols, size, |r, k| to_bf16(data[r * cols + k]))?),
+        };
+        Ok(Mat { rows, cols, weights })
+    }
+
+    /// Packs a q8 file's tensors.
+    pub(super) fn q8(rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, OpsError> {
+        let size = packed_len("mat_q8", rows, cols, ints.len())?;
+        if !cols.is_multiple_of(BLOCK) || scales.len() * BLOCK != ints.len() {
+            let what =
+                format!("[{rows}, {cols}] with {} scales; cols must be a multiple of 32 and scales one in 32", scales.len());
+            return Err(OpsError::Shape { op: "mat_q8", what });
+        }
+        let mut packed = Q8::zeros(size)?;
+        for r in 0..rows {
+            packed.put(r, &ints[r * cols..][..cols], &scales[r * (cols / BLOCK)..][..cols / BLOCK]);
+        }
+        Ok(Mat { rows, cols, weights: packed.weights() })
+    }
+
+    /// How it is kept.
+    pub fn format(&self) -> Format {
+        match self.weights {
+            Weights::F32(_) => Format::F32,
+            Weights::Bf16(_) => Format::Bf16,
+            Weights::Q8 { .. } => Format::Q8,
+        }
+    }
+
+    /// Bytes that one product reads.
+    pub fn bytes(&self) -> usize {
+        match &self.weights {
+            Weights::F32(w) => w.len() * 4,
+            Weights::Bf16(w) => w.len() * 2,
+            Weights::Q8 { ints, scales } => ints.len() + scales.len() * 4,
+        }
+    }
+
+    pub(super) fn panels(&self) -> Panels<'_> {
+        let stride = self.cols * PANEL;
+        match &self.weights {
+            Weights::F32(w) => Panels::F32 { w, stride },
+            Weights::Bf16(w) => Panels::Bf16 { w, stride },
+            Weights::Q8 { ints, scales } => Panels::Q8 { w: ints, scales, stride },
+        }
+    }
+
+    /// Calls `f(k, weight)` for each weight of row `r`.
+    #[inline]
+    pub(super) fn row(&self, r: usize, mut f: impl FnMut(usize, f32)) {
+        assert!(r < self.rows, "row {r} of a matrix of {}", self.rows);
+        let at = r / PANEL * self.cols * PANEL + r % PANEL;
+        match &self.weights {
+            Weights::F32(w) => (0..self.cols).for_each(|k| f(k, w[at + k * PANEL])),
+            Weights::Bf16(w) => (0..self.cols).for_each(|k| f(k, from_bf16(w[at + k * PANEL]))),
+            Weights::Q8 { ints, scales } => {
+                let scales_at = r / PANEL * (self.cols / BLOCK) * PANEL + r % PANEL;
+                (0..self.cols).for_each(|k| f(k, scales[scales_at + k / BLOCK * PANEL] * f32::from(ints[at + k * PANEL])));
+            }
+        }
+    }
+}
+
+/// Values of the packed matrix; `given` is what the caller handed in.
+fn packed_len(op: &'static str, rows: usize, cols: usize, given: usize) -> Result<usize, OpsError> {
+    if rows == 0 || cols == 0 || rows.checked_mul(cols) != Some(given) {
+        return Err(OpsError::Shape { op, what: format!("{given} weights for a matrix [{rows}, {cols}]") });
+    }
+    let padded = rows.checked_next_multiple_of(PANEL).and_then(|rows| rows.checked_mul(cols));
+    padded.ok_or_else(|| OpsError::Memory { bytes: usize::MAX, what: format!("a matrix [{rows}, {cols}]") })
+}
+
+fn pack<T: super::mem::Plain>(
+    rows: usize,
+    cols: usize,
+    size: usize,
+    at: impl Fn(usize, usize) -> T,
+) -> Result<Store<T>, OpsError> {
+    let mut store = Store::zeros(size, "weights")?;
+    for (p, panel) in store.chunks_exact_mut(cols * PANEL).enumerate() {
+        for (k, lane) in panel.chunks_exact_mut(PANEL).enumerate() {
+            for (w, r) in lane.iter_mut().zip(p * PANEL..rows) {
+                *w = at(r, k);
+            }
+        }
+    }
+    Ok(store)
+}
+
+struct Q8 {
+    ints: Store<i8>,
+    scales: Store<f32>,
+}
+
+impl Q8 {
+    fn zeros(size: usize) -> Result<Q8, OpsError> {
+        Ok(Q8 { ints: Store::zeros(size, "weights")?, scales: Store::zeros(size / BLOCK, "scales")? })
+    }
+
+    fn put(&mut self, r: usize, ints: &[i8], scales: &[f32]) {
+        let at = |cols: usize| r / PANEL * cols * PANEL + r % PANEL;
+        let (ints_at, scales_at) = (at(ints.len()), at(scales.len()));
+        ints.iter().enumerate().for_each(|(k, int)| self.ints[ints_at + k * PANEL] = *int);
+        scales.iter().enumerate().for_each(|(b, scale)| self.scales[scales_at + b * PANEL] = *scale);
+    }
+
+    fn weights(self) -> Weights {
+        Weights::Q8 { ints: self.ints, scales: self.scales }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back() {
+        let (rows, cols) = (19, 64);
+        let data: Vec<f32> = (0..rows * cols).map(|i| (i as f32 * 0.37).sin()).collect();
+        for (format, tolerance) in [(Format::F32, 0.0), (Format::Bf16, 1.0 / 256.0), (Format::Q8, 1.0 / 127.0)] {
+            let mat = Mat::new(rows, cols, &data, format).unwrap();
+            assert_eq!(mat.format(), format);
+            for r in 0..rows {
+                let mut seen = 0;
+                mat.row(r, |k, w| {
+                    seen += 1;
+                    assert!((w - data[r * cols + k]).abs() <= tolerance, "{format:?} [{r}, {k}]");
+                });
+                assert_eq!(seen, cols);
+            }
+        }
+    }
+
+    #[test]
+    fn q8_of_odd_columns_is_bf16() {
+        assert_eq!(Mat::new(3, 33, &[0.5; 99], Format::Q8).unwrap().format(), Format::Bf16);
+    }
+
+    #[test]
+    fn bad_shapes_are_errors() {
+        assert!(matches!(Mat::new(3, 4, &[0.0; 11], Format::F32), Err(OpsError::Shape { .. })));
+        assert!(matches!(Mat::new(0, 4, &[], Format::F32), Err(OpsError::Shape { .. })));
+        assert!(matches!(Mat::new(usize::MAX, 2, &[0.0; 4], Format::F32), Err(OpsError::Shape { .. })));
+        assert!(matches!(Mat::q8(2, 40, &[0; 80], &[0.0; 2]), Err(OpsError::Shape { .. })));
+        assert!(matches!(Mat::q8(2, 64, &[0; 128], &[0.0; 3]), Err(OpsError::Shape { .. })));
+    }
+}

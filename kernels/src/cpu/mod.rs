@@ -1,0 +1,381 @@
+//! The CPU player.
+//!
+//! An inner loop has a scalar version ([`scalar`], the specification) and SIMD ones; [`Isa`] chooses at run time. Work is dealt
+//! out to a fixed pool of workers; how it is dealt out never changes a bit of the result.
+
+mod attention;
+mod kernel;
+mod kv;
+mod linear;
+mod lstm;
+mod mat;
+mod mem;
+mod pick;
+mod pool;
+mod quantize;
+mod scalar;
+mod stft;
+#[cfg(test)]
+mod tests;
+
+pub use kv::Kv;
+pub use mat::Mat;
+pub use mem::Store;
+pub use pick::Picker;
+
+use crate::{Book, Format, Grid, Heads, Linear, Lstm, Ops, OpsError, Rows, Sampling, UNKNOWN};
+use linear::{Product, product, span};
+use pool::{Pool, Shared};
+
+/// Instructions that the inner loops use. Holding one is the proof that this machine has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Isa(Level);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Scalar,
+}
+
+impl Isa {
+    /// Plain loops: the specification.
+    pub const SCALAR: Isa = Isa(Level::Scalar);
+
+    /// The best that this machine has.
+    pub fn best() -> Isa {
+        *Isa::available().last().expect("scalar is always there")
+    }
+
+    /// All that this machine has, best last.
+    pub fn available() -> Vec<Isa> {
+        vec![Isa::SCALAR]
+    }
+
+    /// A name for logs.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Level::Scalar => "scalar",
+        }
+    }
+}
+
+/// Plays [`Ops`] on the processor.
+pub struct Cpu {
+    work: Workers,
+    /// q, k and v of a step's rows.
+    qkv: Store<f32>,
+    lstm: lstm::Scratch,
+    quantize: quantize::Scratch,
+    fourier: stft::Fourier,
+    /// 10000^(−i/(dim/2 − 1)) of the last dim.
+    wavelengths: Vec<f64>,
+}
+
+/// The pool and the scratch of its workers.
+struct Workers {
+    isa: Isa,
+    pool: Pool,
+    /// Packed rows of x, shared by all.
+    packed: Store<f32>,
+    /// Scratch of each worker.
+    own: Vec<Store<f32>>,
+}
+
+impl Cpu {
+    /// A player with `threads` workers (the caller is one of them; 0 counts as 1) and the best instructions of this machine.
+    pub fn new(threads: usize) -> Cpu {
+        Cpu::with_isa(threads, Isa::best())
+    }
+
+    /// The same with chosen instructions.
+    pub fn with_isa(threads: usize, isa: Isa) -> Cpu {
+        let pool = Pool::new(threads);
+        let own = (0..pool.threads()).map(|_| Store::default()).collect();
+        Cpu {
+            work: Workers { isa, pool, packed: Store::default(), own },
+            qkv: Store::default(),
+            lstm: lstm::Scratch::default(),
+            quantize: quantize::Scratch::default(),
+            fourier: stft::Fourier::default(),
+            wavelengths: Vec::new(),
+        }
+    }
+
+    /// The instructions in use.
+    pub fn isa(&self) -> Isa {
+        self.work.isa
+    }
+}
+
+/// The step that the player's `pos` holds.
+fn step(pos: &[i32]) -> usize {
+    usize::try_from(pos[0]).unwrap_or_else(|_| panic!("position {}", pos[0]))
+}
+
+impl Ops for Cpu {
+    type Buf = Store<f32>;
+    type Ints = Vec<i32>;
+    type Mat = Mat;
+    type Kv = Kv;
+    type Picker = Picker;
+
+    fn buf(&mut self, len: usize) -> Result<Store<f32>, OpsError> {
+        Store::zeros(len, "a buffer")
+    }
+
+    fn ints(&mut self, len: usize) -> Result<Vec<i32>, OpsError> {
+        let mut ints = Vec::new();
+        let memory = |_| OpsError::Memory { bytes: len.saturating_mul(4), what: "integers".to_string() };
+        ints.try_reserve_exact(len).map_err(memory)?;
+        ints.resize(len, 0);
+        Ok(ints)
+    }
+
+    fn mat(&mut self, rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Mat, OpsError> {
+        Mat::new(rows, cols, data, format)
+    }
+
+    fn mat_q8(&mut self, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, OpsError> {
+        Mat::q8(rows, cols, ints, scales)
+    }
+
+    fn kv(&mut self, layers: usize, lanes: usize, steps: usize, heads: Heads, format: Format) -> Result<Kv, OpsError> {
+        Kv::new(layers, lanes, steps, heads, format)
+    }
+
+    fn picker(&mut self, grid: &Grid) -> Result<Picker, OpsError> {
+        Picker::new(grid)
+    }
+
+    fn write(&mut self, dst: &mut Store<f32>, at: usize, src: &[f32]) {
+        dst[at..at + src.len()].copy_from_slice(src);
+    }
+
+    fn read(&mut self, src: &Store<f32>, at: usize, dst: &mut [f32]) {
+        dst.copy_from_slice(&src[at..at + dst.len()]);
+    }
+
+    fn write_ints(&mut self, dst: &mut Vec<i32>, at: usize, src: &[i32]) {
+        dst[at..at + src.len()].copy_from_slice(src);
+    }
+
+    fn read_ints(&mut self, src: &Vec<i32>, at: usize, dst: &mut [i32]) {
+        dst.copy_from_slice(&src[at..at + dst.len()]);
+    }
+
+    fn copy(&mut self, src: &Store<f32>, from: Rows, dst: &mut Store<f32>, to: Rows, width: usize) {
+        assert_eq!(from.count, to.count, "copy: rows of both sides");
+        for r in 0..from.count {
+            let src = &src[from.at + r * from.stride..][..width];
+            dst[to.at + r * to.stride..][..width].copy_from_slice(src);
+        }
+    }
+
+    fn shift(&mut self, buf: &mut Store<f32>, from: usize, to: usize, len: usize) {
+        buf.copy_within(from..from + len, to);
+    }
+
+    fn zero(&mut self, buf: &mut Store<f32>, at: usize, len: usize) {
+        buf[at..at + len].fill(0.0);
+    }
+
+    fn embed(
+        &mut self,
+        grid: &Grid,
+        tables: &[Mat],
+        controls: &[Mat],
+        seq: &Vec<i32>,
+        ctl: &Vec<i32>,
+        pos: &Vec<i32>,
+        n: usize,
+        x: &mut Store<f32>,
+    ) {
+        let (first, streams, steps) = (step(pos), tables.len(), grid.steps);
+        assert!(first + n <= steps, "embed: steps {first}..{} of {steps}", first + n);
+        assert_eq!(streams, grid.cards.len(), "embed: tables and streams");
+        let dim = tables[0].cols;
+        let half = dim / 2;
+        if self.wavelengths.len() != half {
+            let wavelength = |i: usize| 10_000f64.powf(-(i as f64) / (half.max(2) - 1) as f64);
+            self.wavelengths = (0..half).map(wavelength).collect();
+        }
+        for i in 0..n {
+            let s = first + i;
+            for song in 0..grid.songs {
+                let at = (song * grid.branches * n + i) * dim;
+                let row = &mut x[at..at + dim];
+                let (cos, sin) = row.split_at_mut(half);
+                for ((wavelength, cos), sin) in self.wavelengths.iter().zip(cos).zip(sin) {
+                    let (s, c) = (s as f64 * wavelength).sin_cos();
+                    (*cos, *sin) = (c as f32, s as f32);
+                }
+                row[2 * half..].fill(0.0);
+                for (k, table) in tables.iter().enumerate() {
+                    let token = seq[(song * streams + k) * steps + s];
+                    let token = if token == UNKNOWN { grid.cards[k] } else { token as usize };
+                    table.row(token, |j, w| row[j] += w);
+                }
+                for (c, table) in controls.iter().enumerate() {
+                    table.row(ctl[c * steps + s] as usize, |j, w| row[j] += w);
+                }
+                for branch in 1..grid.branches {
+                    x.copy_within(at..at + dim, ((song * grid.branches + branch) * n + i) * dim);
+                }
+            }
+        }
+    }
+
+    fn qkv(
+        &mut self,
+        w: &Linear<Self>,
+        x: &Store<f32>,
+        lanes: usize,
+        n: usize,
+        layer: usize,
+        pos: &Vec<i32>,
+        q: &mut Store<f32>,
+        kv: &mut Kv,
+    ) {
+        let (rows, dim, first) = (lanes * n, w.weight.cols, step(pos));
+        assert_eq!(w.weight.rows, 3 * dim, "qkv: w is [3·dim, dim]");
+        assert_eq!(kv.heads.heads * kv.heads.head_dim, dim, "qkv: the cache's heads");
+        self.qkv.grow(rows * 3 * dim);
+        product(&mut self.work, &Product::of(w), x, Rows::packed(rows, dim), &mut self.qkv, Rows::packed(rows, 3 * dim));
+        for (row, qkv) in self.qkv.chunks_exact(3 * dim).take(rows).enumerate() {
+            q[row * dim..][..dim].copy_from_slice(&qkv[..dim]);
+            kv.put(layer, row / n, first + row % n, &qkv[dim..2 * dim], &qkv[2 * dim..]);
+        }
+    }
+
+    fn attend(&mut self, q: &Store<f32>, lanes: usize, n: usize, layer: usize, pos: &Vec<i32>, kv: &Kv, out: &mut Store<f32>) {
+        let first = step(pos);
+        assert!(first + n <= kv.steps, "attend: steps {first}..{} of {}", first + n, kv.steps);
+        attention::attend(&mut self.work, q, lanes, n, layer, kv, |_, i| first + i + 1, out);
+    }
+
+    fn set_text(&mut self, text: &mut Kv, layer: usize, lane: usize, len: usize, k: &Store<f32>, v: &Store<f32>) {
+        let dim = text.heads.heads * text.heads.head_dim;
+        for s in 0..len {
+            text.put(layer, lane, s, &k[s * dim..][..dim], &v[s * dim..][..dim]);
+        }
+        text.lens[lane] = len;
+    }
+
+    fn attend_text(&mut self, q: &Store<f32>, lanes: usize, n: usize, layer: usize, text: &Kv, out: &mut Store<f32>) {
+        attention::attend(&mut self.work, q, lanes, n, layer, text, |lane, _| text.lens[lane], out);
+    }
+
+    fn linear(&mut self, w: &Linear<Self>, x: &Store<f32>, xr: Rows, y: &mut Store<f32>, yr: Rows) {
+        product(&mut self.work, &Product::of(w), x, xr, y, yr);
+    }
+
+    fn set_sampling(&mut self, picker: &mut Picker, s: &Sampling) {
+        picker.set(s);
+    }
+
+    fn pick(&mut self, picker: &mut Picker, logits: &Store<f32>, n: usize, pos: &mut Vec<i32>, seq: &mut Vec<i32>) {
+        picker.pick(logits, (step(pos) + n).checked_sub(1).expect("pick: a step before"), seq);
+        pos[0] += n as i32;
+    }
+
+    fn advance(&mut self, n: usize, pos: &mut Vec<i32>) {
+        pos[0] += n as i32;
+    }
+
+    fn faults(&mut self, picker: &Picker) -> u32 {
+        picker.faults()
+    }
+
+    fn elu(&mut self, x: &Store<f32>, y: &mut Store<f32>, len: usize) {
+        const ITEM: usize = 16 << 10;
+        let (isa, x, y) = (self.work.isa, &x[..len], Shared::new(&mut y[..len]));
+        self.work.pool.each(len.div_ceil(ITEM), &|_, item| {
+            let (at, len) = (item * ITEM, ITEM.min(len - item * ITEM));
+            // SAFETY: items are apart.
+            kernel::elu(isa, &x[at..at + len], unsafe { y.slice(at, len) });
+        });
+    }
+
+    fn depthwise(
+        &mut self,
+        w: &Store<f32>,
+        bias: &Store<f32>,
+        kernel: usize,
+        dim: usize,
+        x: &Store<f32>,
+        x_at: usize,
+        count: usize,
+        y: &mut Store<f32>,
+    ) {
+        const ITEM: usize = 16;
+        assert!(kernel > 0 && w.len() >= kernel * dim && bias.len() >= dim, "depthwise: weights of {kernel} × {dim}");
+        let (isa, w, bias) = (self.work.isa, &w[..kernel * dim], &bias[..dim]);
+        let x = &x[x_at..span(Rows { count, at: x_at, stride: dim }, kernel * dim).max(x_at)];
+        let y = Shared::new(&mut y[..count * dim]);
+        self.work.pool.each(count.div_ceil(ITEM), &|_, item| {
+            for t in item * ITEM..count.min((item + 1) * ITEM) {
+                // SAFETY: rows are apart.
+                let y = unsafe { y.slice(t * dim, dim) };
+                kernel::depthwise(isa, w, bias, kernel, &x[t * dim..][..kernel * dim], y);
+            }
+        });
+    }
+
+    fn lstm(&mut self, w: &Lstm<Self>, x: &Store<f32>, xr: Rows, state: &mut Store<f32>, y: &mut Store<f32>, yr: Rows) {
+        lstm::lstm(&mut self.work, &mut self.lstm, w, x, xr, state, y, yr);
+    }
+
+    fn spectrum(
+        &mut self,
+        n_fft: usize,
+        bins: usize,
+        x: &Store<f32>,
+        first_end: usize,
+        hop: usize,
+        count: usize,
+        y: &mut Store<f32>,
+        yr: Rows,
+        col: usize,
+    ) {
+        self.fourier.spectrum(n_fft, bins, x, first_end, hop, count, y, yr, col);
+    }
+
+    fn istft(
+        &mut self,
+        n_fft: usize,
+        hop: usize,
+        max_log: f32,
+        x: &Store<f32>,
+        xr: Rows,
+        tail: &mut Store<f32>,
+        y: &mut Store<f32>,
+        y_at: usize,
+    ) {
+        self.fourier.istft(n_fft, hop, max_log, x, xr, tail, y, y_at);
+    }
+
+    fn quantize(
+        &mut self,
+        books: &[Book<Self>],
+        dim: usize,
+        z: &mut Store<f32>,
+        zr: Rows,
+        codes: &mut Vec<i32>,
+        codes_stride: usize,
+        at: usize,
+    ) {
+        quantize::quantize(&mut self.work, &mut self.quantize, books, dim, z, zr, codes, codes_stride, at);
+    }
+
+    fn dequantize(
+        &mut self,
+        books: &[Book<Self>],
+        dim: usize,
+        codes: &Vec<i32>,
+        codes_stride: usize,
+        at: usize,
+        z: &mut Store<f32>,
+        zr: Rows,
+    ) {
+        quantize::dequantize(books, dim, codes, codes_stride, at, z, zr);
+    }
+}
