@@ -2,6 +2,7 @@
 //! no device and prints nothing; the step and the codecs are written once, over [`sideman_kernels::Ops`].
 
 pub mod audio;
+pub mod codec;
 pub mod error;
 pub mod model;
 

@@ -244,7 +244,8 @@ impl IstftConfig {
             within("analysis.bins", a.bins, 1, a.n_fft / 2 + 1)?;
         }
         within("analysis_ahead", self.analysis_ahead, 0, 65_536)?;
-        within("n_fft", self.n_fft, self.hop, 65_536)?;
+        // Half of the windows overlap at least, so that the envelope is nowhere near 0.
+        within("n_fft", self.n_fft, 2 * self.hop, 65_536)?;
         divides("n_fft", 2, "n_fft", self.n_fft)?;
         divides("hop", 2, "hop", self.hop)?;
         if !self.max_log.is_finite() || self.max_log > 80.0 {

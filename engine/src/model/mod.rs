@@ -11,6 +11,7 @@ pub use codec::{Analysis, CodecConfig, IstftConfig, LookAhead, PadMode, Quantize
 pub use config::{Config, Control, EditConfig, LiveConfig, LmConfig, SamplingConfig, Strategy, Stream, TextConfig, TextKind};
 pub use dir::ModelDir;
 pub use tensors::Tensors;
+pub(crate) use tensors::upload;
 
 /// Samples a second inside the engine.
 pub const SAMPLE_RATE: usize = 32_000;

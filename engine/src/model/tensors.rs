@@ -70,6 +70,11 @@ impl Tensors {
         self.header.info(name).map(|i| i.shape.as_slice())
     }
 
+    /// Names of all tensors, in the order of the file.
+    pub fn names(&self) -> Vec<String> {
+        self.header.offset_keys()
+    }
+
     /// The values of `name`, which must have exactly `shape`: F32, F16, BF16, or a quantized matrix (I8 or U8 with `NAME.scale`).
     ///
     /// # Errors
@@ -159,7 +164,7 @@ impl Tensors {
     /// # Errors
     /// Names the first tensor that nobody asked for: the file and the configuration don't belong together.
     pub fn finish(self) -> Result<()> {
-        match self.header.offset_keys().into_iter().find(|k| !self.asked.contains(k)) {
+        match self.names().into_iter().find(|k| !self.asked.contains(k)) {
             Some(name) => Err(self.wrong(&name, "the model of config.json has no such tensor")),
             None => Ok(()),
         }

@@ -1,0 +1,345 @@
+//! Kind `istft`, the house codecs (docs/model-format.md): ConvNeXt blocks between log spectra and an inverse STFT. Everything is
+//! causal, so streaming needs no more than the rows before the new ones; what the encoder looks ahead is a delay.
+
+use sideman_kernels::{Act, Format, Linear, Norm, Ops, Rows};
+
+use crate::error::Result;
+use crate::model::{IstftConfig, Tensors, upload};
+
+/// Weights of both halves.
+pub struct Istft<O: Ops> {
+    /// What `config.json` says.
+    pub config: IstftConfig,
+    /// [dim, features].
+    encoder_in: Linear<O>,
+    encoder_blocks: Vec<Block<O>>,
+    /// [dim, 2·dim]: two fine frames to a token frame.
+    down: Linear<O>,
+    encoder_blocks50: Vec<Block<O>>,
+    /// LayerNorm, [latent, dim].
+    encoder_out: Linear<O>,
+    /// [dim, latent].
+    decoder_in: Linear<O>,
+    decoder_blocks50: Vec<Block<O>>,
+    /// [2·dim, dim]: a token frame to two fine frames.
+    up: Linear<O>,
+    decoder_blocks: Vec<Block<O>>,
+    /// LayerNorm, [n_fft + 2, dim].
+    head: Linear<O>,
+}
+
+/// ConvNeXt block.
+struct Block<O: Ops> {
+    /// Depthwise taps [kernel, dim].
+    taps: O::Buf,
+    /// [dim].
+    bias: O::Buf,
+    /// LayerNorm, [ffn, dim], GELU.
+    wide: Linear<O>,
+    /// [dim, ffn], added to the block's input.
+    narrow: Linear<O>,
+}
+
+/// Reads layers by name.
+struct Loader<'a, O: Ops> {
+    ops: &'a mut O,
+    tensors: &'a mut Tensors,
+    config: &'a IstftConfig,
+}
+
+impl<O: Ops> Istft<O> {
+    /// Reads `encoder.*` and `decoder.*`.
+    pub fn load(ops: &mut O, config: &IstftConfig, tensors: &mut Tensors) -> Result<Self> {
+        let c = config.clone();
+        let features = c.analysis.iter().map(|a| a.bins).sum();
+        let mut l = Loader { ops, tensors, config };
+        Ok(Istft {
+            encoder_in: l.linear("encoder.in", c.dim, features, None)?,
+            encoder_blocks: l.blocks("encoder.blocks", c.encoder_blocks)?,
+            down: l.linear("encoder.down", c.dim, 2 * c.dim, None)?,
+            encoder_blocks50: l.blocks("encoder.blocks50", c.encoder_blocks50)?,
+            encoder_out: l.linear("encoder.out", c.latent, c.dim, Some("encoder.norm"))?,
+            decoder_in: l.linear("decoder.in", c.dim, c.latent, None)?,
+            decoder_blocks50: l.blocks("decoder.blocks50", c.decoder_blocks50)?,
+            up: l.linear("decoder.up", 2 * c.dim, c.dim, None)?,
+            decoder_blocks: l.blocks("decoder.blocks", c.decoder_blocks)?,
+            head: l.linear("decoder.head", c.n_fft + 2, c.dim, Some("decoder.norm"))?,
+            config: c,
+        })
+    }
+
+    /// Samples of overlap before sample 0 of the first fine frame: what the decoder holds back.
+    pub fn held(&self) -> usize {
+        self.config.n_fft / 2 - self.config.hop / 2
+    }
+}
+
+impl<O: Ops> Loader<'_, O> {
+    fn linear(&mut self, name: &str, rows: usize, cols: usize, norm: Option<&str>) -> Result<Linear<O>> {
+        let weight = self.tensors.mat(self.ops, &format!("{name}.weight"), rows, cols, Format::F32)?;
+        let bias = Some(self.tensors.buf(self.ops, &format!("{name}.bias"), rows)?);
+        let norm = match norm {
+            Some(norm) => Some(Norm {
+                weight: self.tensors.buf(self.ops, &format!("{norm}.weight"), cols)?,
+                bias: Some(self.tensors.buf(self.ops, &format!("{norm}.bias"), cols)?),
+                eps: self.config.eps,
+            }),
+            None => None,
+        };
+        Ok(Linear { weight, bias, norm, act: Act::None, add: false })
+    }
+
+    fn blocks(&mut self, name: &str, count: usize) -> Result<Vec<Block<O>>> {
+        (0..count).map(|i| self.block(&format!("{name}.{i}"))).collect()
+    }
+
+    fn block(&mut self, name: &str) -> Result<Block<O>> {
+        let (dim, ffn, kernel) = (self.config.dim, self.config.ffn, self.config.kernel);
+        let file = self.tensors.get(&format!("{name}.dw.weight"), &[dim, kernel])?;
+        let taps: Vec<f32> = (0..kernel).flat_map(|i| file.iter().skip(i).step_by(kernel).copied()).collect();
+        let wide = self.linear(&format!("{name}.pw1"), ffn, dim, Some(&format!("{name}.norm")))?;
+        let narrow = self.linear(&format!("{name}.pw2"), dim, ffn, None)?;
+        Ok(Block {
+            taps: upload(self.ops, &taps)?,
+            bias: self.tensors.buf(self.ops, &format!("{name}.dw.bias"), dim)?,
+            wide: Linear { act: Act::Gelu, ..wide },
+            narrow: Linear { add: true, ..narrow },
+        })
+    }
+}
+
+/// State of a stack of blocks.
+struct Stack<O: Ops> {
+    /// Input of each block, after its history: [kernel − 1 + rows, dim]; then the output [rows, dim].
+    x: Vec<O::Buf>,
+    /// Values of history: (kernel − 1) · dim.
+    history: usize,
+}
+
+/// Buffers that all blocks share.
+struct Scratch<O: Ops> {
+    /// [rows, dim].
+    mixed: O::Buf,
+    /// [rows, ffn].
+    wide: O::Buf,
+}
+
+impl<O: Ops> Scratch<O> {
+    fn new(ops: &mut O, c: &IstftConfig, rows: usize) -> Result<Self> {
+        Ok(Scratch { mixed: ops.buf(rows * c.dim)?, wide: ops.buf(rows * c.ffn)? })
+    }
+}
+
+impl<O: Ops> Stack<O> {
+    fn new(ops: &mut O, c: &IstftConfig, blocks: usize, rows: usize) -> Result<Self> {
+        let history = (c.kernel - 1) * c.dim;
+        let mut x = (0..blocks).map(|_| ops.buf(history + rows * c.dim)).collect::<Result<Vec<_>, _>>()?;
+        x.push(ops.buf(rows * c.dim)?);
+        Ok(Stack { x, history })
+    }
+
+    /// Where new rows go, and from which index on.
+    fn input(&mut self) -> (&mut O::Buf, usize) {
+        let at = if self.x.len() > 1 { self.history } else { 0 };
+        (&mut self.x[0], at)
+    }
+
+    /// Runs `n` new rows through the blocks; they are at the start of the last buffer after.
+    fn run(&mut self, ops: &mut O, c: &IstftConfig, blocks: &[Block<O>], s: &mut Scratch<O>, n: usize) -> &O::Buf {
+        for (i, b) in blocks.iter().enumerate() {
+            let at = if i + 1 < blocks.len() { self.history } else { 0 };
+            let (before, after) = self.x.split_at_mut(i + 1);
+            let (x, y) = (&mut before[i], &mut after[0]);
+            let to = Rows { count: n, at, stride: c.dim };
+            ops.depthwise(&b.taps, &b.bias, c.kernel, c.dim, x, 0, n, &mut s.mixed);
+            ops.linear(&b.wide, &s.mixed, Rows::packed(n, c.dim), &mut s.wide, Rows::packed(n, c.ffn));
+            ops.copy(x, Rows { count: n, at: self.history, stride: c.dim }, y, to, c.dim);
+            ops.linear(&b.narrow, &s.wide, Rows::packed(n, c.ffn), y, to);
+            ops.shift(x, n * c.dim, 0, self.history);
+        }
+        &self.x[blocks.len()]
+    }
+
+    fn reset(&mut self, ops: &mut O) {
+        let (history, blocks) = (self.history, self.x.len() - 1);
+        self.x[..blocks].iter_mut().for_each(|x| ops.zero(x, 0, history));
+    }
+}
+
+/// State of an encoder.
+pub struct EncoderState<O: Ops> {
+    /// Samples still needed: zeros before the start, past samples, new ones.
+    x: O::Buf,
+    /// Samples in `x`.
+    have: usize,
+    /// Where in `x` the window of the next fine frame ends; it may lie past what is there.
+    end: usize,
+    /// The longest window.
+    reach: usize,
+    /// [2·frames, features].
+    features: O::Buf,
+    fine: Stack<O>,
+    coarse: Stack<O>,
+    scratch: Scratch<O>,
+    /// [frames, latent].
+    latents: O::Buf,
+}
+
+impl<O: Ops> EncoderState<O> {
+    /// State for at most `frames` frames of new samples at a time.
+    pub fn new(ops: &mut O, net: &Istft<O>, frames: usize) -> Result<Self> {
+        let c = &net.config;
+        let reach = c.analysis.iter().map(|a| a.n_fft).max().unwrap_or(0);
+        let features: usize = c.analysis.iter().map(|a| a.bins).sum();
+        let room = reach + c.analysis_ahead + 2 * c.hop * (frames + 1);
+        let mut state = EncoderState {
+            x: ops.buf(room)?,
+            have: 0,
+            end: 0,
+            reach,
+            features: ops.buf(2 * frames * features)?,
+            fine: Stack::new(ops, c, c.encoder_blocks, 2 * frames)?,
+            coarse: Stack::new(ops, c, c.encoder_blocks50, frames)?,
+            scratch: Scratch::new(ops, c, 2 * frames)?,
+            latents: ops.buf(frames * c.latent)?,
+        };
+        state.reset(ops, net);
+        Ok(state)
+    }
+
+    /// Takes samples; gives the number of frames whose latents are now at the start of [`EncoderState::latents`].
+    pub fn run(&mut self, ops: &mut O, net: &Istft<O>, samples: &[f32]) -> usize {
+        let c = &net.config;
+        ops.write(&mut self.x, self.have, samples);
+        self.have += samples.len();
+        // A token frame needs the windows of two fine frames, the second a hop later.
+        let Some(past) = self.have.checked_sub(self.end + c.hop) else {
+            return 0;
+        };
+        let n = past / (2 * c.hop) + 1;
+        let width = c.analysis.iter().map(|a| a.bins).sum();
+        let mut col = 0;
+        for a in &c.analysis {
+            let rows = Rows::packed(2 * n, width);
+            ops.spectrum(a.n_fft, a.bins, &self.x, self.end, c.hop, 2 * n, &mut self.features, rows, col);
+            col += a.bins;
+        }
+        self.end += 2 * n * c.hop;
+        let drop = self.end.saturating_sub(self.reach).min(self.have);
+        ops.shift(&mut self.x, drop, 0, self.have - drop);
+        (self.have, self.end) = (self.have - drop, self.end - drop);
+
+        let (x, at) = self.fine.input();
+        let to = Rows { count: 2 * n, at, stride: c.dim };
+        ops.linear(&net.encoder_in, &self.features, Rows::packed(2 * n, width), x, to);
+        let fine = self.fine.run(ops, c, &net.encoder_blocks, &mut self.scratch, 2 * n);
+        let (x, at) = self.coarse.input();
+        ops.linear(&net.down, fine, Rows::packed(n, 2 * c.dim), x, Rows { count: n, at, stride: c.dim });
+        let coarse = self.coarse.run(ops, c, &net.encoder_blocks50, &mut self.scratch, n);
+        ops.linear(&net.encoder_out, coarse, Rows::packed(n, c.dim), &mut self.latents, Rows::packed(n, c.latent));
+        n
+    }
+
+    /// Latents of the last run, [frames, latent].
+    pub fn latents(&mut self) -> &mut O::Buf {
+        &mut self.latents
+    }
+
+    /// Makes the state ready for another signal.
+    pub fn reset(&mut self, ops: &mut O, net: &Istft<O>) {
+        ops.zero(&mut self.x, 0, self.reach);
+        (self.have, self.end) = (self.reach, self.reach + net.config.hop + net.config.analysis_ahead);
+        self.fine.reset(ops);
+        self.coarse.reset(ops);
+    }
+}
+
+/// State of a decoder.
+pub struct DecoderState<O: Ops> {
+    /// [frames, latent].
+    latents: O::Buf,
+    coarse: Stack<O>,
+    fine: Stack<O>,
+    scratch: Scratch<O>,
+    /// (log magnitude, phase) [2·frames, n_fft + 2].
+    spectra: O::Buf,
+    /// A spectrum of nothing, to move the overlap out at the end.
+    silence: Vec<f32>,
+    /// Overlap [n_fft].
+    tail: O::Buf,
+    /// [2·frames·hop].
+    wave: O::Buf,
+    /// Samples before sample 0, still to be dropped.
+    skip: usize,
+}
+
+impl<O: Ops> DecoderState<O> {
+    /// State for at most `frames` frames at a time.
+    pub fn new(ops: &mut O, net: &Istft<O>, frames: usize) -> Result<Self> {
+        let c = &net.config;
+        // exp(−1000) is 0.
+        let silence = [vec![-1000.0; c.n_fft / 2 + 1], vec![0.0; c.n_fft / 2 + 1]].concat();
+        let mut state = DecoderState {
+            latents: ops.buf(frames * c.latent)?,
+            coarse: Stack::new(ops, c, c.decoder_blocks50, frames)?,
+            fine: Stack::new(ops, c, c.decoder_blocks, 2 * frames)?,
+            scratch: Scratch::new(ops, c, 2 * frames)?,
+            spectra: ops.buf(2 * frames * (c.n_fft + 2))?,
+            silence,
+            tail: ops.buf(c.n_fft)?,
+            wave: ops.buf(2 * frames * c.hop)?,
+            skip: 0,
+        };
+        state.reset(ops, net);
+        Ok(state)
+    }
+
+    /// Where latents go, [frames, latent] from index 0.
+    pub fn latents(&mut self) -> &mut O::Buf {
+        &mut self.latents
+    }
+
+    /// Decodes the first `n` latents and appends what is final.
+    pub fn run(&mut self, ops: &mut O, net: &Istft<O>, n: usize, samples: &mut Vec<f32>) {
+        let c = &net.config;
+        let (x, at) = self.coarse.input();
+        let to = Rows { count: n, at, stride: c.dim };
+        ops.linear(&net.decoder_in, &self.latents, Rows::packed(n, c.latent), x, to);
+        let coarse = self.coarse.run(ops, c, &net.decoder_blocks50, &mut self.scratch, n);
+        let (x, at) = self.fine.input();
+        ops.linear(&net.up, coarse, Rows::packed(n, c.dim), x, Rows { count: n, at, stride: 2 * c.dim });
+        let fine = self.fine.run(ops, c, &net.decoder_blocks, &mut self.scratch, 2 * n);
+        let spectra = Rows::packed(2 * n, c.n_fft + 2);
+        ops.linear(&net.head, fine, Rows::packed(2 * n, c.dim), &mut self.spectra, spectra);
+        self.synthesise(ops, net, 2 * n, samples);
+    }
+
+    /// Appends the rest, `net.held()` samples: the overlap, moved out by silence.
+    pub fn finish(&mut self, ops: &mut O, net: &Istft<O>, samples: &mut Vec<f32>) {
+        let end = samples.len() + net.held() - self.skip.min(net.held());
+        ops.write(&mut self.spectra, 0, &self.silence);
+        while samples.len() < end {
+            self.synthesise(ops, net, 1, samples);
+        }
+        samples.truncate(end);
+    }
+
+    fn synthesise(&mut self, ops: &mut O, net: &Istft<O>, rows: usize, samples: &mut Vec<f32>) {
+        let c = &net.config;
+        let spectra = Rows::packed(rows, c.n_fft + 2);
+        ops.istft(c.n_fft, c.hop, c.max_log, &self.spectra, spectra, &mut self.tail, &mut self.wave, 0);
+        let skip = self.skip.min(rows * c.hop);
+        self.skip -= skip;
+        let old = samples.len();
+        samples.resize(old + rows * c.hop - skip, 0.0);
+        ops.read(&self.wave, skip, &mut samples[old..]);
+    }
+
+    /// Makes the state ready for another signal.
+    pub fn reset(&mut self, ops: &mut O, net: &Istft<O>) {
+        ops.zero(&mut self.tail, 0, net.config.n_fft);
+        self.skip = net.held();
+        self.coarse.reset(ops);
+        self.fine.reset(ops);
+    }
+}

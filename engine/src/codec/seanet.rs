@@ -1,0 +1,169 @@
+//! Kind `seanet`: EnCodec's encoder and decoder (musicgen-stem.md 3.3–3.6) as chains of streaming layers.
+
+use sideman_kernels::{Act, Format, Linear, Lstm, Ops};
+
+use crate::codec::stream::{Chain, Conv, Layer};
+use crate::error::Result;
+use crate::model::{PadMode, SeanetConfig, Tensors, upload};
+
+/// Weights of both halves.
+pub struct Seanet<O: Ops> {
+    /// Samples to latents.
+    pub encoder: Chain<O>,
+    /// Latents to samples.
+    pub decoder: Chain<O>,
+}
+
+/// Reads layers by their index in the reference.
+struct Loader<'a, O: Ops> {
+    ops: &'a mut O,
+    tensors: &'a mut Tensors,
+    config: &'a SeanetConfig,
+}
+
+impl<O: Ops> Seanet<O> {
+    /// Reads `encoder.model.*` and `decoder.model.*`.
+    pub fn load(ops: &mut O, config: &SeanetConfig, tensors: &mut Tensors) -> Result<Self> {
+        let mut l = Loader { ops, tensors, config };
+        Ok(Seanet { encoder: l.encoder()?, decoder: l.decoder()? })
+    }
+}
+
+impl<O: Ops> Loader<'_, O> {
+    fn encoder(&mut self) -> Result<Chain<O>> {
+        let c = self.config;
+        let (mut layers, mut width, mut n) = (Vec::new(), c.filters, 1);
+        layers.push(self.conv("encoder.model.0.conv.conv", c.channels, width, c.kernel, 1, false)?);
+        for ratio in c.ratios.iter().rev() {
+            layers.push(self.residual(&format!("encoder.model.{n}"), width)?);
+            let name = format!("encoder.model.{}.conv.conv", n + 2);
+            layers.push(self.conv(&name, width, 2 * width, 2 * ratio, *ratio, true)?);
+            (width, n) = (2 * width, n + 3);
+        }
+        layers.push(self.lstm(&format!("encoder.model.{n}.lstm"), width)?);
+        layers.push(self.conv(&format!("encoder.model.{}.conv.conv", n + 2), width, c.dim, c.last_kernel, 1, true)?);
+        Ok(Chain { layers })
+    }
+
+    fn decoder(&mut self) -> Result<Chain<O>> {
+        let c = self.config;
+        let (mut layers, mut width, mut n) = (Vec::new(), c.filters << c.ratios.len(), 3);
+        layers.push(self.conv("decoder.model.0.conv.conv", c.dim, width, c.kernel, 1, false)?);
+        layers.push(self.lstm("decoder.model.1.lstm", width)?);
+        for ratio in &c.ratios {
+            layers.push(self.up(&format!("decoder.model.{n}.convtr.convtr"), width, width / 2, *ratio)?);
+            layers.push(self.residual(&format!("decoder.model.{}", n + 1), width / 2)?);
+            (width, n) = (width / 2, n + 3);
+        }
+        layers.push(self.conv(&format!("decoder.model.{n}.conv.conv"), width, c.channels, c.last_kernel, 1, true)?);
+        Ok(Chain { layers })
+    }
+
+    /// Padding of a convolution: (left, right), musicgen-stem.md 3.2.
+    fn padding(&self, kernel: usize, stride: usize) -> (usize, usize) {
+        let all = kernel - stride;
+        let right = if self.config.causal { 0 } else { all / 2 };
+        (all - right, right)
+    }
+
+    fn conv(&mut self, name: &str, input: usize, output: usize, kernel: usize, stride: usize, elu: bool) -> Result<Layer<O>> {
+        let (left, right) = self.padding(kernel, stride);
+        Ok(Layer::Conv(Conv {
+            linear: self.linear(name, input, output, kernel, false)?,
+            input,
+            output,
+            kernel,
+            stride,
+            left,
+            right,
+            up: 1,
+            cut: (0, 0),
+            reflect: self.config.pad_mode == PadMode::Reflect,
+            elu,
+            residual: None,
+        }))
+    }
+
+    fn residual(&mut self, name: &str, width: usize) -> Result<Layer<O>> {
+        let (kernel, hidden) = (self.config.residual_kernel, width / self.config.compress);
+        let (left, right) = self.padding(kernel, 1);
+        Ok(Layer::Conv(Conv {
+            linear: self.linear(&format!("{name}.block.1.conv.conv"), width, hidden, kernel, false)?,
+            input: width,
+            output: width,
+            kernel,
+            stride: 1,
+            left,
+            right,
+            up: 1,
+            cut: (0, 0),
+            reflect: self.config.pad_mode == PadMode::Reflect,
+            elu: true,
+            residual: Some((self.linear(&format!("{name}.block.3.conv.conv"), hidden, width, 1, true)?, hidden)),
+        }))
+    }
+
+    /// A transposed convolution of kernel 2·ratio: [in, out, 2s] becomes [s·out, 2·in] over rows (x[t−1], x[t]).
+    fn up(&mut self, name: &str, input: usize, output: usize, s: usize) -> Result<Layer<O>> {
+        let file = self.tensors.get(&format!("{name}.weight"), &[input, output, 2 * s])?;
+        let mut weight = Vec::with_capacity(file.len());
+        for r in 0..s {
+            for o in 0..output {
+                for tap in [r + s, r] {
+                    weight.extend((0..input).map(|i| file[(i * output + o) * 2 * s + tap]));
+                }
+            }
+        }
+        let bias = self.tensors.get(&format!("{name}.bias"), &[output])?.repeat(s);
+        let right = if self.config.causal { s } else { s / 2 };
+        Ok(Layer::Conv(Conv {
+            linear: Linear {
+                weight: self.ops.mat(s * output, 2 * input, &weight, Format::F32)?,
+                bias: Some(upload(self.ops, &bias)?),
+                norm: None,
+                act: Act::None,
+                add: false,
+            },
+            input,
+            output,
+            kernel: 2,
+            stride: 1,
+            left: 1,
+            right: 1,
+            up: s,
+            cut: (s - right, right),
+            reflect: false,
+            elu: true,
+            residual: None,
+        }))
+    }
+
+    /// A convolution's weights [out, in, k] as a matrix over k rows of `in` values.
+    fn linear(&mut self, name: &str, input: usize, output: usize, kernel: usize, add: bool) -> Result<Linear<O>> {
+        let file = self.tensors.get(&format!("{name}.weight"), &[output, input, kernel])?;
+        let mut weight = Vec::with_capacity(file.len());
+        for row in file.chunks_exact(input * kernel) {
+            for i in 0..kernel {
+                weight.extend((0..input).map(|c| row[c * kernel + i]));
+            }
+        }
+        let weight = self.ops.mat(output, kernel * input, &weight, Format::F32)?;
+        let bias = Some(self.tensors.buf(self.ops, &format!("{name}.bias"), output)?);
+        Ok(Linear { weight, bias, norm: None, act: Act::None, add })
+    }
+
+    fn lstm(&mut self, name: &str, size: usize) -> Result<Layer<O>> {
+        let mut lstm = Lstm { input: Vec::new(), hidden: Vec::new(), size };
+        for n in 0..self.config.lstm {
+            let weight = self.tensors.mat(self.ops, &format!("{name}.weight_ih_l{n}"), 4 * size, size, Format::F32)?;
+            let hidden = self.tensors.mat(self.ops, &format!("{name}.weight_hh_l{n}"), 4 * size, size, Format::F32)?;
+            let mut bias = self.tensors.get(&format!("{name}.bias_ih_l{n}"), &[4 * size])?;
+            let recurrent = self.tensors.get(&format!("{name}.bias_hh_l{n}"), &[4 * size])?;
+            bias.iter_mut().zip(&recurrent).for_each(|(b, r)| *b += r);
+            let bias = Some(upload(self.ops, &bias)?);
+            lstm.input.push(Linear { weight, bias, norm: None, act: Act::None, add: false });
+            lstm.hidden.push(hidden);
+        }
+        Ok(Layer::Lstm(lstm))
+    }
+}

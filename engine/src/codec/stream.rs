@@ -1,0 +1,305 @@
+//! A chain of convolutions and LSTMs that runs on any number of rows at a time and gives, bit for bit, what it would give on all
+//! of them at once: the streaming half of kind `seanet`.
+//!
+//! Every layer keeps the rows that it still has to read before the new ones; the layer below writes into that buffer. A row of
+//! the output is made as soon as the last row that it reads is there, so what a chain has put out is exactly what is final
+//! (musicgen-stem.md 3.9), and nothing is computed twice. Padding is put in where the signal begins and ends, and only there.
+
+use sideman_kernels::{Linear, Lstm, Ops, Rows};
+
+use crate::error::Result;
+
+/// A convolution as a matrix product over overlapping rows, and what goes with it in an EnCodec (musicgen-stem.md 3.2–3.4).
+///
+/// A transposed one of kernel 2·`up` is one, too: the window (x[t−1], x[t]) makes the `up` rows of block t, between one zero row
+/// before the start and one past the end, and `cut` rows are dropped at both ends of the result.
+pub struct Conv<O: Ops> {
+    /// [up · output, kernel · input]; of a residual block [hidden, kernel · input].
+    pub linear: Linear<O>,
+    /// Channels in.
+    pub input: usize,
+    /// Channels out.
+    pub output: usize,
+    /// Rows of a window.
+    pub kernel: usize,
+    /// Rows from one window to the next.
+    pub stride: usize,
+    /// Rows of padding before the start.
+    pub left: usize,
+    /// Rows of padding past the end, besides those that fill up the last stride.
+    pub right: usize,
+    /// Rows out for one window.
+    pub up: usize,
+    /// Rows dropped at the start and at the end of the output.
+    pub cut: (usize, usize),
+    /// Padding mirrors the signal; else it is zeros.
+    pub reflect: bool,
+    /// ELU comes before.
+    pub elu: bool,
+    /// A residual block's second convolution [output, hidden], of kernel 1: y = x + residual(elu(linear(elu(x)))).
+    pub residual: Option<(Linear<O>, usize)>,
+}
+
+/// One layer of a [`Chain`].
+pub enum Layer<O: Ops> {
+    /// A convolution, transposed convolution or residual block.
+    Conv(Conv<O>),
+    /// An LSTM with its skip.
+    Lstm(Lstm<O>),
+}
+
+/// Weights of a chain.
+pub struct Chain<O: Ops> {
+    /// In order.
+    pub layers: Vec<Layer<O>>,
+}
+
+/// What one layer has still to read.
+struct Queue<O: Ops> {
+    /// [room, channels]: padding, past rows, new rows.
+    x: O::Buf,
+    /// Rows in `x`.
+    have: usize,
+    /// First row of the next window.
+    next: usize,
+    /// Rows of signal that ever came.
+    fed: usize,
+    /// Rows of output still to be dropped at the start.
+    uncut: usize,
+    /// LSTM state [layers, 2, size].
+    memory: Option<(O::Buf, usize)>,
+}
+
+/// State of a chain: of one signal on its way through.
+pub struct ChainState<O: Ops> {
+    /// One for each layer, and the output.
+    queues: Vec<Queue<O>>,
+    /// ELU of a layer's input, or of a residual block's middle.
+    active: O::Buf,
+    /// A residual block's middle.
+    middle: O::Buf,
+    /// Rows that fit into the output.
+    room: usize,
+}
+
+impl<O: Ops> Chain<O> {
+    /// State for at most `rows` new rows at a time.
+    pub fn state(&self, ops: &mut O, rows: usize) -> Result<ChainState<O>> {
+        let (mut queues, mut rows, mut active, mut middle, mut output) = (Vec::new(), rows, 0, 0, 0);
+        for layer in &self.layers {
+            match layer {
+                Layer::Conv(c) => {
+                    let room = c.room(rows);
+                    queues.push(Queue::new(ops, room * c.input, None)?);
+                    rows = c.most(rows);
+                    let hidden = c.residual.as_ref().map_or(0, |(_, hidden)| rows * hidden);
+                    active = active.max(if c.elu { room * c.input } else { 0 }).max(hidden);
+                    middle = middle.max(hidden);
+                    output = c.output;
+                }
+                Layer::Lstm(l) => {
+                    let len = l.hidden.len() * 2 * l.size;
+                    let memory = Some((ops.buf(len)?, len));
+                    queues.push(Queue::new(ops, rows * l.size, memory)?);
+                    output = l.size;
+                }
+            }
+        }
+        queues.push(Queue::new(ops, rows * output, None)?);
+        let mut state = ChainState { queues, active: ops.buf(active)?, middle: ops.buf(middle)?, room: rows };
+        self.reset(ops, &mut state);
+        Ok(state)
+    }
+
+    /// Takes `new` rows that the caller has put at [`ChainState::input`], and where the signal is at its `end` all that is left.
+    /// Gives the number of rows that are now at the start of [`ChainState::output`].
+    pub fn run(&self, ops: &mut O, state: &mut ChainState<O>, new: usize, end: bool) -> usize {
+        let ChainState { queues, active, middle, .. } = state;
+        let mut rows = new;
+        for (i, layer) in self.layers.iter().enumerate() {
+            if rows == 0 && !end {
+                return 0;
+            }
+            let (before, after) = queues.split_at_mut(i + 1);
+            let (q, out) = (&mut before[i], &mut after[0]);
+            rows = match layer {
+                Layer::Conv(c) => c.run(ops, q, rows, end, active, middle, out),
+                Layer::Lstm(l) => {
+                    let (memory, _) = q.memory.as_mut().expect("an LSTM's queue has its memory");
+                    let to = Rows { count: rows, at: out.have * l.size, stride: l.size };
+                    if rows > 0 {
+                        ops.lstm(l, &q.x, Rows::packed(rows, l.size), memory, &mut out.x, to);
+                    }
+                    rows
+                }
+            };
+        }
+        rows
+    }
+
+    /// Makes the state ready for another signal.
+    pub fn reset(&self, ops: &mut O, state: &mut ChainState<O>) {
+        for (layer, q) in self.layers.iter().zip(&mut state.queues) {
+            (q.have, q.next, q.fed, q.uncut) = match layer {
+                Layer::Conv(c) => {
+                    ops.zero(&mut q.x, 0, c.left * c.input);
+                    (c.left, 0, 0, c.cut.0)
+                }
+                Layer::Lstm(_) => (0, 0, 0, 0),
+            };
+            if let Some((memory, len)) = &mut q.memory {
+                ops.zero(memory, 0, *len);
+            }
+        }
+    }
+
+    /// Rows put out once `fed` rows have come and the end has not: arithmetic alone.
+    pub fn known(&self, fed: usize) -> usize {
+        self.layers.iter().fold(fed, |rows, layer| match layer {
+            Layer::Lstm(_) => rows,
+            Layer::Conv(c) if c.reflect && rows <= c.left => 0,
+            Layer::Conv(c) => match (rows + c.left).checked_sub(c.kernel) {
+                Some(past) => ((past / c.stride + 1) * c.up).saturating_sub(c.cut.0),
+                None => 0,
+            },
+        })
+    }
+}
+
+impl<O: Ops> ChainState<O> {
+    /// Where new rows go, and from which index on.
+    pub fn input(&mut self, channels: usize) -> (&mut O::Buf, usize) {
+        let q = &mut self.queues[0];
+        (&mut q.x, q.have * channels)
+    }
+
+    /// Rows of the last [`Chain::run`], packed.
+    pub fn output(&mut self) -> &mut O::Buf {
+        &mut self.queues.last_mut().expect("a chain has an output").x
+    }
+
+    /// The most rows that a run can put out.
+    pub fn room(&self) -> usize {
+        self.room
+    }
+}
+
+impl<O: Ops> Queue<O> {
+    fn new(ops: &mut O, len: usize, memory: Option<(O::Buf, usize)>) -> Result<Self> {
+        Ok(Queue { x: ops.buf(len)?, have: 0, next: 0, fed: 0, uncut: 0, memory })
+    }
+}
+
+impl<O: Ops> Conv<O> {
+    /// Rows behind the newest that the mirror at the end may read, itself included.
+    fn keep(&self) -> usize {
+        if self.reflect { self.right + self.stride } else { 0 }
+    }
+
+    /// Rows that the queue must hold for `new` at a time.
+    fn room(&self, new: usize) -> usize {
+        // Before: what no window has passed yet (where mirroring waits for the start, twice the padding), or what the mirror needs.
+        let before = (self.kernel - 1).max(2 * self.left).max(self.keep());
+        before + new + self.right + self.stride
+    }
+
+    /// The most rows that `new` rows (and the end) can make, those to be cut included.
+    fn most(&self, new: usize) -> usize {
+        ((new + self.left + self.right + self.stride) / self.stride + 1) * self.up
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn run(
+        &self,
+        ops: &mut O,
+        q: &mut Queue<O>,
+        new: usize,
+        end: bool,
+        active: &mut O::Buf,
+        middle: &mut O::Buf,
+        out: &mut Queue<O>,
+    ) -> usize {
+        if self.reflect && new > 0 && q.fed <= self.left && q.fed + new > self.left {
+            // Enough to mirror at the start.
+            for i in 1..=self.left {
+                ops.shift(&mut q.x, (self.left + i) * self.input, (self.left - i) * self.input, self.input);
+            }
+        }
+        q.have += new;
+        q.fed += new;
+        if q.fed == 0 || (self.reflect && q.fed <= self.left && !end) {
+            return 0;
+        }
+        if end {
+            self.close(ops, q);
+        }
+        let Some(past) = q.have.checked_sub(q.next + self.kernel) else {
+            return 0;
+        };
+        let count = past / self.stride + 1;
+        let windows = Rows { count, at: q.next * self.input, stride: self.stride * self.input };
+        let rows = Rows { count, at: out.have * self.output, stride: self.up * self.output };
+        if self.elu {
+            ops.elu(&q.x, active, q.have * self.input);
+        }
+        let x = if self.elu { &*active } else { &q.x };
+        if let Some((residual, hidden)) = &self.residual {
+            ops.linear(&self.linear, x, windows, middle, Rows::packed(count, *hidden));
+            ops.elu(middle, active, count * hidden);
+            let skip = Rows { count, at: (q.next + self.left) * self.input, stride: self.input };
+            ops.copy(&q.x, skip, &mut out.x, rows, self.input);
+            ops.linear(residual, active, Rows::packed(count, *hidden), &mut out.x, rows);
+        } else {
+            ops.linear(&self.linear, x, windows, &mut out.x, rows);
+        }
+        q.next += count * self.stride;
+        let drop = q.next.min(q.have.saturating_sub(self.keep()));
+        if drop > 0 {
+            ops.shift(&mut q.x, drop * self.input, 0, (q.have - drop) * self.input);
+            (q.have, q.next) = (q.have - drop, q.next - drop);
+        }
+        self.trim(ops, q, count * self.up, end, out)
+    }
+
+    /// Drops what a transposed convolution makes too much.
+    fn trim(&self, ops: &mut O, q: &mut Queue<O>, rows: usize, end: bool, out: &mut Queue<O>) -> usize {
+        let cut = q.uncut.min(rows);
+        q.uncut -= cut;
+        let rows = rows - cut;
+        if cut > 0 {
+            let at = out.have * self.output;
+            ops.shift(&mut out.x, at + cut * self.output, at, rows * self.output);
+        }
+        if end { rows.saturating_sub(self.cut.1) } else { rows }
+    }
+
+    /// Puts the padding past the end (and before the start, where the signal was too short for that until now), as PyTorch does:
+    /// a signal too short to be mirrored counts as followed by zeros (musicgen-stem.md 3.2).
+    fn close(&self, ops: &mut O, q: &mut Queue<O>) {
+        let right = self.right + (q.fed.next_multiple_of(self.stride) - q.fed);
+        if !self.reflect {
+            ops.zero(&mut q.x, q.have * self.input, right * self.input);
+            q.have += right;
+            return;
+        }
+        let long = self.left.max(right);
+        let len = q.fed.max(long + 1);
+        let mut put = |at: usize, p: usize| {
+            if p >= q.fed {
+                ops.zero(&mut q.x, at * self.input, self.input);
+            } else {
+                // Row p of the signal, counted from its end: the queue has forgotten its start.
+                ops.shift(&mut q.x, (q.have - (q.fed - p)) * self.input, at * self.input, self.input);
+            }
+        };
+        if q.fed <= self.left {
+            for i in 1..=self.left {
+                put(self.left - i, i);
+            }
+        }
+        for p in q.fed..q.fed + right {
+            put(q.have + (p - q.fed), if p < len { p } else { 2 * (len - 1) - p });
+        }
+        q.have += right;
+    }
+}
