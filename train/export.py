@@ -116,7 +116,7 @@ def unfold(codec, read: dict):
 
 @torch.no_grad()
 def golden(lm: Lm, codecs: dict, tokenizer: Tokenizer, config: dict) -> dict:
-    """text.*, lm.*, codec.STEM.*: a prompt, a 40-step sequence under it (controls null), and two seconds of a test signal a stem."""
+    """text.*, lm.*, codec.STEM.*: a prompt, a 40-step sequence under it (controls null), and 0.85 s of a test signal a stem."""
     rng = np.random.default_rng(5)
     ids = torch.tensor([tokenizer.encode("funk drums, electric piano").ids])
     hidden = lm.text(input_ids=ids).last_hidden_state
@@ -126,7 +126,7 @@ def golden(lm: Lm, codecs: dict, tokenizer: Tokenizer, config: dict) -> dict:
     x = lm(seq, nulls, lm.output_proj(hidden), torch.ones_like(ids, dtype=torch.bool))
     logits = torch.stack([head(x[0]) for head in lm.linears], 1)
     out = {"text.ids": ids[0], "text.hidden": hidden[0], "lm.tokens": seq[0], "lm.hidden": hidden[0], "lm.logits": logits}
-    t = np.arange(2 * 32000 + 123) / 32000
+    t = np.arange(27123) / 32000
     for stem, pitch in (("bass", 55.0), ("drums", 180.0), ("other", 330.0)):
         tone = sum(np.sin(2 * np.pi * pitch * h * t) / h for h in range(1, 6)) * np.exp(-6 * (t % 0.5))
         audio = torch.from_numpy((0.25 * tone + rng.normal(0, 0.02, len(t)) * np.exp(-20 * (t % 0.25))).astype(np.float32))
