@@ -44,6 +44,11 @@ def measure_pitch(x: np.ndarray, start=0.06, end=0.7) -> float:
     return float(69 + 12 * np.log2(RATE / (k + d) / 440))
 
 
+def note_of(file):
+    """The part of a bass sample's name that names the note (labels are not trusted for the octave)."""
+    return re.sub(r"_(pp|p|f|ff|staccato)_rr\d|_[fmp][abcd]$", "", file)
+
+
 class Bass:
     """One sampled bass: {articulation layer: {midi of the sample: [round robins]}}; pitch by resampling."""
 
@@ -53,18 +58,21 @@ class Bass:
     def __init__(self, name: str):
         folder = data_dir() / "bass" / name
         self.name, self.layers, self.staccato = name, [dict() for _ in self.LAYERS[name]], {}
-        for file, pitch in json.loads(PITCHES.read_text())[name].items():
-            audio = read(folder / f"{file}.flac")
-            entry = (pitch, audio)
+        table = json.loads(PITCHES.read_text())[name]
+        keys = {}
+        for file, pitch in table.items():
+            keys.setdefault(note_of(file), []).append(pitch)
+        for file, pitch in table.items():
+            entry, key = (pitch, read(folder / f"{file}.flac")), round(float(np.median(keys[note_of(file)])))
             if "staccato" in file:
-                self.staccato.setdefault(round(pitch), []).append(entry)
+                self.staccato.setdefault(key, []).append(entry)
                 continue
             layer = 0
             if name == "jazz-bass-di":
                 layer = self.LAYERS[name].index(file.split("_")[1])
             elif name == "double-bass-pizz":
                 layer = self.LAYERS[name].index(file.rsplit("_", 1)[1][0])
-            self.layers[layer].setdefault(round(pitch), []).append(entry)
+            self.layers[layer].setdefault(key, []).append(entry)
         # Each layer is levelled to its own mean loudness: the velocity curve below sets the level, the layer the tone.
         for bank in [*self.layers, self.staccato]:
             for group in bank.values():
@@ -169,21 +177,25 @@ def kit() -> Kit:
 def write_pitch_table():
     """Measure every bass sample's real pitch once and write bass_pitch.json; labels are only used as a check.
 
-    A staccato note is too short for its steady pitch: it takes the pitch of the same string's sustained `f` notes."""
+    A staccato note is too short to measure: it takes the pitch of the same note's hardest sustained plucks."""
     table = {}
     for name in Bass.LAYERS:
         folder, rows = data_dir() / "bass" / name, {}
         for path in sorted(folder.glob("*.flac")):
             if not re.search("noise|scrape|release", path.stem):
                 rows[path.stem] = measure_pitch(read(path))
-        groups = {}
+        groups, hard = {}, {}
         for stem, pitch in rows.items():
             if "staccato" not in stem:
-                groups.setdefault(re.sub(r"_(pp|p|f|ff)_rr\d|_[fmp][abcd]$", "", stem), []).append(pitch)
+                groups.setdefault(note_of(stem), []).append(pitch)
+            if "_ff_" in stem:
+                hard.setdefault(note_of(stem), []).append(pitch)
         for stem, pitch in rows.items():
-            key = re.sub(r"_(pp|p|f|ff|staccato)_rr\d|_[fmp][abcd]$", "", stem)
-            middle = float(np.median(groups[key]))
-            wild = "staccato" in stem or not abs(pitch - middle) < 0.35
-            rows[stem] = round(middle if wild else pitch, 2)
+            middle = float(np.median(groups[note_of(stem)]))
+            if "staccato" in stem:
+                pitch = float(np.median(hard[note_of(stem)]))
+            elif not abs(pitch - middle) < 0.9:  # an octave error of the measure; a hard pluck's sharpness is real
+                pitch = middle
+            rows[stem] = round(pitch, 2)
         table[name] = rows
     PITCHES.write_text(json.dumps(table, indent=0) + "\n")
