@@ -1,0 +1,51 @@
+"""Discriminators for the decoder's last third: complex spectra at three resolutions (as in Encodec and DAC, in small)."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+RESOLUTIONS = (2048, 1024, 512)
+
+
+class SpectrumCritic(nn.Module):
+    """Looks at one resolution's real and imaginary parts, [B, 2, frames, bins], through strided 2-D convolutions."""
+
+    def __init__(self, n: int, width: int = 16):
+        super().__init__()
+        self.n = n
+        shapes = [(2, width, (1, 1)), (width, width, (1, 2)), (width, 2 * width, (1, 2)), (2 * width, 2 * width, (1, 2))]
+        self.layers = nn.ModuleList(nn.utils.parametrizations.weight_norm(nn.Conv2d(i, o, (3, 9), s, (1, 4))) for i, o, s in shapes)
+        self.verdict = nn.utils.parametrizations.weight_norm(nn.Conv2d(2 * width, 1, (3, 3), padding=1))
+
+    def forward(self, x):
+        """Audio [B, samples] → (verdicts, feature maps)."""
+        spec = torch.fft.rfft(x.unfold(1, self.n, self.n // 4) * torch.hann_window(self.n)) * (4.0 / self.n)
+        # Compressed, or the bass would drown the rest.
+        size = spec.abs().clamp(min=1e-6)
+        spec = spec * size ** -0.7
+        y, maps = torch.stack([spec.real, spec.imag], 1), []
+        for layer in self.layers:
+            y = F.leaky_relu(layer(y), 0.1)
+            maps.append(y)
+        return self.verdict(y), maps
+
+
+class Critics(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.each = nn.ModuleList(SpectrumCritic(n) for n in RESOLUTIONS)
+
+    def forward(self, x):
+        return [critic(x) for critic in self.each]
+
+
+def critic_loss(real, fake):
+    """Hinge."""
+    return sum(F.relu(1 - r[0]).mean() + F.relu(1 + f[0]).mean() for r, f in zip(real, fake)) / len(real)
+
+
+def player_loss(real, fake):
+    """What the decoder pays: (to be believed, to have the same feature maps)."""
+    believe = sum(F.relu(1 - f[0]).mean() for f in fake) / len(fake)
+    match = sum((a.detach() - b).abs().mean() / a.detach().abs().mean() for r, f in zip(real, fake) for a, b in zip(r[1], f[1]))
+    return believe, match / sum(len(r[1]) for r in real)

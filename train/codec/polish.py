@@ -1,0 +1,93 @@
+"""The adversarial last third: `python -m train.codec.polish bass --corpus DIR --out DIR --steps 2000`. Resumes.
+
+Only the decoder learns: encoder and quantizer stay, so that tokens, and an LM trained on them, stay what they are. Takes
+OUT/STEM.pt (made by train.codec.train) and writes its `ema` and `model` decoders anew, the critics beside it in STEM.critic.pt.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+
+from .critic import Critics, critic_loss, player_loss
+from .loss import spectral
+from .model import Codec, analyse, synthesise
+from .sound import Stem
+from .train import save
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("stem", choices=["bass", "drums", "other"])
+    p.add_argument("--corpus", nargs="+", required=True)
+    p.add_argument("--out", required=True)
+    p.add_argument("--steps", type=int, default=2000)
+    p.add_argument("--batch", type=int, default=4)
+    p.add_argument("--seconds", type=float, default=1.28)
+    p.add_argument("--lr", type=float, default=2e-4)
+    p.add_argument("--threads", type=int, default=2)
+    a = p.parse_args()
+    torch.set_num_threads(a.threads)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(2)
+    path, beside = Path(a.out) / f"{a.stem}.pt", Path(a.out) / f"{a.stem}.critic.pt"
+    whole = torch.load(path, weights_only=False)
+    model = Codec(whole["config"]).eval()
+    model.load_state_dict(whole["ema"], strict=False)
+    ema = Codec(whole["config"]).eval().requires_grad_(False)
+    ema.load_state_dict(whole["ema"], strict=False)
+    critics = Critics()
+    opt = torch.optim.AdamW(model.decoder.parameters(), lr=a.lr, betas=(0.8, 0.99), weight_decay=0.01, fused=True)
+    opt_critic = torch.optim.AdamW(critics.parameters(), lr=a.lr, betas=(0.8, 0.99), weight_decay=0.01, fused=True)
+    step = 0
+    if beside.exists():
+        s = torch.load(beside, weights_only=False)
+        model.load_state_dict(s["model"], strict=False), critics.load_state_dict(s["critics"])
+        opt.load_state_dict(s["opt"]), opt_critic.load_state_dict(s["opt_critic"])
+        step = s["step"]
+    music = Stem(a.corpus, a.stem, "train", seed=1000 + step)
+    samples = int(a.seconds * 50) * 640
+    kept, window = time.time(), []
+    while step < a.steps:
+        x = music.batch(a.batch, samples)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            z = model.encoder(analyse(x, model.c))
+        with torch.no_grad():
+            z = model.quantizer(z.float())[0]
+        with torch.autocast("cpu", torch.bfloat16):
+            head = model.decoder(z)
+        y = synthesise(*head, model.c)
+        with torch.autocast("cpu", torch.bfloat16):
+            judged = critics(y.detach()), critics(x)
+        loss_critic = critic_loss(judged[1], judged[0])
+        opt_critic.zero_grad(set_to_none=True)
+        loss_critic.backward()
+        opt_critic.step()
+        critics.requires_grad_(False)
+        with torch.autocast("cpu", torch.bfloat16):
+            fake = critics(y)
+        believe, match = player_loss(judged[1], fake)
+        spectra = spectral(y, x, a.stem)
+        opt.zero_grad(set_to_none=True)
+        (4 * spectra + 0.3 * believe + 0.6 * match).backward()
+        torch.nn.utils.clip_grad_norm_(model.decoder.parameters(), 1.0)
+        opt.step()
+        critics.requires_grad_(True)
+        step += 1
+        with torch.no_grad():
+            for e, v in zip(ema.decoder.parameters(), model.decoder.parameters()):
+                e.lerp_(v, 0.005)
+        window.append([v.item() for v in (loss_critic, believe, match, spectra)])
+        if step % 50 == 0:
+            print(json.dumps({"step": step, **dict(zip(("critic", "believe", "match", "spectra"), (round(sum(v) / len(v), 3) for v in zip(*window))))}), flush=True)
+            window = []
+        if time.time() - kept > 240 or step == a.steps:
+            kept = time.time()
+            save(beside, model=model.state_dict(), critics=critics.state_dict(), opt=opt.state_dict(), opt_critic=opt_critic.state_dict(), step=step)
+            save(path, **{**whole, "ema": ema.state_dict(), "polished": step})
+
+
+if __name__ == "__main__":
+    main()
