@@ -50,6 +50,9 @@ pub enum Error {
     /// What the caller asked for can't be done (a stem that the model lacks, a code out of range, a length too long).
     #[error("{0}")]
     Input(String),
+    /// The caller's progress callback said stop.
+    #[error("cancelled")]
+    Cancelled,
     /// A player can't do it: no memory, or shapes that don't fit.
     #[error(transparent)]
     Ops(#[from] OpsError),

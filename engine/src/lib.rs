@@ -4,6 +4,9 @@
 pub mod audio;
 pub mod codec;
 pub mod error;
+pub mod lm;
 pub mod model;
+pub mod task;
+pub mod text;
 
 pub use error::{Error, Result};

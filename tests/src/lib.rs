@@ -1,1 +1,3 @@
-//! tests.
+//! What integration tests share.
+
+pub mod fixture;

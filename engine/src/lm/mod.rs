@@ -1,0 +1,49 @@
+//! The language model: a causal transformer over columns of tokens, one per stream (musicgen-stem.md sections 5 to 7).
+//!
+//! [`Lm`] is what doesn't change (configuration and weights), [`Run`] one generation (its sequence, cache and dice).
+//! Several runs may stand side by side on one `Lm`: live play primes the next window while the present one plays.
+
+pub mod pattern;
+mod run;
+mod state;
+mod step;
+mod weights;
+
+pub use pattern::Pattern;
+pub use run::{MAX_TEXT, Run, RunSpec};
+
+use sideman_kernels::{Format, Ops};
+
+use crate::error::Result;
+use crate::model::{Config, ModelDir};
+
+/// A loaded language model.
+pub struct Lm<O: Ops> {
+    config: Config,
+    weights: weights::Weights<O>,
+}
+
+impl<O: Ops> Lm<O> {
+    /// Loads `lm.safetensors` of a model directory, its matrices kept in `format`.
+    ///
+    /// # Errors
+    /// A tensor is missing, misshapen or not known; the player's memory is full.
+    pub fn load(ops: &mut O, dir: &ModelDir, format: Format) -> Result<Self> {
+        let file = dir.tensors("lm.safetensors")?;
+        let weights = weights::Weights::load(ops, &dir.config, file, format)?;
+        Ok(Lm { config: dir.config.clone(), weights })
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Begins a generation.
+    ///
+    /// # Errors
+    /// The spec doesn't fit the model (see [`RunSpec`]), or the player's memory is full.
+    pub fn run(&self, ops: &mut O, spec: &RunSpec) -> Result<Run<O>> {
+        Run::new(ops, self, spec)
+    }
+}

@@ -1,0 +1,282 @@
+//! One generation: its sequence of columns, known and unknown slots, controls, texts, cache and dice.
+//!
+//! A slot of the sequence is *forced* (written by [`Run::put`]), special (the pattern has no frame there) or unknown; an unknown
+//! slot is drawn when the column before it has been fed. [`Run::next`] feeds columns that are known in blocks, and draws where
+//! something is unknown. A column may still be written as long as it hasn't been fed, and [`Run::rollback`] unfeeds columns at no
+//! cost: live play writes the player's tokens just before their column is fed, and takes back what it foretold wrongly.
+
+use sideman_kernels::{Format, Grid, Ops, Rows, Sampling, UNKNOWN};
+
+use super::pattern::Pattern;
+use super::state::State;
+use super::{Lm, step};
+use crate::error::{Error, Result};
+use crate::text::Hidden;
+
+/// The longest text a run takes, in tokens.
+pub const MAX_TEXT: usize = 512;
+
+/// What a run is to be.
+#[derive(Debug, Clone)]
+pub struct RunSpec<'a> {
+    /// Songs generated side by side (variations); 1 or more.
+    pub songs: usize,
+    /// Two lanes a song: conditioned and null. Needed wherever `cfg` isn't 1 and there is a text.
+    pub guided: bool,
+    /// Delay of each stream (lag included: [`Pattern::lagged`]).
+    pub delays: &'a [usize],
+    /// Frames of the grid (prefix and transition included).
+    pub frames: usize,
+    /// Text of each song; fewer than songs: none for the rest.
+    pub texts: &'a [Option<&'a Hidden>],
+    /// Tokens of text there shall be room for, so that [`Run::set_text`] can change it; the texts above make their own room.
+    pub text_room: usize,
+    /// Format of the cache: f32, or bf16 at half the memory.
+    pub kv: Format,
+    /// The most columns fed at once.
+    pub block: usize,
+    /// How tokens are drawn at first.
+    pub sampling: Sampling,
+}
+
+/// One generation of `songs` songs in step. See the module's head.
+pub struct Run<O: Ops> {
+    grid: Grid,
+    pattern: Pattern,
+    state: State<O>,
+    block: usize,
+    /// The sequence without what was drawn [songs, streams, steps]: forced tokens, special ids, UNKNOWN.
+    plan: Vec<i32>,
+    /// Columns fed: host's copy of `state.pos`.
+    at: usize,
+    text_room: usize,
+}
+
+impl<O: Ops> Run<O> {
+    pub(super) fn new(ops: &mut O, lm: &Lm<O>, spec: &RunSpec) -> Result<Self> {
+        let config = lm.config();
+        if spec.songs == 0 || spec.block == 0 || spec.frames == 0 {
+            return Err(Error::Input("a run needs at least one song, one frame and blocks of one column".into()));
+        }
+        if spec.delays.len() != config.streams.len() {
+            let what = format!("{} delays for a model of {} streams", spec.delays.len(), config.streams.len());
+            return Err(Error::Input(what));
+        }
+        let longest = spec.texts.iter().flatten().map(|t| t.len).max().unwrap_or(0).max(spec.text_room);
+        let text_room = if config.text.is_some() { longest } else { 0 };
+        let pattern = Pattern::new(spec.delays, spec.frames);
+        let cards: Vec<usize> = config.streams.iter().map(|s| s.card).collect();
+        let specials: Vec<i32> = cards.iter().map(|&c| c as i32).collect();
+        let grid = Grid {
+            songs: spec.songs,
+            branches: if spec.guided { 2 } else { 1 },
+            cards,
+            delays: spec.delays.to_vec(),
+            steps: pattern.steps(),
+        };
+        let mut state = State::new(ops, config, &grid, text_room, spec.kv, spec.block)?;
+        let unknown = vec![UNKNOWN; pattern.streams() * spec.frames];
+        let plan = pattern.lay_out(&unknown, &specials).repeat(spec.songs);
+        ops.write_ints(&mut state.seq, 0, &plan);
+        for (c, control) in config.controls.iter().enumerate() {
+            ops.write_ints(&mut state.ctl, c * grid.steps, &vec![control.card as i32; grid.steps]);
+        }
+        ops.set_sampling(&mut state.picker, &spec.sampling);
+        let mut run = Run { grid, pattern, state, block: spec.block, plan, at: 0, text_room };
+        for (song, text) in spec.texts.iter().enumerate().take(spec.songs) {
+            run.set_text(ops, lm, song, *text)?;
+        }
+        Ok(run)
+    }
+
+    /// The run's pattern.
+    pub fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
+    /// Songs and lanes, cards and delays.
+    pub fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    /// Columns fed so far; the column `at()` is the next one, and all of it is known.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Changes how tokens are drawn from now on.
+    pub fn set_sampling(&mut self, ops: &mut O, sampling: &Sampling) {
+        ops.set_sampling(&mut self.state.picker, sampling);
+    }
+
+    /// Sets the text of a song, for every column fed from now on. None (or no token) is the null condition.
+    ///
+    /// # Errors
+    /// The text is longer than the run's room, or not of this model's width.
+    pub fn set_text(&mut self, ops: &mut O, lm: &Lm<O>, song: usize, text: Option<&Hidden>) -> Result<()> {
+        let config = lm.config();
+        let (Some(text), Some(text_config)) = (text.filter(|t| t.len > 0), &config.text) else {
+            return self.clear_text(ops, lm, song);
+        };
+        if text.len > self.text_room || text.data.len() != text.len * text_config.dim {
+            let what = format!("a text of {} tokens where the run has room for {}", text.len, self.text_room);
+            return Err(Error::Input(what));
+        }
+        let (Some(project), Some(kv)) = (&lm.weights.project, &mut self.state.text) else { return Ok(()) };
+        let d = config.lm.dim;
+        let (wide, narrow) = (Rows::packed(text.len, d), Rows::packed(text.len, text_config.dim));
+        let mut hidden = ops.buf(text.data.len())?;
+        ops.write(&mut hidden, 0, &text.data);
+        let mut condition = ops.buf(text.len * d)?;
+        ops.linear(project, &hidden, narrow, &mut condition, wide);
+        let (mut k, mut v) = (ops.buf(text.len * d)?, ops.buf(text.len * d)?);
+        let lane = song * self.grid.branches;
+        for (l, layer) in lm.weights.layers.iter().enumerate() {
+            let Some(cross) = &layer.cross else { continue };
+            ops.linear(&cross.k, &condition, wide, &mut k, wide);
+            ops.linear(&cross.v, &condition, wide, &mut v, wide);
+            ops.set_text(kv, l, lane, text.len, &k, &v);
+        }
+        Ok(())
+    }
+
+    fn clear_text(&mut self, ops: &mut O, lm: &Lm<O>, song: usize) -> Result<()> {
+        if let Some(kv) = &mut self.state.text {
+            let none = ops.buf(lm.config().lm.dim)?;
+            for l in 0..lm.weights.layers.len() {
+                ops.set_text(kv, l, song * self.grid.branches, 0, &none, &none);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forces `codes` on `stream` of `song` from grid frame `frame` on. The special id (the stream's `card`) is allowed: it is the
+    /// mask; UNKNOWN gives a slot free again.
+    ///
+    /// # Errors
+    /// A code out of range, frames past the grid, or a column that has been fed already.
+    pub fn put(&mut self, ops: &mut O, song: usize, stream: usize, frame: usize, codes: &[i32]) -> Result<()> {
+        if codes.is_empty() {
+            return Ok(());
+        }
+        let card = self.grid.cards[stream] as i32;
+        if let Some(code) = codes.iter().find(|&&c| c > card || c < UNKNOWN) {
+            return Err(Error::Input(format!("code {code} on stream {stream}, whose codes end at {card}")));
+        }
+        let step = self.pattern.step(stream, frame);
+        if frame + codes.len() > self.pattern.frames() || step < self.at {
+            let what = format!("frames {frame}..{} can't be written: columns up to {} are fed", frame + codes.len(), self.at);
+            return Err(Error::Input(format!("{what}, the grid has {} frames", self.pattern.frames())));
+        }
+        let at = self.row(song, stream) + step;
+        self.plan[at..at + codes.len()].copy_from_slice(codes);
+        ops.write_ints(&mut self.state.seq, at, codes);
+        Ok(())
+    }
+
+    /// Sets control `control` (in the order of the configuration) from grid frame `frame` on; a value that the control doesn't
+    /// have (−1, say) is its null. Values of columns past the sequence are dropped.
+    pub fn control(&mut self, ops: &mut O, lm: &Lm<O>, control: usize, frame: usize, values: &[i32]) {
+        let card = lm.config().controls[control].card as i32;
+        for (step, &value) in (frame..self.grid.steps).zip(values) {
+            let value = if (0..card).contains(&value) { value } else { card };
+            ops.write_ints(&mut self.state.ctl, control * self.grid.steps + step, &[value]);
+        }
+    }
+
+    /// Feeds the next column and draws the unknown slots of the one after it, always with logits ([`Run::logits`]).
+    /// False: there is no column left whose successor could be drawn.
+    pub fn step(&mut self, ops: &mut O, lm: &Lm<O>) -> bool {
+        if self.at + 1 >= self.grid.steps {
+            return false;
+        }
+        self.feed(ops, lm, 1, true);
+        true
+    }
+
+    /// Feeds columns up to `limit` (exclusive) at most: as many known ones as a block takes, and then draws the next column
+    /// where something in it is unknown. Gives the number of columns fed; 0: `limit` or the end is reached.
+    /// Any block size gives the same bits.
+    pub fn next(&mut self, ops: &mut O, lm: &Lm<O>, limit: usize) -> usize {
+        let limit = limit.min(self.grid.steps - 1);
+        let most = self.block.min(limit.saturating_sub(self.at));
+        if most == 0 {
+            return 0;
+        }
+        let mut n = 1;
+        while n < most && self.known(self.at + n) {
+            n += 1;
+        }
+        let draws = !self.known(self.at + n);
+        self.feed(ops, lm, n, draws);
+        n
+    }
+
+    fn feed(&mut self, ops: &mut O, lm: &Lm<O>, n: usize, draws: bool) {
+        step::forward(ops, &lm.config, &lm.weights, &self.grid, &mut self.state, n);
+        if draws {
+            step::logits(ops, &lm.config, &lm.weights, &self.grid, &mut self.state, n);
+            ops.pick(&mut self.state.picker, &self.state.logits, n, &mut self.state.pos, &mut self.state.seq);
+        } else {
+            ops.advance(n, &mut self.state.pos);
+        }
+        self.at += n;
+    }
+
+    /// Whether every slot of column `step` is forced or special.
+    fn known(&self, step: usize) -> bool {
+        (0..self.grid.songs * self.pattern.streams()).all(|row| self.plan[row * self.grid.steps + step] != UNKNOWN)
+    }
+
+    /// First column after which nothing is unknown any more: feeding up to it (exclusive) is all the work there is.
+    pub fn needed(&self) -> usize {
+        (0..self.grid.steps).rev().find(|&s| !self.known(s)).unwrap_or(0)
+    }
+
+    /// Unfeeds columns: `step` is the next one to be fed again. It keeps its tokens (and may be written); what was drawn after it
+    /// is unknown again, what was forced stays. Nothing is copied in the cache.
+    ///
+    /// # Errors
+    /// `step` has not been fed yet.
+    pub fn rollback(&mut self, ops: &mut O, step: usize) -> Result<()> {
+        if step > self.at {
+            return Err(Error::Input(format!("rollback to column {step}, but only {} are fed", self.at)));
+        }
+        let drawn = step + 1..(self.at + 1).min(self.grid.steps);
+        for row in 0..self.grid.songs * self.pattern.streams() {
+            let at = row * self.grid.steps;
+            ops.write_ints(&mut self.state.seq, at + drawn.start, &self.plan[at + drawn.start..at + drawn.end.max(drawn.start)]);
+        }
+        ops.write_ints(&mut self.state.pos, 0, &[step as i32]);
+        self.at = step;
+        Ok(())
+    }
+
+    /// Tokens of column `step` into `tokens` [songs, streams]: UNKNOWN where they are still to come.
+    pub fn column(&self, ops: &mut O, step: usize, tokens: &mut [i32]) {
+        for (row, token) in tokens.iter_mut().enumerate() {
+            ops.read_ints(&self.state.seq, row * self.grid.steps + step, std::slice::from_mut(token));
+        }
+    }
+
+    /// Tokens of frames `frame..` of one stream into `codes`.
+    pub fn codes(&self, ops: &mut O, song: usize, stream: usize, frame: usize, codes: &mut [i32]) {
+        let at = self.row(song, stream) + self.pattern.step(stream, frame);
+        ops.read_ints(&self.state.seq, at, codes);
+    }
+
+    /// Logits of the column fed last by [`Run::step`]: lane after lane, stream after stream [lanes, Σ cards]; before guidance.
+    pub fn logits(&self, ops: &mut O, logits: &mut [f32]) {
+        ops.read(&self.state.logits, 0, logits);
+    }
+
+    /// How many draws met logits without a finite value.
+    pub fn faults(&self, ops: &mut O) -> u32 {
+        ops.faults(&self.state.picker)
+    }
+
+    /// Where the row of a stream begins in the sequence.
+    fn row(&self, song: usize, stream: usize) -> usize {
+        (song * self.pattern.streams() + stream) * self.grid.steps
+    }
+}

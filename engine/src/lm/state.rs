@@ -1,0 +1,59 @@
+//! What one run keeps in the player's memory: every buffer by name and shape, allocated once.
+
+use sideman_kernels::{Format, Grid, Heads, Ops};
+
+use crate::error::Result;
+use crate::model::Config;
+
+/// Buffers of one run. rows = lanes · block.
+pub(super) struct State<O: Ops> {
+    /// Tokens [songs, streams, steps]; UNKNOWN where they are to be sampled.
+    pub seq: O::Ints,
+    /// Control values [controls, steps].
+    pub ctl: O::Ints,
+    /// Columns fed so far [1].
+    pub pos: O::Ints,
+    /// Keys and values of every fed column: layers × lanes × steps × d.
+    pub kv: O::Kv,
+    /// Keys and values of the texts: layers × lanes × text room × d. Absent: no cross-attention.
+    pub text: Option<O::Kv>,
+    /// Residual [rows, d].
+    pub x: O::Buf,
+    /// Queries [rows, d].
+    pub q: O::Buf,
+    /// What attention gives [rows, d].
+    pub att: O::Buf,
+    /// Inside the feed-forward [rows, ffn].
+    pub hidden: O::Buf,
+    /// Logits of the last column that was asked for [lanes, Σ cards].
+    pub logits: O::Buf,
+    /// Sampling parameters and scratch.
+    pub picker: O::Picker,
+}
+
+impl<O: Ops> State<O> {
+    /// Allocates all of it. `text_room` tokens of text a lane (0: no cross-attention), blocks of at most `block` columns.
+    pub fn new(ops: &mut O, config: &Config, grid: &Grid, text_room: usize, kv: Format, block: usize) -> Result<Self> {
+        let (d, layers, lanes) = (config.lm.dim, config.lm.layers, grid.songs * grid.branches);
+        let heads = Heads { heads: config.lm.heads, head_dim: d / config.lm.heads };
+        let rows = lanes * block;
+        let text = match text_room {
+            0 => None,
+            room => Some(ops.kv(layers, lanes, room, heads, Format::F32)?),
+        };
+        Ok(State {
+            seq: ops.ints(grid.songs * grid.cards.len() * grid.steps)?,
+            // One value at least, so that a model without controls needs no second path.
+            ctl: ops.ints((config.controls.len() * grid.steps).max(1))?,
+            pos: ops.ints(1)?,
+            kv: ops.kv(layers, lanes, grid.steps, heads, kv)?,
+            text,
+            x: ops.buf(rows * d)?,
+            q: ops.buf(rows * d)?,
+            att: ops.buf(rows * d)?,
+            hidden: ops.buf(rows * config.lm.ffn)?,
+            logits: ops.buf(lanes * grid.cards.iter().sum::<usize>())?,
+            picker: ops.picker(grid)?,
+        })
+    }
+}

@@ -1,0 +1,127 @@
+//! A loaded model, whole: language model, codecs and text encoder, and samples to tokens and back.
+
+use sideman_kernels::{Format, Ops};
+
+use super::{Codes, Settings, Song};
+use crate::codec::Codec;
+use crate::error::{Error, Result};
+use crate::lm::Lm;
+use crate::model::{Config, FRAME, ModelDir};
+use crate::text::{Hidden, TextEncoder};
+
+/// Everything that a task needs of a model.
+pub struct Band<O: Ops> {
+    /// The language model.
+    pub lm: Lm<O>,
+    /// One codec a stem, in the model's order.
+    pub codecs: Vec<Codec<O>>,
+    /// None where the model has no text.
+    pub text: Option<TextEncoder>,
+}
+
+impl<O: Ops> Band<O> {
+    /// Loads a model directory; the language model's matrices in `format`.
+    ///
+    /// # Errors
+    /// A file or tensor is missing or damaged, or the player's memory is full.
+    pub fn load(ops: &mut O, dir: &ModelDir, format: Format) -> Result<Self> {
+        let codecs = dir.config.stems.iter().map(|stem| Codec::load(ops, dir, stem)).collect::<Result<_>>()?;
+        Ok(Band { lm: Lm::load(ops, dir, format)?, codecs, text: TextEncoder::load(dir)? })
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &Config {
+        self.lm.config()
+    }
+
+    /// Encodes the settings' text; none where there is no text.
+    ///
+    /// # Errors
+    /// The text is too long, or the model has no text encoder.
+    pub(super) fn hidden(&mut self, settings: &Settings) -> Result<Option<Hidden>> {
+        if settings.text.trim().is_empty() {
+            return Ok(None);
+        }
+        match &mut self.text {
+            Some(text) => Ok(Some(text.encode(&settings.text)?)),
+            None => Err(Error::Input(format!("the model {} takes no text", self.config().name))),
+        }
+    }
+
+    /// Tokens of one stem's samples, its levels × ceil(samples / 640) frames.
+    ///
+    /// # Errors
+    /// The player's memory is full.
+    pub fn encode(&self, ops: &mut O, stem: usize, samples: &[f32]) -> Result<Codes> {
+        let codes = self.codecs[stem].encode(ops, samples)?;
+        let books = self.codecs[stem].books();
+        Ok((0..books).map(|q| codes[q..].iter().step_by(books).map(|&c| c as i32).collect()).collect())
+    }
+
+    /// Samples of one stem, 640 a frame, from the song's tokens.
+    ///
+    /// # Errors
+    /// A token is no code, or the player's memory is full.
+    pub fn decode(&self, ops: &mut O, stem: usize, song: &Codes) -> Result<Vec<f32>> {
+        let streams = self.config().streams_of(&self.config().stems[stem]);
+        let frames = streams.first().map_or(0, |&k| song[k].len());
+        let mut codes = Vec::with_capacity(frames * streams.len());
+        for t in 0..frames {
+            for &k in &streams {
+                let code = u32::try_from(song[k][t]).ok().filter(|&c| (c as usize) < self.config().streams[k].card);
+                codes.push(code.ok_or_else(|| Error::Input(format!("token {} of stream {k} is no code", song[k][t])))?);
+            }
+        }
+        self.codecs[stem].decode(ops, &codes)
+    }
+
+    /// Makes a song of its tokens, `len` samples long; `kept` stems are given back as they were.
+    pub(super) fn song(&self, ops: &mut O, codes: Codes, len: usize, kept: &[Option<&[f32]>]) -> Result<Song> {
+        let mut stems = Vec::with_capacity(kept.len());
+        for (stem, given) in kept.iter().enumerate() {
+            let mut samples = match given {
+                Some(given) => given.to_vec(),
+                None => self.decode(ops, stem, &codes)?,
+            };
+            samples.resize(len, 0.0);
+            stems.push(samples);
+        }
+        Ok(Song { stems, kept: kept.iter().map(Option::is_some).collect(), codes })
+    }
+
+    /// Tokens of the given stems, `frames` long (shorter stems end in silence), UNKNOWN on the streams of the others.
+    pub(super) fn encode_all(&self, ops: &mut O, given: &[Option<&[f32]>], frames: usize) -> Result<Codes> {
+        let config = self.config();
+        let mut codes = vec![vec![sideman_kernels::UNKNOWN; frames]; config.streams.len()];
+        for (stem, samples) in given.iter().enumerate() {
+            let Some(samples) = samples else { continue };
+            let mut padded = samples.to_vec();
+            padded.resize(frames * FRAME, 0.0);
+            for (k, row) in config.streams_of(&config.stems[stem]).into_iter().zip(self.encode(ops, stem, &padded)?) {
+                codes[k] = row;
+            }
+        }
+        Ok(codes)
+    }
+
+    /// Checks given stems and gives the length of the longest in samples.
+    pub(super) fn check_given(&self, given: &[Option<&[f32]>]) -> Result<usize> {
+        let stems = &self.config().stems;
+        if given.len() != stems.len() {
+            return Err(Error::Input(format!("{} stems where the model has {}", given.len(), stems.len())));
+        }
+        for (stem, samples) in stems.iter().zip(given) {
+            if let Some(at) = samples.and_then(|s| s.iter().position(|v| !v.is_finite())) {
+                return Err(Error::Input(format!("sample {at} of {stem} is no number")));
+            }
+        }
+        let len = given.iter().flatten().map(|s| s.len()).max().unwrap_or(0);
+        if len == 0 {
+            return Err(Error::Input(format!("no stem with a sample is given; the model's stems are {}", stems.join(", "))));
+        }
+        if len as f64 > super::MAX_SECONDS * self.config().sample_rate as f64 {
+            return Err(Error::Input(format!("a song of {len} samples is too long: at most {} s", super::MAX_SECONDS)));
+        }
+        Ok(len)
+    }
+}

@@ -1,0 +1,298 @@
+//! The chart: tempo, meter and chords of a song, and the control values that they give each frame
+//! (docs/model-format.md, "Controls").
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::Error;
+
+/// Samples of one frame.
+const FRAME: i128 = 640;
+/// Samples of a second.
+const RATE: f64 = 32000.0;
+/// Positions in a bar that the `beat` control tells apart.
+const POSITIONS: i128 = 48;
+/// Value of the `chord` control where no chord sounds.
+const NO_CHORD: i32 = 96;
+
+/// Meters that the `beat` control knows, in the order of its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Meter {
+    /// 4/4.
+    #[default]
+    FourFour,
+    /// 3/4.
+    ThreeFour,
+    /// 6/8.
+    SixEight,
+    /// 12/8.
+    TwelveEight,
+}
+
+impl Meter {
+    /// Length of a bar in quarter notes.
+    pub fn quarters(self) -> usize {
+        match self {
+            Meter::FourFour => 4,
+            Meter::ThreeFour | Meter::SixEight => 3,
+            Meter::TwelveEight => 6,
+        }
+    }
+}
+
+impl FromStr for Meter {
+    type Err = Error;
+
+    /// Reads "4/4", "3/4", "6/8" or "12/8".
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text.trim() {
+            "4/4" => Ok(Meter::FourFour),
+            "3/4" => Ok(Meter::ThreeFour),
+            "6/8" => Ok(Meter::SixEight),
+            "12/8" => Ok(Meter::TwelveEight),
+            other => Err(Error::Input(format!("meter \"{other}\" is not known: 4/4, 3/4, 6/8 or 12/8"))),
+        }
+    }
+}
+
+/// A chord as the model hears it: its `chord` control value, root · 8 + quality, or 96 for "no chord sounds".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chord(i32);
+
+impl Chord {
+    /// The control value.
+    pub fn value(self) -> i32 {
+        self.0
+    }
+}
+
+impl FromStr for Chord {
+    type Err = Error;
+
+    /// Reads a chord symbol: `Em`, `Bb7`, `F#m7b5/A`, `Cmaj7`, `Gsus4`, `C°`, `NC`. The bass after a slash is dropped.
+    fn from_str(symbol: &str) -> Result<Self, Error> {
+        let symbol = symbol.trim();
+        if ["N", "NC", "N.C.", "N.C"].contains(&symbol.to_ascii_uppercase().as_str()) {
+            return Ok(Chord(NO_CHORD));
+        }
+        let unknown =
+            || Error::Input(format!("chord \"{symbol}\" is not known: write it like Em, Bb7, Cmaj7, F#m7b5, Gsus4, C/E or NC"));
+        let mut rest = symbol.chars();
+        let natural = match rest.next().ok_or_else(unknown)? {
+            'C' => 0,
+            'D' => 2,
+            'E' => 4,
+            'F' => 5,
+            'G' => 7,
+            'A' => 9,
+            'B' => 11,
+            _ => return Err(unknown()),
+        };
+        let mut rest = rest.as_str();
+        let mut root = natural;
+        while let Some((sign, shift)) = rest.chars().next().and_then(|c| accidental(c).map(|s| (c, s))) {
+            root += shift;
+            rest = &rest[sign.len_utf8()..];
+        }
+        // "6/9" is a quality, every other slash brings the bass.
+        let rest = rest.replace("6/9", "69");
+        let quality = match rest.split_once('/') {
+            Some((quality, bass)) if bass.chars().next().is_some_and(|c| ('A'..='G').contains(&c)) => quality,
+            Some(_) => return Err(unknown()),
+            None => &rest,
+        };
+        let quality = quality_of(quality).ok_or_else(unknown)?;
+        Ok(Chord(i32::rem_euclid(root, 12) * 8 + quality))
+    }
+}
+
+/// Semitones of an accidental.
+fn accidental(c: char) -> Option<i32> {
+    match c {
+        '#' | '♯' => Some(1),
+        'b' | '♭' => Some(-1),
+        _ => None,
+    }
+}
+
+/// Quality number of what follows the root: 0 maj, 1 min, 2 dom7, 3 maj7, 4 min7, 5 dim, 6 sus, 7 aug.
+/// Colours above the seventh are heard as the chord that they colour.
+fn quality_of(text: &str) -> Option<i32> {
+    let text: String = text
+        .chars()
+        .filter(|c| !"() ,".contains(*c))
+        .map(|c| {
+            if c == '♭' {
+                'b'
+            } else if c == '♯' {
+                '#'
+            } else {
+                c
+            }
+        })
+        .collect();
+    // A capital M is major, a small one minor: tell them apart before the case is dropped.
+    let text = text.replace("mM", "minmaj").replace('M', "maj").to_lowercase().replace("majaj", "maj").replace("majin", "min");
+    Some(match text.as_str() {
+        "" | "maj" | "major" | "5" | "2" | "6" | "69" | "add9" | "add2" | "add4" | "add11" | "maj6" | "maj69" => 0,
+        "m" | "min" | "minor" | "-" | "m6" | "min6" | "-6" | "m69" | "madd9" | "minadd9" | "minmaj7" | "mmaj7" | "-maj7"
+        | "minmaj9" => 1,
+        "7" | "9" | "11" | "13" | "dom7" | "7b9" | "7#9" | "7b5" | "7#11" | "9#11" | "13#11" | "7b13" | "7alt" | "alt"
+        | "13b9" | "7b9b13" | "7#9b13" | "7add13" => 2,
+        "maj7" | "maj9" | "maj11" | "maj13" | "δ" | "δ7" | "δ9" | "maj7#11" | "maj9#11" | "j7" | "j" | "major7" => 3,
+        "m7" | "min7" | "-7" | "m9" | "min9" | "-9" | "m11" | "min11" | "-11" | "m13" | "min13" | "minor7" => 4,
+        "dim" | "dim7" | "°" | "°7" | "o" | "o7" | "ø" | "ø7" | "m7b5" | "min7b5" | "-7b5" | "hdim" | "hdim7" | "mb5" => 5,
+        "sus" | "sus2" | "sus4" | "7sus" | "7sus4" | "7sus2" | "9sus" | "9sus4" | "13sus" | "13sus4" | "sus7" | "sus24"
+        | "sus2sus4" => 6,
+        "aug" | "+" | "+7" | "aug7" | "7#5" | "#5" | "maj7#5" | "9#5" => 7,
+        _ => return None,
+    })
+}
+
+/// Tempo, meter, where bar 1 begins, and the chords: what the band knows ahead.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chart {
+    tempo: f64,
+    bar1: f64,
+    meter: Meter,
+    /// Chords of each bar, sharing it equally; repeated from bar 1 on. Empty: not known.
+    bars: Vec<Vec<Chord>>,
+}
+
+impl Chart {
+    /// A chart without chords.
+    ///
+    /// * `tempo`: quarter notes a minute, 20 to 400.
+    /// * `bar1`: where bar 1 begins in the song, in seconds, up to an hour either way.
+    pub fn new(tempo: f64, bar1: f64, meter: Meter) -> Result<Self, Error> {
+        if !(20.0..=400.0).contains(&tempo) {
+            return Err(Error::Input(format!("tempo {tempo} is out of range: 20 to 400 quarter notes a minute")));
+        }
+        if !(-3600.0..=3600.0).contains(&bar1) {
+            return Err(Error::Input(format!("bar 1 at {bar1} s is out of range: -3600 to 3600")));
+        }
+        Ok(Chart { tempo, bar1, meter, bars: vec![] })
+    }
+
+    /// The chart with chords, one symbol a bar, repeated: "Em Em C D". A bar may be shared: "Dm7,G7 Cmaj7". `%` repeats the bar
+    /// before, `|` may stand between bars.
+    pub fn with_chords(mut self, chords: &str) -> Result<Self, Error> {
+        self.bars.clear();
+        for bar in chords.split(|c: char| c.is_whitespace() || c == '|').filter(|bar| !bar.is_empty()) {
+            let chords = match (bar, self.bars.last()) {
+                ("%", Some(last)) => last.clone(),
+                _ => bar.split(',').map(str::parse).collect::<Result<Vec<Chord>, Error>>()?,
+            };
+            self.bars.push(chords);
+        }
+        if self.bars.is_empty() {
+            return Err(Error::Input("no chord is given: write one a bar, like \"Em Em C D\"".into()));
+        }
+        Ok(self)
+    }
+
+    /// Where frame `frame`'s first sample lies on the clock: (48ths of a bar · `den`, `den`), exact.
+    fn position(&self, frame: i64) -> (i128, i128) {
+        let samples = FRAME * i128::from(frame) - (self.bar1 * RATE).round() as i128;
+        let micro_tempo = (self.tempo * 1e6).round() as i128;
+        (POSITIONS * samples * micro_tempo, 60 * RATE as i128 * 1_000_000 * self.meter.quarters() as i128)
+    }
+
+    /// `beat` control value of a frame: meter · 48 + 48ths of the bar gone by. The clock also runs before bar 1.
+    pub fn beat(&self, frame: i64) -> i32 {
+        let (num, den) = self.position(frame);
+        self.meter as i32 * POSITIONS as i32 + num.div_euclid(den).rem_euclid(POSITIONS) as i32
+    }
+
+    /// `chord` control value of a frame; none before bar 1 and where no chords are given.
+    pub fn chord(&self, frame: i64) -> Option<i32> {
+        let (num, den) = self.position(frame);
+        if self.bars.is_empty() || num < 0 {
+            return None;
+        }
+        let per_bar = POSITIONS * den;
+        let bar = &self.bars[(num / per_bar % self.bars.len() as i128) as usize];
+        let part = num % per_bar * bar.len() as i128 / per_bar;
+        Some(bar[part as usize].value())
+    }
+
+    /// Value of the control `name` at a frame; none (the null value) where it is not known.
+    pub fn control(&self, name: &str, frame: i64) -> Option<i32> {
+        match name {
+            "beat" => Some(self.beat(frame)),
+            "chord" => self.chord(frame),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(["4/4", "3/4", "6/8", "12/8"][*self as usize])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(symbol: &str) -> i32 {
+        symbol.parse::<Chord>().unwrap_or_else(|e| panic!("{e}")).value()
+    }
+
+    #[test]
+    fn chord_symbols() {
+        let table: &[(i32, i32, &[&str])] = &[
+            (0, 0, &["C", "Cmaj", "CM", "C5", "C6", "C6/9", "Cadd9", "C/E", "C/Bb", "B#", "Dbb", "Cmajor"]),
+            (4, 1, &["Em", "Emin", "E-", "Em6", "EmMaj7", "EmM7", "Em/G", "Fbm", "Eminor"]),
+            (10, 2, &["Bb7", "A#7", "B♭9", "Bb13", "Bb7b9", "Bb7(#9)", "Bb7#11", "Bb7alt"]),
+            (5, 3, &["Fmaj7", "FM7", "FΔ", "FΔ7", "Fmaj9", "FM9", "FMaj7", "Fma\u{6a}7"]),
+            (2, 4, &["Dm7", "Dmin7", "D-7", "Dm9", "Dm11", "DMin7"]),
+            (6, 5, &["F#dim", "Gb°", "F#dim7", "F#m7b5", "F#ø", "F♯o7", "F#m7(b5)/A"]),
+            (7, 6, &["Gsus", "Gsus2", "Gsus4", "G7sus4", "G9sus4"]),
+            (9, 7, &["Aaug", "A+", "A7#5", "Aaug7"]),
+        ];
+        for (root, quality, symbols) in table {
+            for symbol in *symbols {
+                assert_eq!(value(symbol), root * 8 + quality, "{symbol}");
+            }
+        }
+        assert_eq!((value("NC"), value("N"), value("N.C.")), (96, 96, 96));
+        for bad in ["", "H7", "Cfoo", "m7", "C/", "C/x", "7", "é"] {
+            assert!(bad.parse::<Chord>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn beats_fall_on_their_frames() {
+        // 120 a minute, 4/4: a bar is exactly 100 frames.
+        let chart = Chart::new(120.0, 0.0, Meter::FourFour).unwrap();
+        assert_eq!((0..100).map(|f| chart.beat(f)).collect::<Vec<_>>(), (0..100).map(|f| f * 48 / 100).collect::<Vec<_>>());
+        assert_eq!(chart.beat(100), 0);
+        assert_eq!(chart.beat(-1), 47);
+        assert_eq!(chart.chord(0), None);
+        // 97 a minute, waltz, bar 1 half a second in; against plain arithmetic away from the borders.
+        let chart = Chart::new(97.0, 0.5, Meter::ThreeFour).unwrap();
+        for f in 0..2000 {
+            let at = (f as f64 * 0.02 - 0.5) / (3.0 * 60.0 / 97.0);
+            let exact = (at - at.floor()) * 48.0;
+            if (exact - exact.round()).abs() > 1e-6 {
+                assert_eq!(chart.beat(f), 48 + exact as i32, "frame {f}");
+            }
+        }
+        assert_eq!(Chart::new(120.0, 0.0, "12/8".parse().unwrap()).unwrap().beat(75), 144 + 24);
+    }
+
+    #[test]
+    fn chords_change_with_their_bars() {
+        let chart = Chart::new(120.0, 1.0, Meter::FourFour).unwrap().with_chords("| Em % | Dm7,G7 NC |").unwrap();
+        let at = |frame| chart.chord(frame);
+        assert_eq!((at(49), at(50), at(249), at(250)), (None, Some(33), Some(33), Some(20)));
+        assert_eq!((at(299), at(300), at(350), at(450)), (Some(20), Some(58), Some(96), Some(33)));
+        assert!(Chart::new(120.0, 0.0, Meter::FourFour).unwrap().with_chords("Em X").is_err());
+        assert!(Chart::new(120.0, 0.0, Meter::FourFour).unwrap().with_chords(" | ").is_err());
+        assert!(Chart::new(f64::NAN, 0.0, Meter::FourFour).is_err());
+        assert!(Chart::new(120.0, f64::INFINITY, Meter::FourFour).is_err());
+        assert!("5/4".parse::<Meter>().is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! Text to all stems, and past the model's longest run by chunks that go on from the last ones (musicgen-stem.md 7.1).
+
+use sideman_kernels::{Ops, UNKNOWN};
+
+use super::window::{Window, starts};
+use super::{Band, Codes, Progress, Report, Settings, Song};
+use crate::error::{Error, Result};
+use crate::model::{FRAME, SAMPLE_RATE};
+
+/// A song from a text, or from nothing.
+#[derive(Debug, Clone)]
+pub struct Generate {
+    /// Its length, up to an hour; past the model's longest run (30 s) in chunks.
+    pub seconds: f64,
+    /// The rest.
+    pub settings: Settings,
+}
+
+impl Generate {
+    /// Makes the songs, one a variation.
+    ///
+    /// # Errors
+    /// A setting can't be, the player's memory is full, or `report` said stop.
+    pub fn render<O: Ops>(&self, band: &mut Band<O>, ops: &mut O, report: Report) -> Result<Vec<Song>> {
+        let len = samples(self.seconds)?;
+        let song = vec![vec![UNKNOWN; len.div_ceil(FRAME)]; band.config().streams.len()];
+        let songs = vec![song; self.settings.variations];
+        let songs = extend(band, ops, &self.settings, songs, 0, report)?;
+        let none = vec![None; band.config().stems.len()];
+        songs.into_iter().map(|codes| band.song(ops, codes, len, &none)).collect()
+    }
+}
+
+/// Samples of a length in seconds.
+pub(super) fn samples(seconds: f64) -> Result<usize> {
+    match (seconds * SAMPLE_RATE as f64).round() {
+        len if len >= 1.0 && seconds <= super::MAX_SECONDS => Ok(len as usize),
+        _ => Err(Error::Input(format!("{seconds} s of music can't be made: more than 0, at most {}", super::MAX_SECONDS))),
+    }
+}
+
+/// Fills in all that is UNKNOWN past `known` frames of the songs (streams × frames each). Chunks are as long as the model's longest
+/// run and begin three fifths of it apart (18 s of 30); each is forced to go on from what the last one left.
+pub(super) fn extend<O: Ops>(
+    band: &mut Band<O>,
+    ops: &mut O,
+    settings: &Settings,
+    mut songs: Vec<Codes>,
+    known: usize,
+    report: Report,
+) -> Result<Vec<Codes>> {
+    settings.check()?;
+    let text = band.hidden(settings)?;
+    let config = band.config();
+    let delays: Vec<usize> = config.streams.iter().map(|s| s.delay).collect();
+    let (total, longest) = (songs[0][0].len(), config.max_frames);
+    let hop = (longest * 3 / 5).max(1);
+    // A prompt as long as a run leaves nothing to make: begin with the context that a later chunk would have.
+    let first = if known < longest { 0 } else { known - (longest - hop) };
+    for start in starts(total - first, longest, hop).into_iter().map(|start| first + start) {
+        let end = (start + longest).min(total);
+        let target = songs.iter().map(|song| song.iter().map(|row| row[start..end].to_vec()).collect()).collect();
+        let window = Window { start, delays: &delays, prefix: vec![], target };
+        let made = window.play(band, ops, settings, text.as_ref(), &mut |done| report(Progress { done: start + done, total }))?;
+        for (song, made) in songs.iter_mut().zip(&made) {
+            for (row, new) in song.iter_mut().zip(made) {
+                row[start..end].copy_from_slice(new);
+            }
+        }
+    }
+    Ok(songs)
+}

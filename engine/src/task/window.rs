@@ -1,0 +1,122 @@
+//! One window of a song: a run of the language model over [prefix ‖ transition ‖ target] or, without a prefix, the target alone
+//! (musicgen-stem.md sections 7 and 8).
+
+use std::ops::ControlFlow;
+
+use sideman_kernels::{Ops, UNKNOWN};
+
+use super::{Band, Codes, Settings};
+use crate::error::{Error, Result};
+use crate::lm::RunSpec;
+use crate::model::Config;
+use crate::text::Hidden;
+
+/// What a window is to be.
+pub(super) struct Window<'a> {
+    /// Frame of the song at which the target begins.
+    pub start: usize,
+    /// Delay of each stream, lag included.
+    pub delays: &'a [usize],
+    /// Per song, streams × prefix frames, transition included (see [`prefix`]); no frames: text only.
+    pub prefix: Vec<Codes>,
+    /// Per song, streams × target frames: forced tokens, UNKNOWN where they are to be made.
+    pub target: Vec<Codes>,
+}
+
+/// Prefix and transition of a window that begins at `start`: every `decimation`-th frame of `codes`, special where `mask(stream,
+/// window frame)` says so and past the end, then one frame of specials (section 8.1).
+pub(super) fn prefix(config: &Config, codes: &Codes, start: usize, mask: impl Fn(usize, usize) -> bool) -> Codes {
+    let (window, decimation) = config.edit.as_ref().map_or((0, 1), |e| (e.window, e.decimation));
+    let row = |(k, row): (usize, &Vec<i32>)| {
+        let special = config.streams[k].card as i32;
+        let frame = |t: usize| row.get(start + t).copied().filter(|&c| c != UNKNOWN && !mask(k, t)).unwrap_or(special);
+        (0..window).step_by(decimation).map(frame).chain([special]).collect()
+    };
+    codes.iter().enumerate().map(row).collect()
+}
+
+/// Where windows of a song of `frames` frames begin: every `hop` frames as long as `window` frames don't reach the end.
+pub(super) fn starts(frames: usize, window: usize, hop: usize) -> Vec<usize> {
+    (0..).map(|w| w * hop).take_while(|&start| start == 0 || start + window < frames + hop).collect()
+}
+
+impl Window<'_> {
+    /// Plays the window: its target's tokens, per song, streams × frames. `report` is told how many of the target's frames are done.
+    pub fn play<O: Ops>(
+        &self,
+        band: &Band<O>,
+        ops: &mut O,
+        settings: &Settings,
+        text: Option<&Hidden>,
+        report: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Vec<Codes>> {
+        let config = band.config();
+        let prefix = self.prefix.first().map_or(0, |song| song[0].len());
+        let frames = self.target[0][0].len();
+        let songs = self.target.len();
+        let spec = RunSpec {
+            songs,
+            guided: text.is_some() && settings.cfg != 1.0,
+            delays: self.delays,
+            frames: prefix + frames,
+            texts: &vec![text; songs],
+            text_room: 0,
+            kv: settings.kv,
+            block: settings.block,
+            sampling: settings.sampling(self.start as i64 - prefix as i64),
+        };
+        let mut run = band.lm.run(ops, &spec)?;
+        for (song, target) in self.target.iter().enumerate() {
+            for (k, row) in target.iter().enumerate() {
+                if let Some(song_prefix) = self.prefix.get(song) {
+                    run.put(ops, song, k, 0, &song_prefix[k])?;
+                }
+                run.put(ops, song, k, prefix, row)?;
+            }
+        }
+        if let Some(chart) = &settings.chart {
+            let decimation = config.edit.as_ref().map_or(1, |e| e.decimation);
+            for (c, control) in config.controls.iter().enumerate() {
+                let value = |frame: usize| chart.control(&control.name, (self.start + frame) as i64).unwrap_or(UNKNOWN);
+                let before = prefix.saturating_sub(1);
+                let values: Vec<i32> = (0..before).map(|i| value(i * decimation)).collect();
+                run.control(ops, &band.lm, c, 0, &values);
+                let values: Vec<i32> = (0..frames).map(value).collect();
+                run.control(ops, &band.lm, c, prefix, &values);
+            }
+        }
+
+        let needed = run.needed();
+        while run.next(ops, &band.lm, needed) > 0 {
+            let done = run.at().saturating_sub(prefix).min(frames);
+            if report(done).is_break() {
+                return Err(Error::Cancelled);
+            }
+        }
+        match run.faults(ops) {
+            0 => {}
+            n => return Err(Error::Input(format!("the model {} is broken: {n} times it foretold nothing finite", config.name))),
+        }
+        let mut codes = vec![vec![vec![UNKNOWN; frames]; config.streams.len()]; songs];
+        for (song, rows) in codes.iter_mut().enumerate() {
+            for (k, row) in rows.iter_mut().enumerate() {
+                run.codes(ops, song, k, prefix, row);
+            }
+        }
+        Ok(codes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_cover_the_song() {
+        assert_eq!(starts(1, 1250, 1000), [0]);
+        assert_eq!(starts(1250, 1250, 1000), [0]);
+        assert_eq!(starts(1251, 1250, 1000), [0, 1000]);
+        assert_eq!(starts(2250, 1250, 1000), [0, 1000]);
+        assert_eq!(starts(2251, 1250, 1000), [0, 1000, 2000]);
+    }
+}
