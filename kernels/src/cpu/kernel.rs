@@ -1,21 +1,30 @@
 //! Which version of an inner loop runs: the choice by [`Isa`].
 
-use super::Isa;
 use super::mat::Panels;
-use super::scalar;
+use super::{Isa, Level, scalar};
 use crate::Act;
 
-/// Rows of x in one tile, at most.
-pub(super) fn rows(_isa: Isa) -> usize {
-    12
+/// Rows of x in one tile, at most: as many as leave room in the registers.
+pub(super) fn rows(isa: Isa) -> usize {
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => 6,
+        _ => 12,
+    }
 }
 
 /// Panels that one tile of `rows` rows takes.
-pub(super) fn group(_isa: Isa, rows: usize) -> usize {
-    match rows {
-        1 => 8,
-        2 => 4,
-        _ => 2,
+pub(super) fn group(isa: Isa, rows: usize) -> usize {
+    match (isa.0, rows) {
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx2, 1) => 4,
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx2, 2) => 2,
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx2, _) => 1,
+        (_, 1) => 8,
+        (_, 2) => 4,
+        (_, _) => 2,
     }
 }
 
@@ -29,37 +38,135 @@ impl Default for Acc {
     }
 }
 
-/// [`scalar::tile`].
-pub(super) fn tile(_isa: Isa, view: Panels, first: usize, panels: usize, k: usize, x: &[f32], rows: usize, acc: &mut [f32]) {
-    scalar::tile(view, first, panels, k, x, rows, acc);
+/// Compiles the loops of [`super::vector`] and [`super::tile`] for one instruction set.
+macro_rules! compiled {
+    ($module:ident, $vector:ident, $features:literal, $tiles:tt) => {
+        /// # Safety
+        /// The machine must have the features named: an [`Isa`] of this level is the proof.
+        #[cfg(target_arch = "x86_64")]
+        mod $module {
+            use crate::Act;
+            use crate::cpu::mat::Panels;
+            use crate::cpu::simd::$vector;
+            use crate::cpu::{tile, vector};
+
+            #[target_feature(enable = $features)]
+            pub fn norm(x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32, y: &mut [f32]) {
+                // SAFETY: this function's features are those of the vector.
+                unsafe { vector::norm::<$vector>(x, weight, bias, eps, y) }
+            }
+            #[target_feature(enable = $features)]
+            pub fn finish(acc: &[f32], bias: Option<&[f32]>, act: Act, add: bool, y: &mut [f32]) {
+                // SAFETY: as above.
+                unsafe { vector::finish::<$vector>(acc, bias, act, add, y) }
+            }
+            #[target_feature(enable = $features)]
+            pub fn softmax(scores: &mut [f32], scale: f32) -> f32 {
+                // SAFETY: as above.
+                unsafe { vector::softmax::<$vector>(scores, scale) }
+            }
+            #[target_feature(enable = $features)]
+            pub fn elu(x: &[f32], y: &mut [f32]) {
+                // SAFETY: as above.
+                unsafe { vector::elu::<$vector>(x, y) }
+            }
+            #[target_feature(enable = $features)]
+            pub fn depthwise(w: &[f32], bias: &[f32], kernel: usize, x: &[f32], y: &mut [f32]) {
+                // SAFETY: as above.
+                unsafe { vector::depthwise::<$vector>(w, bias, kernel, x, y) }
+            }
+            #[target_feature(enable = $features)]
+            pub fn lstm_gates(gates: &[f32], hidden: &[f32], c: &mut [f32], h: &mut [f32]) {
+                // SAFETY: as above.
+                unsafe { vector::lstm_gates::<$vector>(gates, hidden, c, h) }
+            }
+            #[target_feature(enable = $features)]
+            fn one<const P: usize, const R: usize>(view: Panels, first: usize, k: usize, x: &[f32], acc: &mut [f32]) {
+                // SAFETY: as above.
+                unsafe { tile::tile::<$vector, P, R>(view, first, k, x, acc) }
+            }
+            #[target_feature(enable = $features)]
+            pub fn tile(view: Panels, first: usize, panels: usize, k: usize, x: &[f32], rows: usize, acc: &mut [f32]) {
+                compiled!(@choose (panels, rows) (view, first, k, x, acc) $tiles)
+            }
+        }
+    };
+    (@choose ($panels:expr, $rows:expr) $args:tt [$($p:literal: $($r:literal)*;)*]) => {
+        compiled!(@arms ($panels, $rows) $args [$($(($p $r))*)*])
+    };
+    (@arms ($panels:expr, $rows:expr) $args:tt [$(($p:literal $r:literal))*]) => {
+        match ($panels, $rows) {
+            $(($p, $r) => compiled!(@call $p $r $args),)*
+            other => unreachable!("a tile of {other:?} panels and rows"),
+        }
+    };
+    (@call $p:literal $r:literal ($($arg:ident),*)) => {
+        one::<$p, $r>($($arg),*)
+    };
+}
+
+compiled!(avx2, Pair, "avx2,fma", [
+    1: 1 2 3 4 5 6;
+    2: 1 2;
+    3: 1;
+    4: 1;
+]);
+compiled!(avx512, Wide, "avx512f,avx2,fma", [
+    1: 1 2 3 4 5 6 7 8 9 10 11 12;
+    2: 1 2 3 4 5 6 7 8 9 10 11 12;
+    3: 1 2;
+    4: 1 2;
+    5: 1;
+    6: 1;
+    7: 1;
+    8: 1;
+]);
+
+macro_rules! choose {
+    ($isa:expr, $name:ident($($arg:expr),*)) => {
+        match $isa.0 {
+            Level::Scalar => scalar::$name($($arg),*),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the Isa is made only where the machine has its features.
+            Level::Avx2 => unsafe { avx2::$name($($arg),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Level::Avx512 => unsafe { avx512::$name($($arg),*) },
+        }
+    };
+}
+
+/// [`scalar::tile`], at most [`group`] panels and [`rows`] rows.
+pub(super) fn tile(isa: Isa, view: Panels, first: usize, panels: usize, k: usize, x: &[f32], rows: usize, acc: &mut [f32]) {
+    choose!(isa, tile(view, first, panels, k, x, rows, acc))
 }
 
 /// [`scalar::norm`].
-pub(super) fn norm(_isa: Isa, x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32, y: &mut [f32]) {
-    scalar::norm(x, weight, bias, eps, y);
+pub(super) fn norm(isa: Isa, x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32, y: &mut [f32]) {
+    choose!(isa, norm(x, weight, bias, eps, y))
 }
 
 /// [`scalar::finish`].
-pub(super) fn finish(_isa: Isa, acc: &[f32], bias: Option<&[f32]>, act: Act, add: bool, y: &mut [f32]) {
-    scalar::finish(acc, bias, act, add, y);
+pub(super) fn finish(isa: Isa, acc: &[f32], bias: Option<&[f32]>, act: Act, add: bool, y: &mut [f32]) {
+    choose!(isa, finish(acc, bias, act, add, y))
 }
 
 /// [`scalar::softmax`].
-pub(super) fn softmax(_isa: Isa, scores: &mut [f32], scale: f32) -> f32 {
-    scalar::softmax(scores, scale)
+pub(super) fn softmax(isa: Isa, scores: &mut [f32], scale: f32) -> f32 {
+    choose!(isa, softmax(scores, scale))
 }
 
-/// [`scalar::elu`] of each value.
-pub(super) fn elu(_isa: Isa, x: &[f32], y: &mut [f32]) {
-    x.iter().zip(y).for_each(|(x, y)| *y = scalar::elu(*x));
+/// [`scalar::elu`].
+pub(super) fn elu(isa: Isa, x: &[f32], y: &mut [f32]) {
+    choose!(isa, elu(x, y))
 }
 
 /// [`scalar::depthwise`].
-pub(super) fn depthwise(_isa: Isa, w: &[f32], bias: &[f32], kernel: usize, x: &[f32], y: &mut [f32]) {
-    scalar::depthwise(w, bias, kernel, x, y);
+pub(super) fn depthwise(isa: Isa, w: &[f32], bias: &[f32], kernel: usize, x: &[f32], y: &mut [f32]) {
+    choose!(isa, depthwise(w, bias, kernel, x, y))
 }
 
 /// [`scalar::lstm_gates`].
-pub(super) fn lstm_gates(_isa: Isa, gates: &[f32], hidden: &[f32], c: &mut [f32], h: &mut [f32]) {
-    scalar::lstm_gates(gates, hidden, c, h);
+pub(super) fn lstm_gates(isa: Isa, gates: &[f32], hidden: &[f32], c: &mut [f32], h: &mut [f32]) {
+    choose!(isa, lstm_gates(gates, hidden, c, h))
 }

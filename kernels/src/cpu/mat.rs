@@ -32,6 +32,24 @@ pub(super) enum Panels<'a> {
     Q8 { w: &'a [i8], scales: &'a [f32], stride: usize },
 }
 
+impl Panels<'_> {
+    /// Values from one panel to the next.
+    pub(super) fn stride(self) -> usize {
+        match self {
+            Panels::F32 { stride, .. } | Panels::Bf16 { stride, .. } | Panels::Q8 { stride, .. } => stride,
+        }
+    }
+
+    /// Values in all.
+    pub(super) fn len(self) -> usize {
+        match self {
+            Panels::F32 { w, .. } => w.len(),
+            Panels::Bf16 { w, .. } => w.len(),
+            Panels::Q8 { w, .. } => w.len(),
+        }
+    }
+}
+
 impl Mat {
     /// Packs row-major `data`. Q8 with cols that 32 does not divide is kept as bf16.
     pub(super) fn new(rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Mat, OpsError> {

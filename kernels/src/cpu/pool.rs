@@ -1,22 +1,165 @@
-//! Fixed workers.
+//! Fixed workers that deal out the items of one operation after another.
+//!
+//! An operation of a step lasts 10 µs to 1 ms, and the next follows at once: workers spin for a while, then park. The caller is
+//! worker 0 and never waits for a worker that has not begun: items are taken from a counter, whoever comes takes the next, and
+//! when none is left the caller closes the job to latecomers. So a descheduled worker costs its help, not a wait for it to wake.
+
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
+use std::thread::{self, JoinHandle};
+
+/// Looks at the state before a worker parks: some 50 µs.
+const SPINS: u32 = 4000;
+/// State: epoch of the job in the high half, [`CLOSED`], and how many workers are at it in the low bits.
+const CLOSED: u64 = 1 << 31;
+const AT_IT: u64 = (1 << 31) - 1;
+
+type Item<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
 /// The workers of one player; the caller is worker 0.
 pub(super) struct Pool {
-    threads: usize,
+    inner: Arc<Inner>,
+    threads: Vec<JoinHandle<()>>,
 }
 
+struct Inner {
+    state: AtomicU64,
+    next: AtomicUsize,
+    job: UnsafeCell<(Item<'static>, usize)>,
+    parked: Vec<AtomicBool>,
+    panicked: AtomicBool,
+    quit: AtomicBool,
+}
+
+// SAFETY: `job` is written by the caller alone, while the state is closed and no worker is at it; workers read it only after
+// they have entered an open state.
+unsafe impl Sync for Inner {}
+// SAFETY: the job's reference is to a Sync closure.
+unsafe impl Send for Inner {}
+
 impl Pool {
+    /// `threads` workers, the caller included (0 counts as 1). A thread that can't be made is done without.
     pub(super) fn new(threads: usize) -> Pool {
-        Pool { threads: threads.max(1) }
+        let inner = Arc::new(Inner {
+            state: AtomicU64::new(CLOSED),
+            next: AtomicUsize::new(0),
+            job: UnsafeCell::new((&|_, _| {}, 0)),
+            parked: (1..threads).map(|_| AtomicBool::new(false)).collect(),
+            panicked: AtomicBool::new(false),
+            quit: AtomicBool::new(false),
+        });
+        let start = |worker: usize| {
+            let inner = inner.clone();
+            thread::Builder::new().name(format!("kernels {worker}")).spawn(move || inner.work(worker)).ok()
+        };
+        let threads = (1..threads).map_while(start).collect();
+        Pool { inner, threads }
     }
 
+    /// Workers, the caller included.
     pub(super) fn threads(&self) -> usize {
-        self.threads
+        self.threads.len() + 1
     }
 
     /// Calls `f(worker, item)` once for each item in 0..items, on any worker, and returns when all are done.
-    pub(super) fn each(&mut self, items: usize, f: &(dyn Fn(usize, usize) + Sync)) {
-        (0..items).for_each(|item| f(0, item));
+    pub(super) fn each(&mut self, items: usize, f: Item) {
+        if items <= 1 || self.threads.is_empty() {
+            return (0..items).for_each(|item| f(0, item));
+        }
+        let inner = &*self.inner;
+        // SAFETY: only the lifetime changes; `Close` below doesn't let this call end while a worker uses `f`.
+        let f: Item<'static> = unsafe { std::mem::transmute(f) };
+        // SAFETY: the state is closed and nobody is at it (the end of the call before): nobody reads the job.
+        unsafe { *inner.job.get() = (f, items) };
+        inner.next.store(0, Relaxed);
+        let epoch = (inner.state.load(Relaxed) >> 32) + 1;
+        inner.state.store(epoch << 32, SeqCst);
+        let close = Close(inner);
+        for (parked, thread) in inner.parked.iter().zip(&self.threads).take(items - 1) {
+            if parked.load(SeqCst) && parked.swap(false, SeqCst) {
+                thread.thread().unpark();
+            }
+        }
+        inner.items(0, f, items);
+        drop(close);
+        assert!(!inner.panicked.swap(false, Relaxed), "a worker of the pool panicked");
+    }
+}
+
+/// Closes the job to latecomers and waits for those at it, also when the caller's own item panics.
+struct Close<'a>(&'a Inner);
+
+impl Drop for Close<'_> {
+    fn drop(&mut self) {
+        let mut spins = 0u32;
+        let mut state = self.0.state.fetch_or(CLOSED, AcqRel);
+        while state & AT_IT != 0 {
+            spins += 1;
+            if spins < SPINS {
+                std::hint::spin_loop()
+            } else {
+                thread::yield_now()
+            }
+            state = self.0.state.load(Acquire);
+        }
+    }
+}
+
+impl Inner {
+    fn items(&self, worker: usize, f: Item, items: usize) {
+        loop {
+            let item = self.next.fetch_add(1, Relaxed);
+            if item >= items {
+                return;
+            }
+            f(worker, item);
+        }
+    }
+
+    fn work(&self, worker: usize) {
+        let parked = &self.parked[worker - 1];
+        let (mut seen, mut spins) = (0, 0);
+        while !self.quit.load(Acquire) {
+            let state = self.state.load(SeqCst);
+            if state >> 32 != seen {
+                spins = 0;
+                if state & CLOSED != 0 {
+                    seen = state >> 32;
+                } else if self.state.compare_exchange(state, state + 1, AcqRel, Relaxed).is_ok() {
+                    seen = state >> 32;
+                    // SAFETY: this worker is counted in the open state, so the caller waits for it and the job stands.
+                    let (f, items) = unsafe { *self.job.get() };
+                    if catch_unwind(AssertUnwindSafe(|| self.items(worker, f, items))).is_err() {
+                        self.panicked.store(true, Relaxed);
+                    }
+                    self.state.fetch_sub(1, Release);
+                }
+            } else if spins < SPINS {
+                spins += 1;
+                std::hint::spin_loop();
+            } else {
+                parked.store(true, SeqCst);
+                // The caller stores the state, then looks at `parked`; here the other way round: one of both sees the other.
+                if self.state.load(SeqCst) >> 32 == seen && !self.quit.load(SeqCst) {
+                    thread::park();
+                }
+                parked.store(false, SeqCst);
+                spins = 0;
+            }
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.inner.quit.store(true, SeqCst);
+        for thread in self.threads.drain(..) {
+            thread.thread().unpark();
+            // A worker's panic has been reported by `each`.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -46,5 +189,45 @@ impl<T> Shared<T> {
         assert!(at <= self.len && len <= self.len - at, "{len} values at {at} of {}", self.len);
         // SAFETY: in bounds by the assertion; alive and not aliased by this function's contract.
         unsafe { std::slice::from_raw_parts_mut(self.at.add(at), len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_runs_once_however_many_workers() {
+        for threads in [0, 1, 2, 3, 5] {
+            let mut pool = Pool::new(threads);
+            assert_eq!(pool.threads(), threads.max(1));
+            for round in 0..300 {
+                let items = round % 17;
+                let counts: Vec<AtomicUsize> = (0..items).map(|_| AtomicUsize::new(0)).collect();
+                pool.each(items, &|worker, item| {
+                    assert!(worker < threads.max(1));
+                    counts[item].fetch_add(1, Relaxed);
+                });
+                assert!(counts.iter().all(|c| c.load(Relaxed) == 1), "{threads} threads, {items} items");
+                if round % 100 == 99 {
+                    // Long enough for the workers to park.
+                    thread::sleep(std::time::Duration::from_millis(3));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
+        let mut pool = Pool::new(3);
+        for bad in 0..8 {
+            let panics = catch_unwind(AssertUnwindSafe(|| pool.each(8, &|_, item| assert!(item != bad, "on purpose"))));
+            assert!(panics.is_err());
+        }
+        let sum = AtomicUsize::new(0);
+        pool.each(100, &|_, item| {
+            sum.fetch_add(item, Relaxed);
+        });
+        assert_eq!(sum.load(Relaxed), 4950);
     }
 }

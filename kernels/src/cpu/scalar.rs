@@ -71,8 +71,13 @@ pub(super) fn gelu(x: f32) -> f32 {
 
 /// x above 0, e^x − 1 elsewhere.
 #[inline]
-pub(super) fn elu(x: f32) -> f32 {
+pub(super) fn elu1(x: f32) -> f32 {
     if x > 0.0 { x } else { exp(x) - 1.0 }
+}
+
+/// [`elu1`] of each value.
+pub(super) fn elu(x: &[f32], y: &mut [f32]) {
+    x.iter().zip(y).for_each(|(x, y)| *y = elu1(*x));
 }
 
 /// 1/(1 + e^−x).
@@ -178,13 +183,16 @@ pub(super) fn depthwise(w: &[f32], bias: &[f32], kernel: usize, x: &[f32], y: &m
 
 /// Gates of one LSTM row: `gates` [4H] from the input (i, f, g, o), `hidden` [4H] from the recurrence; c and h [H] move on.
 pub(super) fn lstm_gates(gates: &[f32], hidden: &[f32], c: &mut [f32], h: &mut [f32]) {
+    (0..c.len()).for_each(|j| lstm_gate(gates, hidden, c, h, j));
+}
+
+/// The same for unit `j`.
+pub(super) fn lstm_gate(gates: &[f32], hidden: &[f32], c: &mut [f32], h: &mut [f32], j: usize) {
     let size = c.len();
-    for j in 0..size {
-        let gate = |g: usize| gates[g * size + j] + hidden[g * size + j];
-        let kept = sigmoid(gate(1)) * c[j];
-        c[j] = sigmoid(gate(0)).mul_add(tanh(gate(2)), kept);
-        h[j] = sigmoid(gate(3)) * tanh(c[j]);
-    }
+    let gate = |g: usize| gates[g * size + j] + hidden[g * size + j];
+    let kept = sigmoid(gate(1)) * c[j];
+    c[j] = sigmoid(gate(0)).mul_add(tanh(gate(2)), kept);
+    h[j] = sigmoid(gate(3)) * tanh(c[j]);
 }
 
 #[cfg(test)]
@@ -232,12 +240,12 @@ mod tests {
                 assert!((f64::from(got) - want).abs() <= tolerance, "{name}({x}) = {got}, not {want}");
             };
             near("gelu", gelu(x), d * 0.5 * (1.0 + erf(d * std::f64::consts::FRAC_1_SQRT_2)), 1e-6);
-            near("elu", elu(x), if d > 0.0 { d } else { d.exp() - 1.0 }, 1.2e-7);
+            near("elu", elu1(x), if d > 0.0 { d } else { d.exp() - 1.0 }, 1.2e-7);
             near("sigmoid", sigmoid(x), 1.0 / (1.0 + (-d).exp()), 2e-7);
             near("tanh", tanh(x), d.tanh(), 2e-7);
         }
         for x in [1e30, 300.0] {
-            assert_eq!((gelu(-x).abs(), gelu(x), elu(-x), tanh(x), tanh(-x), sigmoid(x)), (0.0, x, -1.0, 1.0, -1.0, 1.0));
+            assert_eq!((gelu(-x).abs(), gelu(x), elu1(-x), tanh(x), tanh(-x), sigmoid(x)), (0.0, x, -1.0, 1.0, -1.0, 1.0));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{Act, Norm};
+use proptest::prelude::*;
 
 /// Numbers in −1..1 that look random, the same for a seed.
 fn noise(seed: u64, len: usize) -> Vec<f32> {
@@ -128,4 +129,525 @@ fn attention_is_softmax_of_scores() {
         }
     }
     close("attention", &out, &want, 1e-5);
+}
+
+/// The instruction sets beside scalar that this machine has; says which are missing, since nothing is tested of these here.
+fn simd() -> Vec<Isa> {
+    let sets = [("avx2", Isa::avx2()), ("avx512", Isa::avx512())];
+    sets.iter().filter(|s| s.1.is_none()).for_each(|s| eprintln!("NOT TESTED: this machine has no {}", s.0));
+    sets.iter().filter_map(|s| s.1).collect()
+}
+
+/// Every way of playing that must give the same bits: instruction sets × threads.
+fn players() -> Vec<Cpu> {
+    let mut players = vec![Cpu::with_isa(1, Isa::SCALAR)];
+    for isa in simd() {
+        players.extend([1, 2, 3].map(|threads| Cpu::with_isa(threads, isa)));
+    }
+    players
+}
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|x| x.to_bits()).collect()
+}
+
+/// Runs `f` on every player and checks that all give the bits of the first, the scalar one.
+fn same_everywhere(name: &str, mut f: impl FnMut(&mut Cpu) -> Vec<f32>) {
+    let mut want = None;
+    for mut ops in players() {
+        let got = f(&mut ops);
+        let want = want.get_or_insert_with(|| got.clone());
+        for (i, (g, w)) in got.iter().zip(&*want).enumerate() {
+            assert_eq!(
+                g.to_bits(),
+                w.to_bits(),
+                "{name} on {} with {} threads: [{i}] is {g}, not {w}",
+                ops.isa().name(),
+                ops.work.pool.threads()
+            );
+        }
+        assert_eq!(got.len(), want.len());
+    }
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn linear_is_the_same_everywhere(
+        rows in 1usize..200, cols in 1usize..150, count in 1usize..40, overlap in 0usize..3,
+        format in prop_oneof![Just(Format::F32), Just(Format::Bf16), Just(Format::Q8)],
+        act in prop_oneof![Just(Act::None), Just(Act::Gelu), Just(Act::Relu)],
+        biased: bool, norm in 0usize..3, add: bool, wide: bool,
+    ) {
+        let cols = if format == Format::Q8 { cols.next_multiple_of(32) } else { cols };
+        // Some with enough rows to deal rows out.
+        let (rows, count) = if wide { (rows.min(40), count + 290) } else { (rows, count) };
+        let stride = (cols >> overlap).max(1);
+        let (data, x) = (noise(1, rows * cols), noise(3, (count - 1) * stride + cols));
+        same_everywhere("linear", |ops| {
+            let norm = (norm > 0).then(|| Norm { weight: buf(ops, &noise(4, cols)), bias: (norm == 2).then(|| buf(ops, &noise(5, cols))), eps: 1e-5 });
+            let (weight, bias) = (ops.mat(rows, cols, &data, format).unwrap(), biased.then(|| buf(ops, &noise(2, rows))));
+            let (x, mut y) = (buf(ops, &x), buf(ops, &noise(6, count * rows)));
+            ops.linear(&Linear { weight, bias, norm, act, add }, &x, Rows { count, at: 0, stride }, &mut y, Rows::packed(count, rows));
+            y.to_vec()
+        });
+    }
+
+    #[test]
+    fn rows_alone_equal_rows_together(
+        rows in 1usize..90, cols in 1usize..130, count in 2usize..30,
+        format in prop_oneof![Just(Format::F32), Just(Format::Bf16), Just(Format::Q8)],
+    ) {
+        let cols = if format == Format::Q8 { cols.next_multiple_of(32) } else { cols };
+        for isa in simd() {
+            let mut ops = Cpu::with_isa(2, isa);
+            let norm = Norm { weight: buf(&mut ops, &noise(4, cols)), bias: Some(buf(&mut ops, &noise(5, cols))), eps: 1e-5 };
+            let weight = ops.mat(rows, cols, &noise(1, rows * cols), format).unwrap();
+            let linear = Linear::<Cpu> { weight, bias: None, norm: Some(norm), act: Act::Gelu, add: false };
+            let x = buf(&mut ops, &noise(2, count * cols));
+            let (mut all, mut one) = (ops.buf(count * rows).unwrap(), ops.buf(count * rows).unwrap());
+            ops.linear(&linear, &x, Rows::packed(count, cols), &mut all, Rows::packed(count, rows));
+            for r in 0..count {
+                let (xr, yr) = (Rows { count: 1, at: r * cols, stride: cols }, Rows { count: 1, at: r * rows, stride: rows });
+                ops.linear(&linear, &x, xr, &mut one, yr);
+            }
+            prop_assert_eq!(bits(&all), bits(&one));
+        }
+    }
+
+    #[test]
+    fn attention_is_the_same_everywhere(
+        heads in 1usize..5, head_dim in 1usize..70, lanes in 1usize..4, first in 0usize..300, n in 1usize..5,
+        format in prop_oneof![Just(Format::F32), Just(Format::Bf16)],
+    ) {
+        let heads = Heads { heads, head_dim };
+        let dim = heads.heads * head_dim;
+        let (q, k, v) = (noise(1, lanes * n * dim), noise(2, lanes * (first + n) * dim), noise(3, lanes * (first + n) * dim));
+        same_everywhere("attend", |ops| {
+            let mut kv = ops.kv(1, lanes, first + n + 3, heads, format).unwrap();
+            for row in 0..lanes * (first + n) {
+                let at = row * dim..(row + 1) * dim;
+                kv.put(0, row / (first + n), row % (first + n), &k[at.clone()], &v[at]);
+            }
+            let (q, mut out, mut pos) = (buf(ops, &q), ops.buf(lanes * n * dim).unwrap(), ops.ints(1).unwrap());
+            ops.write_ints(&mut pos, 0, &[first as i32]);
+            ops.attend(&q, lanes, n, 0, &pos, &kv, &mut out);
+            out.to_vec()
+        });
+    }
+
+    #[test]
+    fn a_prefill_equals_its_steps_and_lanes_equal_themselves_alone(
+        heads in 1usize..4, head_dim in 1usize..40, n in 2usize..40,
+        format in prop_oneof![Just(Format::F32), Just(Format::Bf16)],
+    ) {
+        let heads = Heads { heads, head_dim };
+        let dim = heads.heads * head_dim;
+        let mut ops = Cpu::new(2);
+        let weight = ops.mat(3 * dim, dim, &noise(1, 3 * dim * dim), Format::F32).unwrap();
+        let w = Linear::<Cpu> { weight, bias: None, norm: None, act: Act::None, add: false };
+        let x = noise(2, 2 * n * dim);
+        // Attention outputs of both lanes, fed `chunk` steps at a time; `only` keeps one lane.
+        let mut run = |lanes: &[usize], chunk: usize| -> Vec<Vec<u32>> {
+            let mut kv = ops.kv(1, lanes.len(), n, heads, format).unwrap();
+            let mut pos = ops.ints(1).unwrap();
+            let mut outs = vec![Vec::new(); lanes.len()];
+            for first in (0..n).step_by(chunk) {
+                let m = chunk.min(n - first);
+                let rows: Vec<f32> = lanes.iter().flat_map(|l| x[(l * n + first) * dim..(l * n + first + m) * dim].to_vec()).collect();
+                let rows = buf(&mut ops, &rows);
+                let (mut q, mut out) = (ops.buf(lanes.len() * m * dim).unwrap(), ops.buf(lanes.len() * m * dim).unwrap());
+                ops.qkv(&w, &rows, lanes.len(), m, 0, &pos, &mut q, &mut kv);
+                ops.attend(&q, lanes.len(), m, 0, &pos, &kv, &mut out);
+                ops.advance(m, &mut pos);
+                outs.iter_mut().zip(out.chunks(m * dim)).for_each(|(o, out)| o.extend(bits(out)));
+            }
+            outs
+        };
+        let whole = run(&[0, 1], n);
+        for chunk in [1, 7] {
+            prop_assert_eq!(&run(&[0, 1], chunk), &whole);
+        }
+        prop_assert_eq!(&run(&[1], n)[0], &whole[1]);
+    }
+
+    #[test]
+    fn lstm_is_the_same_everywhere_and_however_it_is_cut(size in 1usize..60, layers in 1usize..3, count in 1usize..80, cut in 1usize..79) {
+        let (x, state) = (noise(1, count * size), noise(2, layers * 2 * size));
+        let mut whole = None;
+        for cut in [0, cut.min(count)] {
+            same_everywhere("lstm", |ops| {
+                let lstm = random_lstm(ops, size, layers);
+                let (x, mut state, mut y) = (buf(ops, &x), buf(ops, &state), ops.buf(count * size).unwrap());
+                for (at, count) in [(0, cut), (cut, count - cut)] {
+                    let rows = Rows { count, at: at * size, stride: size };
+                    ops.lstm(&lstm, &x, rows, &mut state, &mut y, rows);
+                }
+                let out = [&y[..], &state[..]].concat();
+                assert_eq!(bits(whole.get_or_insert_with(|| out.clone())), bits(&out));
+                out
+            });
+        }
+    }
+
+    #[test]
+    fn elu_and_depthwise_are_the_same_everywhere(dim in 1usize..70, kernel in 1usize..9, count in 1usize..60, at in 0usize..9) {
+        let (w, bias, x) = (noise(1, kernel * dim), noise(2, dim), noise(3, at + (count + kernel - 1) * dim));
+        same_everywhere("depthwise", |ops| {
+            let (w, bias, x, mut y) = (buf(ops, &w), buf(ops, &bias), buf(ops, &x), ops.buf(count * dim).unwrap());
+            ops.depthwise(&w, &bias, kernel, dim, &x, at, count, &mut y);
+            y.to_vec()
+        });
+        same_everywhere("elu", |ops| {
+            let loud: Vec<f32> = x.iter().map(|x| x * 40.0).collect();
+            let (loud, mut y) = (buf(ops, &loud), ops.buf(x.len()).unwrap());
+            ops.elu(&loud, &mut y, x.len());
+            y.to_vec()
+        });
+    }
+}
+
+/// LSTM of random weights small enough not to saturate.
+fn random_lstm(ops: &mut Cpu, size: usize, layers: usize) -> Lstm<Cpu> {
+    let scaled =
+        |seed: usize, len: usize| -> Vec<f32> { noise(seed as u64, len).iter().map(|w| w / (size as f32).sqrt()).collect() };
+    let mut lstm = Lstm { input: Vec::new(), hidden: Vec::new(), size };
+    for layer in 0..layers {
+        let weight = ops.mat(4 * size, size, &scaled(10 + layer, 4 * size * size), Format::F32).unwrap();
+        let bias = Some(buf(ops, &scaled(20 + layer, 4 * size)));
+        lstm.input.push(Linear { weight, bias, norm: None, act: Act::None, add: false });
+        lstm.hidden.push(ops.mat(4 * size, size, &scaled(30 + layer, 4 * size * size), Format::F32).unwrap());
+    }
+    lstm
+}
+
+#[test]
+fn extreme_values_are_the_same_everywhere() {
+    let specials =
+        [0.0, -0.0, 1e-40, -1e-40, 1e-30, 86.9, -86.9, 88.0, 88.1, -87.0, -87.1, 1e4, -1e4, 3e38, -3e38, f32::INFINITY];
+    let x: Vec<f32> = specials.iter().copied().cycle().take(specials.len() * 3 + 5).collect();
+    for act in [Act::None, Act::Gelu, Act::Relu] {
+        same_everywhere("act", |ops| {
+            let mut y = vec![0.5; x.len()];
+            kernel::finish(ops.isa(), &x, None, act, true, &mut y);
+            y
+        });
+    }
+    same_everywhere("elu", |ops| {
+        let mut y = vec![0.0; x.len()];
+        kernel::elu(ops.isa(), &x, &mut y);
+        y
+    });
+    same_everywhere("softmax", |ops| {
+        let mut scores: Vec<f32> = x.iter().filter(|x| x.is_finite()).copied().collect();
+        let sum = kernel::softmax(ops.isa(), &mut scores, 0.125);
+        scores.push(sum);
+        scores
+    });
+    same_everywhere("gates", |ops| {
+        let (mut c, mut h) = (noise(1, 13), vec![0.0; 13]);
+        kernel::lstm_gates(ops.isa(), &x[..52], &noise(2, 52), &mut c, &mut h);
+        [c, h].concat()
+    });
+}
+
+#[test]
+fn lstm_follows_its_equations() {
+    let (size, layers, count) = (11, 2, 9);
+    let mut ops = Cpu::new(1);
+    let lstm = random_lstm(&mut ops, size, layers);
+    let (x, start) = (noise(1, count * size), noise(2, layers * 2 * size));
+    let (x_buf, mut state, mut y) = (buf(&mut ops, &x), buf(&mut ops, &start), ops.buf(count * size).unwrap());
+    ops.lstm(&lstm, &x_buf, Rows::packed(count, size), &mut state, &mut y, Rows::packed(count, size));
+    let mut rows: Vec<Vec<f64>> = x.chunks(size).map(|r| r.iter().map(|x| f64::from(*x)).collect()).collect();
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let mut end = Vec::new();
+    for layer in 0..layers {
+        let (input, hidden) = (unpacked(&lstm.input[layer].weight), unpacked(&lstm.hidden[layer]));
+        let bias = lstm.input[layer].bias.as_ref().unwrap();
+        let part = |i: usize| -> Vec<f64> { start[(layer * 2 + i) * size..][..size].iter().map(|x| f64::from(*x)).collect() };
+        let (mut h, mut c) = (part(0), part(1));
+        for row in &mut rows {
+            let times = |w: &[f32], g: usize, v: &[f64]| -> f64 {
+                w[g * size..][..size].iter().zip(v).map(|(w, v)| f64::from(*w) * v).sum()
+            };
+            let gate: Vec<f64> =
+                (0..4 * size).map(|g| times(&input, g, row) + times(&hidden, g, &h) + f64::from(bias[g])).collect();
+            for j in 0..size {
+                c[j] = sigmoid(gate[size + j]) * c[j] + sigmoid(gate[j]) * gate[2 * size + j].tanh();
+                h[j] = sigmoid(gate[3 * size + j]) * c[j].tanh();
+            }
+            row.clone_from(&h);
+        }
+        end.extend([h, c].concat());
+    }
+    let want: Vec<f64> = rows.concat().iter().zip(&x).map(|(y, x)| y + f64::from(*x)).collect();
+    close("lstm", &y, &want, 2e-6);
+    close("lstm state", &state, &end, 2e-6);
+}
+
+#[test]
+fn depthwise_and_elu_follow_their_equations() {
+    let (dim, kernel, count, at) = (21, 7, 12, 4);
+    let (w, bias, x) = (noise(1, kernel * dim), noise(2, dim), noise(3, at + (count + kernel - 1) * dim));
+    let mut ops = Cpu::new(1);
+    let (wb, bb, xb, mut y) = (buf(&mut ops, &w), buf(&mut ops, &bias), buf(&mut ops, &x), ops.buf(count * dim).unwrap());
+    ops.depthwise(&wb, &bb, kernel, dim, &xb, at, count, &mut y);
+    let mut want = Vec::new();
+    for t in 0..count {
+        for c in 0..dim {
+            let taps = (0..kernel).map(|i| f64::from(w[i * dim + c]) * f64::from(x[at + (t + i) * dim + c]));
+            want.push(f64::from(bias[c]) + taps.sum::<f64>());
+        }
+    }
+    close("depthwise", &y, &want, 1e-6);
+    ops.elu(&xb, &mut y, 100);
+    let elu = |x: &f32| if *x > 0.0 { f64::from(*x) } else { f64::from(*x).exp_m1() };
+    close("elu", &y[..100], &x[..100].iter().map(elu).collect::<Vec<_>>(), 2e-7);
+}
+
+#[test]
+fn embeddings_add_up_over_the_sinusoid() {
+    let (dim, steps, n, first) = (12, 9, 3, 4);
+    let grid = Grid { songs: 2, branches: 2, cards: vec![5, 7], delays: vec![0, 1], steps };
+    let mut ops = Cpu::new(1);
+    let (a, b, c) = (noise(1, 6 * dim), noise(2, 8 * dim), noise(3, 4 * dim));
+    let tables = [ops.mat(6, dim, &a, Format::F32).unwrap(), ops.mat(8, dim, &b, Format::F32).unwrap()];
+    let controls = [ops.mat(4, dim, &c, Format::F32).unwrap()];
+    let tokens: Vec<i32> = (0..2 * 2 * steps as i32).map(|i| if i % 11 == 5 { UNKNOWN } else { i % 5 }).collect();
+    let values: Vec<i32> = (0..steps as i32).map(|i| i % 4).collect();
+    let (mut seq, mut ctl, mut pos) = (ops.ints(tokens.len()).unwrap(), ops.ints(steps).unwrap(), ops.ints(1).unwrap());
+    ops.write_ints(&mut seq, 0, &tokens);
+    ops.write_ints(&mut ctl, 0, &values);
+    ops.write_ints(&mut pos, 0, &[first]);
+    let mut x = buf(&mut ops, &noise(9, 4 * n * dim));
+    ops.embed(&grid, &tables, &controls, &seq, &ctl, &pos, n, &mut x);
+    let mut want = Vec::new();
+    for lane in 0..4 {
+        for s in first as usize..first as usize + n {
+            for j in 0..dim {
+                let token = |k: usize| match tokens[(lane / 2 * 2 + k) * steps + s] {
+                    UNKNOWN => grid.cards[k],
+                    token => token as usize,
+                };
+                let phase = s as f64 / 10_000f64.powf((j % 6) as f64 / 5.0);
+                let place = if j < 6 { phase.cos() } else { phase.sin() };
+                let table = |t: &[f32], r: usize| f64::from(t[r * dim + j]);
+                want.push(place + table(&a, token(0)) + table(&b, token(1)) + table(&c, values[s] as usize));
+            }
+        }
+    }
+    close("embed", &x, &want, 1e-6);
+}
+
+#[test]
+fn the_sinusoid_has_the_published_values() {
+    let dim = 1536;
+    let mut ops = Cpu::new(1);
+    let table = [ops.mat(2, dim, &vec![0.0; 2 * dim], Format::F32).unwrap()];
+    let grid = Grid { songs: 1, branches: 1, cards: vec![1], delays: vec![0], steps: 300 };
+    let (seq, ctl, mut pos) = (ops.ints(300).unwrap(), ops.ints(300).unwrap(), ops.ints(1).unwrap());
+    let mut x = ops.buf(dim).unwrap();
+    for (s, i, cos, sin) in [(1, 1, 0.550_307_757_465_196_6, 0.834_961_898_575_992_7), (251, 100, 0.990_347_404_774_645, 0.0)] {
+        ops.write_ints(&mut pos, 0, &[s]);
+        ops.embed(&grid, &table, &[], &seq, &ctl, &pos, 1, &mut x);
+        assert!((f64::from(x[i]) - cos).abs() < 1e-7, "cos {s} {i}");
+        assert!(sin == 0.0 || (f64::from(x[dim / 2 + i]) - sin).abs() < 1e-7, "sin {s} {i}");
+    }
+}
+
+#[test]
+fn text_is_attended_to_up_to_its_length_and_none_is_zeros() {
+    let heads = Heads { heads: 2, head_dim: 6 };
+    let (dim, len, lanes, n) = (12, 5, 2, 3);
+    let mut ops = Cpu::new(1);
+    let (q, k, v) = (noise(1, lanes * n * dim), noise(2, len * dim), noise(3, len * dim));
+    let mut text = ops.kv(2, lanes, 9, heads, Format::F32).unwrap();
+    let (qb, kb, vb, mut out) =
+        (buf(&mut ops, &q), buf(&mut ops, &k), buf(&mut ops, &v), buf(&mut ops, &noise(4, lanes * n * dim)));
+    ops.set_text(&mut text, 1, 0, len, &kb, &vb);
+    ops.attend_text(&qb, lanes, n, 1, &text, &mut out);
+    let mut want = Vec::new();
+    for i in 0..n {
+        for h in 0..2 {
+            let cut = |m: &[f32], r: usize| m[r * dim + h * 6..][..6].to_vec();
+            let e: Vec<f64> = (0..len).map(|s| (dot(&cut(&q, i), &cut(&k, s)) / 6f64.sqrt()).exp()).collect();
+            let total: f64 = e.iter().sum();
+            want.extend((0..6).map(|d| (0..len).map(|s| e[s] / total * f64::from(cut(&v, s)[d])).sum::<f64>()));
+        }
+    }
+    want.extend(vec![0.0; n * dim]);
+    close("text", &out, &want, 1e-6);
+}
+
+#[test]
+fn spectra_are_log_magnitudes_of_windows() {
+    let (n_fft, bins, hop, count, first_end) = (48, 20, 10, 4, 53);
+    let x = noise(1, first_end + 3 * hop);
+    let mut ops = Cpu::new(1);
+    let (xb, mut y) = (buf(&mut ops, &x), ops.buf(3 + count * 30).unwrap());
+    ops.spectrum(n_fft, bins, &xb, first_end, hop, count, &mut y, Rows { count, at: 3, stride: 30 }, 7);
+    let tau = std::f64::consts::TAU;
+    for t in 0..count {
+        let mut want = vec![0.0; 30];
+        for (k, want) in want[7..27].iter_mut().enumerate() {
+            let (mut re, mut im) = (0.0, 0.0);
+            for u in 0..n_fft {
+                let v = f64::from(x[first_end + t * hop - n_fft + u]) * (0.5 - 0.5 * (tau * u as f64 / n_fft as f64).cos());
+                let angle = tau * (k * u) as f64 / n_fft as f64;
+                (re, im) = (re + v * angle.cos(), im - v * angle.sin());
+            }
+            *want = ((re.hypot(im) * 4.0 / n_fft as f64 + 1e-5).ln() + 6.0) / 3.0;
+        }
+        close("spectrum", &y[3 + t * 30..][..30.min(y.len() - 3 - t * 30)], &want, 2e-5);
+    }
+}
+
+#[test]
+fn istft_is_windowed_overlap_add_over_the_steady_envelope() {
+    let (n_fft, hop, count, half) = (40, 10, 9, 21);
+    let x: Vec<f32> = noise(1, count * 2 * half).iter().map(|x| x * 3.0).collect();
+    let mut ops = Cpu::new(1);
+    let (xb, mut tail, mut y) = (buf(&mut ops, &x), ops.buf(n_fft).unwrap(), ops.buf(2 + count * hop).unwrap());
+    // In two calls: the tail carries over.
+    ops.istft(n_fft, hop, 2.0, &xb, Rows::packed(4, 2 * half), &mut tail, &mut y, 2);
+    ops.istft(n_fft, hop, 2.0, &xb, Rows { count: 5, at: 4 * 2 * half, stride: 2 * half }, &mut tail, &mut y, 2 + 4 * hop);
+    let tau = std::f64::consts::TAU;
+    let hann = |u: usize| 0.5 - 0.5 * (tau * u as f64 / n_fft as f64).cos();
+    let mut sum = vec![0.0; (count + 4) * hop];
+    for t in 0..count {
+        for u in 0..n_fft {
+            let mut v = 0.0;
+            for k in 0..half {
+                let magnitude = f64::from(x[t * 2 * half + k]).min(2.0).exp();
+                let phase = f64::from(x[t * 2 * half + half + k]);
+                let angle = tau * (k * u) as f64 / n_fft as f64;
+                v += if k == 0 || k == half - 1 {
+                    magnitude * phase.cos() * angle.cos()
+                } else {
+                    2.0 * magnitude * (phase + angle).cos()
+                };
+            }
+            sum[t * hop + u] += v / n_fft as f64 * hann(u);
+        }
+    }
+    let envelope = |n: usize| (0..4).map(|i| hann(n % hop + i * hop).powi(2)).sum::<f64>();
+    let want: Vec<f64> = (0..count * hop).map(|n| sum[n] / envelope(n)).collect();
+    close("istft", &y[2..], &want, 1e-5);
+}
+
+#[test]
+fn quantizers_choose_the_nearest_code_of_each_book() {
+    let (dim, card, width, count) = (12, 40, 5, 60);
+    let z = noise(1, count * dim);
+    for factorised in [false, true] {
+        let mut first: Option<Vec<i32>> = None;
+        for mut ops in players() {
+            let mut codes_of = Vec::new();
+            let mut books = Vec::new();
+            for q in 0..3u64 {
+                let codes = noise(10 + q, card * dim);
+                let mat = ops.mat(card, dim, &codes, Format::F32).unwrap();
+                if factorised {
+                    let weight = ops.mat(width, dim, &noise(20 + q, width * dim), Format::F32).unwrap();
+                    let bias = Some(buf(&mut ops, &noise(30 + q, width)));
+                    let mut unit = noise(40 + q, card * width);
+                    for c in unit.chunks_mut(width) {
+                        let norm = dot(c, c).sqrt() as f32;
+                        c.iter_mut().for_each(|c| *c /= norm);
+                    }
+                    let unit = ops.mat(card, width, &unit, Format::F32).unwrap();
+                    let project_in = Linear { weight, bias, norm: None, act: Act::None, add: false };
+                    books.push(Book::<Cpu>::Factorised { project_in, unit, codes: mat });
+                } else {
+                    let norms: Vec<f32> = codes.chunks(dim).map(|c| dot(c, c) as f32).collect();
+                    let norms = buf(&mut ops, &norms);
+                    books.push(Book::<Cpu>::Euclidean { codes: mat, norms });
+                }
+                codes_of.push(codes);
+            }
+            let (mut zb, mut codes) = (buf(&mut ops, &z), ops.ints(3 * 70).unwrap());
+            ops.quantize(&books, dim, &mut zb, Rows::packed(count, dim), &mut codes, 70, 4);
+            let mut back = ops.buf(count * dim).unwrap();
+            ops.dequantize(&books, dim, &codes, 70, 4, &mut back, Rows::packed(count, dim));
+            for row in 0..count {
+                let mut r: Vec<f64> = z[row * dim..][..dim].iter().map(|x| f64::from(*x)).collect();
+                for (q, book) in books.iter().enumerate() {
+                    let score = |c: usize| -> f64 {
+                        match book {
+                            Book::Euclidean { .. } => {
+                                -r.iter().zip(&codes_of[q][c * dim..]).map(|(a, b)| (a - f64::from(*b)).powi(2)).sum::<f64>()
+                            }
+                            Book::Factorised { project_in, unit, .. } => {
+                                let (w, unit) = (unpacked(&project_in.weight), unpacked(unit));
+                                let e = |i: usize| -> f64 {
+                                    let bias = f64::from(project_in.bias.as_ref().unwrap()[i]);
+                                    r.iter().zip(&w[i * dim..]).map(|(a, b)| a * f64::from(*b)).sum::<f64>() + bias
+                                };
+                                (0..width).map(|i| e(i) * f64::from(unit[c * width + i])).sum()
+                            }
+                        }
+                    };
+                    let code = codes[q * 70 + 4 + row] as usize;
+                    let best = (0..card).map(score).fold(f64::NEG_INFINITY, f64::max);
+                    assert!(score(code) > best - 1e-5, "row {row}, book {q}: code {code} scores {} of {best}", score(code));
+                    r.iter_mut().zip(&codes_of[q][code * dim..]).for_each(|(r, e)| *r -= f64::from(*e));
+                }
+                close("residual", &zb[row * dim..][..dim], &r, 1e-5);
+                let sum: Vec<f64> = r.iter().zip(&z[row * dim..]).map(|(r, z)| f64::from(*z) - r).collect();
+                close("dequantized", &back[row * dim..][..dim], &sum, 1e-5);
+            }
+            assert_eq!(&**first.get_or_insert_with(|| codes.to_vec()), &codes[..], "{}", ops.isa().name());
+        }
+    }
+}
+
+#[test]
+fn of_equal_codes_the_first_wins() {
+    let mut ops = Cpu::new(1);
+    let codes = ops.mat(4, 2, &[5.0, 5.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0], Format::F32).unwrap();
+    let norms = buf(&mut ops, &[50.0, 1.0, 1.0, 1.0]);
+    let (mut z, mut out) = (buf(&mut ops, &[0.9, 0.1]), ops.ints(1).unwrap());
+    ops.quantize(&[Book::Euclidean { codes, norms }], 2, &mut z, Rows::packed(1, 2), &mut out, 1, 0);
+    assert_eq!(out[0], 1);
+}
+
+#[test]
+fn memory_operations_move_what_they_say() {
+    let mut ops = Cpu::new(1);
+    let mut b = buf(&mut ops, &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    ops.shift(&mut b, 2, 0, 4);
+    ops.zero(&mut b, 5, 1);
+    assert_eq!(b[..], [2.0, 3.0, 4.0, 5.0, 4.0, 0.0]);
+    let mut to = ops.buf(7).unwrap();
+    ops.copy(&b, Rows { count: 2, at: 1, stride: 2 }, &mut to, Rows { count: 2, at: 0, stride: 4 }, 2);
+    assert_eq!(to[..], [3.0, 4.0, 0.0, 0.0, 5.0, 4.0, 0.0]);
+    let mut out = [0.0; 2];
+    ops.read(&to, 4, &mut out);
+    assert_eq!(out, [5.0, 4.0]);
+}
+
+#[test]
+fn constructors_refuse_what_cannot_be() {
+    let mut ops = Cpu::new(1);
+    let heads = Heads { heads: 2, head_dim: 8 };
+    assert!(matches!(ops.buf(usize::MAX / 2), Err(OpsError::Memory { .. })));
+    assert!(matches!(ops.ints(usize::MAX / 2), Err(OpsError::Memory { .. })));
+    assert!(matches!(ops.kv(1 << 30, 1 << 30, 1 << 30, heads, Format::F32), Err(OpsError::Memory { .. })));
+    assert!(matches!(ops.kv(0, 1, 1, heads, Format::F32), Err(OpsError::Shape { .. })));
+    assert!(matches!(ops.kv(1, 1, 1, heads, Format::Q8), Err(OpsError::Shape { .. })));
+    let grid = Grid { songs: 1, branches: 3, cards: vec![4], delays: vec![0], steps: 4 };
+    assert!(matches!(ops.picker(&grid), Err(OpsError::Shape { .. })));
+    assert!(matches!(ops.picker(&Grid { branches: 1, delays: vec![], ..grid }), Err(OpsError::Shape { .. })));
+}
+
+#[test]
+fn a_player_may_move_to_another_thread() {
+    fn sendable<T: Send>(_: &T) {}
+    sendable(&Cpu::new(1));
 }
