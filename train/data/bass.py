@@ -270,5 +270,21 @@ def ghosts(notes, bar, rng, amount):
     return [(b, min(n, out[i + 1][0] - b) if i + 1 < len(out) else n, m, v) for i, (b, n, m, v) in enumerate(out)]
 
 
+def locked(notes, bar):
+    """The line with each onset moved to a kick at most a sixteenth away that no other note has."""
+    reach = 1 / 3 if bar.triplet else 0.25
+    spots, hits = {n[0] for n in notes}, kicks(bar)
+    out = []
+    for b, length, midi, vel in notes:
+        near = [k for k in hits if abs(k - b) <= reach + 0.01 and k not in spots]
+        if b and b not in hits and vel >= 36 and near:
+            spots.discard(b)
+            b = min(near, key=lambda k: abs(k - b))
+            spots.add(b)
+        out.append((b, length, midi, vel))
+    return sorted(out)
+
+
+LOCKING = {"riff", "motown", "ballad", "twelve", "six", "baiao", "country", "tumbao"}
 MODES = {"kick": with_kick, "eighths": eighths, "walking": walking, "octaves": octaves, "riff": riff, "slap": slap, "long": long_roots,
          **{name: fixed(name) for name in FIXED}}

@@ -72,20 +72,21 @@ def form(form_id, key):
 
 @lru_cache(1)
 def pop909():
-    """{song: list of bars} of the 4/4 songs of POP909, in their own keys; a bar without a chord is []."""
+    """{song: list of bars} of the 4/4 songs of POP909, in their own keys; a bar without a chord or of another length is []."""
     path = data_dir() / "pop909-chords" / "pop909.json.gz"
     songs = {}
     for song, texts in json.loads(gzip.open(path).read()).items():
         beats = [tuple(map(float, line.split())) for line in texts["beat_midi"].splitlines() if line.strip()]
         downs = [i for i, b in enumerate(beats) if b[2] == 1.0]
-        if len(downs) < 16 or any(b - a != 4 for a, b in zip(downs, downs[1:])):
+        lengths = [b - a for a, b in zip(downs, downs[1:])]
+        if len(downs) < 16 or lengths.count(4) < 0.8 * len(lengths):
             continue
         chords = [line.split() for line in texts["chord_midi"].splitlines() if line.strip()]
         bars, at = [], 0
         current = None
-        for d in downs[:-1]:
+        for d, length in zip(downs, lengths):
             bar = []
-            for k in range(4):
+            for k in range(4 if length == 4 else 0):
                 t = beats[d + k][0] + 0.02
                 while at < len(chords) and float(chords[at][1]) <= t:
                     at += 1

@@ -23,7 +23,7 @@ def render_song(song, seed, index):
     dry = {}
     notes = song["notes"]["bass"]
     if isinstance(timbre["bass"], str):
-        dry["bass"] = sampler.bass(timbre["bass"]).render(notes, n, timbre["cents"][0], rng, rng.uniform(0.03, 0.12))
+        dry["bass"] = sampler.bass(timbre["bass"]).render(notes, n, timbre["cents"][0], rng, rng.uniform(0.03, 0.12), rng.choice([None, None, None, rng.uniform(0.2, 0.7)]))
     else:
         dry["bass"] = synth.render(*timbre["bass"], notes, n, timbre["cents"][0])
     hits = song["notes"]["drums"]

@@ -47,12 +47,32 @@ PATTERNS = {
 STEPS = {"swing": 12, "brushes": 12, "shuffle": 12, "twelve": 12, "halfshuffle": 12, "waltz": 12, "jazzwaltz": 9, "six": 6}
 
 
-def bars(rng, table, beats, count):
+FREE_KICK = {"rock", "pop", "funk", "hiphop", "soul", "latin", "ballad", "halftime", "metal", "shuffle", "twelve", "six", "halfshuffle", "country"}
+
+
+def draw_kick(rng, lane, snare, steps, beats):
+    """A kick lane of the song's own: the downbeat stays, other hits move to steps free of the snare's accents, as many as before
+    give or take one; eighths more often than the steps between."""
+    want = max(1, lane.count("x") + lane.count("o") - 1 + rng.choice([-1, 0, 0, 1]))
+    free = [i for i in range(1, steps) if snare[i] not in "xo"]
+    weight = [3 if i % max(1, steps // beats // 2) == 0 else 1 for i in free]
+    chosen = set()
+    while free and len(chosen) < min(want, len(free)):
+        chosen.add(rng.choices(free, weight)[0])
+    return "".join("x" if i == 0 else "o" if i in chosen else "." for i in range(steps))
+
+
+def bars(rng, table, beats, count, ride=False):
     """`count` bars [(beat, gm note, vel, deviation s)] of one pattern with a drummer's small changes; the same pattern
     throughout, its changes on every second or fourth bar so that phrases show."""
     pattern = rng.choice(PATTERNS[table])
     steps = STEPS.get(table, 16)
     lanes = [(LETTER[p[0]], p[2:]) for p in pattern.split()]
+    if table in FREE_KICK and rng.random() < 0.7:
+        snare = next((s for n, s in lanes if n in (38, 37, 39)), "." * steps)
+        lanes = [(n, draw_kick(rng, s, snare, steps, beats) if n == 36 else s) for n, s in lanes]
+    if ride:
+        lanes = [(51 if n == 42 else n, s) for n, s in lanes]
     if any(len(s) != steps for _, s in lanes):
         raise ValueError(f"drum pattern {pattern!r}: {steps} steps expected")
     extra = rng.choice([0, 0.3, 0.6])

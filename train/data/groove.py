@@ -41,7 +41,7 @@ def hits(file):
     return sorted(out)
 
 
-def bars(row, tightness=0.5, most_ms=16):
+def bars(row, tightness=0.45, most_ms=14):
     """Bars [[(grid beat, gm note, vel, deviation s)]] of one performance.
 
     Each hit is set on the nearest point of GRID; what is left is the drummer's deviation, less the performance's
@@ -58,7 +58,8 @@ def bars(row, tightness=0.5, most_ms=16):
     out = [[] for _ in range(count + 1)]
     for b, note, vel, dev in placed:
         k = int((b + 1e-6) // row["beats"])
-        dev = max(-most_ms, min(most_ms, (dev - lag) * 1000 * tightness)) / 1000
+        most = most_ms if b % 0.5 else most_ms * 0.8  # steadier on the beat
+        dev = max(-most, min(most, (dev - lag) * 1000 * tightness)) / 1000
         out[k].append((b - k * row["beats"], note, vel, dev))
     while out and not out[-1]:
         out.pop()

@@ -80,8 +80,10 @@ class Bass:
                     loud = np.sqrt(np.mean(audio[: RATE // 2] ** 2)) + 1e-6
                     group[i] = (pitch, audio * (0.12 / loud))
 
-    def render(self, notes, samples, cents=0.0, rng=None, release=0.06):
-        """Mono float32 [samples] of [(on s, off s, midi, vel)]; vel below 36 is played as a dead note."""
+    def render(self, notes, samples, cents=0.0, rng=None, release=0.06, decay=None):
+        """Mono float32 [samples] of [(on s, off s, midi, vel)]; vel below 36 is played as a dead note.
+
+        `decay` seconds damps every note (palm mute, foam under the strings)."""
         out = np.zeros(samples + RATE, np.float32)
         for on, off, midi, vel in notes:
             ghost = vel < 36
@@ -101,6 +103,8 @@ class Bass:
             i = at.astype(np.int64)
             f = (at - i).astype(np.float32)
             y = audio[i] * (1 - f) + audio[i + 1] * f if abs(ratio - 1) < 1e-4 else cubic(audio, i, f)
+            if decay:
+                y = y * np.exp(-np.arange(length, dtype=np.float32) / np.float32(decay * RATE))
             y[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32) ** 2
             out[start:start + length] += y * np.float32((vel / 100) ** 1.2)
         return out[:samples]

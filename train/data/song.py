@@ -20,6 +20,7 @@ class Bar:
     drums: list = field(default_factory=list)
     stems: frozenset = frozenset(("bass", "drums", "other"))
     energy: float = 0.8
+    stop: bool = False
 
 
 def make(seed, index):
@@ -42,9 +43,12 @@ def make(seed, index):
     for bar in bars:
         bar.stems -= {gone}
     start = rng.uniform(0.05, 0.6)
+    lazy = rng.choice([0, 0.05, 0.08]) if style in ("hiphop", "rnb", "funk", "house") and source.startswith("table") else 0.0
 
     def clock(beat):
-        return start + beat * beat_s
+        """Seconds of a beat; `lazy` swings the second and fourth sixteenth of every beat, for all stems alike."""
+        odd = 1 - abs((beat % 0.5) * 4 - 1)
+        return start + (beat + lazy * max(0.0, odd)) * beat_s
 
     notes = {"drums": [], "bass": [], "other": []}
     for bar in bars:
@@ -109,7 +113,12 @@ def choose_form(rng, spec, want_bars, out):
         label, part = {"v": ("verse", parts[0]), "c": ("chorus", parts[1]), "b": (rng.choice(["bridge", "break", "solo"]), parts[2])}[letter]
         form.append((label, part))
         total, i = total + len(part), i + 1
-    form.append(("ending", [[(0, parts[0][0][0][1])]]))
+    if rng.random() < 0.1 and len(form) > 4:  # the last choruses a step up
+        lift = rng.choice([1, 2, 2])
+        at = len(form) - rng.choice([1, 2])
+        up = lambda part: [[(x, theory.Chord((c.root + lift) % 12, c.quality)) for x, c in bar] for bar in part]
+        form = form[:at] + [(label, up(part)) for label, part in form[at:]]
+    form.append(("ending", [[(0, form[-1][1][0][0][1])]]))
     return form, source
 
 
@@ -152,28 +161,29 @@ def write_drums(rng, spec, bars, performance, triplet):
     """Fill every bar's drums: phrases of the performance or the table, a fill at each section's end, a crash after it."""
     beats = bars[0].beats
     phrases = {}
-    table = rng.choice(spec["tables"])
+    table, rides = rng.choice(spec["tables"]), rng.random() < 0.35
     for i, bar in enumerate(bars):
         first = i == 0 or bars[i - 1].label != bar.label
         if first:
             at = 0
             if bar.label not in phrases:
                 if performance and len(performance) >= 6:
-                    n = min(8, (len(performance) - 1) // 4 * 4)
+                    n = min(rng.choice([8, 8, 16]), (len(performance) - 1) // 4 * 4)
                     s = rng.randrange(0, max(1, len(performance) - n), 4) if len(performance) > n else 0
                     phrases[bar.label] = performance[s:s + n]
                 else:
-                    phrases[bar.label] = drumtables.bars(random.Random(f"{rng.random()}"), table, beats, 8)
+                    phrases[bar.label] = drumtables.bars(rng, table, beats, 8, ride=bar.label in ("chorus", "solo") and rides)
         phrase = phrases[bar.label]
         bar.drums = list(phrase[at % len(phrase)])
         at += 1
         last = i + 1 < len(bars) and bars[i + 1].label != bar.label
-        if last and rng.random() < 0.8:
+        if last and beats > 2 and rng.random() < 0.12:
+            bar.stop = True  # everyone hits the one and leaves the rest of the bar to a fill
+            bar.drums = [(0, 36, 110, 0.0), (0, 49, 108, 0.0)] + drumtables.fill(rng, beats, triplet, rng.choice([1, 2]))
+        elif last and rng.random() < 0.8:
             bar.drums = with_fill(rng, spec, bar.drums, beats, triplet)
         if first and i and rng.random() < 0.7:
             bar.drums = [(0, rng.choice([49, 57]), 108, 0.0)] + [h for h in bar.drums if not (h[0] == 0 and h[1] in (42, 44, 46, 51))]
-        if bar.label == "intro" and rng.random() < 0.0:
-            bar.drums = [h for h in bar.drums if h[1] not in (38, 40)]
     end = bars[-1]
     end.drums = [(0, 36, 110, 0.0), (0, rng.choice([49, 57]), 112, 0.0)] + ([(0, 38, 105, 0.0)] if rng.random() < 0.3 else [])
     for bar in bars:
@@ -192,6 +202,11 @@ def with_fill(rng, spec, hits, beats, triplet):
                 if new:
                     return sorted([h for h in hits if h[0] < beats - length] + new)
     return sorted([h for h in hits if h[0] < beats - length] + drumtables.fill(rng, beats, triplet, length))
+
+
+def stopped(notes, bar):
+    """In a stop bar only the notes of the first half beat, cut short."""
+    return [(b, min(n, 0.6), m, v) for b, n, m, v in notes if b < 0.3] if bar.stop else notes
 
 
 def swing(beat, triplet):
@@ -222,8 +237,11 @@ def play_bass(rng, spec, bars, beats, triplet, clock, beat_s):
             notes = [(0, beats, line.root(bar.chords[0][1].root), 100)]
         else:
             notes = bass.MODES[modes[key]](line, bar, rng)
+            if modes[key] in bass.LOCKING:
+                notes = bass.locked(notes, bar)
             if ghost:
                 notes = bass.ghosts(notes, bar, rng, ghost)
+        notes = stopped(notes, bar)
         kick_dev = {b: d for b, n, _, d in bar.drums if n in (35, 36)}
         if "bass" not in bar.stems:
             continue
@@ -278,6 +296,7 @@ def play_other(rng, player, bars, beats, triplet, clock, beat_s, number):
             notes = [(0, beats, p, 96) for p in part.chord(bar.chords[0][1])]
         else:
             notes = write(part, bar, rng)
+        notes = stopped(notes, bar)
         if "other" not in bar.stems or bar.label in rests or (number and bar.label == "intro"):
             continue
         stroke = {}

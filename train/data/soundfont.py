@@ -17,7 +17,7 @@ class Synth:
 
     def __init__(self):
         lib = ctypes.CDLL("libfluidsynth.so.3")
-        for name in ("new_fluid_settings", "new_fluid_synth"):
+        for name in ("new_fluid_settings", "new_fluid_synth", "fluid_synth_get_sfont_by_id"):
             getattr(lib, name).restype = ctypes.c_void_p
         settings = ctypes.c_void_p(lib.new_fluid_settings())
         lib.fluid_settings_setnum(settings, b"synth.sample-rate", ctypes.c_double(RATE))
@@ -31,19 +31,21 @@ class Synth:
         self.fonts = {}
 
     def font(self, name):
-        """Soundfont id of 'fluid', 'muse' or 'tim'."""
+        """Handle of 'fluid', 'muse' or 'tim', loaded once and lent to each render's own synth."""
         if name not in self.fonts:
             sfid = self.lib.fluid_synth_sfload(self.synth, str(soundfont(name)).encode(), 0)
             if sfid < 0:
                 raise RuntimeError(f"{soundfont(name)}: fluidsynth cannot load it")
-            self.fonts[name] = sfid
+            self.fonts[name] = ctypes.c_void_p(self.lib.fluid_synth_get_sfont_by_id(self.synth, sfid))
         return self.fonts[name]
 
     def render(self, font, bank, program, notes, samples, cents=0.0):
         """Mono float32 [samples] of `notes` = [(on s, off s, midi, vel 1-127)] with one program, detuned by `cents`."""
-        lib, synth, channel = self.lib, self.synth, 0
-        lib.fluid_synth_system_reset(synth)
-        if lib.fluid_synth_program_select(synth, channel, self.font(font), bank, program) != 0:
+        lib, channel, handle = self.lib, 0, self.font(font)
+        # A synth of its own per render: voices keep filter state from note to note, and a song must not hear the one before.
+        synth = ctypes.c_void_p(lib.new_fluid_synth(self.settings))
+        sfid = lib.fluid_synth_add_sfont(synth, handle)
+        if lib.fluid_synth_program_select(synth, channel, sfid, bank, program) != 0:
             raise ValueError(f"soundfont {font}: no program {bank}:{program}")
         lib.fluid_synth_set_gen(synth, channel, GEN_FINETUNE, ctypes.c_float(cents))
         events = []
@@ -68,6 +70,8 @@ class Synth:
                 lib.fluid_synth_noteon(synth, channel, int(midi), int(vel))
             else:
                 lib.fluid_synth_noteoff(synth, channel, int(midi))
+        lib.fluid_synth_remove_sfont(synth, handle)
+        lib.delete_fluid_synth(synth)
         return (left[:samples] + right[:samples]) * 0.5
 
 
