@@ -55,7 +55,7 @@ impl<O: Ops> Band<O> {
     pub fn encode(&self, ops: &mut O, stem: usize, samples: &[f32]) -> Result<Codes> {
         let codes = self.codecs[stem].encode(ops, samples)?;
         let books = self.codecs[stem].books();
-        Ok((0..books).map(|q| codes[q..].iter().step_by(books).map(|&c| c as i32).collect()).collect())
+        Ok((0..books).map(|q| codes.iter().skip(q).step_by(books).map(|&c| c as i32).collect()).collect())
     }
 
     /// Samples of one stem, 640 a frame, from the song's tokens.
@@ -64,14 +64,14 @@ impl<O: Ops> Band<O> {
     /// A token is no code, or the player's memory is full.
     pub fn decode(&self, ops: &mut O, stem: usize, song: &Codes) -> Result<Vec<f32>> {
         let streams = self.config().streams_of(&self.config().stems[stem]);
-        let frames = streams.first().map_or(0, |&k| song[k].len());
-        let mut codes = Vec::with_capacity(frames * streams.len());
-        for t in 0..frames {
-            for &k in &streams {
-                let code = u32::try_from(song[k][t]).ok().filter(|&c| (c as usize) < self.config().streams[k].card);
-                codes.push(code.ok_or_else(|| Error::Input(format!("token {} of stream {k} is no code", song[k][t])))?);
-            }
-        }
+        let frames = streams.iter().map(|&k| song[k].len()).min().unwrap_or(0);
+        let code = |(t, k): (usize, usize)| {
+            let token = song[k][t];
+            let code = u32::try_from(token).ok().filter(|&c| (c as usize) < self.config().streams[k].card);
+            code.ok_or_else(|| Error::Input(format!("token {token} of stream {k} is no code")))
+        };
+        let frame_major = (0..frames).flat_map(|t| streams.iter().map(move |&k| (t, k)));
+        let codes = frame_major.map(code).collect::<Result<Vec<u32>>>()?;
         self.codecs[stem].decode(ops, &codes)
     }
 
