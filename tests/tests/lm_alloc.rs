@@ -60,6 +60,7 @@ fn nothing_is_allocated_after_the_first_step() {
                     run.put(&mut cpu, 1, 1, 40, &bass[..1]).unwrap();
                 }
             }
+            run.set_text(&mut cpu, &lm, 1, Some(&funk)).unwrap();
             run.rollback(&mut cpu, 22).unwrap();
             run.set_sampling(&mut cpu, &Sampling { temperature: 0.5, ..sampling });
             while run.next(&mut cpu, &lm, usize::MAX) > 0 {}

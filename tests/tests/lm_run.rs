@@ -219,6 +219,14 @@ fn text_and_sampling_can_change_on_the_way() {
     let mut other = b.run(&base);
     other.set_sampling(&mut b.cpu, &Sampling { seed: 8, ..base.sampling });
     assert_ne!(b.play(&mut other), plain);
+    // Dice are keyed by the song's frame, not by the run's.
+    let mut later = b.run(&RunSpec { sampling: Sampling { frame_base: 100, ..base.sampling }, ..base.clone() });
+    assert_ne!(b.play(&mut later), plain);
+    // A text taken away is a run that never had one.
+    let mut without = b.run(&base);
+    without.set_text(&mut b.cpu, &b.lm, 0, None).unwrap();
+    let mut never = b.run(&RunSpec { texts: &[], ..base.clone() });
+    assert_eq!(b.play(&mut without), b.play(&mut never));
     // Room is what the spec asked for.
     let long = Hidden { len: 17, data: vec![0.0; 17 * 32] };
     assert!(other.set_text(&mut b.cpu, &b.lm, 0, Some(&long)).is_err());
@@ -235,4 +243,10 @@ fn what_cannot_be_is_an_error() {
     for codes in [&[CARD as i32 + 1][..], &[-2], &[0; FRAMES + 1]] {
         assert!(run.put(&mut b.cpu, 0, 0, 0, codes).is_err());
     }
+    // The next column has been drawn: it may be written, but not be unknown again.
+    run.step(&mut b.cpu, &b.lm);
+    assert!(run.put(&mut b.cpu, 0, 1, 0, &[UNKNOWN]).is_err());
+    assert!(run.put(&mut b.cpu, 0, 1, 0, &[3, UNKNOWN]).is_ok());
+    let funk = b.funk.clone();
+    assert!(run.set_text(&mut b.cpu, &b.lm, 0, Some(&funk)).is_err(), "no room was asked for");
 }

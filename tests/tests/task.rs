@@ -3,10 +3,11 @@
 use std::ops::ControlFlow;
 
 use sideman_engine::Error;
+use sideman_engine::lm::RunSpec;
 use sideman_engine::model::{Config, ModelDir};
 use sideman_engine::task::{Band, Chart, Continue, Edit, Generate, Lagged, Meter, Progress, Settings, Song};
-use sideman_kernels::Format;
 use sideman_kernels::cpu::Cpu;
+use sideman_kernels::{Format, Sampling};
 use sideman_tests::fixture::Fixture;
 
 struct Studio {
@@ -139,6 +140,59 @@ fn stems_from_a_bass() {
     let second = &s.edit(&second)[0];
     assert_eq!((&second.stems[0], &second.stems[1]), (&bass, &song.stems[1]));
     assert_eq!(second.stems[2].len(), 40_001);
+}
+
+#[test]
+fn an_edit_is_the_grid_of_the_paper() {
+    // The same edit laid out by hand: prefix of every 5th frame ‖ transition ‖ target, controls beside it (section 8.1).
+    let mut s = Studio::short();
+    let config = s.config();
+    let bass = bass(63 * 640);
+    let chart = Chart::new(117.0, 0.1, Meter::FourFour).unwrap().with_chords("Em C,D").unwrap();
+    let settings = Settings { chart: Some(chart.clone()), seed: 5, text: "warm bass".into(), ..s.settings() };
+    let song = &s.edit(&Edit { settings, ..Edit::new(&config, vec![Some(&bass), None, None]) })[0];
+
+    let mut padded = bass.clone();
+    padded.resize(100 * 640, 0.0);
+    let codes = &s.band.encode(&mut s.cpu, 0, &padded).unwrap()[0];
+    let text = s.band.text.as_mut().unwrap().encode("warm bass").unwrap();
+    let sampling = Sampling { temperature: 1.0, top_k: 250, top_p: 0.0, cfg: 3.0, seed: 5, frame_base: -21 };
+    let texts = [Some(&text)];
+    let spec = RunSpec {
+        songs: 1,
+        guided: true,
+        delays: &[0, 0, 0, 1, 2, 3],
+        frames: 20 + 1 + 63,
+        texts: &texts,
+        text_room: 0,
+        kv: Format::F32,
+        block: 1,
+        sampling,
+    };
+    let (lm, cpu) = (&s.band.lm, &mut s.cpu);
+    let mut run = lm.run(cpu, &spec).unwrap();
+    for i in 0..20 {
+        run.put(cpu, 0, 0, i, &codes[5 * i..=5 * i]).unwrap();
+        run.control(cpu, lm, 0, i, &[chart.beat(5 * i as i64)]);
+        run.control(cpu, lm, 1, i, &[chart.chord(5 * i as i64).unwrap_or(-1)]);
+    }
+    for k in 0..6 {
+        run.put(cpu, 0, k, 20, &[64]).unwrap();
+        if k > 0 {
+            run.put(cpu, 0, k, 0, &[64; 20]).unwrap();
+        }
+    }
+    run.put(cpu, 0, 0, 21, &codes[..63]).unwrap();
+    for t in 0..63 {
+        run.control(cpu, lm, 0, 21 + t, &[chart.beat(t as i64)]);
+        run.control(cpu, lm, 1, 21 + t, &[chart.chord(t as i64).unwrap_or(-1)]);
+    }
+    while run.step(cpu, lm) {}
+    for k in 0..6 {
+        let mut row = vec![0; 63];
+        run.codes(cpu, 0, k, 21, &mut row);
+        assert_eq!(row, song.codes[k], "stream {k}");
+    }
 }
 
 #[test]

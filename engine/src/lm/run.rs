@@ -109,43 +109,38 @@ impl<O: Ops> Run<O> {
         ops.set_sampling(&mut self.state.picker, sampling);
     }
 
-    /// Sets the text of a song, for every column fed from now on. None (or no token) is the null condition.
+    /// Sets the text of a song, for every column fed from now on; allocates nothing. None (or no token) is the null condition.
     ///
     /// # Errors
     /// The text is longer than the run's room, or not of this model's width.
     pub fn set_text(&mut self, ops: &mut O, lm: &Lm<O>, song: usize, text: Option<&Hidden>) -> Result<()> {
-        let config = lm.config();
-        let (Some(text), Some(text_config)) = (text.filter(|t| t.len > 0), &config.text) else {
-            return self.clear_text(ops, lm, song);
+        let (Some(state), Some(project)) = (&mut self.state.text, &lm.weights.project) else {
+            return match text {
+                Some(text) if text.len > 0 => Err(Error::Input("a text for a run without room for one".into())),
+                _ => Ok(()),
+            };
         };
-        if text.len > self.text_room || text.data.len() != text.len * text_config.dim {
-            let what = format!("a text of {} tokens where the run has room for {}", text.len, self.text_room);
-            return Err(Error::Input(what));
+        let config = lm.config();
+        let (d, text_dim) = (config.lm.dim, config.text.as_ref().map_or(0, |t| t.dim));
+        let len = text.map_or(0, |t| t.len);
+        let data = text.map_or(&[][..], |t| &t.data);
+        if len > self.text_room || data.len() != len * text_dim {
+            let what = format!("a text of {len} tokens and {} values where the run has room for {}", data.len(), self.text_room);
+            return Err(Error::Input(format!("{what} tokens of {text_dim}")));
         }
-        let (Some(project), Some(kv)) = (&lm.weights.project, &mut self.state.text) else { return Ok(()) };
-        let d = config.lm.dim;
-        let (wide, narrow) = (Rows::packed(text.len, d), Rows::packed(text.len, text_config.dim));
-        let mut hidden = ops.buf(text.data.len())?;
-        ops.write(&mut hidden, 0, &text.data);
-        let mut condition = ops.buf(text.len * d)?;
-        ops.linear(project, &hidden, narrow, &mut condition, wide);
-        let (mut k, mut v) = (ops.buf(text.len * d)?, ops.buf(text.len * d)?);
+        let (wide, narrow) = (Rows::packed(len, d), Rows::packed(len, text_dim));
+        if len > 0 {
+            ops.write(&mut state.hidden, 0, data);
+            ops.linear(project, &state.hidden, narrow, &mut state.condition, wide);
+        }
         let lane = song * self.grid.branches;
         for (l, layer) in lm.weights.layers.iter().enumerate() {
             let Some(cross) = &layer.cross else { continue };
-            ops.linear(&cross.k, &condition, wide, &mut k, wide);
-            ops.linear(&cross.v, &condition, wide, &mut v, wide);
-            ops.set_text(kv, l, lane, text.len, &k, &v);
-        }
-        Ok(())
-    }
-
-    fn clear_text(&mut self, ops: &mut O, lm: &Lm<O>, song: usize) -> Result<()> {
-        if let Some(kv) = &mut self.state.text {
-            let none = ops.buf(lm.config().lm.dim)?;
-            for l in 0..lm.weights.layers.len() {
-                ops.set_text(kv, l, song * self.grid.branches, 0, &none, &none);
+            if len > 0 {
+                ops.linear(&cross.k, &state.condition, wide, &mut state.k, wide);
+                ops.linear(&cross.v, &state.condition, wide, &mut state.v, wide);
             }
+            ops.set_text(&mut state.kv, l, lane, len, &state.k, &state.v);
         }
         Ok(())
     }
@@ -154,7 +149,7 @@ impl<O: Ops> Run<O> {
     /// mask; UNKNOWN gives a slot free again.
     ///
     /// # Errors
-    /// A code out of range, frames past the grid, or a column that has been fed already.
+    /// A code out of range, frames past the grid, or a column that has been fed already (or is the next one, and would be unknown).
     pub fn put(&mut self, ops: &mut O, song: usize, stream: usize, frame: usize, codes: &[i32]) -> Result<()> {
         if codes.is_empty() {
             return Ok(());
@@ -164,7 +159,8 @@ impl<O: Ops> Run<O> {
             return Err(Error::Input(format!("code {code} on stream {stream}, whose codes end at {card}")));
         }
         let step = self.pattern.step(stream, frame);
-        if frame + codes.len() > self.pattern.frames() || step < self.at {
+        let late = step < self.at || step == self.at && codes[0] == UNKNOWN;
+        if frame + codes.len() > self.pattern.frames() || late {
             let what = format!("frames {frame}..{} can't be written: columns up to {} are fed", frame + codes.len(), self.at);
             return Err(Error::Input(format!("{what}, the grid has {} frames", self.pattern.frames())));
         }

@@ -5,6 +5,20 @@ use sideman_kernels::{Format, Grid, Heads, Ops};
 use crate::error::Result;
 use crate::model::Config;
 
+/// What the texts of a run need: room for `room` tokens a lane.
+pub(super) struct TextState<O: Ops> {
+    /// Keys and values of the texts: layers × lanes × room × d.
+    pub kv: O::Kv,
+    /// A text as the encoder gave it [room, text dim].
+    pub hidden: O::Buf,
+    /// The same in the model's width [room, d].
+    pub condition: O::Buf,
+    /// Its keys in one layer [room, d].
+    pub k: O::Buf,
+    /// Its values in one layer [room, d].
+    pub v: O::Buf,
+}
+
 /// Buffers of one run. rows = lanes · block.
 pub(super) struct State<O: Ops> {
     /// Tokens [songs, streams, steps]; UNKNOWN where they are to be sampled.
@@ -15,8 +29,8 @@ pub(super) struct State<O: Ops> {
     pub pos: O::Ints,
     /// Keys and values of every fed column: layers × lanes × steps × d.
     pub kv: O::Kv,
-    /// Keys and values of the texts: layers × lanes × text room × d. Absent: no cross-attention.
-    pub text: Option<O::Kv>,
+    /// Absent: no cross-attention.
+    pub text: Option<TextState<O>>,
     /// Residual [rows, d].
     pub x: O::Buf,
     /// Queries [rows, d].
@@ -37,9 +51,15 @@ impl<O: Ops> State<O> {
         let (d, layers, lanes) = (config.lm.dim, config.lm.layers, grid.songs * grid.branches);
         let heads = Heads { heads: config.lm.heads, head_dim: d / config.lm.heads };
         let rows = lanes * block;
-        let text = match text_room {
-            0 => None,
-            room => Some(ops.kv(layers, lanes, room, heads, Format::F32)?),
+        let text = match &config.text {
+            Some(text) if text_room > 0 => Some(TextState {
+                kv: ops.kv(layers, lanes, text_room, heads, Format::F32)?,
+                hidden: ops.buf(text_room * text.dim)?,
+                condition: ops.buf(text_room * d)?,
+                k: ops.buf(text_room * d)?,
+                v: ops.buf(text_room * d)?,
+            }),
+            _ => None,
         };
         Ok(State {
             seq: ops.ints(grid.songs * grid.cards.len() * grid.steps)?,

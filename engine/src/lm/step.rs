@@ -20,7 +20,7 @@ pub(super) fn forward<O: Ops>(ops: &mut O, config: &Config, weights: &Weights<O>
         ops.linear(&layer.out, att, wide, x, wide);
         if let (Some(cross), Some(text)) = (&layer.cross, &*text) {
             ops.linear(&cross.q, x, wide, q, wide);
-            ops.attend_text(q, lanes, n, l, text, att);
+            ops.attend_text(q, lanes, n, l, &text.kv, att);
             ops.linear(&cross.out, att, wide, x, wide);
         }
         ops.linear(&layer.up, x, wide, hidden, inner);

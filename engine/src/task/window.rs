@@ -8,7 +8,7 @@ use sideman_kernels::{Ops, UNKNOWN};
 use super::{Band, Codes, Settings};
 use crate::error::{Error, Result};
 use crate::lm::RunSpec;
-use crate::model::Config;
+use crate::model::{Config, EditConfig};
 use crate::text::Hidden;
 
 /// What a window is to be.
@@ -26,11 +26,15 @@ pub(super) struct Window<'a> {
 /// Prefix and transition of a window that begins at `start`: every `decimation`-th frame of `codes`, special where `mask(stream,
 /// window frame)` says so and past the end, then one frame of specials (section 8.1).
 pub(super) fn prefix(config: &Config, codes: &Codes, start: usize, mask: impl Fn(usize, usize) -> bool) -> Codes {
-    let (window, decimation) = config.edit.as_ref().map_or((0, 1), |e| (e.window, e.decimation));
+    let specials: Vec<i32> = config.streams.iter().map(|s| s.card as i32).collect();
+    let edit = config.edit.clone().unwrap_or(EditConfig { window: 0, decimation: 1 });
+    summary(&specials, &edit, codes, start, mask)
+}
+
+fn summary(specials: &[i32], edit: &EditConfig, codes: &Codes, start: usize, mask: impl Fn(usize, usize) -> bool) -> Codes {
     let row = |(k, row): (usize, &Vec<i32>)| {
-        let special = config.streams[k].card as i32;
-        let frame = |t: usize| row.get(start + t).copied().filter(|&c| c != UNKNOWN && !mask(k, t)).unwrap_or(special);
-        (0..window).step_by(decimation).map(frame).chain([special]).collect()
+        let frame = |t: usize| row.get(start + t).copied().filter(|&c| c != UNKNOWN && !mask(k, t)).unwrap_or(specials[k]);
+        (0..edit.window).step_by(edit.decimation).map(frame).chain([specials[k]]).collect()
     };
     codes.iter().enumerate().map(row).collect()
 }
@@ -118,5 +122,24 @@ mod tests {
         assert_eq!(starts(1251, 1250, 1000), [0, 1000]);
         assert_eq!(starts(2250, 1250, 1000), [0, 1000]);
         assert_eq!(starts(2251, 1250, 1000), [0, 1000, 2000]);
+        // Pieces of songs over 30 s (7.1): 31, 48, 60 and 75.5 s.
+        let pieces = [(1550, vec![0, 900]), (2400, vec![0, 900]), (3000, vec![0, 900, 1800]), (3775, vec![0, 900, 1800, 2700])];
+        for (frames, expected) in pieces {
+            assert_eq!(starts(frames, 1500, 900), expected);
+        }
+    }
+
+    #[test]
+    fn prefix_of_the_toy_edit() {
+        // Section 6: 10 source frames, decimation 5, bass masked.
+        let codes: Codes = (0..6).map(|k| (0..10).map(|t| 100 * k + t).collect()).collect();
+        let edit = EditConfig { window: 10, decimation: 5 };
+        let all = summary(&[2048; 6], &edit, &codes, 0, |k, _| k == 0);
+        assert_eq!(all[0], [2048, 2048, 2048]);
+        assert_eq!((&all[1][..], &all[5][..]), (&[100, 105, 2048][..], &[500, 505, 2048][..]));
+        // Later in the song, known up to frame 6 of the window, unknown and ended streams.
+        let codes: Codes = vec![(0..20).collect(), vec![UNKNOWN; 20], (0..8).collect()];
+        let part = summary(&[9, 8, 7], &EditConfig { window: 12, decimation: 4 }, &codes, 3, |_, t| t >= 6);
+        assert_eq!(part, [[3, 7, 9, 9], [8, 8, 8, 8], [3, 7, 7, 7]]);
     }
 }
