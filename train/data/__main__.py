@@ -1,4 +1,4 @@
-"""Command line: `python -m train.data {render,stats,page,pitch}`; see README.md."""
+"""Music to learn from; see train/data/README.md."""
 
 import argparse
 from pathlib import Path
@@ -7,16 +7,27 @@ from pathlib import Path
 def main():
     parser = argparse.ArgumentParser(prog="python -m train.data", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    p = commands.add_parser("render", help="render a corpus; what is there is kept")
+    p = commands.add_parser("render", help="render a corpus; shards that are there are kept")
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--hours", type=float, required=True)
     p.add_argument("--seed", type=int, default=1)
-    commands.add_parser("pitch", help="measure the bass samples and write bass_pitch.json")
+    p = commands.add_parser("stats", help="how far the stems agree, hours, styles, timbres")
+    p.add_argument("dir", type=Path)
+    p = commands.add_parser("page", help="a listening page in one file")
+    p.add_argument("dir", type=Path)
+    p.add_argument("--out", type=Path, required=True)
+    commands.add_parser("pitch", help="measure the bass samples again and write bass_pitch.json")
     args = parser.parse_args()
     if args.command == "render":
         from .corpus import render
         render(args.out, args.hours, args.seed)
-    if args.command == "pitch":
+    elif args.command == "stats":
+        from .stats import main as stats
+        stats(args.dir)
+    elif args.command == "page":
+        from .page import main as page
+        page(args.dir, args.out)
+    else:
         from .sampler import write_pitch_table
         write_pitch_table()
 

@@ -1,0 +1,180 @@
+"""The music generator and its players. Tests that need sample libraries or soundfonts say so when they skip."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+
+from train.data import bass, charts, comp, drumtables, heldout, mix, sampler, stats, theory
+from train.data.paths import data_dir, soundfont
+from train.data.song import Bar
+
+needs_data = pytest.mark.skipif(not (data_dir() / "pop909-chords").is_dir(), reason=f"training data absent: {data_dir()} (set SIDEMAN_DATA)")
+
+
+def have_soundfonts():
+    try:
+        return all(soundfont(n) for n in ("fluid", "muse", "tim"))
+    except FileNotFoundError:
+        return False
+
+
+needs_soundfonts = pytest.mark.skipif(not have_soundfonts(), reason="soundfonts absent: Debian fluid-soundfont-gm, musescore-general-soundfont-lossless, timgm6mb-soundfont")
+
+
+def bar(chords, drums, index=0, beats=4, triplet=False):
+    return Bar(index, "verse", beats, triplet, chords, next_chord=chords[0][1], drums=drums)
+
+
+KICK_SNARE = [(0, 36, 110, 0.0), (1, 38, 110, 0.0), (1.75, 36, 90, 0.0), (2.5, 36, 95, 0.0), (3, 38, 110, 0.0)]
+TWO_CHORDS = [(0, theory.Chord(9, "min7")), (2, theory.Chord(2, "7"))]
+
+
+def test_every_form_parses_and_every_held_out_chart_exists():
+    for family, forms in charts.FORMS.items():
+        for i in range(len(forms)):
+            assert all(b and b[0][0] == 0 for b in charts.form(f"{family}-{i:02d}", 5))
+    for name in heldout.CHARTS:
+        family, i = name.rsplit("-", 1)
+        assert int(i) < len(charts.FORMS[family]), name
+        assert name not in charts.form_ids(family, False)
+
+
+def test_bad_chord_token_is_named():
+    with pytest.raises(ValueError, match="'8x'"):
+        charts.parse_form("1 8x 4", 0)
+
+
+def test_chord_names_and_pitch_classes():
+    assert theory.name(theory.Chord(9, "min7")) == "Am7"
+    assert theory.pitch_classes(theory.Chord(9, "min7")) == [9, 0, 4, 7]
+    assert theory.name(theory.Chord(-1, "N")) == "N" and theory.pitch_classes(theory.Chord(-1, "N")) == []
+
+
+@pytest.mark.parametrize("quality", list(theory.QUALITIES))
+def test_voicing_holds_only_chord_tones_in_range(quality):
+    chord, last = theory.Chord(4, quality), None
+    for _ in range(3):
+        last = theory.voicing(chord, last, 50, 74, 4)
+        assert all(50 <= p <= 74 and p % 12 in theory.pitch_classes(chord) for p in last)
+
+
+@pytest.mark.parametrize("mode", list(bass.MODES))
+def test_bass_modes_start_each_chord_and_stay_in_time_and_range(mode):
+    rng = random.Random(3)
+    line = bass.Line(rng)
+    for k in range(8):
+        b = bar(TWO_CHORDS, KICK_SNARE, k)
+        notes = bass.MODES[mode](line, b, rng)
+        assert notes == sorted(notes)
+        assert all(0 <= n[0] < 4 and n[1] > 0 and 26 <= n[2] <= 60 for n in notes), (mode, notes)
+
+
+def test_kick_mode_plays_the_kicks_and_the_roots():
+    rng = random.Random(1)
+    notes = bass.with_kick(bass.Line(rng), bar(TWO_CHORDS, KICK_SNARE), rng)
+    onsets = {n[0] for n in notes}
+    assert {0, 1.75, 2.5} <= onsets and notes[0][2] % 12 == 9
+
+
+def test_locked_line_moves_to_free_kicks_only():
+    b = bar(TWO_CHORDS, KICK_SNARE)
+    assert [n[0] for n in bass.locked([(0, 1, 33, 90), (1.5, 1, 33, 90), (3.25, 0.5, 33, 90)], b)] == [0, 1.75, 3.25]
+
+
+@pytest.mark.parametrize("mode", list(comp.MODES))
+def test_comping_is_made_of_the_chord(mode):
+    rng = random.Random(2)
+    part = comp.Part(rng)
+    for k in range(4):
+        b = bar(TWO_CHORDS, KICK_SNARE, k)
+        for at, length, midi, _ in comp.MODES[mode](part, b, rng):
+            chord = bass.chord_at(b, at)
+            if mode != "melody":
+                assert midi % 12 in theory.pitch_classes(chord), (mode, at, midi)
+            assert 0 <= at < 4.1 and length > 0
+
+
+@pytest.mark.parametrize("table", list(drumtables.PATTERNS))
+def test_drum_tables_keep_the_downbeat_and_repeat_with_the_seed(table):
+    beats = {"waltz": 3, "jazzwaltz": 3, "six": 2}.get(table, 4)
+    a = drumtables.bars(random.Random(5), table, beats, 4)
+    assert a == drumtables.bars(random.Random(5), table, beats, 4)
+    assert all(0 <= h[0] < beats and abs(h[3]) < 0.03 for b in a for h in b)
+
+
+def test_process_levels_a_stem_and_keeps_its_onset():
+    x = np.zeros(64000, np.float32)
+    x[16000:40000] = np.sin(np.arange(24000) * 2 * math.pi * 110 / 32000) * 0.01
+    chain = mix.draw(random.Random(4), "bass") | {"rms_db": -20.0, "floor_db": -75.0, "room_s": 0.2, "wet": 0.1}
+    y = mix.process(x, chain, [1, 2]).astype(np.float32) / 32768
+    assert np.abs(y).max() < 0.9
+    assert -21.5 < 20 * np.log10(mix.active_rms(y)) < -18.5
+    assert 0 < np.abs(y[:15000]).max() < 0.002  # the floor, and nothing before the onset
+    assert abs(np.argmax(np.abs(y) > 0.02) - 16000) < 160
+    assert np.array_equal(mix.process(x, chain, [1, 2]), mix.process(x, chain, [1, 2]))
+
+
+def test_shares_count_what_is_there():
+    assert stats.share_on([0.0, 1.0, 2.0], [0.01, 1.2], 0.03) == (1, 3)
+    assert stats.in_chord([[0.0, 1, 57, 90], [1.1, 2, 58, 90]], [[0, "Am", 9, "min", [9, 0, 4]], [1, "C", 0, "maj", [0, 4, 7]]]) == (1, 2)
+
+
+@needs_data
+@pytest.mark.parametrize("name", list(sampler.Bass.LAYERS))
+def test_sampled_bass_sounds_the_pitch_asked_for(name):
+    notes = [(k, k + 0.8, m, v) for k, (m, v) in enumerate([(28, 60), (33, 90), (40, 120), (45, 75), (50, 100)])]
+    x = sampler.Bass(name).render(notes, 6 * 32000, 0.0, random.Random(1))
+    for on, _, midi, _ in notes:
+        seg = x[int((on + 0.05) * 32000):int((on + 0.75) * 32000)]
+        power = np.abs(np.fft.rfft(seg * np.hanning(len(seg)), 1 << 17)) ** 2
+
+        def comb(multiples):  # energy within 40 cents of multiples of the pitch asked for
+            f = 440 * 2 ** ((midi - 69) / 12) * np.array(multiples)
+            return sum(power[int(h / 1.023 * 4.096):int(h * 1.023 * 4.096) + 1].sum() for h in f)
+
+        total = power[int(25 * 4.096):int(4.096 * 440 * 2 ** ((midi - 69) / 12) * 6.4)].sum()
+        assert comb([1, 2, 3, 4, 5, 6]) > 0.8 * total, (name, midi)  # the pitch, or an octave above it ...
+        assert comb([1, 3, 5]) > 0.02 * comb([2, 4, 6]), (name, midi)  # ... which this rules out
+
+
+@needs_data
+def test_kit_hits_fall_where_they_should_and_hats_choke():
+    hits = [(0.1, 46, 110), (0.6, 42, 100), (1.5, 36, 120)]
+    x, rest = sampler.kit().render([*hits, (1.8, 64, 90)], 80000, random.Random(1))
+    assert rest == [(1.8, 64, 90)]
+    for t, _, _ in hits:
+        at = int(t * 32000)
+        assert np.abs(x[at:at + 160]).max() > 3 * np.abs(x[at - 320:at - 32]).max() + 1e-4
+    alone, _ = sampler.kit().render([hits[0]], 80000, random.Random(1))
+    after = slice(int(0.85 * 32000), int(1.2 * 32000))
+    assert np.sum(x[after] ** 2) < np.sum(alone[after] ** 2)
+
+
+@needs_data
+@needs_soundfonts
+def test_a_song_is_the_same_whatever_was_rendered_before():
+    from train.data import corpus, song
+    a = song.make(9, 3)
+    first = corpus.render_song(a, 9, 3)[0]
+    corpus.render_song(song.make(9, 4), 9, 4)
+    again = corpus.render_song(song.make(9, 3), 9, 3)[0]
+    assert all(np.array_equal(first[s], again[s]) for s in first)
+    assert len(first["bass"]) == a["len"] and a["len"] % 640 == 0
+
+
+@needs_data
+def test_training_songs_use_nothing_held_out():
+    from train.data import groove, song
+    held = {r["id"] for r in groove.index() if r["held_out"]}
+    for i in range(60):
+        s = song.make(11, i)
+        if s["split"] != "train":
+            continue
+        assert s["groove_source"] not in held
+        assert not any(c in s["chart_source"] for c in heldout.CHARTS)
+        assert not s["chart_source"].startswith("pop909:") or s["chart_source"][7:] not in heldout.POP909
+        timbres = [s["timbres"]["bass"], s["timbres"]["drums"], *s["players"]]
+        for t in timbres:
+            assert t not in heldout.BASSES + heldout.PROGRAMS + heldout.KITS and t[0] != "tim"
