@@ -28,7 +28,9 @@ def render_song(song, seed, index):
         dry["bass"] = synth.render(*timbre["bass"], notes, n, timbre["cents"][0])
     hits = song["notes"]["drums"]
     if timbre["drums"] == "muldjordkit":
-        balance = {p: 10 ** (rng.uniform(-3, 3) / 20) for p in ("KdrumL", "Snare", "HihatClosed", "HihatOpen", "RideL", "CrashL", "CrashR", "Tom1", "Tom2", "Tom3")}
+        balance = {p: 10 ** (rng.uniform(-3, 3) / 20) for p in ("KdrumL", "Snare", "HihatClosed", "RideL", "Tom1", "Tom2", "Tom3")}
+        wash = rng.uniform(-9, -2)  # open cymbals bury the rest in a mono overhead mix
+        balance |= {p: 10 ** (wash / 20) for p in ("HihatOpen", "CrashL", "CrashR", "China")}
         audio, rest = sampler.kit().render(hits, n, rng, balance, rng.choice([None, None, 0.25, 0.6]))
         if rest:
             audio = audio + 0.5 * synth.render("fluid", 128, 0, [(t, t + 0.1, p, v) for t, p, v in rest], n)

@@ -70,7 +70,7 @@ STYLES = {
                       comp=[("six", ["piano", "electric guitar", "acoustic guitar"]), ("arp", ["piano", "electric guitar"])], second=[("pad", ["strings", "organ"])], charts=["pop", "minor", "soul"], kits="rock"),
 }
 KITS = {"rock": [0, 1, 3, 8, 9, 16, 17], "pop": [0, 1, 2, 4, 8, 10, 12], "jazz": [32, 33, 35, 0], "brush": [40, 41], "electro": [24, 25, 0, 8]}
-BASSES = {  # sampled basses, then GM programs
-    "rock": (["jazz-bass-di", "electric-bass-yr"], [33, 34]), "pop": (["jazz-bass-di", "electric-bass-yr", "synth-bass-1"], [33, 34, 35, 38, 39]),
-    "jazz": (["double-bass-pizz"], [32, 35, 43]), "brush": (["double-bass-pizz"], [32]), "electro": (["synth-bass-1"], [38, 39, 33]),
+BASSES = {  # sampled basses (named again: more often), then GM programs
+    "rock": (["jazz-bass-di", "electric-bass-yr"], [33, 34]), "pop": (["jazz-bass-di", "jazz-bass-di", "jazz-bass-di", "electric-bass-yr", "synth-bass-1"], [33, 34, 35, 38, 39]),
+    "jazz": (["double-bass-pizz"], [32, 35, 43]), "brush": (["double-bass-pizz"], [32]), "electro": (["synth-bass-1", "jazz-bass-di"], [38, 39, 33]),
 }
