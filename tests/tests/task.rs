@@ -116,6 +116,23 @@ fn a_song_longer_than_a_run() {
 }
 
 #[test]
+fn dice_belong_to_the_frames_of_the_song() {
+    // So hot that the dice alone decide, nearly: then a song in windows is the song in one, but for few tokens.
+    let hot = |s: &Studio| Settings { temperature: 100.0, top_k: 0, ..s.settings() };
+    let mut windows = Studio::short();
+    let settings = hot(&windows);
+    let windows = &windows.generate(6.0, settings)[0];
+    let mut whole = Studio::new(Fixture::default());
+    let settings = hot(&whole);
+    let whole = &whole.generate(6.0, settings)[0];
+    let same = |a: &[i32], b: &[i32]| a.iter().zip(b).filter(|(x, y)| x == y).count() as f64 / a.len() as f64;
+    for k in 0..6 {
+        assert!(same(&windows.codes[k], &whole.codes[k]) > 0.8, "stream {k}");
+        assert!(same(&whole.codes[k][..228], &whole.codes[k][72..]) < 0.1, "stream {k} repeats itself");
+    }
+}
+
+#[test]
 fn stems_from_a_bass() {
     let mut s = Studio::short();
     let config = s.config();
