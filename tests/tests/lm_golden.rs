@@ -90,6 +90,24 @@ fn logits_of_every_column() {
 }
 
 #[test]
+fn other_formats_are_near() {
+    let mut file = golden::tensors("house.golden.safetensors");
+    let text = hidden(&mut file);
+    let (shape, tokens) = ints(&mut file, "lm.tokens");
+    let (_, expected) = values(&mut file, "lm.logits");
+    let mut cpu = Cpu::new(1);
+    // The file is stored in q8: played so, it loses nothing.
+    for (format, least, most) in [(Format::Bf16, 1e-5, 0.02), (Format::Q8, 0.0, 1e-5)] {
+        let lm = Lm::load(&mut cpu, &golden::model("house"), format).unwrap();
+        let mut run = forced(&mut cpu, &lm, &text, &shape, &tokens, 1);
+        let all = all_logits(&mut cpu, &lm, &mut run);
+        let off = distance(&lane(&all, 0, run.grid().cards.iter().sum()), &expected);
+        println!("{format:?}: {off:.1e}");
+        assert!((least..most).contains(&off), "{format:?}: {off:.1e}");
+    }
+}
+
+#[test]
 fn logits_with_controls() {
     let mut file = golden::tensors("seven.golden.safetensors");
     let mut cpu = Cpu::new(1);

@@ -250,3 +250,30 @@ fn what_cannot_be_is_an_error() {
     let funk = b.funk.clone();
     assert!(run.set_text(&mut b.cpu, &b.lm, 0, Some(&funk)).is_err(), "no room was asked for");
 }
+
+#[test]
+fn a_file_that_does_not_fit_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let load = || {
+        let dir = ModelDir::open(dir.path()).unwrap();
+        Lm::load(&mut Cpu::new(1), &dir, Format::F32).map(|_| ()).unwrap_err().to_string()
+    };
+    let config = |fixture: Fixture| std::fs::write(dir.path().join("config.json"), fixture.config().to_string()).unwrap();
+    Fixture::short().write(dir.path()).unwrap();
+    config(Fixture { text: false, ..Fixture::short() });
+    let error = load();
+    assert!(error.contains("lm.safetensors") && error.contains("no such tensor"), "{error}");
+    Fixture { controls: false, ..Fixture::short() }.write(dir.path()).unwrap();
+    config(Fixture::short());
+    let error = load();
+    assert!(error.contains("control.beat.weight") && error.contains("missing"), "{error}");
+    let mut wide = Fixture::short().config();
+    wide["lm"]["ffn"] = 256.into();
+    std::fs::write(dir.path().join("config.json"), wide.to_string()).unwrap();
+    Fixture::short().write(&dir.path().join("other")).unwrap();
+    std::fs::copy(dir.path().join("other/lm.safetensors"), dir.path().join("lm.safetensors")).unwrap();
+    let error = load();
+    assert!(error.contains("transformer.layers.0.linear1.weight") && error.contains("256"), "{error}");
+    std::fs::write(dir.path().join("lm.safetensors"), b"not at all").unwrap();
+    assert!(load().contains("lm.safetensors"));
+}

@@ -9,6 +9,7 @@ use sideman_engine::task::{Band, Chart, Continue, Edit, Generate, Lagged, Meter,
 use sideman_kernels::cpu::Cpu;
 use sideman_kernels::{Format, Sampling};
 use sideman_tests::fixture::Fixture;
+use sideman_tests::golden;
 
 struct Studio {
     cpu: Cpu,
@@ -348,6 +349,8 @@ fn cancelled_and_impossible() {
         assert!(generate(seconds, base.clone()).contains("music can't be made"));
     }
     assert!(generate(1.0, Settings { variations: 0, ..base.clone() }).contains("variations"));
+    assert!(generate(1.0, Settings { variations: 17, ..base.clone() }).contains("variations"));
+    assert!(generate(1200.0, Settings { variations: 4, ..base.clone() }).contains("an hour at most"));
     assert!(generate(1.0, Settings { temperature: f32::NAN, ..base.clone() }).contains("temperature"));
     assert!(generate(1.0, Settings { top_p: 1.5, ..base.clone() }).contains("top-p"));
     let mut edit = |edit: Edit| edit.render(&mut s.band, &mut s.cpu, &mut go).unwrap_err().to_string();
@@ -360,6 +363,29 @@ fn cancelled_and_impossible() {
     // One sample is a song of one frame.
     let one = Edit::new(&config, vec![Some(&[0.5]), None, None]).render(&mut s.band, &mut s.cpu, &mut go).unwrap();
     assert_eq!(one[0].stems.iter().map(Vec::len).collect::<Vec<_>>(), [1; 3]);
+}
+
+#[test]
+fn models_of_other_shapes() {
+    // The golden models: six streams on SEANet codecs, a mono MusicGen of one stem, the house model in small with two books of bass.
+    for name in ["six", "mono", "house"] {
+        let dir = golden::model(name);
+        let mut cpu = Cpu::new(2);
+        let band = Band::load(&mut cpu, &dir, Format::F32).unwrap();
+        let mut s = Studio { cpu, band };
+        let config = s.config();
+        let settings = Settings { text: "funk groove with slap bass".into(), ..s.settings() };
+        let song = s.generate(0.33, settings.clone())[0].clone();
+        assert_eq!(song.stems.iter().map(Vec::len).collect::<Vec<_>>(), vec![10_560; config.stems.len()], "{name}");
+        let given: Vec<Option<&[f32]>> = song.stems.iter().map(|stem| Some(&stem[..])).collect();
+        let more = Continue { given: given.clone(), seconds: 0.2, settings: settings.clone() };
+        assert_eq!(more.render(&mut s.band, &mut s.cpu, &mut go).unwrap()[0].stems[0].len(), 10_560 + 6_400, "{name}");
+        if config.stems.len() == 3 {
+            let given = vec![None, given[1], None];
+            let edit = &s.edit(&Edit { settings, ..Edit::new(&config, given) })[0];
+            assert_eq!((edit.kept.clone(), &edit.stems[1]), (vec![false, true, false], &song.stems[1]), "{name}");
+        }
+    }
 }
 
 #[test]

@@ -77,3 +77,19 @@ fn blank_text_is_the_null_condition() {
     Fixture { text: false, ..Fixture::short() }.write(dir.path()).unwrap();
     assert!(TextEncoder::load(&sideman_engine::model::ModelDir::open(dir.path()).unwrap()).unwrap().is_none());
 }
+
+#[test]
+fn a_tokenizer_that_is_none_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    Fixture::short().write(dir.path()).unwrap();
+    let model = sideman_engine::model::ModelDir::open(dir.path()).unwrap();
+    for bad in ["", "{}", "not json", r#"{"version":"1.0","model":{"type":"Unigram","vocab":[]}}"#] {
+        std::fs::write(dir.path().join("tokenizer.json"), bad).unwrap();
+        match TextEncoder::load(&model) {
+            Ok(mut text) => assert!(text.as_mut().unwrap().encode("funk").is_err(), "{bad}"),
+            Err(e) => assert!(e.to_string().contains("tokenizer.json"), "{bad}: {e}"),
+        }
+    }
+    std::fs::remove_file(dir.path().join("tokenizer.json")).unwrap();
+    assert!(TextEncoder::load(&model).err().unwrap().to_string().contains("tokenizer.json"));
+}

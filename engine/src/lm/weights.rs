@@ -57,7 +57,7 @@ fn adding<O: Ops>(weight: O::Mat) -> Linear<O> {
 
 impl<O: Ops> Weights<O> {
     /// Reads `lm.safetensors`. Matrices are kept in `format`; tables of embeddings (one row of each is read a step) in
-    /// f32 where that is f32, else in bf16.
+    /// f32 where that is f32, else in bf16, which is how the house model stores them.
     pub fn load(ops: &mut O, config: &Config, mut file: Tensors, format: Format) -> Result<Self> {
         let lm = &config.lm;
         let d = lm.dim;
@@ -117,7 +117,7 @@ impl<O: Ops> Weights<O> {
                 let name = "condition_provider.conditioners.description.output_proj";
                 let bias = Some(file.buf(ops, &format!("{name}.bias"), d)?);
                 // Used once a text: not worth a coarse format.
-                Some(Linear { bias, ..plain(file.mat(ops, &format!("{name}.weight"), d, text.dim, table)?) })
+                Some(Linear { bias, ..plain(file.mat(ops, &format!("{name}.weight"), d, text.dim, Format::F32)?) })
             }
         };
         file.finish()?;

@@ -119,9 +119,6 @@ impl<O: Ops> Band<O> {
         if len == 0 {
             return Err(Error::Input(format!("no stem with a sample is given; the model's stems are {}", stems.join(", "))));
         }
-        if len as f64 > super::MAX_SECONDS * self.config().sample_rate as f64 {
-            return Err(Error::Input(format!("a song of {len} samples is too long: at most {} s", super::MAX_SECONDS)));
-        }
         Ok(len)
     }
 }

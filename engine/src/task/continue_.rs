@@ -35,6 +35,7 @@ impl Continue<'_> {
             return Err(Error::Input(format!("{given_len} samples are less than a frame ({FRAME}): nothing to go on from")));
         }
         let len = given_len + samples(self.seconds)?;
+        self.settings.check(len)?;
         let cut: Vec<Option<&[f32]>> = self.given.iter().map(|g| g.map(|s| &s[..s.len().min(known * FRAME)])).collect();
         let mut song = band.encode_all(ops, &cut, known)?;
         song.iter_mut().for_each(|row| row.resize(len.div_ceil(FRAME), UNKNOWN));

@@ -66,8 +66,8 @@ impl<'a> Edit<'a> {
     /// # Errors
     /// The model can't edit, nothing is given or kept, a setting can't be, the player's memory is full, or `report` said stop.
     pub fn render<O: Ops>(&self, band: &mut Band<O>, ops: &mut O, report: Report) -> Result<Vec<Song>> {
-        self.settings.check()?;
         let len = band.check_given(&self.given)?;
+        self.settings.check(len)?;
         let text = band.hidden(&self.settings)?;
         let config = band.config();
         let Some(edit) = &config.edit else {

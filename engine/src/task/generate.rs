@@ -23,6 +23,7 @@ impl Generate {
     /// A setting can't be, the player's memory is full, or `report` said stop.
     pub fn render<O: Ops>(&self, band: &mut Band<O>, ops: &mut O, report: Report) -> Result<Vec<Song>> {
         let len = samples(self.seconds)?;
+        self.settings.check(len)?;
         let song = vec![vec![UNKNOWN; len.div_ceil(FRAME)]; band.config().streams.len()];
         let songs = vec![song; self.settings.variations];
         let songs = extend(band, ops, &self.settings, songs, 0, report)?;
@@ -49,7 +50,6 @@ pub(super) fn extend<O: Ops>(
     known: usize,
     report: Report,
 ) -> Result<Vec<Codes>> {
-    settings.check()?;
     let text = band.hidden(settings)?;
     let config = band.config();
     let delays: Vec<usize> = config.streams.iter().map(|s| s.delay).collect();

@@ -27,8 +27,8 @@ impl Lagged<'_> {
     /// The model isn't trained for it, nothing is given or nothing is left to make, a setting can't be, the player's memory is full, or
     /// `report` said stop.
     pub fn render<O: Ops>(&self, band: &mut Band<O>, ops: &mut O, report: Report) -> Result<Vec<Song>> {
-        self.settings.check()?;
         let len = band.check_given(&self.given)?;
+        self.settings.check(len)?;
         let text = band.hidden(&self.settings)?;
         let config = band.config();
         let (Some(edit), Some(Strategy::Lagged)) = (&config.edit, config.live.as_ref().map(|l| l.strategy)) else {

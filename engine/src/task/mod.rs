@@ -23,14 +23,14 @@ pub use generate::Generate;
 pub use lagged::Lagged;
 
 use crate::error::{Error, Result};
-use crate::model::Config;
+use crate::model::{Config, SAMPLE_RATE};
 
 /// Tokens of a song: streams × frames.
 pub type Codes = Vec<Vec<i32>>;
 
 /// The most variations of one render.
-pub const MAX_VARIATIONS: usize = 64;
-/// The longest song in seconds: an hour.
+pub const MAX_VARIATIONS: usize = 16;
+/// The most music of one render, all variations together, in seconds: an hour.
 pub const MAX_SECONDS: f64 = 3600.0;
 
 /// What every task can be told.
@@ -40,7 +40,7 @@ pub struct Settings {
     pub text: String,
     /// Tempo, meter and chords, where they are known.
     pub chart: Option<Chart>,
-    /// Songs made side by side, 1 to 64; number n is the same whatever their number.
+    /// Songs made side by side, 1 to 16; number n is the same whatever their number.
     pub variations: usize,
     /// ≤ 0: always the likeliest code.
     pub temperature: f32,
@@ -85,11 +85,15 @@ impl Settings {
         Sampling { temperature, top_k, top_p, cfg, seed, frame_base }
     }
 
-    /// Errors on a value that can't be.
-    fn check(&self) -> Result<()> {
+    /// Errors on a value that can't be, or more music than is made at once; `samples` is a song's length.
+    fn check(&self, samples: usize) -> Result<()> {
         let bad = |what: String| Err(Error::Input(what));
         if self.variations == 0 || self.variations > MAX_VARIATIONS {
             return bad(format!("{} variations: 1 to {MAX_VARIATIONS} can be made at once", self.variations));
+        }
+        if self.variations as f64 * samples as f64 > MAX_SECONDS * SAMPLE_RATE as f64 {
+            let minutes = samples as f64 / SAMPLE_RATE as f64 / 60.0;
+            return bad(format!("{} times {minutes:.1} minutes is too much music at once: an hour at most", self.variations));
         }
         if !self.temperature.is_finite() || self.temperature > 100.0 {
             return bad(format!("temperature {}: 0 to 100", self.temperature));
