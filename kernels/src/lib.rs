@@ -254,6 +254,7 @@ pub trait Ops {
         kv: &mut Self::Kv,
     );
     /// Causal attention: row (lane, i) attends to steps 0..=pos+i of its lane's cache; softmax in f32, scale 1/√head_dim. `out` [lanes*n, dim].
+    /// A row's result does not depend on n or on the other lanes.
     fn attend(
         &mut self,
         q: &Self::Buf,
@@ -274,8 +275,12 @@ pub trait Ops {
     fn set_sampling(&mut self, picker: &mut Self::Picker, s: &Sampling);
     /// Guidance, temperature, top-k or top-p and the draw, for step s = pos + n − 1: from `logits` [lanes, Σ cards] (stream k's codes after those
     /// of streams before it) write seq[song, k, s+1] **where it is UNKNOWN**, special where the pattern has no frame (frame = s − delays[k] < 0).
-    /// Then pos += n. A draw is argmax over the kept codes of logit/T + Gumbel noise, −ln(−ln u), u from Philox4x32-10 keyed by `seed`, counter
-    /// (song, stream, absolute frame, code): the same dice on every player. A NaN logit counts as −∞; if nothing is left, code 0 and `faults` + 1.
+    /// Then pos += n. Nothing is written where s + 1 is past the sequence. A logit that is not finite (after guidance) counts as −∞; if none is
+    /// finite, code 0 and `faults` + 1.
+    ///
+    /// A draw is the first maximum over the kept codes of logit/T + Gumbel noise, −ln(−ln u), the same dice on every player: Philox4x32-10 with
+    /// key (low, high) 32 bits of `seed` and counter words (code / 4, low 32 bits of the absolute frame, stream, song); output word code mod 4
+    /// becomes u = ((word >> 9) + 0.5) · 2^-23. Order and rounding of the rest: `cpu/pick.rs`.
     fn pick(&mut self, picker: &mut Self::Picker, logits: &Self::Buf, n: usize, pos: &mut Self::Ints, seq: &mut Self::Ints);
     /// pos += n without a draw (prefill of known steps).
     fn advance(&mut self, n: usize, pos: &mut Self::Ints);
@@ -285,7 +290,7 @@ pub trait Ops {
     // --- the codecs ----------------------------------------------------------------------------------------------
     /// y = elu(x), α = 1, over `len` values from 0.
     fn elu(&mut self, x: &Self::Buf, y: &mut Self::Buf, len: usize);
-    /// Depthwise convolution: y[t, c] = bias[c] + Σ_i w[i, c] · x[(t + i), c], `w` [kernel, dim] (transposed from the file), t in 0..count; the caller
+    /// Depthwise convolution (fused multiply-adds over ascending i, from the bias): y[t, c] = bias[c] + Σ_i w[i, c] · x[(t + i), c], `w` [kernel, dim] (transposed from the file), t in 0..count; the caller
     /// has put kernel − 1 rows of history before.
     fn depthwise(
         &mut self,

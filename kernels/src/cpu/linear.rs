@@ -47,17 +47,18 @@ pub(super) fn product(work: &mut Workers, w: &Product, x: &[f32], xr: Rows, y: &
     assert!(w.norm.is_none_or(normed), "linear: norm shorter than {cols} columns");
     let (panels, threads) = (rows.div_ceil(PANEL), work.pool.threads());
     let y = Shared::new(y);
+    // Room for either way, so that fewer rows later never need more.
+    work.packed.grow(xr.count.min(PACKED_ROWS) * cols);
+    work.own.iter_mut().for_each(|own| own.grow((xr.count.min(ITEM_ROWS) + 1) * cols));
     let alone = rows * cols * xr.count < ALONE;
     if xr.count >= ITEM_ROWS * threads && panels < 8 * threads {
         let items = xr.count.div_ceil(ITEM_ROWS);
-        let room = ITEM_ROWS * cols + cols;
-        work.own.iter_mut().for_each(|own| own.grow(room));
         let own = Shared::new(&mut work.own);
         let isa = work.isa;
         work.pool.each(items, &|worker, item| {
             // SAFETY: each worker takes its own scratch only.
             let scratch = &mut unsafe { own.slice(worker, 1) }[0];
-            let (packed, row) = scratch.split_at_mut(ITEM_ROWS * cols);
+            let (row, packed) = scratch.split_at_mut(cols);
             let (first, count) = (item * ITEM_ROWS, ITEM_ROWS.min(xr.count - item * ITEM_ROWS));
             let tiles = Tiles::new(count, kernel::rows(isa));
             for t in 0..tiles.count {
@@ -76,9 +77,7 @@ pub(super) fn product(work: &mut Workers, w: &Product, x: &[f32], xr: Rows, y: &
         let packed: &[f32] = if count == 1 && w.norm.is_none() {
             &x[at..at + cols]
         } else {
-            work.own.iter_mut().for_each(|own| own.grow(cols));
             let own = Shared::new(&mut work.own);
-            work.packed.grow(count * cols);
             let packed = Shared::new(&mut work.packed[..count * cols]);
             let one = |worker: usize, t: usize| {
                 let (at, rows) = tiles.at(t);

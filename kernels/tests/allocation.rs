@@ -1,0 +1,91 @@
+//! No operation allocates after its first call with the largest size: every allocation of the process is counted.
+
+use sideman_kernels::cpu::Cpu;
+use sideman_kernels::{Act, Book, Format, Grid, Heads, Linear, Lstm, Norm, Ops, Rows, Sampling, UNKNOWN};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+struct Counting;
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is handed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, SeqCst);
+        // SAFETY: the caller's contract is System's.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn linear(ops: &mut Cpu, rows: usize, cols: usize, format: Format) -> Linear<Cpu> {
+    let data: Vec<f32> = (0..rows * cols).map(|i| ((i * 37) % 101) as f32 * 0.01 - 0.5).collect();
+    let norm = Norm { weight: ops.buf(cols).unwrap(), bias: Some(ops.buf(cols).unwrap()), eps: 1e-5 };
+    let (weight, bias) = (ops.mat(rows, cols, &data, format).unwrap(), Some(ops.buf(rows).unwrap()));
+    Linear { weight, bias, norm: Some(norm), act: Act::Gelu, add: true }
+}
+
+#[test]
+fn nothing_is_allocated_after_the_first_round() {
+    let ops = &mut Cpu::new(2);
+    let (dim, lanes, steps) = (64, 2, 48);
+    let heads = Heads { heads: 4, head_dim: 16 };
+    let grid = Grid { songs: 1, branches: 2, cards: vec![40, 50], delays: vec![0, 1], steps };
+    let plain = |l: Linear<Cpu>| Linear { norm: None, bias: None, act: Act::None, add: false, ..l };
+    let (w, w_qkv) = (linear(ops, 90, dim, Format::Bf16), plain(linear(ops, 3 * dim, dim, Format::Q8)));
+    let tables = [linear(ops, 41, dim, Format::F32).weight, linear(ops, 51, dim, Format::F32).weight];
+    let controls = [linear(ops, 5, dim, Format::F32).weight];
+    let books = [
+        Book::Euclidean { codes: linear(ops, 40, dim, Format::F32).weight, norms: ops.buf(40).unwrap() },
+        Book::Factorised {
+            project_in: plain(linear(ops, 8, dim, Format::F32)),
+            unit: linear(ops, 40, 8, Format::F32).weight,
+            codes: linear(ops, 40, dim, Format::F32).weight,
+        },
+    ];
+    let input = plain(linear(ops, 4 * dim, dim, Format::F32));
+    let lstm = Lstm { input: vec![input], hidden: vec![linear(ops, 4 * dim, dim, Format::F32).weight], size: dim };
+    let mut kv = ops.kv(1, lanes, steps, heads, Format::Bf16).unwrap();
+    let mut picker = ops.picker(&grid).unwrap();
+    let [mut x, mut q, mut y, mut state, mut tail] = [700 * dim, 700 * dim, 700 * 90, 2 * dim, 64].map(|n| ops.buf(n).unwrap());
+    let [mut seq, ctl, mut pos, mut codes] = [2 * steps, steps, 1, 2 * 700].map(|n| ops.ints(n).unwrap());
+    let mut round = |ops: &mut Cpu, n: usize, rows: usize| {
+        ops.write_ints(&mut pos, 0, &[0]);
+        seq.fill(UNKNOWN);
+        ops.embed(&grid, &tables, &controls, &seq, &ctl, &pos, n, &mut x);
+        ops.qkv(&w_qkv, &x, lanes, n, 0, &pos, &mut q, &mut kv);
+        ops.attend(&q, lanes, n, 0, &pos, &kv, &mut x);
+        ops.set_text(&mut kv, 0, 0, n, &q, &x);
+        ops.attend_text(&q, lanes, n, 0, &kv, &mut x);
+        ops.linear(&w, &x, Rows::packed(rows, dim), &mut y, Rows::packed(rows, 90));
+        for (top_k, top_p) in [(7, 0.0), (0, 0.8), (0, 0.0)] {
+            ops.set_sampling(&mut picker, &Sampling { temperature: 1.0, top_k, top_p, cfg: 3.0, seed: 1, frame_base: 0 });
+            ops.pick(&mut picker, &y, 1, &mut pos, &mut seq);
+        }
+        ops.advance(1, &mut pos);
+        ops.elu(&y, &mut q, rows * dim);
+        ops.depthwise(&q, &q, 7, dim, &y, 3, rows, &mut x);
+        ops.lstm(&lstm, &x, Rows::packed(rows, dim), &mut state, &mut y, Rows::packed(rows, dim));
+        ops.spectrum(64, 33, &x, 64, 16, 20, &mut y, Rows::packed(20, 40), 3);
+        ops.istft(64, 16, 7.0, &x, Rows::packed(20, 66), &mut tail, &mut y, 0);
+        ops.quantize(&books, dim, &mut x, Rows::packed(rows, dim), &mut codes, 700, 0);
+        ops.dequantize(&books, dim, &codes, 700, 0, &mut x, Rows::packed(rows, dim));
+    };
+    round(ops, 20, 600);
+    let before = COUNT.load(SeqCst);
+    for (n, rows) in [(1, 1), (20, 600), (3, 100), (1, 2), (7, 300)] {
+        round(ops, n, rows);
+    }
+    let after = COUNT.load(SeqCst);
+    assert_eq!(after - before, 0, "allocations after the first round");
+    // The counter counts.
+    drop(std::hint::black_box(Box::new(7)));
+    assert!(COUNT.load(SeqCst) > after);
+}
