@@ -1,0 +1,152 @@
+//! Everything the driver knows, behind one lock.
+
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use super::capture::Capture;
+use super::code::{self, Code};
+use super::config::Config;
+use super::guard;
+use super::queue::{Event, Stream, Work};
+use crate::device::{Device, Loaded};
+use crate::machine::{Fault, FaultKind};
+use crate::program::Code as Kernel;
+
+/// A function handle: the kernel and what was set on it.
+pub struct Function {
+    /// The kernel.
+    pub kernel: Arc<Kernel>,
+    /// `CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES`.
+    pub dynamic_shared: u32,
+    /// The module it came from.
+    pub module: u64,
+}
+
+/// The driver.
+pub struct State {
+    /// What the test asked for.
+    pub config: Config,
+    /// The device.
+    pub device: Device,
+    /// Set by `cuInit`.
+    pub ready: bool,
+    /// The error that a faulty kernel leaves behind: every later call returns it.
+    pub sticky: Option<Code>,
+    /// What was found so far.
+    pub faults: Vec<Fault>,
+    next: u64,
+    #[allow(missing_docs)]
+    pub streams: HashMap<u64, Stream>,
+    #[allow(missing_docs)]
+    pub events: HashMap<u64, Event>,
+    #[allow(missing_docs)]
+    pub modules: HashMap<u64, Loaded>,
+    #[allow(missing_docs)]
+    pub functions: HashMap<u64, Function>,
+    /// Graphs and executable graphs: what they do, in an order that keeps their dependencies.
+    pub graphs: HashMap<u64, Arc<Vec<Work>>>,
+    #[allow(missing_docs)]
+    pub execs: HashMap<u64, Arc<Vec<Work>>>,
+    /// Captures under way.
+    pub captures: HashMap<u64, Capture>,
+    /// Devices whose primary context is retained, and contexts alive.
+    pub contexts: HashSet<u64>,
+}
+
+/// The one context's handle.
+pub const CONTEXT: u64 = 0x10;
+
+impl State {
+    /// A fresh driver with this configuration.
+    pub fn new(config: Config) -> Self {
+        let device = Device::new(config.sm, config.options.clone());
+        let mut streams = HashMap::new();
+        streams.insert(0, Stream::default());
+        State {
+            config,
+            device,
+            ready: false,
+            sticky: None,
+            faults: Vec::new(),
+            next: 0x1000,
+            streams,
+            events: HashMap::new(),
+            modules: HashMap::new(),
+            functions: HashMap::new(),
+            graphs: HashMap::new(),
+            execs: HashMap::new(),
+            captures: HashMap::new(),
+            contexts: HashSet::new(),
+        }
+    }
+
+    /// A new handle.
+    pub fn handle(&mut self) -> u64 {
+        self.next += 0x10;
+        self.next
+    }
+
+    /// Notes a fault and prints it.
+    pub fn note(&mut self, fault: Fault) {
+        eprintln!("fakecuda: {fault}");
+        self.faults.push(fault);
+    }
+
+    /// Notes a fault of the host and returns its code.
+    pub fn refuse<T>(&mut self, kind: FaultKind, detail: String, code: Code) -> Result<T, Code> {
+        self.note(Fault::host(kind, detail));
+        Err(code)
+    }
+
+    /// Notes touches of pinned memory that came too early.
+    pub fn collect_touches(&mut self) {
+        for address in guard::touched() {
+            let what = self.device.memory.describe(address);
+            let detail = format!("the host touched pinned memory that a queued copy has yet to write: {what}; synchronise first");
+            self.note(Fault::host(FaultKind::ReadBeforeSynchronise, detail));
+        }
+    }
+}
+
+static STATE: OnceLock<Mutex<State>> = OnceLock::new();
+
+/// The driver, made from the environment at first use.
+pub fn state() -> &'static Mutex<State> {
+    STATE.get_or_init(|| {
+        let mut config = Config::default();
+        if let Err(e) = config.apply(&std::env::var("FAKECUDA").unwrap_or_default()) {
+            eprintln!("fakecuda: FAKECUDA: {e}");
+        }
+        Mutex::new(State::new(config))
+    })
+}
+
+/// Runs an API call: under the lock, with the sticky error first, and without letting a panic out into C.
+pub fn call(f: impl FnOnce(&mut State) -> Result<(), Code>) -> Code {
+    let run = || {
+        let mut state = state().lock().unwrap_or_else(|e| e.into_inner());
+        state.collect_touches();
+        if !state.ready {
+            return code::NOT_INITIALIZED;
+        }
+        if let Some(code) = state.sticky {
+            return code;
+        }
+        match f(&mut state) {
+            Ok(()) => state.sticky.unwrap_or(code::SUCCESS),
+            Err(code) => code,
+        }
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or(code::UNKNOWN)
+}
+
+/// The same for calls that only release or look: no sticky error.
+pub fn quiet(f: impl FnOnce(&mut State) -> Result<(), Code>) -> Code {
+    let run = || {
+        let mut state = state().lock().unwrap_or_else(|e| e.into_inner());
+        state.collect_touches();
+        f(&mut state).err().unwrap_or(code::SUCCESS)
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or(code::UNKNOWN)
+}

@@ -1,0 +1,120 @@
+//! Who has synchronised with whom, in one block: what happened before what.
+//!
+//! A block has one time, which ticks at every synchronisation. An access notes the time; it happened before
+//! what warp `w` does now if `w` has since met the accessing warp at a barrier (directly or through others).
+
+/// The clocks of a block.
+#[derive(Default)]
+pub struct Clocks {
+    /// Now.
+    pub now: u32,
+    /// Per warp: when its lanes last synchronised with each other.
+    warp_sync: Vec<u32>,
+    /// Per warp: up to when it knows each other warp's past.
+    seen: Vec<[u32; 32]>,
+    /// Per warp: when it last fenced for the grid; what it did before then is published by its next strong write.
+    fenced: Vec<u32>,
+    /// The same for any fence: published within the block.
+    fenced_block: Vec<u32>,
+    /// Per other block: up to when this block knows its past. Empty until the first acquire.
+    pub blocks: Vec<u32>,
+}
+
+/// What a warp knows as it reaches a barrier.
+#[derive(Clone, Copy)]
+pub struct Arrival {
+    warp: usize,
+    time: u32,
+    seen: [u32; 32],
+}
+
+impl Clocks {
+    /// A fresh block of `warps`.
+    pub fn reset(&mut self, warps: usize) {
+        self.now = 1;
+        self.warp_sync.clear();
+        self.warp_sync.resize(warps, 0);
+        self.seen.clear();
+        self.seen.resize(warps, [0; 32]);
+        self.fenced.clear();
+        self.fenced.resize(warps, 0);
+        self.fenced_block.clear();
+        self.fenced_block.resize(warps, 0);
+        self.blocks.clear();
+    }
+
+    /// Whether what `other` did at `time` happened before what `warp` does now.
+    pub fn before(&self, warp: usize, other: usize, time: u32) -> bool {
+        if warp == other { time < self.warp_sync[warp] } else { time < self.seen[warp][other] }
+    }
+
+    /// The lanes of a warp synchronise.
+    pub fn sync_warp(&mut self, warp: usize) {
+        self.now += 1;
+        self.warp_sync[warp] = self.now;
+    }
+
+    /// A warp reaches a barrier.
+    pub fn arrive(&mut self, warp: usize) -> Arrival {
+        self.now += 1;
+        Arrival { warp, time: self.now, seen: self.seen[warp] }
+    }
+
+    /// A barrier opens: each of `waiting` now knows what all arrivals knew.
+    pub fn open(&mut self, arrivals: &[Arrival], waiting: &[usize]) {
+        let mut all = [0u32; 32];
+        for a in arrivals {
+            for (to, from) in all.iter_mut().zip(a.seen) {
+                *to = (*to).max(from);
+            }
+            all[a.warp] = all[a.warp].max(a.time);
+        }
+        self.now += 1;
+        for &w in waiting {
+            for (to, from) in self.seen[w].iter_mut().zip(all) {
+                *to = (*to).max(from);
+            }
+            self.warp_sync[w] = self.now;
+        }
+    }
+
+    /// A warp fences, for the grid or only for its block.
+    pub fn fence(&mut self, warp: usize, grid: bool) {
+        self.now += 1;
+        self.fenced_block[warp] = self.now;
+        if grid {
+            self.fenced[warp] = self.now;
+        }
+    }
+
+    /// What a strong write by this warp publishes: to other blocks the time of its last fence (0 is nothing), to its own
+    /// what it knows. A write that releases fences first. None if it never fenced.
+    pub fn release(&mut self, warp: usize, releases: bool) -> Option<(u32, [u32; 32])> {
+        if releases {
+            self.fence(warp, true);
+        }
+        let time = self.fenced_block[warp];
+        (time > 0).then(|| {
+            let mut seen = self.seen[warp];
+            seen[warp] = seen[warp].max(time);
+            (self.fenced[warp], seen)
+        })
+    }
+
+    /// A warp learns what another of its block published.
+    pub fn learn(&mut self, warp: usize, seen: &[u32; 32]) {
+        for (to, from) in self.seen[warp].iter_mut().zip(seen) {
+            *to = (*to).max(*from);
+        }
+    }
+
+    /// The block learns of other blocks' pasts.
+    pub fn learn_blocks(&mut self, times: &[u32]) {
+        if self.blocks.len() < times.len() {
+            self.blocks.resize(times.len(), 0);
+        }
+        for (to, from) in self.blocks.iter_mut().zip(times) {
+            *to = (*to).max(*from);
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! PTX text to syntax: tokens, then statements with their registers resolved. Knows no opcode.
+
+mod kernel;
+mod operand;
+pub mod parse;
+pub mod syntax;
+pub mod token;
+
+pub use parse::parse;
+pub use syntax::*;
