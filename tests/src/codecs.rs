@@ -1,0 +1,147 @@
+//! Codecs for tests: files of named tensors, random codecs of any configuration, and the golden ones.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, TensorView};
+use sideman_engine::codec::Codec;
+use sideman_engine::model::{CodecConfig, IstftConfig, Tensors};
+use sideman_kernels::cpu::Cpu;
+
+/// Tensors by name: shape and values.
+pub type Named = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// The folder of golden vectors.
+pub fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name)
+}
+
+/// Writes tensors as F32.
+pub fn save(path: &Path, tensors: &Named) {
+    let bytes: BTreeMap<&String, (&Vec<usize>, Vec<u8>)> =
+        tensors.iter().map(|(n, (s, v))| (n, (s, v.iter().flat_map(|x| x.to_le_bytes()).collect()))).collect();
+    let views = bytes.iter().map(|(n, (s, b))| (n, TensorView::new(Dtype::F32, s.to_vec(), b).expect("sizes fit")));
+    std::fs::write(path, safetensors::serialize(views, None).expect("serializes")).expect("written");
+}
+
+/// A codec read from a file of its own.
+pub fn codec(ops: &mut Cpu, config: &CodecConfig, tensors: &Named) -> Codec<Cpu> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("codec.safetensors");
+    save(&path, tensors);
+    Codec::read(ops, config, Tensors::open(&path).expect("opens")).expect("loads")
+}
+
+/// Numbers from −1 to 1, the same for a seed for ever (SplitMix64).
+pub struct Noise(pub u64);
+
+impl Noise {
+    /// The next.
+    pub fn value(&mut self) -> f32 {
+        (self.bits() >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    }
+
+    /// The next 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// `len` of them.
+    pub fn values(&mut self, len: usize, scale: f32) -> Vec<f32> {
+        (0..len).map(|_| self.value() * scale).collect()
+    }
+
+    /// A number below `n`.
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.bits() % n as u64) as usize
+    }
+}
+
+/// A test signal: tones, a sweep and noise, at a usual level.
+pub fn signal(len: usize, seed: u64) -> Vec<f32> {
+    let mut noise = Noise(seed);
+    let tone = |i: usize| {
+        let t = i as f32 / 32_000.0;
+        0.3 * (520.0 * t).sin() + 0.2 * ((900.0 + 5000.0 * t) * t).sin()
+    };
+    (0..len).map(|i| tone(i) + 0.1 * noise.value()).collect()
+}
+
+/// Random weights of kind `istft` that let a signal through.
+pub fn random_istft(c: &IstftConfig, seed: u64) -> Named {
+    let (mut out, mut noise) = (Named::new(), Noise(seed));
+    let mut put = |name: String, shape: &[usize], scale: f32, mean: f32| {
+        let values = noise.values(shape.iter().product(), scale).iter().map(|v| v + mean).collect();
+        out.insert(name, (shape.to_vec(), values));
+    };
+    let mut linear = |name: &str, rows: usize, cols: usize| {
+        put(format!("{name}.weight"), &[rows, cols], 1.7 / (cols as f32).sqrt(), 0.0);
+        put(format!("{name}.bias"), &[rows], 0.3, 0.0);
+    };
+    let features = c.analysis.iter().map(|a| a.bins).sum();
+    linear("encoder.in", c.dim, features);
+    linear("encoder.down", c.dim, 2 * c.dim);
+    linear("encoder.out", c.latent, c.dim);
+    linear("decoder.in", c.dim, c.latent);
+    linear("decoder.up", 2 * c.dim, c.dim);
+    linear("decoder.head", c.n_fft + 2, c.dim);
+    let stacks = [
+        ("encoder.blocks", c.encoder_blocks),
+        ("encoder.blocks50", c.encoder_blocks50),
+        ("decoder.blocks50", c.decoder_blocks50),
+        ("decoder.blocks", c.decoder_blocks),
+    ];
+    let blocks: Vec<String> = stacks.iter().flat_map(|(s, n)| (0..*n).map(move |i| format!("{s}.{i}"))).collect();
+    for b in &blocks {
+        linear(&format!("{b}.pw1"), c.ffn, c.dim);
+        linear(&format!("{b}.pw2"), c.dim, c.ffn);
+    }
+    for q in 0..c.books {
+        linear(&format!("quantizer.vq.quantizers.{q}.in_proj"), c.code_dim, c.latent);
+        linear(&format!("quantizer.vq.quantizers.{q}.out_proj"), c.latent, c.code_dim);
+    }
+    for q in 0..c.books {
+        put(format!("quantizer.vq.quantizers.{q}.codebook.weight"), &[c.card, c.code_dim], 1.0, 0.0);
+    }
+    for b in &blocks {
+        put(format!("{b}.dw.weight"), &[c.dim, c.kernel], 0.5, 0.0);
+        put(format!("{b}.dw.bias"), &[c.dim], 0.1, 0.0);
+    }
+    let norms = blocks.iter().cloned().chain(["encoder".to_owned(), "decoder".to_owned()]);
+    for n in norms.collect::<Vec<_>>() {
+        put(format!("{n}.norm.weight"), &[c.dim], 0.3, 1.0);
+        put(format!("{n}.norm.bias"), &[c.dim], 0.3, 0.0);
+    }
+    out
+}
+
+/// Codes of a signal that comes in pieces of the lengths that `next` gives.
+pub fn encode_in(ops: &mut Cpu, codec: &Codec<Cpu>, samples: &[f32], mut next: impl FnMut() -> usize) -> Vec<u32> {
+    let mut encoder = codec.encoder(ops).expect("fits");
+    let (mut codes, mut at) = (Vec::new(), 0);
+    while at < samples.len() {
+        let n = next().min(samples.len() - at);
+        encoder.push(codec, ops, &samples[at..at + n], &mut codes);
+        at += n;
+        assert_eq!(codes.len(), codec.books() * codec.known_frames(at), "frames after {at} samples");
+    }
+    encoder.finish(codec, ops, &mut codes);
+    codes
+}
+
+/// Samples of codes that come in pieces of as many frames as `next` gives.
+pub fn decode_in(ops: &mut Cpu, codec: &Codec<Cpu>, codes: &[u32], mut next: impl FnMut() -> usize) -> Vec<f32> {
+    let mut decoder = codec.decoder(ops).expect("fits");
+    let (mut samples, mut at, books) = (Vec::new(), 0, codec.books());
+    while at < codes.len() {
+        let n = (next() * books).min(codes.len() - at);
+        decoder.push(codec, ops, &codes[at..at + n], &mut samples).expect("codes in range");
+        at += n;
+        assert_eq!(samples.len(), codec.known_samples(at / books), "samples after {} frames", at / books);
+    }
+    decoder.finish(codec, ops, &mut samples);
+    samples
+}

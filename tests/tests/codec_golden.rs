@@ -1,0 +1,115 @@
+//! Kind `seanet` and both quantizers against transformers' EnCodec, kind `istft` against the training code in PyTorch
+//! (tests/golden/README.md): codes equal, audio within 1e-4.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use sideman_engine::codec::{Codec, quantizer};
+use sideman_engine::model::{CodecConfig, ModelDir, QuantizerConfig, QuantizerKind, Tensors};
+use sideman_kernels::cpu::Cpu;
+use sideman_kernels::{Ops, Rows};
+use sideman_tests::codecs::{Named, golden, save};
+
+#[derive(Deserialize)]
+struct Cases {
+    weights: String,
+    configs: BTreeMap<String, CodecConfig>,
+    lengths: BTreeMap<String, Vec<usize>>,
+}
+
+/// Codes of a golden file [books, frames] as the codec gives them: frame-major.
+fn codes(file: &mut Tensors, name: &str) -> Vec<u32> {
+    let (shape, values) = file.ints(name).unwrap();
+    (0..values.len()).map(|i| values[i % shape[0] * shape[1] + i / shape[0]] as u32).collect()
+}
+
+fn floats(file: &mut Tensors, name: &str) -> Vec<f32> {
+    let shape = file.shape(name).unwrap_or_else(|| panic!("{name} is in the golden file")).to_vec();
+    file.get(name, &shape).unwrap()
+}
+
+#[track_caller]
+fn assert_close(got: &[f32], want: &[f32], what: &str) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    let size = want.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    let worst = got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(size > 1e-3, "{what}: the golden audio is silent");
+    assert!(worst <= 1e-4, "{what}: off by {worst} where the largest is {size}");
+}
+
+#[test]
+fn seanet_plays_what_encodec_plays() {
+    let mut ops = Cpu::new(1);
+    for name in ["codec.mix", "codec.other"] {
+        let cases: Cases = serde_json::from_slice(&std::fs::read(golden(&format!("{name}.configs.json"))).unwrap()).unwrap();
+        let mut file = Tensors::open(&golden(&format!("{name}.golden.safetensors"))).unwrap();
+        let audio = floats(&mut file, "audio");
+        assert_eq!(cases.configs.len(), 4, "reflect and constant, centred and causal");
+        for (key, config) in &cases.configs {
+            let codec = Codec::read(&mut ops, config, Tensors::open(&golden(&cases.weights)).unwrap()).unwrap();
+            for n in &cases.lengths[key] {
+                let want = codes(&mut file, &format!("{key}.{n}.codes"));
+                assert_eq!(codec.encode(&mut ops, &audio[..*n]).unwrap(), want, "{name} {key}, {n} samples");
+                let decoded = floats(&mut file, &format!("{key}.{n}.decoded"));
+                assert_close(&codec.decode(&mut ops, &want).unwrap(), &decoded, &format!("{name} {key}, {n} samples"));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_codecs_of_the_fixtures_play_theirs() {
+    let mut ops = Cpu::new(1);
+    let trio = ["bass", "drums", "other"].as_slice();
+    for (name, stems) in [("six", trio), ("mono", &["mix"]), ("house", trio)] {
+        let dir = ModelDir::open(golden(name)).unwrap();
+        let mut file = Tensors::open(&golden(&format!("{name}.golden.safetensors"))).unwrap();
+        for stem in stems {
+            let codec = Codec::load(&mut ops, &dir, stem).unwrap();
+            let want = codes(&mut file, &format!("codec.{stem}.codes"));
+            let audio = floats(&mut file, &format!("codec.{stem}.audio"));
+            assert_eq!(codec.encode(&mut ops, &audio).unwrap(), want, "{name} {stem}");
+            let decoded = floats(&mut file, &format!("codec.{stem}.decoded"));
+            assert_close(&codec.decode(&mut ops, &want).unwrap(), &decoded, &format!("{name} {stem}"));
+        }
+    }
+}
+
+/// Both quantizers alone, each with a code that is stored twice: the first wins.
+#[test]
+fn quantizers_pick_what_the_formulas_pick() {
+    let mut ops = Cpu::new(1);
+    for (prefix, kind, books, code_dim) in
+        [("euclidean", QuantizerKind::Euclidean, 4, 0), ("factorised", QuantizerKind::Factorised, 2, 8)]
+    {
+        let mut file = Tensors::open(&golden("quantizers.golden.safetensors")).unwrap();
+        let names: Vec<String> = file.names().iter().filter(|n| n.starts_with(&format!("{prefix}.quantizer"))).cloned().collect();
+        let mut own = Named::new();
+        for n in &names {
+            let shape = file.shape(n).unwrap().to_vec();
+            own.insert(n[prefix.len() + 1..].to_owned(), (shape, floats(&mut file, n)));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        save(&dir.path().join("q.safetensors"), &own);
+        let mut tensors = Tensors::open(&dir.path().join("q.safetensors")).unwrap();
+        let config = QuantizerConfig { kind, books, card: 64, dim: 16, code_dim };
+        let loaded = quantizer::load(&mut ops, &config, &mut tensors).unwrap();
+        tensors.finish().unwrap();
+
+        let latents = floats(&mut file, &format!("{prefix}.latents"));
+        let frames = latents.len() / 16;
+        let (_, want) = file.ints(&format!("{prefix}.codes")).unwrap();
+        let want: Vec<i32> = want.iter().map(|c| *c as i32).collect();
+        let (mut z, mut codes) = (ops.buf(latents.len()).unwrap(), ops.ints(books * frames).unwrap());
+        ops.write(&mut z, 0, &latents);
+        ops.quantize(&loaded, 16, &mut z, Rows::packed(frames, 16), &mut codes, frames, 0);
+        let mut got = vec![0; books * frames];
+        ops.read_ints(&codes, 0, &mut got);
+        assert_eq!(got, want, "{prefix}");
+
+        ops.dequantize(&loaded, 16, &codes, frames, 0, &mut z, Rows::packed(frames, 16));
+        let mut decoded = vec![0.0; latents.len()];
+        ops.read(&z, 0, &mut decoded);
+        assert_close(&decoded, &floats(&mut file, &format!("{prefix}.decoded")), prefix);
+    }
+}

@@ -1,0 +1,311 @@
+//! `config.json` and safetensors files taken on no trust: every fault is an error that names the key or the tensor.
+
+use std::path::Path;
+
+use half::{bf16, f16};
+use proptest::prelude::*;
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value, json};
+use sideman_engine::Error;
+use sideman_engine::codec::Codec;
+use sideman_engine::model::{CodecConfig, Config, ModelDir, Tensors};
+use sideman_kernels::cpu::Cpu;
+use sideman_kernels::{Act, Format, Linear, Ops, Rows};
+use sideman_tests::codecs::golden;
+
+fn parse(config: &Value) -> Result<Config, Error> {
+    Config::parse(&serde_json::to_vec(config).unwrap(), Path::new("m/config.json"))
+}
+
+fn six() -> Value {
+    serde_json::from_slice(&std::fs::read(golden("six/config.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn the_golden_models_configurations_are_read() {
+    for (name, stems, streams) in [("six", 3, 6), ("mono", 1, 4), ("seven", 3, 7)] {
+        let dir = ModelDir::open(golden(name)).unwrap();
+        assert_eq!((dir.config.stems.len(), dir.config.streams.len()), (stems, streams), "{name}");
+        assert!(dir.config.fixture);
+        // What is written is read again.
+        let text = serde_json::to_vec(&dir.config).unwrap();
+        assert_eq!(Config::parse(&text, Path::new("again")).unwrap(), dir.config);
+    }
+    assert_eq!(ModelDir::open(golden("six")).unwrap().config.streams_of("other"), [2, 3, 4, 5]);
+}
+
+#[test]
+fn each_fault_of_a_configuration_names_its_key() {
+    let cases: [(&str, Value, &str); 27] = [
+        ("/format", json!(2), "format"),
+        ("/sample_rate", json!(44100), "sample_rate"),
+        ("/stems", json!([]), "stems"),
+        ("/stems/0", json!("../../etc/passwd"), "stems"),
+        ("/stems/1", json!("bass"), "stems"),
+        ("/streams/2/stem", json!("vocals"), "streams.2.stem"),
+        ("/streams/3/level", json!(3), "streams"),
+        ("/streams/3/delay", json!(9_999_999), "streams.3.delay"),
+        ("/streams/0/card", json!(63), "streams.0.card"),
+        ("/lm/heads", json!(3), "lm.heads"),
+        ("/lm/dim", json!(0), "lm.dim"),
+        ("/lm/layers", json!(1_000_000_000), "lm.layers"),
+        ("/lm/norm_eps", json!(0.0), "lm.norm_eps"),
+        ("/text/vocab", json!(0), "text.vocab"),
+        ("/text/eos", json!(200), "text.eos"),
+        ("/controls", json!([{"name": "a b", "card": 3}]), "controls.name"),
+        ("/edit/decimation", json!(0), "edit.decimation"),
+        ("/max_frames", json!(0), "max_frames"),
+        ("/live", json!({"strategy": "lagged"}), "live.lags"),
+        ("/live", json!({"strategy": "lagged", "lags": [9, 4]}), "live.lags"),
+        ("/sampling/top_p", json!(1.5), "sampling.top_p"),
+        ("/codecs/bass/ratios", json!([8, 5, 4]), "codecs.bass"),
+        ("/codecs/bass/ratios/0", json!(0), "codecs.bass.ratios"),
+        ("/codecs/bass/compress", json!(3), "codecs.bass.compress"),
+        ("/codecs/bass/books", json!(2), "streams"),
+        ("/codecs/bass/code_dim", json!(0), "codecs.bass.code_dim"),
+        ("/codecs/other/code_dim", json!(8), "codecs.other.code_dim"),
+    ];
+    for (at, value, key) in cases {
+        let mut config = six();
+        match config.pointer_mut(at) {
+            Some(place) => *place = value,
+            None => {
+                let (parent, name) = at.rsplit_once('/').unwrap();
+                config.pointer_mut(parent).unwrap()[name] = value;
+            }
+        }
+        match parse(&config) {
+            Err(Error::Key { key: found, what, .. }) => {
+                assert!(found.starts_with(key), "{at}: the error names {found}");
+                assert!(!what.is_empty());
+            }
+            other => panic!("{at}: {other:?}"),
+        }
+    }
+    let mut config = six();
+    config["codecs"].as_object_mut().unwrap().remove("drums");
+    assert!(parse(&config).unwrap_err().to_string().contains("codecs.drums: missing"));
+    let mut config = six();
+    config["colour"] = json!("blue");
+    assert!(parse(&config).unwrap_err().to_string().contains("colour"));
+}
+
+/// Tensors by name: type, shape and bytes.
+type Raw = Vec<(&'static str, Dtype, Vec<usize>, Vec<u8>)>;
+
+fn file(tensors: &Raw) -> Vec<u8> {
+    let views = tensors.iter().map(|(n, d, s, b)| (*n, TensorView::new(*d, s.clone(), b).unwrap()));
+    safetensors::serialize(views, None).unwrap()
+}
+
+fn open(bytes: &[u8]) -> Result<Tensors, Error> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.safetensors");
+    std::fs::write(&path, bytes).unwrap();
+    Tensors::open(&path)
+}
+
+fn bytes<const N: usize>(values: impl IntoIterator<Item = [u8; N]>) -> Vec<u8> {
+    values.into_iter().flatten().collect()
+}
+
+/// One of each type: 2 rows of 64.
+fn sample() -> (Raw, Vec<f32>) {
+    let values: Vec<f32> = (0..128).map(|i| (i as f32 - 60.0) / 16.0).collect();
+    let ints: Vec<i8> = (0..128).map(|i| (i * 2 - 127) as i8).collect();
+    let nibbles: Vec<u8> = (0..64).map(|i| (i as u8).wrapping_mul(37)).collect();
+    let scales = bytes([0.5f32, 0.25, 2.0, 0.125].map(f32::to_le_bytes));
+    let raw: Raw = vec![
+        ("f32", Dtype::F32, vec![2, 64], bytes(values.iter().map(|v| v.to_le_bytes()))),
+        ("f16", Dtype::F16, vec![2, 64], bytes(values.iter().map(|v| f16::from_f32(*v).to_le_bytes()))),
+        ("bf16", Dtype::BF16, vec![2, 64], bytes(values.iter().map(|v| bf16::from_f32(*v).to_le_bytes()))),
+        ("q8", Dtype::I8, vec![2, 64], ints.iter().map(|i| *i as u8).collect()),
+        ("q8.scale", Dtype::F32, vec![2, 2], scales.clone()),
+        ("q4", Dtype::U8, vec![2, 32], nibbles),
+        ("q4.scale", Dtype::F32, vec![2, 2], scales),
+    ];
+    (raw, values)
+}
+
+#[test]
+fn every_stored_type_gives_its_values() {
+    let (raw, values) = sample();
+    let mut t = open(&file(&raw)).unwrap();
+    for name in ["f32", "f16", "bf16"] {
+        assert_eq!(t.get(name, &[2, 64]).unwrap(), values, "{name}");
+    }
+    let scale = |i: usize| [0.5f32, 0.25, 2.0, 0.125][i / 32];
+    let q8: Vec<f32> = (0..128).map(|i| (i as f32 * 2.0 - 127.0) * scale(i)).collect();
+    assert_eq!(t.get("q8", &[2, 64]).unwrap(), q8);
+    // Two weights a byte, the low half first, less 8.
+    let nibble = |i: usize| {
+        let byte = ((i / 2) as u8).wrapping_mul(37);
+        f32::from(if i.is_multiple_of(2) { byte & 15 } else { byte >> 4 }) - 8.0
+    };
+    let q4: Vec<f32> = (0..128).map(|i| nibble(i) * scale(i)).collect();
+    assert_eq!(t.get("q4", &[2, 64]).unwrap(), q4);
+    t.finish().unwrap();
+}
+
+/// A q8 matrix that goes to the player as it stands is the one that passes through f32.
+#[test]
+fn a_q8_matrix_passes_through() {
+    let ops = &mut Cpu::new(1);
+    let (raw, _) = sample();
+    let mut t = open(&file(&raw)).unwrap();
+    let mut y = Vec::new();
+    for format in [Format::Q8, Format::F32] {
+        let weight = t.mat(ops, "q8", 2, 64, format).unwrap();
+        let linear = Linear { weight, bias: None, norm: None, act: Act::None, add: false };
+        let (mut x, mut out) = (ops.buf(64).unwrap(), ops.buf(2).unwrap());
+        ops.write(&mut x, 0, &[1.0; 64]);
+        ops.linear(&linear, &x, Rows::packed(1, 64), &mut out, Rows::packed(1, 2));
+        let mut got = [0.0; 2];
+        ops.read(&out, 0, &mut got);
+        y.push(got);
+    }
+    let q8 = t.get("q8", &[2, 64]).unwrap();
+    assert_eq!(y[1], [q8[..64].iter().sum::<f32>(), q8[64..].iter().sum()]);
+    assert_eq!(y[0], y[1]);
+}
+
+#[test]
+fn each_fault_of_a_tensor_names_it() {
+    let (raw, values) = sample();
+    let text = |e: Error| e.to_string();
+    let good = file(&raw);
+    let fresh = || open(&good).unwrap();
+    assert!(text(fresh().get("g32", &[2, 64]).unwrap_err()).contains("tensor `g32`: missing"));
+    let e = text(fresh().get("f16", &[64, 2]).unwrap_err());
+    assert!(e.contains("t.safetensors") && e.contains("`f16`") && e.contains("[2, 64]") && e.contains("[64, 2]"), "{e}");
+    assert!(text(fresh().get("q4", &[2, 32]).unwrap_err()).contains("`q4`"));
+    assert!(text(fresh().ints("f32").unwrap_err()).contains("I64"));
+    let mut half = fresh();
+    half.get("f32", &[2, 64]).unwrap();
+    assert!(text(half.finish().unwrap_err()).contains("no such tensor"));
+
+    for bad in [f32::NAN, f32::INFINITY] {
+        let mut raw = raw.clone();
+        raw[0].3[20..24].copy_from_slice(&bad.to_le_bytes());
+        let e = text(open(&file(&raw)).unwrap().get("f32", &[2, 64]).unwrap_err());
+        assert!(e.contains("`f32`") && e.contains("value 5"), "{e}");
+    }
+    let without: Raw = raw.iter().filter(|t| t.0 != "q8.scale").cloned().collect();
+    assert!(text(open(&file(&without)).unwrap().get("q8", &[2, 64]).unwrap_err()).contains("q8.scale"));
+    let i64s: Raw = vec![("ids", Dtype::I64, vec![2], bytes([7i64, -1].map(i64::to_le_bytes)))];
+    assert_eq!(open(&file(&i64s)).unwrap().ints("ids").unwrap(), (vec![2], vec![7, -1]));
+    assert!(text(open(&file(&i64s)).unwrap().get("ids", &[2]).unwrap_err()).contains("`ids`"));
+    let odd: Raw =
+        vec![("w", Dtype::I8, vec![1, 40], vec![1; 40]), ("w.scale", Dtype::F32, vec![1, 1], bytes([values[0].to_le_bytes()]))];
+    assert!(text(open(&file(&odd)).unwrap().get("w", &[1, 40]).unwrap_err()).contains("multiple of 32"));
+}
+
+#[test]
+fn truncated_oversized_and_hostile_files_are_errors() {
+    let good = file(&sample().0);
+    for cut in [0, 1, 7, 8, 9, 100, good.len() - 1] {
+        assert!(open(&good[..cut]).is_err(), "cut to {cut} bytes");
+    }
+    assert!(open(&[good.as_slice(), b"x"].concat()).unwrap_err().to_string().contains("too long"));
+    let header = |json: &str, data: usize| [&(json.len() as u64).to_le_bytes(), json.as_bytes(), &vec![0; data]].concat();
+    assert!(open(&header("{}", 0)).unwrap().finish().is_ok());
+    let hostile = [
+        // A header that says that it is larger than the file, or than memory.
+        [u64::MAX.to_le_bytes().as_slice(), b"{}"].concat(),
+        [(1u64 << 40).to_le_bytes().as_slice(), b"{}"].concat(),
+        header(r#"{"a":{"dtype":"F32","shape":[18446744073709551615,4],"data_offsets":[0,16]}}"#, 16),
+        header(r#"{"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,18446744073709551615]}}"#, 16),
+        header(r#"{"a":{"dtype":"U8","shape":[18446744073709551615],"data_offsets":[0,18446744073709551615]}}"#, 16),
+        header(r#"{"a":{"dtype":"F32","shape":[4],"data_offsets":[16,0]}}"#, 16),
+        header(
+            r#"{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},"b":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}"#,
+            16,
+        ),
+        header(r#"{"a":{"dtype":"F32","shape":[8],"data_offsets":[0,32]}}"#, 16),
+        header("[[[[", 0),
+        header(&"[".repeat(100_000), 0),
+    ];
+    for (i, bytes) in hostile.iter().enumerate() {
+        assert!(open(bytes).is_err(), "case {i}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(Tensors::open(dir.path()), Err(Error::File { .. } | Error::Io { .. })));
+    assert!(matches!(Tensors::open(&dir.path().join("none")), Err(Error::Io { .. })));
+    assert!(matches!(ModelDir::open(dir.path()), Err(Error::Io { .. })));
+}
+
+#[test]
+fn a_codec_file_of_another_codec_is_refused_by_name() {
+    let ops = &mut Cpu::new(1);
+    let dir = ModelDir::open(golden("six")).unwrap();
+    let bass = &dir.config.codecs["bass"];
+    let e = Codec::read(ops, bass, dir.tensors("codec.other.safetensors").unwrap()).err().unwrap().to_string();
+    assert!(e.contains("codec.other.safetensors") && e.contains("encoder.model.0.conv.conv.weight"), "{e}");
+    let CodecConfig::Seanet(mut shallow) = bass.clone() else { panic!("six has EnCodecs") };
+    shallow.lstm = 1;
+    let e = Codec::read(ops, &CodecConfig::Seanet(shallow), dir.tensors("codec.bass.safetensors").unwrap());
+    let e = e.err().unwrap().to_string();
+    assert!(e.contains("lstm") && e.contains("_l1") && e.contains("no such tensor"), "{e}");
+    let e = Codec::load(ops, &dir, "vocals").err().unwrap().to_string();
+    assert!(e.contains("vocals") && e.contains("bass"), "{e}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// No change of bytes makes the reader of safetensors panic or read what is not there.
+    #[test]
+    fn a_changed_tensor_file_never_panics(edits in prop::collection::vec((0usize..1200, any::<u8>()), 1..6), cut in 0usize..2500) {
+        let mut bytes = file(&sample().0);
+        bytes.truncate(bytes.len().min(cut.max(600)));
+        for (at, value) in edits {
+            let at = at % bytes.len();
+            bytes[at] = value;
+        }
+        if let Ok(mut t) = open(&bytes) {
+            for name in t.names() {
+                let shape = t.shape(&name).unwrap().to_vec();
+                let _ = t.get(&name, &shape);
+                let _ = t.ints(&name);
+                if let [rows, cols] = shape[..] {
+                    let _ = t.get(&name, &[rows, cols.saturating_mul(2)]);
+                    let _ = t.mat(&mut Cpu::new(1), &name, rows, cols, Format::Q8);
+                }
+            }
+            let _ = t.get("f32", &[2, 64]);
+            let _ = t.get("q8", &[2, 64]);
+            let _ = t.get("q4", &[2, 64]);
+            let _ = t.finish();
+        }
+    }
+
+    /// No change of a configuration makes its reader panic; what it accepts still fits.
+    #[test]
+    fn a_changed_configuration_never_panics(edits in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4)) {
+        let mut text = std::fs::read(golden("six/config.json")).unwrap();
+        for (at, value) in edits {
+            let at = at % text.len();
+            // Digits mostly, since those are what a reader trusts.
+            text[at] = if value < 200 { b'0' + value % 10 } else { value };
+        }
+        if let Ok(config) = Config::parse(&text, Path::new("config.json")) {
+            prop_assert!(config.validate(Path::new("config.json")).is_ok());
+            for c in config.codecs.values() {
+                prop_assert_eq!(c.frame(), 640);
+            }
+        }
+    }
+
+    /// A codec's file with changed bytes is played or refused, but nothing else.
+    #[test]
+    fn a_changed_codec_file_is_played_or_refused(at in 0usize..6000, value in any::<u8>()) {
+        let dir = ModelDir::open(golden("six")).unwrap();
+        let mut bytes = std::fs::read(golden("six/codec.bass.safetensors")).unwrap();
+        bytes[at] = value;
+        let ops = &mut Cpu::new(1);
+        if let Ok(codec) = open(&bytes).and_then(|t| Codec::read(ops, &dir.config.codecs["bass"], t)) {
+            let codes = codec.encode(ops, &[0.1; 700]).unwrap();
+            prop_assert!(codes.iter().all(|c| (*c as usize) < codec.card()));
+        }
+    }
+}
