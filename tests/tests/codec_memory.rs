@@ -1,0 +1,42 @@
+//! Codecs allocate when their state is made and at the first push of the largest size, and never again.
+
+use assert_no_alloc::{AllocDisabler, assert_no_alloc, violation_count};
+use sideman_engine::codec::{CHUNK, Codec};
+use sideman_engine::model::ModelDir;
+use sideman_kernels::cpu::Cpu;
+use sideman_tests::codecs::{golden, signal};
+
+#[global_allocator]
+static ALLOCATOR: AllocDisabler = AllocDisabler;
+
+#[test]
+fn nothing_is_allocated_after_the_first_push() {
+    // The counter counts: without this the test could not fail.
+    assert_no_alloc(|| drop(std::hint::black_box(vec![1u8; 100])));
+    assert!(violation_count() > 0, "the allocator in force counts");
+
+    for (model, stem) in [("six", "other"), ("six", "bass"), ("house", "bass"), ("house", "other")] {
+        let ops = &mut Cpu::new(1);
+        let codec = Codec::load(ops, &ModelDir::open(golden(model)).unwrap(), stem).unwrap();
+        let audio = signal(3 * CHUNK * 640 + 100, 1);
+        let (mut encoder, mut decoder) = (codec.encoder(ops).unwrap(), codec.decoder(ops).unwrap());
+        let (mut codes, mut samples) = (Vec::with_capacity(1 << 12), Vec::with_capacity(1 << 18));
+        let mut round = |codes: &mut Vec<u32>, samples: &mut Vec<f32>| {
+            codes.clear();
+            samples.clear();
+            encoder.push(&codec, ops, &audio, codes);
+            for piece in audio.chunks(1000) {
+                encoder.push(&codec, ops, piece, codes);
+            }
+            encoder.finish(&codec, ops, codes);
+            decoder.push(&codec, ops, codes, samples).unwrap();
+            decoder.push(&codec, ops, &codes[..codec.books()], samples).unwrap();
+            decoder.finish(&codec, ops, samples);
+        };
+        round(&mut codes, &mut samples);
+        let before = violation_count();
+        assert_no_alloc(|| round(&mut codes, &mut samples));
+        assert_eq!(violation_count(), before, "{model} {stem}: allocations after the first push");
+        assert_eq!(samples.len(), codes.len() / codec.books() * 640 + 640);
+    }
+}
