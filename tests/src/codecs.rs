@@ -1,7 +1,7 @@
-//! Codecs for tests: files of named tensors, random codecs of any configuration, and the golden ones.
+//! Codecs for tests: files of named tensors, random codecs of any configuration, and how to play them in pieces.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
 use sideman_engine::codec::Codec;
@@ -10,11 +10,6 @@ use sideman_kernels::cpu::Cpu;
 
 /// Tensors by name: shape and values.
 pub type Named = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
-
-/// The folder of golden vectors.
-pub fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name)
-}
 
 /// Writes tensors as F32.
 pub fn save(path: &Path, tensors: &Named) {

@@ -8,7 +8,8 @@ use sideman_engine::codec::{Codec, quantizer};
 use sideman_engine::model::{CodecConfig, ModelDir, QuantizerConfig, QuantizerKind, Tensors};
 use sideman_kernels::cpu::Cpu;
 use sideman_kernels::{Ops, Rows};
-use sideman_tests::codecs::{Named, golden, save};
+use sideman_tests::codecs::{Named, save};
+use sideman_tests::golden;
 
 #[derive(Deserialize)]
 struct Cases {
@@ -41,12 +42,13 @@ fn assert_close(got: &[f32], want: &[f32], what: &str) {
 fn seanet_plays_what_encodec_plays() {
     let mut ops = Cpu::new(1);
     for name in ["codec.mix", "codec.other"] {
-        let cases: Cases = serde_json::from_slice(&std::fs::read(golden(&format!("{name}.configs.json"))).unwrap()).unwrap();
-        let mut file = Tensors::open(&golden(&format!("{name}.golden.safetensors"))).unwrap();
+        let cases: Cases =
+            serde_json::from_slice(&std::fs::read(golden::path(&format!("{name}.configs.json"))).unwrap()).unwrap();
+        let mut file = Tensors::open(&golden::path(&format!("{name}.golden.safetensors"))).unwrap();
         let audio = floats(&mut file, "audio");
         assert_eq!(cases.configs.len(), 4, "reflect and constant, centred and causal");
         for (key, config) in &cases.configs {
-            let codec = Codec::read(&mut ops, config, Tensors::open(&golden(&cases.weights)).unwrap()).unwrap();
+            let codec = Codec::read(&mut ops, config, Tensors::open(&golden::path(&cases.weights)).unwrap()).unwrap();
             for n in &cases.lengths[key] {
                 let want = codes(&mut file, &format!("{key}.{n}.codes"));
                 assert_eq!(codec.encode(&mut ops, &audio[..*n]).unwrap(), want, "{name} {key}, {n} samples");
@@ -62,8 +64,8 @@ fn the_codecs_of_the_fixtures_play_theirs() {
     let mut ops = Cpu::new(1);
     let trio = ["bass", "drums", "other"].as_slice();
     for (name, stems) in [("six", trio), ("mono", &["mix"]), ("house", trio)] {
-        let dir = ModelDir::open(golden(name)).unwrap();
-        let mut file = Tensors::open(&golden(&format!("{name}.golden.safetensors"))).unwrap();
+        let dir = ModelDir::open(golden::path(name)).unwrap();
+        let mut file = Tensors::open(&golden::path(&format!("{name}.golden.safetensors"))).unwrap();
         for stem in stems {
             let codec = Codec::load(&mut ops, &dir, stem).unwrap();
             let want = codes(&mut file, &format!("codec.{stem}.codes"));
@@ -82,7 +84,7 @@ fn quantizers_pick_what_the_formulas_pick() {
     for (prefix, kind, books, code_dim) in
         [("euclidean", QuantizerKind::Euclidean, 4, 0), ("factorised", QuantizerKind::Factorised, 2, 8)]
     {
-        let mut file = Tensors::open(&golden("quantizers.golden.safetensors")).unwrap();
+        let mut file = Tensors::open(&golden::path("quantizers.golden.safetensors")).unwrap();
         let names: Vec<String> = file.names().iter().filter(|n| n.starts_with(&format!("{prefix}.quantizer"))).cloned().collect();
         let mut own = Named::new();
         for n in &names {

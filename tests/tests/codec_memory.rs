@@ -4,7 +4,8 @@ use assert_no_alloc::{AllocDisabler, assert_no_alloc, violation_count};
 use sideman_engine::codec::{CHUNK, Codec};
 use sideman_engine::model::ModelDir;
 use sideman_kernels::cpu::Cpu;
-use sideman_tests::codecs::{golden, signal};
+use sideman_tests::codecs::signal;
+use sideman_tests::golden;
 
 #[global_allocator]
 static ALLOCATOR: AllocDisabler = AllocDisabler;
@@ -17,7 +18,7 @@ fn nothing_is_allocated_after_the_first_push() {
 
     for (model, stem) in [("six", "other"), ("six", "bass"), ("house", "bass"), ("house", "other")] {
         let ops = &mut Cpu::new(1);
-        let codec = Codec::load(ops, &ModelDir::open(golden(model)).unwrap(), stem).unwrap();
+        let codec = Codec::load(ops, &ModelDir::open(golden::path(model)).unwrap(), stem).unwrap();
         let audio = signal(3 * CHUNK * 640 + 100, 1);
         let (mut encoder, mut decoder) = (codec.encoder(ops).unwrap(), codec.decoder(ops).unwrap());
         let (mut codes, mut samples) = (Vec::with_capacity(1 << 12), Vec::with_capacity(1 << 18));

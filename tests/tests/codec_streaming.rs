@@ -6,7 +6,8 @@ use serde::Deserialize;
 use sideman_engine::codec::{CHUNK, Codec};
 use sideman_engine::model::{Analysis, CodecConfig, IstftConfig, LookAhead, QuantizerKind, Tensors};
 use sideman_kernels::cpu::Cpu;
-use sideman_tests::codecs::{Noise, codec, decode_in, encode_in, golden, random_istft, signal};
+use sideman_tests::codecs::{Noise, codec, decode_in, encode_in, random_istft, signal};
+use sideman_tests::golden;
 
 #[derive(Deserialize)]
 struct Cases {
@@ -16,8 +17,8 @@ struct Cases {
 
 /// The golden tiny EnCodec in its four variants: the real ratios and kernels.
 fn seanets(ops: &mut Cpu) -> Vec<(String, Codec<Cpu>)> {
-    let cases: Cases = serde_json::from_slice(&std::fs::read(golden("codec.mix.configs.json")).unwrap()).unwrap();
-    let open = || Tensors::open(&golden(&cases.weights)).unwrap();
+    let cases: Cases = serde_json::from_slice(&std::fs::read(golden::path("codec.mix.configs.json")).unwrap()).unwrap();
+    let open = || Tensors::open(&golden::path(&cases.weights)).unwrap();
     cases.configs.iter().map(|(key, config)| (key.clone(), Codec::read(ops, config, open()).unwrap())).collect()
 }
 

@@ -11,27 +11,27 @@ use sideman_engine::codec::Codec;
 use sideman_engine::model::{CodecConfig, Config, ModelDir, Tensors};
 use sideman_kernels::cpu::Cpu;
 use sideman_kernels::{Act, Format, Linear, Ops, Rows};
-use sideman_tests::codecs::golden;
+use sideman_tests::golden;
 
 fn parse(config: &Value) -> Result<Config, Error> {
     Config::parse(&serde_json::to_vec(config).unwrap(), Path::new("m/config.json"))
 }
 
 fn six() -> Value {
-    serde_json::from_slice(&std::fs::read(golden("six/config.json")).unwrap()).unwrap()
+    serde_json::from_slice(&std::fs::read(golden::path("six/config.json")).unwrap()).unwrap()
 }
 
 #[test]
 fn the_golden_models_configurations_are_read() {
     for (name, stems, streams) in [("six", 3, 6), ("mono", 1, 4), ("seven", 3, 7)] {
-        let dir = ModelDir::open(golden(name)).unwrap();
+        let dir = ModelDir::open(golden::path(name)).unwrap();
         assert_eq!((dir.config.stems.len(), dir.config.streams.len()), (stems, streams), "{name}");
         assert!(dir.config.fixture);
         // What is written is read again.
         let text = serde_json::to_vec(&dir.config).unwrap();
         assert_eq!(Config::parse(&text, Path::new("again")).unwrap(), dir.config);
     }
-    assert_eq!(ModelDir::open(golden("six")).unwrap().config.streams_of("other"), [2, 3, 4, 5]);
+    assert_eq!(ModelDir::open(golden::path("six")).unwrap().config.streams_of("other"), [2, 3, 4, 5]);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn truncated_oversized_and_hostile_files_are_errors() {
 #[test]
 fn a_codec_file_of_another_codec_is_refused_by_name() {
     let ops = &mut Cpu::new(1);
-    let dir = ModelDir::open(golden("six")).unwrap();
+    let dir = ModelDir::open(golden::path("six")).unwrap();
     let bass = &dir.config.codecs["bass"];
     let e = Codec::read(ops, bass, dir.tensors("codec.other.safetensors").unwrap()).err().unwrap().to_string();
     assert!(e.contains("codec.other.safetensors") && e.contains("encoder.model.0.conv.conv.weight"), "{e}");
@@ -282,7 +282,7 @@ proptest! {
     /// No change of a configuration makes its reader panic; what it accepts still fits.
     #[test]
     fn a_changed_configuration_never_panics(edits in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4)) {
-        let mut text = std::fs::read(golden("six/config.json")).unwrap();
+        let mut text = std::fs::read(golden::path("six/config.json")).unwrap();
         for (at, value) in edits {
             let at = at % text.len();
             // Digits mostly, since those are what a reader trusts.
@@ -299,8 +299,8 @@ proptest! {
     /// A codec's file with changed bytes is played or refused, but nothing else.
     #[test]
     fn a_changed_codec_file_is_played_or_refused(at in 0usize..6000, value in any::<u8>()) {
-        let dir = ModelDir::open(golden("six")).unwrap();
-        let mut bytes = std::fs::read(golden("six/codec.bass.safetensors")).unwrap();
+        let dir = ModelDir::open(golden::path("six")).unwrap();
+        let mut bytes = std::fs::read(golden::path("six/codec.bass.safetensors")).unwrap();
         bytes[at] = value;
         let ops = &mut Cpu::new(1);
         if let Ok(codec) = open(&bytes).and_then(|t| Codec::read(ops, &dir.config.codecs["bass"], t)) {
