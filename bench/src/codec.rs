@@ -1,0 +1,59 @@
+//! The codecs at full size, random weights: times faster than real time, a stem each, and the three decoders of a song together.
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+use sideman_engine::codec::Codec;
+use sideman_engine::model::{ModelDir, Tensors};
+use sideman_io::speed;
+
+use crate::{Common, models};
+
+#[derive(Args)]
+pub struct Codecs {
+    /// A model directory, to time its codecs besides
+    #[arg(long)]
+    model: Option<std::path::PathBuf>,
+    /// Seconds of sound
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=600))]
+    seconds: u16,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub fn run(args: &Codecs) -> Result<()> {
+    let mut machine = args.common.machine();
+    let seconds = usize::from(args.seconds);
+    let folder = std::path::Path::new("target/bench-models/codecs");
+    std::fs::create_dir_all(folder)?;
+    let mut loaded = Vec::new();
+    for (name, books, factorised) in [("seanet x 1, factorised", 1, true), ("seanet x 4, euclidean", 4, false)] {
+        let config = models::seanet(books, factorised);
+        let path = folder.join(format!("{books}.safetensors"));
+        models::write(&path, &models::seanet_tensors(&config)?)?;
+        loaded.push((name.to_owned(), Codec::read(&mut machine.cpu, &config, Tensors::open(&path)?)?));
+    }
+    if let Some(path) = &args.model {
+        let dir = ModelDir::open(path)?;
+        for stem in &dir.config.stems {
+            loaded.push((format!("{} {stem}", dir.config.name), Codec::load(&mut machine.cpu, &dir, stem)?));
+        }
+    }
+    let (mut rows, mut decoded) = (Vec::new(), Vec::new());
+    for (name, codec) in &loaded {
+        let (encode, decode) = speed::codec(&mut machine.cpu, codec, seconds)?;
+        decoded.push(decode);
+        if !args.common.json {
+            println!("{name:28} encodes at {encode:7.2} x real time, decodes at {decode:7.2} x");
+        }
+        rows.push(json!({"codec": name, "seconds": seconds, "encode": encode, "decode": decode}));
+    }
+    // Bass and drums are of the first kind, other of the second: one after the other, as a render decodes them.
+    let three = 1.0 / (2.0 / decoded[0] + 1.0 / decoded[1]);
+    rows.push(json!({"codec": "three full-size stems", "seconds": seconds, "decode": three}));
+    match args.common.json {
+        true => println!("{:#}", machine.document(rows)),
+        false => println!("three full-size stems decode at {three:.2} x real time"),
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! One matrix times one or two rows: what a step is made of. Many copies of the matrix are gone through in turn, so that each comes
+//! from memory and not from a cache.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+use sideman_io::speed::Times;
+use sideman_kernels::{Act, Format, Linear, Ops, Rows};
+
+use crate::{Common, Precision};
+
+/// Bytes that all copies of a matrix take together at least.
+const SPREAD: usize = 512 << 20;
+
+#[derive(Args)]
+pub struct Gemv {
+    /// Widths of the model: its matrices are [3d, d], [d, d], [4d, d] and [d, 4d]
+    #[arg(long, value_delimiter = ',', default_value = "384,1024,1536", value_parser = clap::value_parser!(u16).range(32..=8192))]
+    dims: Vec<u16>,
+    /// Precisions of the weights
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "f32,bf16,q8")]
+    precision: Vec<Precision>,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub fn run(args: &Gemv) -> Result<()> {
+    let mut machine = args.common.machine();
+    if !args.common.json {
+        println!("{:>12} {:>5} {:>5} {:>10} {:>10} {:>8} {:>7}", "matrix", "prec", "rows", "p50 us", "p99 us", "GB/s", "memory");
+    }
+    let mut out = Vec::new();
+    for d in args.dims.iter().map(|d| usize::from(*d)) {
+        for (rows, cols) in [(3 * d, d), (d, d), (4 * d, d), (d, 4 * d)] {
+            for precision in &args.precision {
+                let bytes = match (*precision).into() {
+                    Format::F32 => rows * cols * 4,
+                    Format::Bf16 => rows * cols * 2,
+                    Format::Q8 => rows * cols / 32 * 36,
+                };
+                let cpu = &mut machine.cpu;
+                let values: Vec<f32> = (0..rows * cols).map(|i| (i % 61) as f32 / 61.0 - 0.5).collect();
+                let copies = (0..SPREAD.div_ceil(bytes))
+                    .map(|_| {
+                        let weight = cpu.mat(rows, cols, &values, (*precision).into())?;
+                        Ok(Linear { weight, bias: None, norm: None, act: Act::None, add: false })
+                    })
+                    .collect::<Result<Vec<_>>>()?;
+                for lanes in [1, 2] {
+                    let (x, mut y) = (cpu.buf(lanes * cols)?, cpu.buf(lanes * rows)?);
+                    let times = (copies.iter().chain(&copies))
+                        .map(|linear| {
+                            let began = Instant::now();
+                            cpu.linear(linear, &x, Rows::packed(lanes, cols), &mut y, Rows::packed(lanes, rows));
+                            began.elapsed()
+                        })
+                        .collect();
+                    let times = Times::new(times);
+                    let (p50, p99) = (times.ms(0.5), times.ms(0.99));
+                    let rate = bytes as f64 / (p50 * 1e-3);
+                    let share = rate / machine.bandwidth;
+                    if !args.common.json {
+                        println!(
+                            "{:>12} {:>5} {lanes:>5} {:>10.1} {:>10.1} {:>8.1} {:>5.0} %",
+                            format!("{rows} x {cols}"),
+                            precision.name(),
+                            p50 * 1e3,
+                            p99 * 1e3,
+                            rate / 1e9,
+                            share * 100.0
+                        );
+                    }
+                    out.push(json!({
+                        "rows": rows, "cols": cols, "precision": precision.name(), "lanes": lanes, "p50_us": p50 * 1e3, "p99_us": p99 * 1e3,
+                        "bytes": bytes, "bytes_per_second": rate, "bandwidth_share": share,
+                    }));
+                }
+            }
+        }
+    }
+    if args.common.json {
+        println!("{:#}", machine.document(out));
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! `sideman-bench`: speeds of the engine, each beside the memory bandwidth that was measured in the same run. Figures of different
+//! runs or machines can't be compared; shares of the bandwidth, and ratios within one run, can.
+
+mod codec;
+mod gemv;
+mod models;
+mod step;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sideman_io::speed;
+use sideman_kernels::Format;
+use sideman_kernels::cpu::Cpu;
+
+/// Speeds of the engine.
+#[derive(Parser)]
+#[command(name = "sideman-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Milliseconds of one step of the transformer, and of a prefill.
+    #[command(
+        after_help = "Example:\n  sideman-bench step --models small,medium --precision f32,bf16,q8 --lanes 1,2 --context 250,1250"
+    )]
+    Step(step::Step),
+    /// How many times faster than real time the codecs run, at full size.
+    #[command(after_help = "Example:\n  sideman-bench codec --seconds 10")]
+    Codec(codec::Codecs),
+    /// Bytes a second of one matrix times one or two rows.
+    #[command(after_help = "Example:\n  sideman-bench gemv --dims 1024,1536")]
+    Gemv(gemv::Gemv),
+}
+
+/// What every bench takes.
+#[derive(Args)]
+struct Common {
+    /// Threads to compute with [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+    /// Print a JSON document instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// The machine at the time of a run.
+struct Machine {
+    threads: usize,
+    /// Bytes a second.
+    bandwidth: f64,
+    cpu: Cpu,
+}
+
+impl Common {
+    fn machine(&self) -> Machine {
+        let threads =
+            self.threads.map(usize::from).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let machine = Machine { threads, bandwidth: speed::memory_bandwidth(threads), cpu: Cpu::new(threads) };
+        if !self.json {
+            let isa = machine.cpu.isa().name();
+            println!("{threads} threads, {isa}, memory {:.1} GB/s\n", machine.bandwidth / 1e9);
+        }
+        machine
+    }
+}
+
+impl Machine {
+    fn document(&self, rows: Vec<serde_json::Value>) -> serde_json::Value {
+        serde_json::json!({"threads": self.threads, "isa": self.cpu.isa().name(), "bandwidth_bytes_per_second": self.bandwidth, "rows": rows})
+    }
+}
+
+/// Precision of the weights.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Precision {
+    F32,
+    Bf16,
+    Q8,
+}
+
+impl Precision {
+    fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+            Precision::Q8 => "q8",
+        }
+    }
+}
+
+impl From<Precision> for Format {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Format::F32,
+            Precision::Bf16 => Format::Bf16,
+            Precision::Q8 => Format::Q8,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Step(args) => step::run(&args),
+        Command::Codec(args) => codec::run(&args),
+        Command::Gemv(args) => gemv::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sideman-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! How fast this machine is: memory, and one step of a model. For `sideman doctor` and `sideman-bench`; all in one run, so that a
+//! step can be told as a share of the memory bandwidth that there was at the time.
+
+use std::time::{Duration, Instant};
+
+use sideman_engine::codec::Codec;
+use sideman_engine::lm::{Lm, RunSpec};
+use sideman_engine::model::{Config, FRAME, SAMPLE_RATE};
+use sideman_engine::text::Hidden;
+use sideman_engine::{Error, Result};
+use sideman_kernels::{Format, Ops, Sampling};
+
+/// Bytes that the bandwidth is measured over: beyond every cache.
+const SWEEP: usize = 512 << 20;
+
+/// Times of one thing done again and again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Times(Vec<Duration>);
+
+impl Times {
+    /// Of at least one measured time.
+    pub fn new(mut all: Vec<Duration>) -> Self {
+        all.sort_unstable();
+        Self(all)
+    }
+
+    /// The time that `share` (0 to 1) of all stay within, in milliseconds: nearest rank. NaN of none.
+    pub fn ms(&self, share: f64) -> f64 {
+        let rank = (share * self.0.len() as f64).ceil() as usize;
+        self.0.get(rank.clamp(1, self.0.len().max(1)) - 1).map_or(f64::NAN, |t| t.as_secs_f64() * 1e3)
+    }
+}
+
+/// Bytes a second that `threads` threads read from memory together: the best of five sweeps.
+pub fn memory_bandwidth(threads: usize) -> f64 {
+    // Ones, not zeros: pages never written are all one page of zeros, and that one is in the cache.
+    let words = vec![1u64; SWEEP / size_of::<u64>()];
+    let part = words.len().div_ceil(threads.max(1));
+    let sweep = |_| {
+        let began = Instant::now();
+        let total: u64 = std::thread::scope(|scope| {
+            let sums: Vec<_> = words.chunks(part).map(|part| scope.spawn(move || sum(part))).collect();
+            sums.into_iter().map(|s| s.join().unwrap_or(0)).sum()
+        });
+        assert_eq!(total, words.len() as u64, "a word was not read");
+        SWEEP as f64 / began.elapsed().as_secs_f64()
+    };
+    (0..5).map(sweep).fold(0.0, f64::max)
+}
+
+/// Sum in eight lanes: wide enough that memory is what it waits for.
+fn sum(words: &[u64]) -> u64 {
+    let mut lanes = [0u64; 8];
+    for chunk in words.chunks_exact(8) {
+        for (lane, word) in lanes.iter_mut().zip(chunk) {
+            *lane = lane.wrapping_add(*word);
+        }
+    }
+    lanes.iter().sum::<u64>() + words.chunks_exact(8).remainder().iter().sum::<u64>()
+}
+
+/// What is timed of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepCase {
+    /// Two lanes (conditioned, null), as with guidance.
+    pub guided: bool,
+    /// Steps in the cache before the first one that is timed.
+    pub context: usize,
+    /// Steps that are timed.
+    pub steps: usize,
+}
+
+/// Times of a prefill of `context` steps (in blocks of 64) and of each single step after it, the draw included. The text, where the
+/// model takes one, is 16 tokens of it.
+///
+/// # Errors
+/// The player's memory is full.
+pub fn step<O: Ops>(ops: &mut O, lm: &Lm<O>, case: StepCase) -> Result<(Duration, Times)> {
+    let config = lm.config();
+    let delays: Vec<usize> = config.streams.iter().map(|s| s.delay).collect();
+    let hidden = config.text.as_ref().map(|t| Hidden { len: 16, data: vec![0.1; 16 * t.dim] });
+    let spec = RunSpec {
+        songs: 1,
+        guided: case.guided,
+        delays: &delays,
+        frames: case.context + case.steps,
+        texts: &[hidden.as_ref()],
+        text_room: 0,
+        kv: Format::F32,
+        block: 64,
+        sampling: Sampling { temperature: 1.0, top_k: 250, top_p: 0.0, cfg: 3.0, seed: 0, frame_base: 0 },
+    };
+    let mut run = lm.run(ops, &spec)?;
+    for (k, stream) in config.streams.iter().enumerate() {
+        let known: Vec<i32> = (0..case.context).map(|t| (t * 7 % stream.card) as i32).collect();
+        run.put(ops, 0, k, 0, &known)?;
+    }
+    let began = Instant::now();
+    while run.at() < case.context && run.next(ops, lm, case.context) > 0 {}
+    let mut column = vec![0; config.streams.len()];
+    run.column(ops, 0, &mut column);
+    let prefill = began.elapsed();
+    let mut times = Vec::with_capacity(case.steps);
+    for _ in 0..case.steps {
+        let began = Instant::now();
+        if !run.step(ops, lm) {
+            break;
+        }
+        // Waits for what was launched, as a caller that decodes the frame does.
+        run.column(ops, run.at(), &mut column);
+        times.push(began.elapsed());
+    }
+    match times.is_empty() {
+        true => Err(Error::Input("no step to time".into())),
+        false => Ok((prefill, Times::new(times))),
+    }
+}
+
+/// Bytes of memory that one step reads: every matrix once, whatever the lanes, and the cache of each lane.
+pub fn step_bytes(config: &Config, weights: Format, case: StepCase) -> f64 {
+    let (d, ffn, layers) = (config.lm.dim as f64, config.lm.ffn as f64, config.lm.layers as f64);
+    let cross = if config.text.is_some() { 2.0 * d * d } else { 0.0 };
+    let heads: f64 = config.streams.iter().map(|s| s.card as f64 * d).sum();
+    let matrices = layers * (4.0 * d * d + 2.0 * d * ffn + cross) + heads;
+    let each = match weights {
+        Format::F32 => 4.0,
+        Format::Bf16 => 2.0,
+        Format::Q8 => 1.125,
+    };
+    let lanes = if case.guided { 2.0 } else { 1.0 };
+    let steps = case.context as f64 + case.steps as f64 / 2.0;
+    matrices * each + layers * lanes * steps * 2.0 * d * 4.0
+}
+
+/// How many times faster than real time a codec encodes and decodes `seconds` of noise.
+///
+/// # Errors
+/// The player's memory is full.
+pub fn codec<O: Ops>(ops: &mut O, codec: &Codec<O>, seconds: usize) -> Result<(f64, f64)> {
+    let mut state = 1u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1u32 << 24) as f32 - 0.5
+    };
+    let samples: Vec<f32> = (0..seconds * SAMPLE_RATE / FRAME * FRAME).map(|_| noise()).collect();
+    let began = Instant::now();
+    let codes = codec.encode(ops, &samples)?;
+    let encoded = began.elapsed();
+    let began = Instant::now();
+    codec.decode(ops, &codes)?;
+    let decoded = began.elapsed();
+    let times = |took: Duration| seconds as f64 / took.as_secs_f64().max(1e-9);
+    Ok((times(encoded), times(decoded)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks() {
+        let times = Times::new((1..=100).rev().map(Duration::from_millis).collect());
+        assert_eq!((times.ms(0.5), times.ms(0.99), times.ms(1.0), times.ms(0.0)), (50.0, 99.0, 100.0, 1.0));
+        assert!(Times::new(Vec::new()).ms(0.5).is_nan());
+    }
+
+    #[test]
+    fn every_word_is_summed() {
+        for n in [0, 1, 7, 8, 9, 1000] {
+            assert_eq!(sum(&vec![1; n]), n as u64);
+        }
+    }
+}

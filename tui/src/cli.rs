@@ -1,0 +1,263 @@
+//! What may be typed. Every command shows an example in its `--help`.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Sideman plays the stems that you don't: give it a bass, it plays drums and other.
+#[derive(Parser)]
+#[command(
+    name = "sideman",
+    version,
+    arg_required_else_help = true,
+    after_help = "Example:\n  sideman render --bass bass.flac --make drums,other --out band"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Say more on stderr (-v, -vv).
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Play the missing stems to recordings of the others, or all three from a text.
+    Render(Render),
+    /// Play one stem of a song anew; the others stay as they are.
+    Edit(Edit),
+    /// Go on from where a song ends.
+    Continue(Continue),
+    /// List, describe and check models.
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// Tell what this machine can do: processor, memory, milliseconds per step of every model.
+    Doctor(Doctor),
+}
+
+/// Precision of the weights in memory.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// 4 bytes a weight.
+    F32,
+    /// 2 bytes a weight.
+    Bf16,
+    /// 1.125 bytes a weight.
+    Q8,
+}
+
+/// What every command that plays a model takes.
+#[derive(Args)]
+pub struct Player {
+    /// Model directory [default: $SIDEMAN_MODEL, else the house model]
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Threads to compute with [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+    /// Precision of the weights in memory
+    #[arg(long, value_enum, default_value = "bf16")]
+    pub precision: Precision,
+    /// Print a JSON document on stdout, and no progress
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How tokens are drawn; what isn't given is the model's own.
+#[derive(Args)]
+pub struct Draw {
+    /// Seed: the same one gives the same files [default: a new one each time; it is printed]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Guidance by the text; 1 is none
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub cfg: Option<f32>,
+    /// Temperature; 0 takes the likeliest token always
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub temperature: Option<f32>,
+    /// Draw from the K likeliest tokens; 0 is all
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<u32>,
+    /// Draw from the likeliest tokens that hold this share of the probability; 0 is off
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub top_p: Option<f32>,
+}
+
+/// What the band knows of the song ahead. A file NAME.json beside the recording NAME.flac (bpm, meter, bar1, chords, text) says
+/// it where the flags don't.
+#[derive(Args)]
+pub struct ChartArgs {
+    /// Tempo in quarter notes a minute; without it the band finds the beat by ear
+    #[arg(long, value_name = "BPM", allow_negative_numbers = true)]
+    pub tempo: Option<f64>,
+    /// Where bar 1 begins in the recording, in seconds
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub bar1: Option<f64>,
+    /// Meter: 4/4, 3/4, 6/8 or 12/8
+    #[arg(long, value_name = "N/D")]
+    pub meter: Option<String>,
+    /// Chords, one a bar, repeated: "Em Em C D"; "Dm7,G7" shares a bar; needs a tempo
+    #[arg(long, value_name = "CHORDS")]
+    pub chords: Option<String>,
+    /// What it should sound like, in words
+    #[arg(long, value_name = "TEXT")]
+    pub text: Option<String>,
+    /// Don't look for a JSON file beside the recording
+    #[arg(long)]
+    pub no_chart: bool,
+}
+
+/// `sideman render`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    sideman render --bass bass.flac --make drums,other --out band --tempo 100 --bar1 0.5 --chords \"Em7 Em7 A7 A7\"\n  \
+    sideman render --text \"slow blues, brushes, organ\" --seconds 20 --out blues")]
+pub struct Render {
+    /// Recording of the bass: WAV, FLAC, MP3 or OGG, any rate, mono or more
+    #[arg(long, value_name = "FILE")]
+    pub bass: Option<PathBuf>,
+    /// Recording of the drums
+    #[arg(long, value_name = "FILE")]
+    pub drums: Option<PathBuf>,
+    /// Recording of everything else
+    #[arg(long, value_name = "FILE")]
+    pub other: Option<PathBuf>,
+    /// Stems to play [default: all that aren't given]
+    #[arg(long, value_name = "STEMS", value_delimiter = ',')]
+    pub make: Vec<String>,
+    /// Folder for the WAVs; made if need be
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Length [default: that of the longest recording; 20 without one]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub seconds: Option<f64>,
+    /// How many versions to play side by side, in folders 1, 2, ... of DIR
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub variations: u16,
+    /// Frames (of 20 ms) that the band hears late, as in live play [default: it hears the whole recording ahead]
+    #[arg(long, value_name = "FRAMES")]
+    pub lag: Option<u16>,
+    #[command(flatten)]
+    pub chart: ChartArgs,
+    #[command(flatten)]
+    pub draw: Draw,
+    #[command(flatten)]
+    pub player: Player,
+}
+
+/// `sideman edit`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    sideman edit band --redo drums --out band2\n  \
+    sideman edit band --redo other --texture 3..4 --out band3")]
+pub struct Edit {
+    /// Folder with bass.wav, drums.wav and other.wav, as `render` writes it
+    #[arg(value_name = "DIR")]
+    pub song: PathBuf,
+    /// The stem to play anew
+    #[arg(long, value_name = "STEM")]
+    pub redo: String,
+    /// Only these levels of `other`, of 2 to 4: the same music in another sound
+    #[arg(long, value_name = "FROM..TO")]
+    pub texture: Option<String>,
+    /// Keep nothing note for note: a variation of the song around the stems that are kept
+    #[arg(long, conflicts_with = "texture")]
+    pub free: bool,
+    /// Folder for the WAVs; made if need be
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub chart: ChartArgs,
+    #[command(flatten)]
+    pub draw: Draw,
+    #[command(flatten)]
+    pub player: Player,
+}
+
+/// `sideman continue`.
+#[derive(Args)]
+#[command(after_help = "Example:\n  sideman continue band --seconds 60 --out longer")]
+pub struct Continue {
+    /// Folder with bass.wav, drums.wav and other.wav, as `render` writes it
+    #[arg(value_name = "DIR")]
+    pub song: PathBuf,
+    /// How much to add
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub seconds: f64,
+    /// Folder for the WAVs; made if need be
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub chart: ChartArgs,
+    #[command(flatten)]
+    pub draw: Draw,
+    #[command(flatten)]
+    pub player: Player,
+}
+
+/// `sideman model`.
+#[derive(Subcommand)]
+pub enum ModelCommand {
+    /// List the models that are installed.
+    #[command(after_help = "Example:\n  sideman model list")]
+    List(ModelList),
+    /// Describe one model: stems, sizes, licence, what it was trained for.
+    #[command(after_help = "Example:\n  sideman model info models/house")]
+    Info(ModelInfo),
+    /// Hold a model to a reference's numbers; fails above 1e-4, or where a code differs.
+    #[command(after_help = "Example:\n  sideman model verify models/house --golden reference.safetensors")]
+    Verify(Verify),
+}
+
+/// `sideman model list`.
+#[derive(Args)]
+pub struct ModelList {
+    /// Print a JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `sideman model info`.
+#[derive(Args)]
+pub struct ModelInfo {
+    /// Model directory [default: $SIDEMAN_MODEL, else the house model]
+    #[arg(value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Print a JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `sideman model verify`.
+#[derive(Args)]
+pub struct Verify {
+    /// Model directory
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The reference's inputs and outputs
+    #[arg(long, value_name = "FILE")]
+    pub golden: PathBuf,
+    /// Threads to compute with [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+    /// Print a JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `sideman doctor`.
+#[derive(Args)]
+#[command(after_help = "Example:\n  sideman doctor")]
+pub struct Doctor {
+    /// A model directory to time, instead of all that are installed
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Threads to compute with [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+    /// Print a JSON document
+    #[arg(long)]
+    pub json: bool,
+}

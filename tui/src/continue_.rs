@@ -1,0 +1,27 @@
+//! `sideman continue`: more of a song.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use sideman_engine::task;
+
+use crate::cli::Continue;
+use crate::song::Song;
+use crate::{player, stems};
+
+/// Runs the command.
+///
+/// # Errors
+/// A sentence with the file or flag at fault.
+pub fn run(args: &Continue) -> Result<ExitCode> {
+    stems::samples(args.seconds)?;
+    let song = Song::known(&args.chart, Some(&args.song))?;
+    let played = player::load(&args.player, &args.draw, &song, 1)?;
+    let names = played.stems();
+    let files = stems::folder(&args.song, &names)?;
+    let given = stems::read(&files.iter().map(|(name, path)| (name.as_str(), path.as_path())).collect::<Vec<_>>(), None)?;
+    let given = given.iter().map(|s| Some(&s.samples[..])).collect();
+    played.play(&args.out, &song, &names, |band, cpu, settings, report| {
+        task::Continue { given, seconds: args.seconds, settings: settings.clone() }.render(band, cpu, report)
+    })
+}

@@ -1,0 +1,163 @@
+//! `sideman doctor`: what this machine is, how fast it plays each model, and what that means for the musician.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use sideman_engine::audio::RATE;
+use sideman_engine::codec::Codec;
+use sideman_engine::lm::Lm;
+use sideman_engine::model::{FRAME, ModelDir};
+use sideman_io::speed::{self, StepCase};
+use sideman_kernels::Format;
+use sideman_kernels::cpu::Cpu;
+
+use crate::cli::Doctor;
+use crate::{find, player, report};
+
+/// A step of live play must be done within a frame.
+const FRAME_MS: f64 = 1e3 * FRAME as f64 / RATE as f64;
+
+/// Steps timed for each precision.
+const STEPS: usize = 200;
+
+/// Runs the command.
+///
+/// # Errors
+/// A model named by `--model` can't be loaded; one that is only installed is told and passed over.
+pub fn run(args: &Doctor) -> Result<ExitCode> {
+    let threads = player::threads(args.threads);
+    let cpu = Cpu::new(threads);
+    let bandwidth = speed::memory_bandwidth(threads);
+    let say = |text: String| {
+        if !args.json {
+            report::line(text);
+        }
+    };
+    say(format!("sideman {}", env!("CARGO_PKG_VERSION")));
+    say(format!("processor  {}", processor()));
+    say(format!("features   {}; kernels use {}", features().join(" "), cpu.isa().name()));
+    say(format!("threads    {threads}"));
+    say(format!("memory     {:.1} GB/s, read by {threads} threads", bandwidth / 1e9));
+    drop(cpu);
+
+    let paths = match &args.model {
+        Some(path) => vec![path.clone()],
+        None => find::installed(),
+    };
+    if paths.is_empty() {
+        say("models     none installed; name one with --model DIR to have it timed".to_owned());
+    }
+    let mut models = Vec::new();
+    for path in paths {
+        match model(&path, threads, bandwidth, &say) {
+            Ok(document) => models.push(document),
+            Err(error) if args.model.is_none() => {
+                say(format!("{}: {error}", path.display()));
+                models.push(json!({"dir": path, "error": error.to_string()}));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if args.json {
+        report::json(&json!({
+            "version": env!("CARGO_PKG_VERSION"), "processor": processor(), "features": features(), "threads": threads,
+            "bandwidth_bytes_per_second": bandwidth, "models": models,
+        }));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Times one model in every precision, and tells what it means.
+fn model(path: &std::path::Path, threads: usize, bandwidth: f64, say: &impl Fn(String)) -> Result<Value> {
+    let dir = ModelDir::open(path)?;
+    let config = &dir.config;
+    let mut cpu = Cpu::new(threads);
+    say(format!("\n{}: {}{}", config.name, path.display(), if config.fixture { " (random: makes noise)" } else { "" }));
+
+    // What a second of live play costs the codecs: one stem in, the others out.
+    let mut codecs = Vec::new();
+    let mut codec_ms = 0.0;
+    for (n, stem) in config.stems.iter().enumerate() {
+        let codec = Codec::load(&mut cpu, &dir, stem)?;
+        let (encode, decode) = speed::codec(&mut cpu, &codec, 4)?;
+        say(format!("  codec {stem:8} encodes at {encode:.0} x real time, decodes at {decode:.0} x"));
+        codec_ms += FRAME_MS / if n == 0 { encode } else { decode };
+        codecs.push(json!({"stem": stem, "encode": encode, "decode": decode}));
+    }
+    let context = config.max_frames.saturating_sub(STEPS).clamp(1, 1250);
+    let case = StepCase { guided: config.text.is_some(), context, steps: STEPS };
+    let (mut steps, mut best) = (Vec::new(), f64::INFINITY);
+    for (name, format) in [("f32", Format::F32), ("bf16", Format::Bf16), ("q8", Format::Q8)] {
+        let lm = Lm::load(&mut cpu, &dir, format)?;
+        let (_, times) = speed::step(&mut cpu, &lm, case)?;
+        let (p50, p99) = (times.ms(0.5), times.ms(0.99));
+        let share = speed::step_bytes(config, format, case) / (p50 * 1e-3) / bandwidth;
+        let lanes = if case.guided { 2 } else { 1 };
+        say(format!(
+            "  step  {name:8} p50 {p50:.2} ms, p99 {p99:.2} ms ({lanes} lanes, context {context}, {:.0} % of the memory's rate)",
+            share * 100.0
+        ));
+        steps.push(json!({"precision": name, "p50_ms": p50, "p99_ms": p99, "context": context, "lanes": lanes, "bandwidth_share": share}));
+        best = best.min(p99);
+    }
+    let verdict = verdict(best + codec_ms);
+    say(format!("  {verdict}"));
+    Ok(json!({"dir": path, "name": config.name, "fixture": config.fixture, "codecs": codecs, "steps": steps, "verdict": verdict}))
+}
+
+/// In words: what `ms` for a frame of 20 ms means.
+fn verdict(ms: f64) -> String {
+    let share = ms / FRAME_MS;
+    let what = match share {
+        s if s < 0.5 => "fast enough to play live, with room to spare",
+        s if s < 0.8 => "fast enough to play live, with little room: close other programs",
+        s if s < 1.0 => "on the edge: it would play live only on an idle machine",
+        _ => "too slow to play live; rendering works and takes its time",
+    };
+    format!("{ms:.1} ms of the {FRAME_MS:.0} ms of a frame, at worst in 100: {what}")
+}
+
+/// The processor's name, where the system tells it.
+fn processor() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name =
+        info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim().to_owned()));
+    name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
+}
+
+/// Instruction sets that matter to the kernels, of those that this processor has.
+fn features() -> Vec<&'static str> {
+    let mut all = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    for (name, has) in [
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("f16c", is_x86_feature_detected!("f16c")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+        ("avx512bw", is_x86_feature_detected!("avx512bw")),
+        ("avx512vnni", is_x86_feature_detected!("avx512vnni")),
+        ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
+    ] {
+        if has {
+            all.push(name);
+        }
+    }
+    if all.is_empty() {
+        all.push("none that the kernels know");
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_get_worse() {
+        assert!(verdict(3.0).contains("room to spare"));
+        assert!(verdict(12.0).contains("little room"));
+        assert!(verdict(19.0).contains("edge"));
+        assert!(verdict(40.0).contains("too slow"));
+    }
+}

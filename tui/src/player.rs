@@ -1,0 +1,164 @@
+//! A model ready to play, and the way from its songs to files: what `render`, `edit` and `continue` share.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use serde_json::json;
+use sideman_engine::task::{self, Band, Settings};
+use sideman_kernels::Format;
+use sideman_kernels::cpu::Cpu;
+
+use crate::cli::{Draw, Player, Precision};
+use crate::output::{self, Stem};
+use crate::progress::Progress;
+use crate::song::Song;
+use crate::{find, report, usage};
+
+impl From<Precision> for Format {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Format::F32,
+            Precision::Bf16 => Format::Bf16,
+            Precision::Q8 => Format::Q8,
+        }
+    }
+}
+
+/// Threads to compute with: what was asked for, or one for each core.
+pub fn threads(flag: Option<u16>) -> usize {
+    flag.map(usize::from).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// A loaded model, its processor, and what this call of the program is to do with it.
+pub struct Played {
+    /// The model.
+    pub band: Band<Cpu>,
+    /// What computes.
+    pub cpu: Cpu,
+    /// Text, chart, dice.
+    pub settings: Settings,
+    model: PathBuf,
+    fixture: bool,
+    json: bool,
+}
+
+/// Loads the model, and makes its settings of the flags and of what is known of the song.
+///
+/// # Errors
+/// No model, a damaged one, or a flag that can't be meant.
+pub fn load(player: &Player, draw: &Draw, song: &Song, variations: u16) -> Result<Played> {
+    check(draw)?;
+    let chart = song.chart()?;
+    let dir = find::open(player.model.as_deref())?;
+    let (model, fixture) = (dir.path.clone(), dir.config.fixture);
+    if chart.is_some() && dir.config.controls.is_empty() {
+        tracing::warn!("the model {} takes no beat and no chords; it finds them by ear", dir.config.name);
+    }
+    let mut cpu = Cpu::new(threads(player.threads));
+    let band = Band::load(&mut cpu, &dir, player.precision.into())?;
+    let mut settings = Settings::new(band.config());
+    match (&song.text, &dir.config.text) {
+        (Some(text), Some(_)) => settings.text = text.clone(),
+        (Some(_), None) => tracing::warn!("the model {} takes no text", dir.config.name),
+        (None, _) => {}
+    }
+    settings.chart = chart;
+    settings.variations = usize::from(variations);
+    // A new seed each time, small enough to be typed again.
+    settings.seed = draw.seed.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        (now.as_nanos() / 1_000 % 1_000_000) as u64
+    });
+    settings.temperature = draw.temperature.unwrap_or(settings.temperature);
+    settings.cfg = draw.cfg.unwrap_or(settings.cfg);
+    if draw.top_k.is_some() || draw.top_p.is_some() {
+        settings.top_k = draw.top_k.unwrap_or(0);
+        settings.top_p = draw.top_p.unwrap_or(0.0);
+    }
+    Ok(Played { band, cpu, settings, model, fixture, json: player.json })
+}
+
+/// Errors on a number that can't be meant.
+fn check(draw: &Draw) -> Result<()> {
+    if let Some(t) = draw.temperature.filter(|t| !(0.0..=10.0).contains(t)) {
+        return Err(usage(format!("--temperature {t}: give 0 to 10")));
+    }
+    if let Some(p) = draw.top_p.filter(|p| !(0.0..=1.0).contains(p)) {
+        return Err(usage(format!("--top-p {p}: give 0 to 1")));
+    }
+    if let Some(cfg) = draw.cfg.filter(|c| !(0.0..=20.0).contains(c)) {
+        return Err(usage(format!("--cfg {cfg}: give 0 to 20; 1 is no guidance")));
+    }
+    if draw.top_k.is_some_and(|k| k > 0) && draw.top_p.is_some_and(|p| p > 0.0) {
+        return Err(usage("--top-k and --top-p can't both be used: give one"));
+    }
+    Ok(())
+}
+
+impl Played {
+    /// Names of the model's stems.
+    pub fn stems(&self) -> Vec<String> {
+        self.band.config().stems.clone()
+    }
+
+    /// Runs a task with progress, writes its songs below `out` and says so. Stems that aren't `wanted` are left out.
+    ///
+    /// # Errors
+    /// Those of the task and of the disk.
+    pub fn play(
+        mut self,
+        out: &Path,
+        song: &Song,
+        wanted: &[String],
+        run: impl FnOnce(&mut Band<Cpu>, &mut Cpu, &Settings, task::Report) -> sideman_engine::Result<Vec<task::Song>>,
+    ) -> Result<ExitCode> {
+        output::folder(out)?;
+        let names = self.stems();
+        let mut progress = Progress::new("playing", self.json);
+        let songs = run(&mut self.band, &mut self.cpu, &self.settings, &mut |at| {
+            progress.at(at.done, at.total);
+            ControlFlow::Continue(())
+        })?;
+        let (took, real_time) = progress.finish();
+
+        let several = songs.len() > 1;
+        let mut documents = Vec::new();
+        for (n, made) in songs.into_iter().enumerate() {
+            let dir = if several { out.join((n + 1).to_string()) } else { out.to_owned() };
+            output::folder(&dir)?;
+            let mut stems: Vec<Stem> = (names.iter().zip(made.stems).zip(made.kept))
+                .filter(|((name, _), _)| wanted.contains(name))
+                .map(|((name, samples), kept)| Stem { name: name.clone(), samples, kept })
+                .collect();
+            let mut about = serde_json::to_value(song)?;
+            about["seed"] = json!(self.settings.seed);
+            about["variation"] = json!(n);
+            about["model"] = json!(self.model);
+            about["version"] = json!(env!("CARGO_PKG_VERSION"));
+            let written = output::write(&dir, &mut stems, &about)?;
+            let seconds = stems.first().map_or(0.0, |s| s.samples.len() as f64 / f64::from(sideman_engine::audio::RATE));
+            if self.json {
+                documents.push(json!({"out": dir, "files": written.files, "seconds": seconds, "mix_gain": written.mix_gain, "notes": written.notes}));
+            } else {
+                let files: Vec<_> = written.files.iter().filter_map(|f| f.file_name()).map(|f| f.to_string_lossy()).collect();
+                report::line(format!("{}: {} ({seconds:.1} s)", dir.display(), files.join(" ")));
+                written.notes.iter().for_each(|note| report::line(format!("  {note}")));
+            }
+        }
+        if self.json {
+            report::json(&json!({
+                "seed": self.settings.seed, "model": self.model, "fixture": self.fixture, "song": song,
+                "took_seconds": took.as_secs_f64(), "times_real_time": real_time, "songs": documents,
+            }));
+        } else {
+            report::line(format!("seed {}, {:.1} s, {real_time:.1} x real time", self.settings.seed, took.as_secs_f64()));
+            if self.fixture {
+                report::line("This is a random model for tests: what it played is noise.");
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,76 @@
+//! How far long work is: a bar on a terminal, a line a second elsewhere; nothing with `--json` or `--quiet`.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Seconds of music in one frame.
+const FRAME: f64 = 0.02;
+
+/// Frames done of frames to do, on stderr.
+pub struct Progress {
+    show: Show,
+    what: &'static str,
+    total: u64,
+    began: Instant,
+}
+
+enum Show {
+    Bar(ProgressBar),
+    Lines { last: Instant },
+    Nothing,
+}
+
+impl Progress {
+    /// Begins: `what` ("plays"), and how many frames there are to do (it may change).
+    pub fn new(what: &'static str, quiet: bool) -> Self {
+        let began = Instant::now();
+        let show = if quiet {
+            Show::Nothing
+        } else if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+            let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} frames, {msg}, {eta} left");
+            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_prefix(what);
+            Show::Bar(bar)
+        } else {
+            Show::Lines { last: began }
+        };
+        Self { show, what, total: 0, began }
+    }
+
+    /// `done` of `total` frames are done.
+    pub fn at(&mut self, done: usize, total: usize) {
+        let (done, total) = (done as u64, total as u64);
+        self.total = total;
+        let real_time = times_real_time(done, self.began.elapsed());
+        match &mut self.show {
+            Show::Bar(bar) => {
+                bar.set_length(total);
+                bar.set_message(format!("{real_time:.1} x real time"));
+                bar.set_position(done);
+            }
+            Show::Lines { last } => {
+                if last.elapsed() >= Duration::from_secs(1) {
+                    *last = Instant::now();
+                    let left = self.began.elapsed().as_secs_f64() * (total.saturating_sub(done)) as f64 / done.max(1) as f64;
+                    eprintln!("{}: {done}/{total} frames, {real_time:.1} x real time, {left:.0} s left", self.what);
+                }
+            }
+            Show::Nothing => {}
+        }
+    }
+
+    /// The end: how long it took, and how many times faster than the music it was.
+    pub fn finish(self) -> (Duration, f64) {
+        if let Show::Bar(bar) = self.show {
+            bar.finish_and_clear();
+        }
+        let took = self.began.elapsed();
+        (took, times_real_time(self.total, took))
+    }
+}
+
+fn times_real_time(frames: u64, took: Duration) -> f64 {
+    frames as f64 * FRAME / took.as_secs_f64().max(1e-9)
+}
