@@ -1,0 +1,48 @@
+# The index of commands. `make jam` and `make test` do all the set-up that a fresh Debian or Ubuntu machine needs.
+
+SHELL := /bin/sh
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+EXAMPLE ?= funk
+OUT ?= out/$(EXAMPLE)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup jam test fmt lint unit python bench clean
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 10
+
+setup: ## install what building needs: a C compiler, and Rust where there is none
+	@scripts/setup.sh
+
+jam: setup ## build, and play drums and other to examples/$(EXAMPLE).flac
+	cargo build --release -p sideman
+	target/release/sideman render --bass examples/$(EXAMPLE).flac --make drums,other --out $(OUT)
+	@echo "The band is in $(CURDIR)/$(OUT): listen to mix.wav."
+
+test: setup fmt lint unit python ## everything that has to pass
+
+fmt: ## is the code formatted?
+	cargo fmt --all --check
+
+lint: ## clippy, warnings denied
+	cargo clippy --workspace --all-targets -- -D warnings
+
+unit: ## the tests of the workspace (by nextest where it is installed)
+	@if command -v cargo-nextest >/dev/null 2>&1; then \
+		echo "cargo nextest run --workspace && cargo test --workspace --doc"; \
+		cargo nextest run --workspace && cargo test --workspace --doc; \
+	else \
+		echo "cargo test --workspace"; \
+		cargo test --workspace; \
+	fi
+
+python: ## the Python tests that need no torch
+	@scripts/python-tests.sh
+
+bench: ## speeds: see docs and sideman-bench --help
+	cargo run --release -p sideman-bench -- --help
+
+clean: ## remove what was built and rendered
+	cargo clean
+	rm -rf out

@@ -1,0 +1,49 @@
+#!/bin/sh
+# What building Sideman needs on Debian or Ubuntu: a linker with the C library's headers (build-essential), and Rust 1.88 or later.
+# Installs what is missing, by sudo where the user isn't root; does nothing, quickly, where all is there.
+set -eu
+
+NEED=1.88 # rust-version of Cargo.toml
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null 2>&1; then
+        sudo "$@"
+    else
+        echo "setup: '$*' needs root, and there is no sudo: run it as root, then again" >&2
+        exit 1
+    fi
+}
+
+install() {
+    if ! command -v apt-get >/dev/null 2>&1; then
+        echo "setup: $* missing; this isn't Debian or Ubuntu: install them your system's way, then again" >&2
+        exit 1
+    fi
+    as_root apt-get update -q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+}
+
+PATH="$HOME/.cargo/bin:$PATH"
+
+if ! command -v cc >/dev/null 2>&1; then
+    install build-essential
+fi
+
+if ! command -v cargo >/dev/null 2>&1; then
+    # Debian 13 and Ubuntu 24.04 have rustup as a package; before them it comes from its own site.
+    if apt-cache show rustup >/dev/null 2>&1; then
+        install rustup
+        rustup default stable
+    else
+        command -v curl >/dev/null 2>&1 || install curl ca-certificates
+        curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --component rustfmt,clippy
+    fi
+fi
+
+have=$(cargo --version | sed 's/^cargo \([0-9]*\.[0-9]*\).*/\1/')
+if [ "$(printf '%s\n%s\n' "$NEED" "$have" | sort -V | head -n 1)" != "$NEED" ]; then
+    echo "setup: cargo is $have, and $NEED or later is needed: 'rustup update stable' brings it, or remove the old one and run this again" >&2
+    exit 1
+fi
