@@ -1,9 +1,9 @@
 #!/bin/sh
-# What building Sideman needs on Debian or Ubuntu: a linker with the C library's headers (build-essential), and Rust 1.88 or later.
+# What building Sideman needs on Debian or Ubuntu: a linker with the C library's headers (build-essential), and a Rust that is new enough.
 # Installs what is missing, by sudo where the user isn't root; does nothing, quickly, where all is there.
 set -eu
 
-NEED=1.88 # rust-version of Cargo.toml
+NEED=$(sed -n 's/^rust-version = "\([0-9.]*\)"/\1/p' "$(dirname "$0")/../Cargo.toml")
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
