@@ -212,6 +212,25 @@ fn read_before_synchronise_is_found() {
 }
 
 #[test]
+fn a_kernel_reaches_pinned_memory() {
+    for mode in MODES {
+        let fake = Fake::load(mode).unwrap();
+        let ctx = CudaContext::new(0).unwrap();
+        let stream = capturing(&ctx);
+        let module = ctx.load_module(ptx("faults", 80)).unwrap();
+        let f = module.load_function("fine").unwrap();
+        let x = stream.clone_htod(&[1f32, 2.0]).unwrap();
+        let mut host = ctx.alloc_pinned_with_flags_for_test(2);
+        let at = host.as_mut_ptr().unwrap() as u64;
+        // SAFETY: pinned memory is at the same address for the device.
+        unsafe { stream.launch_builder(&f).arg(&at).arg(&x).arg(&2i32).launch(fine(2)) }.unwrap();
+        stream.synchronize().unwrap();
+        assert_eq!(host.as_slice().unwrap(), [2.0, 4.0]);
+        assert_eq!(fake.faults(), [""; 0]);
+    }
+}
+
+#[test]
 fn capture_rules() {
     let fake = Fake::load("").unwrap();
     let ctx = CudaContext::new(0).unwrap();

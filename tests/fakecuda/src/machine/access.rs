@@ -92,22 +92,25 @@ pub fn note_global(env: &Env, warp: usize, lane: usize, address: u64, bytes: u32
     };
     let Some(clash) = races.access(address, bytes, way, same, record, before) else { return Ok(()) };
     let verb = if way == Way::Write { "written" } else { "read" };
-    let what = describe(&env.launch.regions, &env.launch.freed, address);
-    let detail = match clash {
-        Clash::ReadOnly => {
-            format!("{what}, {verb} here; in one launch it is both written and read as read-only (const __restrict__)")
-        }
-        Clash::With(r, wrote) => {
-            let was = if wrote { "written" } else { "read" };
-            let who = if r.block() == mine {
-                format!("thread {} of the same block", r.warp() * 32 + r.lane())
-            } else {
-                format!("block {} (thread {})", r.block(), r.warp() * 32 + r.lane())
-            };
-            format!("{what}, {verb} here, was {was} by {who} with nothing that orders the two")
-        }
+    let (r, wrote) = match clash {
+        Clash::ReadOnly => return Err(read_only_clash(env, lane, address, verb)),
+        Clash::With(r, wrote) => (r, wrote),
     };
+    let what = describe(&env.launch.regions, &env.launch.freed, address);
+    let was = if wrote { "written" } else { "read" };
+    let who = if r.block() == mine {
+        format!("thread {} of the same block", r.warp() * 32 + r.lane())
+    } else {
+        format!("block {} (thread {})", r.block(), r.warp() * 32 + r.lane())
+    };
+    let detail = format!("{what}, {verb} here, was {was} by {who} with nothing that orders the two");
     Err(Trouble::new(FaultKind::GlobalRace, lane as u32, detail))
+}
+
+fn read_only_clash(env: &Env, lane: usize, address: u64, verb: &str) -> Box<Trouble> {
+    let what = describe(&env.launch.regions, &env.launch.freed, address);
+    let detail = format!("{what}, {verb} here; in one launch it is both written and read as read-only (const __restrict__)");
+    Trouble::new(FaultKind::GlobalRace, lane as u32, detail)
 }
 
 /// What is published by a strong write, before it.
@@ -206,9 +209,8 @@ pub fn load(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<()> {
             match space {
                 Space::Global | Space::Const | Space::Generic => {
                     let r = region(env, *slot, a, whole, i)?;
-                    if space == Space::Global {
-                        let way = if *read_only { Way::ReadOnly } else { Way::Read };
-                        note_global(env, warp.index, i, a, whole, way, strong, false)?;
+                    if space == Space::Global && !read_only {
+                        note_global(env, warp.index, i, a, whole, Way::Read, strong, false)?;
                     }
                     for (k, out) in out[..n].iter_mut().enumerate() {
                         out[i] = r.load(a + (k as u32 * each) as u64, each);
@@ -243,6 +245,13 @@ pub fn load(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<()> {
             if strong {
                 acquire(env, warp.index, space, a);
             }
+        }
+        // After the bounds are known to be good.
+        if *read_only
+            && let Some(races) = &env.launch.races
+            && let Some(i) = races.read_only(&address, mask, whole)
+        {
+            return Err(read_only_clash(env, i, address[i], "read"));
         }
     }
     for (k, r) in to.iter().enumerate() {

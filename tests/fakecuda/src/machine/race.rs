@@ -144,11 +144,36 @@ impl Default for GlobalRaces {
 #[allow(missing_docs)]
 pub enum Way {
     Read,
-    ReadOnly,
     Write,
 }
 
 impl GlobalRaces {
+    /// Notes a warp's loads through the read-only path, one lock a page; returns a lane whose word was written.
+    pub fn read_only(&self, addresses: &[u64; 32], mask: u32, bytes: u32) -> Option<usize> {
+        let (mut lanes, mut found) = (mask, None);
+        while lanes != 0 {
+            let number = addresses[lanes.trailing_zeros() as usize] / PAGE;
+            let mut shard = self.shards[(number % 64) as usize].lock().unwrap_or_else(|e| e.into_inner());
+            let page = shard.entry(number).or_default();
+            let seen = page.read_only.get_or_insert_with(|| Box::new([0; 32]));
+            // An access is aligned, so it lies in one page. Lanes of this page go in one visit.
+            for i in (lanes.trailing_zeros() as usize..32).filter(|i| mask >> i & 1 == 1) {
+                if lanes >> i & 1 == 0 || addresses[i] / PAGE != number {
+                    continue;
+                }
+                lanes &= !(1 << i);
+                let first = (addresses[i] % PAGE / 4) as usize;
+                for word in first..=((addresses[i] % PAGE + bytes as u64 - 1) / 4) as usize {
+                    seen[word / 32] |= 1 << (word % 32);
+                    if page.cells.as_ref().is_some_and(|c| c[word].write.mask() != 0) {
+                        found = found.or(Some(i));
+                    }
+                }
+            }
+        }
+        found
+    }
+
     /// Notes one lane's access to `bytes` at `address`.
     pub fn access(
         &self,
@@ -169,13 +194,6 @@ impl GlobalRaces {
             let end = (at / 4 * 4 + 4).min(address + bytes as u64);
             let mask = ((1u32 << (end - at)) - 1) << (at % 4);
             at = end;
-            if way == Way::ReadOnly {
-                page.read_only.get_or_insert_with(|| Box::new([0; 32]))[word / 32] |= 1 << (word % 32);
-                if page.cells.as_ref().is_some_and(|c| c[word].write.mask() & mask as u8 != 0) {
-                    found = found.or(Some(Clash::ReadOnly));
-                }
-                continue;
-            }
             if way == Way::Write && page.read_only.as_ref().is_some_and(|r| r[word / 32] >> (word % 32) & 1 == 1) {
                 found = found.or(Some(Clash::ReadOnly));
             }
