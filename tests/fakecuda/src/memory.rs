@@ -160,6 +160,11 @@ impl Memory {
         Memory { regions: BTreeMap::new(), freed: BTreeMap::new(), next: DEVICE_BASE, used: 0, total }
     }
 
+    /// Moves the next address on by `n` spans of 64 GiB (of the 256 there are).
+    pub fn skip(&mut self, n: u64) {
+        self.next += (n % 256) << 36;
+    }
+
     /// Allocates; fresh memory is all ones (NaN), so that using it shows. None if it does not fit.
     pub fn alloc(&mut self, bytes: u64, kind: Kind) -> Option<u64> {
         if bytes > self.total - self.used {

@@ -385,6 +385,23 @@ fn the_device_is_of_the_choice_asked_for() {
 }
 
 #[test]
+fn what_is_left_of_an_earlier_driver_does_no_harm() {
+    let fake = Fake::load("").unwrap();
+    let ctx = CudaContext::new(0).unwrap();
+    let stream = ctx.new_stream().unwrap();
+    let old = stream.clone_htod(&[1f32; 4]).unwrap();
+    drop(fake);
+    let fake = Fake::load("").unwrap();
+    let new_ctx = CudaContext::new(0).unwrap();
+    let new_stream = new_ctx.new_stream().unwrap();
+    let new = new_stream.clone_htod(&[2f32; 4]).unwrap();
+    assert!(stream.clone_dtoh(&old).is_err());
+    drop((old, stream, ctx));
+    assert_eq!(new_stream.clone_dtoh(&new).unwrap(), [2.0; 4]);
+    drop(fake);
+}
+
+#[test]
 fn a_word_that_is_not_known_is_refused() {
     assert!(Fake::load("sm=eighty").is_err());
     assert!(Fake::load("colour=red").is_err());

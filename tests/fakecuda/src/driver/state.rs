@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::capture::Capture;
@@ -60,7 +61,11 @@ pub const CONTEXT: u64 = 0x10;
 impl State {
     /// A fresh driver with this configuration.
     pub fn new(config: Config) -> Self {
-        let device = Device::new(config.sm, config.options.clone());
+        // Handles and addresses of an earlier driver of this process must not mean anything to this one.
+        static DRIVERS: AtomicU64 = AtomicU64::new(0);
+        let number = DRIVERS.fetch_add(1, SeqCst);
+        let mut device = Device::new(config.sm, config.options.clone());
+        device.memory.skip(number);
         let mut streams = HashMap::new();
         streams.insert(0, Stream::default());
         State {
@@ -69,7 +74,7 @@ impl State {
             ready: false,
             sticky: None,
             faults: Vec::new(),
-            next: 0x1000,
+            next: 0x1000 + (number << 32),
             streams,
             events: HashMap::new(),
             modules: HashMap::new(),
