@@ -94,10 +94,11 @@ fn model(path: &std::path::Path, threads: usize, bandwidth: f64, say: &impl Fn(S
         let (p50, p99) = (times.ms(0.5), times.ms(0.99));
         let share = speed::step_bytes(config, format, case) / (p50 * 1e-3) / bandwidth;
         let lanes = if case.guided { 2 } else { 1 };
-        say(format!(
-            "  step  {name:8} p50 {p50:.2} ms, p99 {p99:.2} ms ({lanes} lanes, context {context}, {:.0} % of the memory's rate)",
-            share * 100.0
-        ));
+        let rate = match share {
+            s if s > 1.0 => "from the caches".to_owned(),
+            s => format!("{:.0} % of the memory's rate", s * 100.0),
+        };
+        say(format!("  step  {name:8} p50 {p50:.2} ms, p99 {p99:.2} ms ({lanes} lanes, context {context}, {rate})"));
         steps.push(json!({"precision": name, "p50_ms": p50, "p99_ms": p99, "context": context, "lanes": lanes, "bandwidth_share": share}));
         best = best.min(p99);
     }

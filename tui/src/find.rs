@@ -50,9 +50,5 @@ pub fn open(flag: Option<&Path>) -> Result<ModelDir> {
             anyhow!("no model found: there is no models/house beside the program; name a model directory with --model DIR or $SIDEMAN_MODEL")
         })?,
     };
-    let dir = ModelDir::open(&path)?;
-    if dir.config.fixture {
-        tracing::warn!("{} is a random model for tests: what it plays is noise", path.display());
-    }
-    Ok(dir)
+    Ok(ModelDir::open(&path)?)
 }

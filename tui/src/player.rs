@@ -54,6 +54,9 @@ pub fn load(player: &Player, draw: &Draw, song: &Song, variations: u16) -> Resul
     let chart = song.chart()?;
     let dir = find::open(player.model.as_deref())?;
     let (model, fixture) = (dir.path.clone(), dir.config.fixture);
+    if fixture {
+        tracing::warn!("{} is a random model for tests: what it plays is noise", model.display());
+    }
     if chart.is_some() && dir.config.controls.is_empty() {
         tracing::warn!("the model {} takes no beat and no chords; it finds them by ear", dir.config.name);
     }

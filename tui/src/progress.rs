@@ -11,6 +11,7 @@ const FRAME: f64 = 0.02;
 pub struct Progress {
     show: Show,
     what: &'static str,
+    done: u64,
     total: u64,
     began: Instant,
 }
@@ -36,13 +37,14 @@ impl Progress {
         } else {
             Show::Lines { last: began }
         };
-        Self { show, what, total: 0, began }
+        Self { show, what, done: 0, total: 0, began }
     }
 
     /// `done` of `total` frames are done.
     pub fn at(&mut self, done: usize, total: usize) {
-        let (done, total) = (done as u64, total as u64);
-        self.total = total;
+        // A window begins within the one before it: what is done stays done.
+        let (done, total) = (self.done.max(done as u64), total as u64);
+        (self.done, self.total) = (done, total);
         let real_time = times_real_time(done, self.began.elapsed());
         match &mut self.show {
             Show::Bar(bar) => {
