@@ -127,13 +127,13 @@ class Codec(nn.Module):
         self.decoder = Decoder(c)
 
     def forward(self, audio, quantize: bool = True, drop: float = 0.0):
-        """Audio [B, n·640] → (audio, codes [B, books, T] or None, quantizer loss)."""
+        """Audio [B, n·640] → (audio, codes [B, books, T] or None, quantizer loss, coarse latents [B, T, latent])."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.training):
             z = self.encoder(analyse(audio, self.c))
-        z, codes, loss = self.quantizer(z.float(), drop) if quantize else (z.float(), None, z.new_zeros(()).float())
+        z, codes, loss, coarse = self.quantizer(z.float(), drop) if quantize else (z.float(), None, z.new_zeros(()).float(), z.float())
         with torch.autocast("cpu", torch.bfloat16, enabled=self.training):
             head = self.decoder(z)
-        return synthesise(*head, self.c), codes, loss
+        return synthesise(*head, self.c), codes, loss, coarse
 
     @torch.no_grad()
     def encode(self, audio):

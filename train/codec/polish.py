@@ -51,7 +51,7 @@ def main():
     samples = int(a.seconds * 50) * 640
     kept, window = time.time(), []
     while step < a.steps:
-        x = music.batch(a.batch, samples)
+        x, _ = music.batch(a.batch, samples)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             z = model.encoder(analyse(x, model.c))
         with torch.no_grad():

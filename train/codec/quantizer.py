@@ -56,19 +56,23 @@ class ResidualQuantizer(nn.Module):
         self.books = nn.ModuleList(Quantizer(dim, code_dim, card) for _ in range(books))
 
     def forward(self, z, drop: float = 0.0):
-        """Latents [B, T, dim] → (quantized, codes [B, books, T], loss). `drop`: share of items that keep only a few books."""
+        """Latents [B, T, dim] → (quantized, codes [B, books, T], loss, what book 0 alone says [B, T, dim]).
+
+        `drop`: share of items that keep only a few books.
+        """
         keep = torch.full((z.shape[0], 1, 1), len(self.books))
         if drop > 0:
             few = torch.randint(1, len(self.books) + 1, keep.shape)
             keep = torch.where(torch.rand(keep.shape) < drop, few, keep)
-        r, total, codes, loss = z, torch.zeros_like(z), [], z.new_zeros(())
+        r, total, codes, loss, coarse = z, torch.zeros_like(z), [], z.new_zeros(()), None
         for q, book in enumerate(self.books):
             y, k, one = book(r)
+            coarse = y if coarse is None else coarse
             total = total + y * (q < keep)
             r = r - y.detach()
             codes.append(k)
             loss = loss + one
-        return total, torch.stack(codes, 1), loss
+        return total, torch.stack(codes, 1), loss, coarse
 
     @torch.no_grad()
     def seed(self, z):

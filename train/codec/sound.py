@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .meaning import labels
 
 class Stem:
     """All songs of one split, memory-mapped; crops are drawn where the stem sounds (5 % anywhere)."""
 
     def __init__(self, corpus: list[str], stem: str, split: str, seed: int = 0):
-        self.rng = np.random.default_rng(seed)
+        self.rng, self.stem, self.known = np.random.default_rng(seed), stem, {}
         self.songs = []  # (int16 samples, song label)
         for root in corpus:
             for shard in sorted(Path(root).glob("shard-*")):
@@ -23,14 +24,21 @@ class Stem:
         if not self.songs:
             raise SystemExit(f"no {split} songs under {corpus}")
 
-    def crop(self, samples: int) -> np.ndarray:
+    def crop(self, samples: int):
+        """(samples, labels of its frames)."""
         for _ in range(20):
-            raw, _ = self.songs[self.rng.integers(len(self.songs))]
-            at = self.rng.integers(0, len(raw) - samples + 1)
-            x = raw[at:at + samples].astype(np.float32) / 32768.0
+            i = self.rng.integers(len(self.songs))
+            raw, song = self.songs[i]
+            frame = self.rng.integers(0, (len(raw) - samples) // 640 + 1)
+            x = raw[frame * 640:frame * 640 + samples].astype(np.float32) / 32768.0
             if np.sqrt(np.mean(x * x)) > 0.003 or self.rng.random() < 0.05:
                 break
-        return x * np.float32(10 ** self.rng.uniform(-0.4, 0.15)) * self.rng.choice([-1.0, 1.0]).astype(np.float32)
+        if i not in self.known:
+            self.known[i] = labels(self.stem, song)
+        gain = np.float32(10 ** self.rng.uniform(-0.4, 0.15)) * self.rng.choice([-1.0, 1.0]).astype(np.float32)
+        return x * gain, self.known[i][frame:frame + samples // 640]
 
-    def batch(self, items: int, samples: int) -> torch.Tensor:
-        return torch.from_numpy(np.stack([self.crop(samples) for _ in range(items)])).clamp(-1, 1)
+    def batch(self, items: int, samples: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Audio [items, samples] and labels [items, frames, …] (`meaning.labels`)."""
+        audio, known = zip(*(self.crop(samples) for _ in range(items)))
+        return torch.from_numpy(np.stack(audio)).clamp(-1, 1), torch.from_numpy(np.stack(known))

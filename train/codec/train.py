@@ -16,6 +16,7 @@ import torch
 
 from .config import codec_config
 from .loss import spectral
+from .meaning import Meaning
 from .model import Codec, analyse
 from .sound import Stem
 
@@ -50,10 +51,11 @@ def main():
         key, value = item.split("=")
         c[key] = int(value)
     model = Codec(c).train()
+    meaning = Meaning(a.stem, c["latent"])
     ema = copy.deepcopy(model).eval().requires_grad_(False)
     # Books are left out of weight decay and move faster: they are means of what they stand for.
     books = [w for n, w in model.named_parameters() if "codebook" in n]
-    rest = [w for n, w in model.named_parameters() if "codebook" not in n]
+    rest = [w for n, w in model.named_parameters() if "codebook" not in n] + list(meaning.parameters())
     opt = torch.optim.AdamW([{"params": rest, "weight_decay": 0.01}, {"params": books, "weight_decay": 0.0}], lr=a.lr, betas=(0.8, 0.98), fused=True)
     step, curve, spent = 0, [], 0.0
     checkpoint = out / f"{a.stem}.pt"
@@ -61,6 +63,7 @@ def main():
         s = torch.load(checkpoint, weights_only=False)
         model.load_state_dict(s["model"], strict=False)
         ema.load_state_dict(s["ema"], strict=False)
+        meaning.load_state_dict(s["meaning"])
         opt.load_state_dict(s["opt"])
         step, curve, spent = s["step"], s["curve"], s["spent"]
     if a.compile:
@@ -74,14 +77,14 @@ def main():
         rate = a.lr * min(1.0, step / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / a.steps)))
         for g in opt.param_groups:
             g["lr"] = rate
-        x = music.batch(a.batch, samples)
+        x, known = music.batch(a.batch, samples)
         if step == WARM_UP:
             with torch.no_grad():
-                model.quantizer.seed(model.encoder(analyse(music.batch(48, samples), c)).float())
-        y, codes, vq = model(x, quantize=step >= WARM_UP, drop=0.25 if c["books"] > 2 else 0.1)
-        loss = spectral(y, x, a.stem)
+                model.quantizer.seed(model.encoder(analyse(music.batch(48, samples)[0], c)).float())
+        y, codes, vq, coarse = model(x, quantize=step >= WARM_UP, drop=0.25 if c["books"] > 2 else 0.1)
+        loss, told = spectral(y, x, a.stem), meaning(coarse, known)
         opt.zero_grad(set_to_none=True)
-        (loss + vq).backward()
+        (loss + vq + 0.15 * told).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         opt.step()
         step += 1
@@ -89,19 +92,19 @@ def main():
             w = min(0.998, step / (step + 50))
             for e, v in zip(ema.parameters(), model.parameters()):
                 e.lerp_(v, 1 - w)
-        losses.append((loss.item(), vq.item()))
+        losses.append((loss.item(), vq.item(), told.item()))
         if step % 100 == 0:
             mean = [sum(v) / len(v) for v in zip(*losses)]
             used = [len(codes[:, q].unique()) for q in range(codes.shape[1])] if codes is not None else []
             alive = [int((b.idle < 300).sum()) for b in model.quantizer.books]
-            row = {"step": step, "loss": round(mean[0], 4), "vq": round(mean[1], 4), "codes": used, "alive": alive, "minutes": round((spent + time.time() - start) / 60, 1)}
+            row = {"step": step, "loss": round(mean[0], 4), "vq": round(mean[1], 4), "meaning": round(mean[2], 4), "codes": used, "alive": alive, "minutes": round((spent + time.time() - start) / 60, 1)}
             curve.append(row)
             print(json.dumps(row), flush=True)
             losses = []
         if time.time() - kept > 180 or step == a.steps:
             kept = time.time()
             state = {plain[k]: v for k, v in model.state_dict().items()}
-            save(checkpoint, model=state, ema=ema.state_dict(), opt=opt.state_dict(), step=step, curve=curve, spent=spent + kept - start, config=c)
+            save(checkpoint, model=state, meaning=meaning.state_dict(), ema=ema.state_dict(), opt=opt.state_dict(), step=step, curve=curve, spent=spent + kept - start, config=c)
 
 
 if __name__ == "__main__":
