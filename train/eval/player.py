@@ -1,0 +1,51 @@
+"""The engine's program as a player: bass in, band out (`sideman render`)."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from .songs import RATE, Song
+
+
+class Player:
+    """Calls `sideman render`. A take that is there, made by the same command, is not made again."""
+
+    def __init__(self, sideman: str, model: str, lag: int | None, threads: int = 1, seed: int = 7):
+        self.sideman, self.model, self.lag, self.threads, self.seed = sideman, model, lag, threads, seed
+
+    def command(self, bass: Path, out: Path, song: Song | None, chords: bool, text: str | None, lag: int | None) -> list[str]:
+        c = [self.sideman, "render", "--bass", str(bass), "--make", "drums,other", "--out", str(out), "--model", self.model,
+             "--seed", str(self.seed), "--threads", str(self.threads), "--no-chart", "--json"]
+        if lag is not None:
+            c += ["--lag", str(lag)]
+        if song is not None:
+            c += ["--tempo", f"{song.quarters:.4f}", "--bar1", f"{song.downbeats[0]:.5f}", "--meter", "/".join(map(str, song.label["meter"]))]
+            if chords:
+                c += ["--chords", song.chart()]
+        return c + (["--text", text] if text else [])
+
+    def play(self, bass: np.ndarray, out: Path, song: Song | None, chords: bool = True, text: str | None = None) -> dict[str, np.ndarray]:
+        """Drums and other (float32, 32 kHz, as long as `bass`). `song` gives clock and chart; None: the band finds the beat by ear.
+
+        Raises RuntimeError with the program's own words where it fails.
+        """
+        out.mkdir(parents=True, exist_ok=True)
+        path = out / "in.wav"
+        command = self.command(path, out, song, chords, text, self.lag)
+        made = out / "command.json"
+        key = {"command": command, "bass": f"{len(bass)} {float(np.abs(bass).sum()):.3f}", "model": stamp(self.model)}
+        if not (made.exists() and json.loads(made.read_text()) == key):
+            soundfile.write(path, bass, RATE, subtype="FLOAT")
+            r = subprocess.run(command, capture_output=True, text=True)
+            if r.returncode:
+                raise RuntimeError(f"{' '.join(command)}: {r.stderr.strip()[-400:]}")
+            made.write_text(json.dumps(key))
+        return {s: soundfile.read(out / f"{s}.wav", dtype="float32")[0] for s in ("drums", "other")}
+
+
+def stamp(model: str) -> str:
+    """Changes when the model's weights do."""
+    return " ".join(f"{p.name}:{p.stat().st_size}:{int(p.stat().st_mtime)}" for p in sorted(Path(model).glob("*.safetensors")))

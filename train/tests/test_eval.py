@@ -1,0 +1,148 @@
+"""The measures on sounds whose answer is known. What needs madmom, Chordino or a model is not tested here but validated on truth (README)."""
+
+import numpy as np
+import pytest
+
+from train.eval import fad, grid, harmony, life, report, songs
+from train.eval.onset import f_measure
+from train.eval.pitch import cents, yin
+from train.eval.text import Classifier
+
+RATE = 32000
+
+
+def clicks(times, seconds, seed=0):
+    """Noise bursts that die in 20 ms at the given times."""
+    rng = np.random.default_rng(seed)
+    x = np.zeros(int(seconds * RATE), np.float32)
+    burst = rng.normal(0, 0.3, RATE // 20) * np.exp(-np.arange(RATE // 20) / (0.005 * RATE))
+    for t in times:
+        a = int(t * RATE)
+        x[a:a + len(burst)] += burst[:len(x) - a]
+    return x
+
+
+def song(x, bpm=120.0, bar1=0.25, triplet=False):
+    label = {"id": "x", "bpm": bpm, "meter": [4, 4], "triplet": triplet}
+    beat = 60 / bpm
+    beats = np.arange(bar1, len(x) / RATE, beat)
+    return songs.Song(label, {"bass": x, "drums": x, "other": x}, beats, beats[::4], [])
+
+
+def test_f_measure_counts_each_beat_once():
+    assert f_measure(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0]), 0.07) == 1
+    assert f_measure(np.array([1.0, 2.0]), np.array([1.0, 1.01, 1.02, 2.0]), 0.07) == pytest.approx(2 * 2 / 6)
+    assert f_measure(np.array([1.0]), np.array([1.2]), 0.07) == 0
+    assert f_measure(np.array([]), np.array([1.0])) == 0
+
+
+def test_steps_never_so_close_that_anything_is_near():
+    for bpm in (50, 90, 120, 160, 200, 240):
+        for triplet in (False, True):
+            step = grid.step_s(60 / bpm, triplet)
+            assert step >= grid.LEAST and grid.chance(step) <= 0.5
+            assert (60 / bpm / step) % (3 if triplet else 2) == pytest.approx(0, abs=1e-9)
+
+
+def test_deviation_is_signed_and_to_the_nearest_step():
+    d = grid.deviations(np.array([0.25, 0.385, 0.49, 1.0]), 0.25, 0.125)
+    assert d == pytest.approx([0, 0.01, -0.01, 0])
+
+
+@pytest.mark.parametrize("late", [0.0, 0.012, 0.045])
+def test_grid_measures_how_late_drums_are(late):
+    times = 0.25 + np.arange(0, 9.5, 0.25)
+    x = clicks(times + late, 10)
+    got = grid.score(x, song(x))
+    assert got["onsets_s"] == pytest.approx(3.8, abs=0.2)
+    assert got["near"] == (1.0 if late < 0.02 else 0.0)
+    assert got["bias_ms"] == pytest.approx(late * 1000, abs=4)
+    assert np.argmax(got["histogram"]) == pytest.approx((late * 1000 + 40) // 5, abs=1) if late < 0.035 else sum(got["histogram"]) == 0
+
+
+def test_onsets_anywhere_are_near_the_grid_as_often_as_chance_says():
+    rng = np.random.default_rng(1)
+    d = grid.deviations(rng.uniform(0, 60, 20000), 0.25, 0.125)
+    assert np.mean(np.abs(d) <= grid.WINDOW) == pytest.approx(grid.chance(0.125), abs=0.015)
+
+
+def test_silent_drums_are_not_on_the_grid():
+    got = grid.score(np.zeros(10 * RATE, np.float32), song(np.zeros(10 * RATE, np.float32)))
+    assert got["near"] == 0 and got["onsets_s"] == 0
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_phase_finds_by_how_many_beats_a_pattern_is_turned(shift):
+    beats = np.array([0, 1, 1.5, 2.25, 3]) * 0.5
+    bars = lambda s: clicks(np.sort(np.concatenate([0.25 + (beats + s * 0.5) + k * 2 for k in range(5)])), 14)  # noqa: E731
+    a, b = (grid.profile(bars(s), 0.25, 0.5, 4) for s in (shift, 0))
+    assert grid.phase(a, b) == shift
+
+
+@pytest.mark.parametrize("hz", [41.2, 55.0, 98.0, 196.0])
+def test_yin_hears_a_bass_note_in_tune(hz):
+    t = np.arange(2 * RATE) / RATE
+    x = sum(0.3 / k * np.sin(2 * np.pi * k * hz * t) for k in (1, 2, 3, 4)).astype(np.float32)
+    got, rough = yin(x)
+    inner = slice(10, -10)
+    assert np.abs(cents(got[inner], hz)).max() < 10 and rough[inner].max() < 0.15
+    assert (yin(np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32))[1] > 0.15).mean() > 0.9  # noise has none
+
+
+@pytest.mark.parametrize("name,root,classes", [("C", 0, {0, 4, 7}), ("Bbm7", 10, {10, 1, 5, 8}), ("F#/A#", 6, {6, 10, 1}), ("Em7b5/B", 4, {4, 7, 10, 2})])
+def test_chord_names_as_chordino_writes_them(name, root, classes):
+    assert harmony.tones(name) == (root, classes)
+
+
+def test_har_is_the_share_of_frames_on_a_chord_tone():
+    t = np.arange(0, 4, 0.01)
+    hz = np.where(t < 2, 440 * 2 ** ((40 - 69) / 12), 440 * 2 ** ((42 - 69) / 12))  # E, then F#
+    assert harmony.tones("N") is None
+    assert harmony.har((t, hz), [(0, 4, "C")]) == pytest.approx(0.5)
+    assert harmony.har((t, hz), [(0, 2, "C"), (2, 4, "N")]) == 1  # no chord: not counted
+    assert harmony.har((t, hz), [(0, 4, "N")]) is None
+
+
+def test_chart_bars_root_third_and_tones():
+    chart = [(0, 2, "Dmaj7", 2, [2, 6, 9, 1]), (2, 4, "Am", 9, [9, 0, 4]), (4, 6, "G5", 7, [7, 2]), (6, 8, "NC", -1, [])]
+    heard = [(0, 2, "F#m"), (2, 4, "A"), (4, 6, "Gm"), (6, 8, "C")]
+    got = harmony.chart_score(heard, chart, np.array([0, 2, 4, 6, 8.0]))
+    assert got["root"] == pytest.approx(2 / 3) and got["third"] == pytest.approx(1 / 3)
+    assert got["tones"] == pytest.approx((3 / 3 + 2 / 3 + 2 / 3) / 3)
+    assert harmony.chart_score([(0, 8, "N")], chart, np.array([0, 2, 4, 6, 8.0]))["root"] == 0
+
+
+def test_chart_text_gives_bars_and_beats():
+    label = {"id": "x", "bpm": 120.0, "meter": [4, 4], "triplet": False, "beats": list(np.arange(0.25, 4.25, 0.5)), "downbeats": [0.25, 2.25],
+             "len": int(4.25 * RATE), "chords": [[0.25, "Am", 9, "min", [9, 0, 4]], [2.25, "F", 5, "maj", [5, 9, 0]], [3.75, "G", 7, "maj", [7, 11, 2]]]}
+    raw = {s: np.zeros(int(4.25 * RATE), np.int16) for s in songs.STEMS}
+    assert songs.cut(label, raw, 0.0, 4.25).chart() == "Am F,F,F,G"
+
+
+def test_life_tells_creep_repetition_and_silence():
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 0.1, 60 * RATE) * np.linspace(1, 0.1, 60 * RATE)
+    assert life.score(x, 0, 2)["creep_db_min"] < -10 and life.score(x, 0, 2)["repeated"] < 0.1
+    loop = np.tile(rng.normal(0, 0.1, 2 * RATE) * np.repeat(rng.uniform(0, 1, 32), 2000), 10)
+    assert life.score(loop, 0, 2)["repeated"] == 1
+    assert life.score(np.zeros(20 * RATE), 0, 2)["silent"] == 1
+    assert life.entropy(np.arange(256)) == pytest.approx(8) and life.entropy(np.zeros(99, int)) == 0
+
+
+def test_frechet_distance_of_gaussians():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0, 1, (20000, 4)), rng.normal(0, 2, (20000, 4)) + [3, 0, 0, 0]
+    assert fad.distance(a, a) == pytest.approx(0, abs=1e-6)
+    assert fad.distance(a, b) == pytest.approx(9 + 4 * (1 - 2) ** 2, rel=0.03)
+
+
+def test_classifier_tells_clouds_apart_and_not_noise():
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], 40)
+    x = rng.normal(0, 1, (120, 10)) + 3 * np.eye(10)[y]
+    assert np.mean([Classifier(x, y).votes(x[i:i + 1]).argmax() == y[i] for i in range(120)]) > 0.95
+
+
+def test_table_shows_what_is_there():
+    page = report.table({"truth": [{"beat_drums": 1.0, "har": None}, {"beat_drums": 0.5, "har": 0.7}], "played": [{"beat_drums": 0.0}]})
+    assert "| BEAT drums (F ±70 ms) | 0.75 | 0.00 |" in page and "70%" in page and "onsets" not in page
