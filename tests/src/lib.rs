@@ -1,5 +1,6 @@
 //! What integration tests share.
 
+pub mod checkpoint;
 pub mod codecs;
 pub mod fixture;
 pub mod golden;

@@ -206,6 +206,11 @@ pub enum ModelCommand {
     /// Describe one model: stems, sizes, licence, what it was trained for.
     #[command(after_help = "Example:\n  sideman model info models/house")]
     Info(ModelInfo),
+    /// Make a model directory from a published checkpoint: MusicGen-Stem or MusicGen.
+    #[command(after_help = "Examples:\n  \
+        sideman model import musicgen-stem-6cb --t5 t5-base --to models/stem6 --quant q8\n  \
+        sideman model import musicgen-small --to models/small")]
+    Import(ModelImport),
     /// Hold a model to a reference's numbers; fails above 1e-4, or where a code differs.
     #[command(after_help = "Example:\n  sideman model verify models/house --golden reference.safetensors")]
     Verify(Verify),
@@ -226,6 +231,38 @@ pub struct ModelInfo {
     #[arg(value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Print a JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Precision of the weights on disk.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StoredAs {
+    /// 2 bytes a weight.
+    Bf16,
+    /// 1.125 bytes a weight.
+    Q8,
+    /// 0.625 bytes a weight.
+    Q4,
+}
+
+/// `sideman model import`.
+#[derive(Args)]
+pub struct ModelImport {
+    /// Folder as it was downloaded: state_dict.bin and compression_state_dict*.bin, or config.json and model.safetensors
+    #[arg(value_name = "SRC")]
+    pub src: PathBuf,
+    /// The model directory; it must not be there yet
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Folder of T5: config.json, model.safetensors, and tokenizer.json or spiece.model [default: the one inside of SRC's weights;
+    /// audiocraft's hold none, and without it the model takes no text]
+    #[arg(long, value_name = "DIR")]
+    pub t5: Option<PathBuf>,
+    /// Store the transformer's matrices smaller [default: as they are]
+    #[arg(long, value_enum)]
+    pub quant: Option<StoredAs>,
+    /// Print a JSON document on stdout, and no progress
     #[arg(long)]
     pub json: bool,
 }

@@ -5,6 +5,7 @@ mod continue_;
 mod doctor;
 mod edit;
 mod find;
+mod import;
 mod model;
 mod output;
 mod player;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Continue(args) => continue_::run(args),
         Command::Model(ModelCommand::List(args)) => model::list(args),
         Command::Model(ModelCommand::Info(args)) => model::info(args),
+        Command::Model(ModelCommand::Import(args)) => import::run(args),
         Command::Model(ModelCommand::Verify(args)) => model::verify(args),
         Command::Doctor(args) => doctor::run(args),
     };

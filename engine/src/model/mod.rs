@@ -4,6 +4,7 @@ mod check;
 mod codec;
 mod config;
 mod dir;
+pub mod import;
 mod tensors;
 
 pub use check::Fault;

@@ -41,22 +41,8 @@ impl Tensors {
             return Err(Error::file(path, "not a safetensors file: it should begin with 8 bytes that give the header's length"));
         }
         let map = map(&file).map_err(Error::io(path))?;
-        let n = map.first_chunk().map_or(0, |b: &[u8; 8]| u64::from_le_bytes(*b));
-        let data = usize::try_from(n).ok().filter(|n| *n <= MAX_HEADER).map(|n| n + 8).filter(|d| *d <= map.len());
-        let Some(data) = data else {
-            return Err(Error::file(path, format!("truncated or no safetensors file: its header should be {n} bytes long")));
-        };
-        // The crate's reader of whole files adds unchecked sizes; its reader of headers doesn't. So the sum is ours.
-        let header: Metadata = serde_json::from_slice(&map[8..data])
-            .map_err(|e| Error::file(path, format!("its safetensors header can't be read: {e}")))?;
-        let len = map.len() - data;
-        if header.data_len() != len {
-            let what = if header.data_len() > len { "truncated" } else { "too long" };
-            return Err(Error::file(
-                path,
-                format!("{what}: {} bytes of tensors where the header says {}", len, header.data_len()),
-            ));
-        }
+        let data = 8 + header_len(path, &map, map.len() as u64)?;
+        let header = header(path, &map[8..data], (map.len() - data) as u64)?;
         Ok(Tensors { path: path.to_owned(), map, data, header, asked: BTreeSet::new() })
     }
 
@@ -212,6 +198,33 @@ impl Tensors {
     fn wrong(&self, name: &str, what: impl Into<String>) -> Error {
         Error::tensor(&self.path, name, what)
     }
+}
+
+/// Length of the header of a safetensors file of `len` bytes that begins with `start`; it lies inside of the file.
+///
+/// # Errors
+/// The file is truncated, or no safetensors file.
+pub(super) fn header_len(path: &Path, start: &[u8], len: u64) -> Result<usize> {
+    let n = start.first_chunk().map_or(u64::MAX, |b: &[u8; 8]| u64::from_le_bytes(*b));
+    match usize::try_from(n).ok().filter(|n| *n <= MAX_HEADER && *n as u64 + 8 <= len) {
+        Some(n) => Ok(n),
+        None => Err(Error::file(path, format!("truncated or no safetensors file: its header should be {n} bytes long"))),
+    }
+}
+
+/// Reads a header whose tensors should fill `len` bytes exactly.
+///
+/// # Errors
+/// No header, or one of tensors that don't fit the file.
+pub(super) fn header(path: &Path, json: &[u8], len: u64) -> Result<Metadata> {
+    // The crate's reader of whole files adds unchecked sizes; its reader of headers doesn't. So the sum is ours.
+    let header: Metadata =
+        serde_json::from_slice(json).map_err(|e| Error::file(path, format!("its safetensors header can't be read: {e}")))?;
+    if header.data_len() as u64 != len {
+        let what = if header.data_len() as u64 > len { "truncated" } else { "too long" };
+        return Err(Error::file(path, format!("{what}: {len} bytes of tensors where the header says {}", header.data_len())));
+    }
+    Ok(header)
 }
 
 /// A player's buffer holding `values`.

@@ -1,5 +1,6 @@
 //! From a prompt to what the language model attends to: tokenizer, then T5's encoder, on the CPU.
 
+pub(crate) mod charsmap;
 mod t5;
 mod tokenizer;
 

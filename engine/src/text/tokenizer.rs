@@ -2,6 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use super::charsmap;
 use crate::error::{Error, Result};
 use crate::lm::MAX_TEXT;
 use crate::model::TextConfig;
@@ -30,6 +34,7 @@ impl Tokenizer {
             return Err(Error::file(path, format!("no tokenizer: it should be a file of at most {MAX_FILE} bytes")));
         }
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        rules(&bytes).map_err(|what| Error::file(path, what))?;
         let wrong = |e: tokenizers::Error| Error::file(path, format!("no tokenizer that can be read: {e}"));
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(wrong)?;
         // Neither is part of the model: a text keeps its own length.
@@ -59,4 +64,30 @@ impl Tokenizer {
             None => Ok(ids),
         }
     }
+}
+
+/// Checks the compiled rules of the file's normalizers, which the crate would take on trust.
+fn rules(json: &[u8]) -> Result<(), String> {
+    #[derive(serde::Deserialize)]
+    struct File {
+        #[serde(default)]
+        normalizer: Option<serde_json::Value>,
+    }
+    let file: File = serde_json::from_slice(json).map_err(|e| format!("no tokenizer that can be read: {e}"))?;
+    let mut open: Vec<serde_json::Value> = file.normalizer.into_iter().collect();
+    while let Some(value) = open.pop() {
+        match value {
+            serde_json::Value::Object(map) => {
+                if let Some(text) = map.get("precompiled_charsmap").and_then(|v| v.as_str()) {
+                    let bytes =
+                        BASE64_STANDARD.decode(text).map_err(|e| format!("its normalization rules are no base64: {e}"))?;
+                    charsmap::check(&bytes)?;
+                }
+                open.extend(map.into_iter().map(|(_, v)| v));
+            }
+            serde_json::Value::Array(list) => open.extend(list),
+            _ => {}
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,547 @@
+//! Checkpoints in both layouts become the model directories that their tensors came from, and full-sized ones have every tensor of
+//! musicgen-stem.md sections 3 to 5.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use sideman_engine::Error;
+use sideman_engine::codec::Codec;
+use sideman_engine::model::import::{Plan, Quant, Source};
+use sideman_engine::model::{CodecConfig, Config, ModelDir, PadMode, QuantizerKind, Strategy, Tensors};
+use sideman_engine::text::{TextEncoder, Tokenizer};
+use sideman_kernels::cpu::Cpu;
+use sideman_tests::checkpoint::{Data, Tensor, save};
+use sideman_tests::golden;
+
+fn go_on(_: sideman_engine::model::import::Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn import(src: &Path, t5: Option<&Path>, to: &Path, quant: Quant) -> ModelDir {
+    let plan = Plan::open(src, t5).unwrap_or_else(|e| panic!("{e}"));
+    plan.write(to, quant, &mut go_on).unwrap_or_else(|e| panic!("{e}"));
+    ModelDir::open(to).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// All tensors of a file.
+fn all(path: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+    let mut file = Tensors::open(path).unwrap_or_else(|e| panic!("{e}"));
+    file.names().into_iter().map(|n| (n.clone(), golden::values(&mut file, &n))).collect()
+}
+
+/// Equal, but for folded weight norm, whose rounding differs.
+fn same(ours: &Path, theirs: &Path) {
+    let (ours, theirs) = (all(ours), all(theirs));
+    assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
+    for (name, (shape, values)) in &ours {
+        assert_eq!(*shape, theirs[name].0, "{name}");
+        let folded = name.contains(".conv") || name.contains("_proj.weight") && name.starts_with("quantizer");
+        if folded && name.ends_with("weight") {
+            let off = golden::distance(values, &theirs[name].1);
+            assert!(off < 1e-6, "{name}: {off:e}");
+        } else {
+            assert_eq!(*values, theirs[name].1, "{name}");
+        }
+    }
+}
+
+/// The codec and T5 of an import against the numbers of the reference.
+fn verify(dir: &ModelDir, file: &str) {
+    let (mut golden, mut cpu) = (golden::tensors(file), Cpu::new(1));
+    for stem in &dir.config.stems {
+        let codec = Codec::load(&mut cpu, dir, stem).unwrap();
+        let (_, audio) = golden::values(&mut golden, &format!("codec.{stem}.audio"));
+        let (shape, codes) = golden::ints(&mut golden, &format!("codec.{stem}.codes"));
+        let (books, frames) = (shape[0], shape[1]);
+        let codes: Vec<u32> = (0..codes.len()).map(|i| codes[i % books * frames + i / books] as u32).collect();
+        assert_eq!(codec.encode(&mut cpu, &audio).unwrap(), codes, "{stem}");
+        let (_, decoded) = golden::values(&mut golden, &format!("codec.{stem}.decoded"));
+        assert!(golden::distance(&codec.decode(&mut cpu, &codes).unwrap(), &decoded) < 1e-4, "{stem}");
+    }
+    let ids: Vec<u32> = golden::ints(&mut golden, "text.ids").1.iter().map(|i| *i as u32).collect();
+    let hidden = TextEncoder::load(dir).unwrap().unwrap().hidden(&ids).unwrap();
+    assert!(golden::distance(&hidden.data, &golden::values(&mut golden, "text.hidden").1) < 1e-4);
+}
+
+fn licence(config: &Config) {
+    assert_eq!(config.licence, "CC-BY-NC-4.0");
+    assert!(config.provenance.contains("SHA-256"), "{}", config.provenance);
+    assert_eq!(config.live.as_ref().unwrap().strategy, Strategy::Anticipate);
+}
+
+#[test]
+fn a_hugging_face_folder_becomes_the_model_that_it_was_saved_from() {
+    let tmp = tempfile::tempdir().unwrap();
+    let to = tmp.path().join("mono");
+    let dir = import(&golden::path("hf"), None, &to, Quant::AsItIs);
+    let mono = golden::model("mono").config;
+    assert_eq!(
+        (&dir.config.streams, &dir.config.lm, &dir.config.text, &dir.config.codecs),
+        (&mono.streams, &mono.lm, &mono.text, &mono.codecs)
+    );
+    licence(&dir.config);
+    for file in ["lm", "text", "codec.mix"] {
+        same(&to.join(format!("{file}.safetensors")), &golden::path(&format!("mono/{file}.safetensors")));
+    }
+    verify(&dir, "mono.golden.safetensors");
+    let again = Plan::open(&golden::path("hf"), None).unwrap().write(&to, Quant::AsItIs, &mut go_on).unwrap_err();
+    assert!(again.to_string().contains("it is there already"), "{again}");
+    assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1, "nothing else is left");
+}
+
+/// A safetensors file's header and data.
+fn split(path: &Path) -> (Metadata, Vec<u8>) {
+    let bytes = fs::read(path).unwrap();
+    let n = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    (serde_json::from_slice(&bytes[8..8 + n]).unwrap(), bytes[8 + n..].to_vec())
+}
+
+fn write(path: &Path, tensors: &[(String, Dtype, Vec<usize>, Vec<u8>)]) {
+    let views = tensors.iter().map(|(n, d, s, b)| (n, safetensors::tensor::TensorView::new(*d, s.clone(), b).unwrap()));
+    fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+#[test]
+fn pieces_with_an_index_and_old_weight_norm_names_are_the_same_model() {
+    let tmp = tempfile::tempdir().unwrap();
+    let src = tmp.path().join("src");
+    fs::create_dir(&src).unwrap();
+    for file in ["config.json", "tokenizer.json"] {
+        fs::copy(golden::path("hf").join(file), src.join(file)).unwrap();
+    }
+    let (header, data) = split(&golden::path("hf/model.safetensors"));
+    let mut tensors: Vec<_> = (header.tensors().into_iter())
+        .map(|(name, i)| {
+            let name = name
+                .replace("parametrizations.weight.original0", "weight_g")
+                .replace("parametrizations.weight.original1", "weight_v");
+            (name, i.dtype, i.shape.clone(), data[i.data_offsets.0..i.data_offsets.1].to_vec())
+        })
+        .collect();
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    let (one, two) = tensors.split_at(tensors.len() / 2);
+    write(&src.join("model-00001-of-00002.safetensors"), one);
+    write(&src.join("model-00002-of-00002.safetensors"), two);
+    let place = |(part, n): (&[(String, _, _, _)], usize)| -> Vec<(String, String)> {
+        part.iter().map(|t| (t.0.clone(), format!("model-0000{n}-of-00002.safetensors"))).collect()
+    };
+    let map: BTreeMap<String, String> = [(one, 1), (two, 2)].into_iter().flat_map(place).collect();
+    let index = serde_json::json!({"metadata": {}, "weight_map": map});
+    fs::write(src.join("model.safetensors.index.json"), index.to_string()).unwrap();
+    let to = tmp.path().join("to");
+    import(&src, None, &to, Quant::AsItIs);
+    same(&to.join("codec.mix.safetensors"), &golden::path("mono/codec.mix.safetensors"));
+    same(&to.join("lm.safetensors"), &golden::path("mono/lm.safetensors"));
+
+    let outside = serde_json::json!({"weight_map": {"a": "../../secret.safetensors"}});
+    fs::write(src.join("model.safetensors.index.json"), outside.to_string()).unwrap();
+    let error = Plan::open(&src, None).unwrap_err().to_string();
+    assert!(error.contains("it should be a file beside it"), "{error}");
+}
+
+/// `six` as audiocraft would have published it: f16 language model, f32 codecs with weight norm, and T5 beside.
+fn write_six(dir: &Path) {
+    let config = golden::model("six").config;
+    let of = |file: &str| all(&golden::path(&format!("six/{file}.safetensors")));
+    let lm: Vec<Tensor> = of("lm").into_iter().map(|(name, (shape, v))| Tensor { name, shape, data: Data::F16(v) }).collect();
+    let delays: Vec<usize> = config.streams.iter().map(|s| s.delay).collect();
+    let size = &config.lm;
+    let yaml = format!(
+        "transformer_lm:\n  dim: {}\n  num_heads: {}\n  num_layers: {}\n  hidden_scale: {}\n  n_q: {}\n  card: {}\n\
+         codebooks_pattern:\n  modeling: delay\n  delay:\n    delays: {delays:?}\n    flatten_first: 0\n    empty_initial: 0\n\
+         classifier_free_guidance:\n  inference_coef: 3.0\ndataset:\n  segment_duration: 30\n",
+        size.dim,
+        size.heads,
+        size.layers,
+        size.ffn / size.dim,
+        config.streams.len(),
+        config.streams[0].card
+    );
+    save(&dir.join("state_dict.bin"), &lm, &yaml);
+    for (stem, codec) in &config.codecs {
+        let CodecConfig::Seanet(c) = codec else { panic!("seanet") };
+        let mut tensors = Vec::new();
+        for (name, (mut shape, values)) in of(&format!("codec.{stem}")) {
+            let mut put = |name: String, shape: &[usize], v: Vec<f32>| {
+                tensors.push(Tensor { name, shape: shape.to_vec(), data: Data::F32(v) })
+            };
+            if let Some(book) = name.strip_suffix("embed") {
+                put(format!("{book}inited"), &[1], vec![1.0]);
+                put(format!("{book}cluster_size"), &[shape[0]], vec![1.0; shape[0]]);
+                put(format!("{book}embed_avg"), &shape, values.clone());
+            }
+            if name.ends_with("_proj.weight") {
+                shape.push(1);
+            }
+            if shape.len() == 3 {
+                let norm = |row: &[f32]| row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt() as f32;
+                put(format!("{name}_g"), &[shape[0], 1, 1], values.chunks(shape[1] * shape[2]).map(norm).collect());
+                put(format!("{name}_v"), &shape, values);
+            } else {
+                put(name, &shape, values);
+            }
+        }
+        let kind = if c.quantizer == QuantizerKind::Euclidean { "rvq" } else { "dac" };
+        let pad = if c.pad_mode == PadMode::Reflect { "reflect" } else { "constant" };
+        // As audiocraft writes it: unresolved, with the halves' own keys.
+        let yaml = format!(
+            "sample_rate: 32000\nchannels: 1\nencodec:\n  autoencoder: seanet\n  quantizer: {kind}\n  sample_rate: ${{sample_rate}}\n  \
+             channels: ${{channels}}\n  causal: false\n  renormalize: false\nseanet:\n  dimension: {}\n  channels: ${{channels}}\n  n_filters: {}\n  \
+             n_residual_layers: 1\n  ratios:\n  - 8\n  - 5\n  - 4\n  - 4\n  activation: ELU\n  activation_params:\n    alpha: 1.0\n  norm: weight_norm\n  \
+             kernel_size: 7\n  residual_kernel_size: 3\n  last_kernel_size: 7\n  dilation_base: 2\n  pad_mode: {pad}\n  true_skip: true\n  compress: 2\n  lstm: 2\n  \
+             decoder:\n    trim_right_ratio: 1.0\n    final_activation: null\n{kind}:\n  n_q: {}\n  bins: {}\n",
+            c.dim, c.filters, c.books, c.card
+        );
+        save(&dir.join(format!("compression_state_dict_{stem}.bin")), &tensors, &yaml);
+    }
+    let t5 = dir.join("t5");
+    fs::create_dir(&t5).unwrap();
+    fs::copy(golden::path("six/text.safetensors"), t5.join("model.safetensors")).unwrap();
+    fs::copy(golden::path("six/tokenizer.json"), t5.join("tokenizer.json")).unwrap();
+    fs::write(t5.join("config.json"), t5_config(&config)).unwrap();
+}
+
+fn t5_config(config: &Config) -> String {
+    let t = config.text.as_ref().unwrap();
+    serde_json::json!({"model_type": "t5", "d_model": t.dim, "num_layers": t.layers, "num_heads": t.heads, "d_kv": t.head_dim, "d_ff": t.ffn,
+        "vocab_size": t.vocab, "feed_forward_proj": "relu"})
+    .to_string()
+}
+
+#[test]
+fn audiocraft_pickles_become_the_model_that_they_were_saved_from() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (src, to) = (tmp.path().join("src"), tmp.path().join("to"));
+    fs::create_dir(&src).unwrap();
+    write_six(&src);
+    let dir = import(&src, Some(&src.join("t5")), &to, Quant::AsItIs);
+    let six = golden::model("six").config;
+    assert_eq!(
+        (&dir.config.streams, &dir.config.lm, &dir.config.text, &dir.config.codecs),
+        (&six.streams, &six.lm, &six.text, &six.codecs)
+    );
+    assert_eq!(dir.config.name, "musicgen-stem-6cb");
+    assert_eq!(dir.config.edit.as_ref().map(|e| (e.window, e.decimation)), Some((1250, 5)));
+    licence(&dir.config);
+    for file in ["lm", "text", "codec.bass", "codec.drums", "codec.other"] {
+        same(&to.join(format!("{file}.safetensors")), &golden::path(&format!("six/{file}.safetensors")));
+    }
+    verify(&dir, "six.golden.safetensors");
+
+    // Without T5 the model takes no text, and needs nothing of what attends to it.
+    let mute = import(&src, None, &tmp.path().join("mute"), Quant::AsItIs);
+    assert_eq!(mute.config.text, None);
+    let mut cpu = Cpu::new(1);
+    sideman_engine::lm::Lm::load(&mut cpu, &mute, sideman_kernels::Format::F32).unwrap();
+
+    // Coarser matrices are near what they were, and load.
+    for (quant, most) in [(Quant::Bf16, 0.004), (Quant::Q8, 0.01), (Quant::Q4, 0.15)] {
+        let to = tmp.path().join(format!("{quant:?}"));
+        let dir = import(&src, Some(&src.join("t5")), &to, quant);
+        sideman_engine::lm::Lm::load(&mut cpu, &dir, sideman_kernels::Format::F32).unwrap();
+        let (mut ours, theirs) = (dir.tensors("lm.safetensors").unwrap(), all(&golden::path("six/lm.safetensors")));
+        for (name, (shape, values)) in theirs {
+            let off = golden::distance(&ours.get(&name, &shape).unwrap(), &values);
+            assert!(off <= most, "{quant:?} {name}: {off}");
+        }
+    }
+}
+
+#[test]
+fn a_pickle_by_torch_itself_is_read_with_its_views() {
+    let (mut source, found) = Source::pickle(&golden::path("pickle/state.bin")).unwrap();
+    assert!(found.config.unwrap().contains("pad_mode: constant"));
+    let theirs = all(&golden::path("pickle/state.golden.safetensors"));
+    assert_eq!(source.names().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
+    for (name, (shape, values)) in theirs {
+        assert_eq!(source.get(&name).unwrap().shape, shape, "{name}");
+        assert_eq!(source.read(&name).unwrap(), values, "{name}");
+    }
+}
+
+/// A SentencePiece model of the pieces of a golden tokenizer.
+fn spiece(tokenizer: &serde_json::Value) -> Vec<u8> {
+    fn field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+        out.push(number << 3 | 2);
+        let mut n = bytes.len();
+        while n > 127 {
+            out.push(n as u8 | 128);
+            n >>= 7;
+        }
+        out.push(n as u8);
+        out.extend(bytes);
+    }
+    let mut out = Vec::new();
+    for (id, row) in tokenizer["model"]["vocab"].as_array().unwrap().iter().enumerate() {
+        let mut piece = Vec::new();
+        field(&mut piece, 1, row[0].as_str().unwrap().as_bytes());
+        piece.push(2 << 3 | 5);
+        piece.extend((row[1].as_f64().unwrap() as f32).to_le_bytes());
+        piece.extend([3 << 3, [3, 3, 2, 1][id.min(3)]]);
+        field(&mut out, 1, &piece);
+    }
+    field(&mut out, 2, &[3 << 3, 1]);
+    let mut rules = Vec::new();
+    match tokenizer["normalizer"]["precompiled_charsmap"].as_str() {
+        Some(map) => field(&mut rules, 2, &base64(map)),
+        None => rules.extend([4 << 3, 0]),
+    }
+    field(&mut out, 3, &rules);
+    out
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    let digit = |c: u8| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".iter().position(|d| *d == c);
+    let digits: Vec<usize> = text.bytes().filter_map(digit).collect();
+    let bytes = digits.chunks(4).flat_map(|c| {
+        let n = c.iter().fold(0, |n, d| n << 6 | d) << (6 * (4 - c.len()));
+        [(n >> 16) as u8, (n >> 8) as u8, n as u8][..c.len() - 1].to_vec()
+    });
+    bytes.collect()
+}
+
+#[test]
+fn a_sentencepiece_model_gives_the_ids_of_its_tokenizer() {
+    for name in ["six", "mono"] {
+        let config = golden::model(name).config.text.unwrap();
+        let model = spiece(&golden::json(&format!("{name}/tokenizer.json")));
+        let json = sideman_engine::model::import::convert_spiece(&model, config.vocab).unwrap();
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("tokenizer.json");
+        fs::write(&path, json).unwrap();
+        let ours = Tokenizer::open(&path, &config).unwrap();
+        let theirs = Tokenizer::open(&golden::path(&format!("{name}/tokenizer.json")), &config).unwrap();
+        for case in golden::json(&format!("{name}.tokens.json"))["cases"].as_array().expect("cases") {
+            let text = case["text"].as_str().unwrap();
+            assert_eq!(ours.ids(text).unwrap(), theirs.ids(text).unwrap(), "{name}: {text:?}");
+        }
+    }
+}
+
+/// Names and shapes of a language model (section 5), as holes.
+fn full_lm(streams: usize, d: usize, layers: usize) -> Vec<Tensor> {
+    let mut all: Vec<(String, Vec<usize>)> = Vec::new();
+    for k in 0..streams {
+        all.push((format!("emb.{k}.weight"), vec![2049, d]));
+        all.push((format!("linears.{k}.weight"), vec![2048, d]));
+    }
+    for n in 0..layers {
+        let mut put = |what: &str, shape: &[usize]| all.push((format!("transformer.layers.{n}.{what}"), shape.to_vec()));
+        for what in ["norm1.weight", "norm1.bias", "norm_cross.weight", "norm_cross.bias", "norm2.weight", "norm2.bias"] {
+            put(what, &[d]);
+        }
+        for what in ["self_attn", "cross_attention"] {
+            put(&format!("{what}.in_proj_weight"), &[3 * d, d]);
+            put(&format!("{what}.out_proj.weight"), &[d, d]);
+        }
+        put("linear1.weight", &[4 * d, d]);
+        put("linear2.weight", &[d, 4 * d]);
+    }
+    let project = "condition_provider.conditioners.description.output_proj";
+    for (name, shape) in [("out_norm.weight", vec![d]), ("out_norm.bias", vec![d])] {
+        all.push((name.into(), shape));
+    }
+    all.push((format!("{project}.weight"), vec![d, 768]));
+    all.push((format!("{project}.bias"), vec![d]));
+    all.into_iter().map(|(name, shape)| Tensor { name, shape, data: Data::Hole }).collect()
+}
+
+/// Names and shapes of the tables of sections 3.3, 3.4 and 3.7.
+fn full_codec(books: usize, factorised: bool) -> Vec<Tensor> {
+    let mut all: Vec<(String, Vec<usize>)> = Vec::new();
+    let mut conv = |name: &str, shape: [usize; 3], bias: usize| {
+        all.push((format!("{name}.weight_v"), shape.to_vec()));
+        all.push((format!("{name}.weight_g"), vec![shape[0], 1, 1]));
+        all.push((format!("{name}.bias"), vec![bias]));
+    };
+    let plain = [
+        ("encoder.model.0", [64, 1, 7]),
+        ("encoder.model.1.block.1", [32, 64, 3]),
+        ("encoder.model.1.block.3", [64, 32, 1]),
+        ("encoder.model.3", [128, 64, 8]),
+        ("encoder.model.4.block.1", [64, 128, 3]),
+        ("encoder.model.4.block.3", [128, 64, 1]),
+        ("encoder.model.6", [256, 128, 8]),
+        ("encoder.model.7.block.1", [128, 256, 3]),
+        ("encoder.model.7.block.3", [256, 128, 1]),
+        ("encoder.model.9", [512, 256, 10]),
+        ("encoder.model.10.block.1", [256, 512, 3]),
+        ("encoder.model.10.block.3", [512, 256, 1]),
+        ("encoder.model.12", [1024, 512, 16]),
+        ("encoder.model.15", [128, 1024, 7]),
+        ("decoder.model.0", [1024, 128, 7]),
+        ("decoder.model.4.block.1", [256, 512, 3]),
+        ("decoder.model.4.block.3", [512, 256, 1]),
+        ("decoder.model.7.block.1", [128, 256, 3]),
+        ("decoder.model.7.block.3", [256, 128, 1]),
+        ("decoder.model.10.block.1", [64, 128, 3]),
+        ("decoder.model.10.block.3", [128, 64, 1]),
+        ("decoder.model.13.block.1", [32, 64, 3]),
+        ("decoder.model.13.block.3", [64, 32, 1]),
+        ("decoder.model.15", [1, 64, 7]),
+    ];
+    for (name, shape) in plain {
+        conv(&format!("{name}.conv.conv"), shape, shape[0]);
+    }
+    for (n, shape) in [(3, [1024, 512, 16]), (6, [512, 256, 10]), (9, [256, 128, 8]), (12, [128, 64, 8])] {
+        conv(&format!("decoder.model.{n}.convtr.convtr"), shape, shape[1]);
+    }
+    for q in 0..if factorised { books } else { 0 } {
+        conv(&format!("quantizer.vq.quantizers.{q}.in_proj"), [8, 128, 1], 8);
+        conv(&format!("quantizer.vq.quantizers.{q}.out_proj"), [128, 8, 1], 128);
+    }
+    for lstm in ["encoder.model.13", "decoder.model.1"] {
+        for l in 0..2 {
+            for (what, shape) in [
+                ("weight_ih", vec![4096, 1024]),
+                ("weight_hh", vec![4096, 1024]),
+                ("bias_ih", vec![4096]),
+                ("bias_hh", vec![4096]),
+            ] {
+                all.push((format!("{lstm}.lstm.{what}_l{l}"), shape));
+            }
+        }
+    }
+    for q in 0..books {
+        if factorised {
+            all.push((format!("quantizer.vq.quantizers.{q}.codebook.weight"), vec![2048, 8]));
+        } else {
+            let book = format!("quantizer.vq.layers.{q}._codebook");
+            all.push((format!("{book}.inited"), vec![1]));
+            all.push((format!("{book}.cluster_size"), vec![2048]));
+            all.push((format!("{book}.embed"), vec![2048, 128]));
+            all.push((format!("{book}.embed_avg"), vec![2048, 128]));
+        }
+    }
+    all.into_iter().map(|(name, shape)| Tensor { name, shape, data: Data::Hole }).collect()
+}
+
+fn lm_yaml(d: usize, heads: usize, layers: usize, delays: &[usize]) -> String {
+    format!(
+        "transformer_lm: {{dim: {d}, num_heads: {heads}, num_layers: {layers}, hidden_scale: 4, n_q: {}, card: 2048}}\n\
+         codebooks_pattern: {{modeling: delay, delay: {{delays: {delays:?}, flatten_first: 0, empty_initial: 0}}}}\ndataset: {{segment_duration: 30}}\n",
+        delays.len()
+    )
+}
+
+fn codec_yaml(factorised: bool, books: usize) -> String {
+    let kind = if factorised { "dac" } else { "rvq" };
+    format!(
+        "encodec: {{autoencoder: seanet, quantizer: {kind}, sample_rate: 32000, channels: 1, causal: false, renormalize: false}}\n\
+         seanet: {{dimension: 128, n_filters: 64, ratios: [8, 5, 4, 4], pad_mode: constant, lstm: 2}}\n{kind}: {{n_q: {books}, bins: 2048}}\n"
+    )
+}
+
+/// t5-base's names and shapes in a safetensors file that is all hole.
+fn full_t5(dir: &Path) {
+    fs::create_dir(dir).unwrap();
+    let mut all: Vec<(String, Vec<usize>)> =
+        vec![("shared.weight".into(), vec![32128, 768]), ("encoder.final_layer_norm.weight".into(), vec![768])];
+    all.push(("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight".into(), vec![32, 12]));
+    for n in 0..12 {
+        for p in ["q", "k", "v", "o"] {
+            all.push((format!("encoder.block.{n}.layer.0.SelfAttention.{p}.weight"), vec![768, 768]));
+        }
+        all.push((format!("encoder.block.{n}.layer.1.DenseReluDense.wi.weight"), vec![3072, 768]));
+        all.push((format!("encoder.block.{n}.layer.1.DenseReluDense.wo.weight"), vec![768, 3072]));
+        for l in 0..2 {
+            all.push((format!("encoder.block.{n}.layer.{l}.layer_norm.weight"), vec![768]));
+        }
+    }
+    // A whole T5 has a decoder too, which is not needed.
+    all.push(("decoder.final_layer_norm.weight".into(), vec![768]));
+    let mut end = 0;
+    let infos = all.into_iter().map(|(name, shape)| {
+        let from = end;
+        end += shape.iter().product::<usize>() * 4;
+        (name, TensorInfo { dtype: Dtype::F32, shape, data_offsets: (from, end) })
+    });
+    let json = serde_json::to_vec(&Metadata::new(None, infos.collect()).unwrap()).unwrap();
+    let path = dir.join("model.safetensors");
+    fs::write(&path, [(json.len() as u64).to_le_bytes().as_slice(), &json].concat()).unwrap();
+    File::options().write(true).open(&path).unwrap().set_len((8 + json.len() + end) as u64).unwrap();
+    fs::write(
+        dir.join("config.json"),
+        r#"{"model_type":"t5","d_model":768,"num_layers":12,"num_heads":12,"d_kv":64,"d_ff":3072,"vocab_size":32128}"#,
+    )
+    .unwrap();
+    fs::copy(golden::path("six/tokenizer.json"), dir.join("tokenizer.json")).unwrap();
+}
+
+#[test]
+fn full_key_lists_are_accepted_and_a_wrong_tensor_is_named() {
+    let tmp = tempfile::tempdir().unwrap();
+    let t5 = tmp.path().join("t5");
+    full_t5(&t5);
+    let stem = |bass: (usize, bool)| vec![("_bass", bass), ("_drums", (1, true)), ("_other", (4, false))];
+    let models = [
+        ("6cb", 592, 1536, 24, 48, vec![0, 0, 0, 1, 2, 3], stem((1, true))),
+        ("7cb", 594, 1536, 24, 48, vec![0, 1, 0, 0, 1, 2, 3], stem((2, false))),
+        ("medium", 588, 1536, 24, 48, vec![0, 1, 2, 3], vec![("", (4, false))]),
+        ("small", 300, 1024, 16, 24, vec![0, 1, 2, 3], vec![("", (4, false))]),
+    ];
+    for (name, count, d, heads, layers, delays, codecs) in models {
+        let src = tmp.path().join(name);
+        fs::create_dir(&src).unwrap();
+        let lm = full_lm(delays.len(), d, layers);
+        assert_eq!(lm.len(), count, "{name}");
+        let yaml = lm_yaml(d, heads, layers, &delays);
+        save(&src.join("state_dict.bin"), &lm, &yaml);
+        for (suffix, (books, factorised)) in codecs {
+            let path = src.join(format!("compression_state_dict{suffix}.bin"));
+            save(&path, &full_codec(books, factorised), &codec_yaml(factorised, books));
+        }
+        let plan = Plan::open(&src, Some(&t5)).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(plan.tensors(), count, "{name}");
+        assert_eq!(plan.config().streams.iter().map(|s| s.delay).collect::<Vec<_>>(), delays);
+        assert!(plan.config().name.ends_with(name), "{}", plan.config().name);
+        if name != "6cb" {
+            continue;
+        }
+        let error = |lm: &[Tensor]| {
+            save(&src.join("state_dict.bin"), lm, &yaml);
+            match Plan::open(&src, Some(&t5)).unwrap_err() {
+                Error::Tensor { name, what, .. } => (name, what),
+                other => panic!("{other}"),
+            }
+        };
+        let mut less = lm.clone();
+        let gone = less.remove(300).name;
+        let (at, what) = error(&less);
+        assert!(at == gone && what.contains("missing"), "{at}: {what}");
+        let mut more = lm.clone();
+        more.push(Tensor { name: "transformer.layers.3.gate.weight".into(), shape: vec![4], data: Data::Hole });
+        let (at, what) = error(&more);
+        assert!(at == "transformer.layers.3.gate.weight" && what.contains("has no such tensor"), "{at}: {what}");
+        let mut bent = lm.clone();
+        bent[200].shape[0] += 1;
+        let (at, what) = error(&bent);
+        assert!(at == bent[200].name && what.contains("it should be"), "{at}: {what}");
+    }
+}
+
+#[test]
+fn what_is_not_played_is_refused_with_its_reason() {
+    let tmp = tempfile::tempdir().unwrap();
+    let src = tmp.path();
+    let error = || Plan::open(src, None).unwrap_err().to_string();
+    assert!(error().contains("no checkpoint"), "{}", error());
+    fs::write(src.join("config.json"), r#"{"model_type": "musicgen_melody"}"#).unwrap();
+    assert!(error().contains("a melody model"), "{}", error());
+    fs::write(src.join("config.json"), r#"{"model_type": "musicgen", "decoder": {"audio_channels": 2}}"#).unwrap();
+    assert!(error().contains("a stereo model"), "{}", error());
+    let mut lm = full_lm(4, 64, 1);
+    let yaml = lm_yaml(64, 1, 1, &[0, 1, 2, 3]);
+    save(&src.join("state_dict.bin"), &lm, &format!("{yaml}interleave_stereo_codebooks: {{use: true}}\n"));
+    assert!(error().contains("a stereo model"), "{}", error());
+    lm.push(Tensor {
+        name: "condition_provider.conditioners.self_wav.output_proj.weight".into(),
+        shape: vec![64, 12],
+        data: Data::Hole,
+    });
+    save(&src.join("state_dict.bin"), &lm, &yaml);
+    assert!(error().contains("a melody model"), "{}", error());
+}

@@ -1,0 +1,232 @@
+//! Hostile checkpoints: each of our own is refused with its sentence, and damage of any kind is an error, never a panic.
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config as Runs, RngSeed};
+use sideman_engine::model::import::{Plan, Source, convert_spiece, parse_pickle};
+use sideman_engine::text::Tokenizer;
+use sideman_tests::checkpoint::{Data, Pickle, Record, Tensor, save, zip};
+use sideman_tests::golden;
+
+/// What is said of a checkpoint with this pickle, whose storage `0` has 8 values.
+fn refused(pickle: &[u8]) -> String {
+    let tmp = tempfile::tempdir().unwrap();
+    let path = tmp.path().join("state_dict.bin");
+    let records = [("a/data.pkl".to_owned(), Record::Bytes(pickle.to_vec())), ("a/data/0".into(), Record::Bytes(vec![0; 32]))];
+    zip(&path, &records);
+    Source::pickle(&path).unwrap_err().to_string()
+}
+
+/// A pickle that holds one tensor.
+fn one(class: &str, key: &str, len: u64, offset: u64, shape: &[usize], stride: &[usize]) -> Vec<u8> {
+    let mut p = Pickle::new();
+    p.raw(b"}").text("x").tensor(class, key, len, offset, shape, stride).raw(b"s.");
+    p.0
+}
+
+#[test]
+fn the_harness_itself_makes_what_is_read() {
+    let tmp = tempfile::tempdir().unwrap();
+    let path = tmp.path().join("good.bin");
+    let pickle = one("FloatStorage", "0", 8, 2, &[2, 3], &[1, 2]);
+    zip(
+        &path,
+        &[
+            ("a/data.pkl".into(), Record::Bytes(pickle)),
+            ("a/data/0".into(), Record::Bytes((0..8).flat_map(|i| (i as f32).to_le_bytes()).collect())),
+        ],
+    );
+    let (mut source, _) = Source::pickle(&path).unwrap();
+    assert_eq!(source.read("x").unwrap(), [2.0, 4.0, 6.0, 3.0, 5.0, 7.0]);
+}
+
+#[test]
+fn each_hostile_pickle_has_its_sentence() {
+    let with = |bytes: &[u8]| [&[0x80, 2], bytes].concat();
+    let mut deep = vec![0x80, 2, b')'];
+    deep.extend(vec![0x85; 1_000_000]);
+    deep.push(b'.');
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("runs a command", with(b"cposix\nsystem\nX\x02\0\0\0id\x85R."), "the name `posix.system`, which weights don't need"),
+        ("evaluates text", with(b"c__builtin__\neval\nX\x01\0\0\x001\x85R."), "the name `__builtin__.eval`"),
+        ("another way to a name", with(b"X\x02\0\0\0osX\x06\0\0\0system\x93."), "opcode STACK_GLOBAL (0x93)"),
+        ("builds an object", with(b"(X\x02\0\0\0idios\nsystem\n."), "opcode INST (0x69)"),
+        ("a newer protocol", vec![0x80, 4, b'}', b'.'], "protocol 4; torch.save writes 2"),
+        ("calls a storage", with(b"ctorch\nFloatStorage\nK\x08\x85R."), "a call of something else"),
+        ("a terabyte on trust", one("FloatStorage", "0", 1 << 38, 0, &[1 << 38], &[1]), "its record has 32 bytes"),
+        ("past its storage", one("FloatStorage", "0", 8, 4, &[5], &[1]), "in a storage of 8 values"),
+        ("one value a thousand times", one("FloatStorage", "0", 8, 0, &[1000, 1000], &[0, 0]), "in a storage of 8 values"),
+        (
+            "sizes that overflow",
+            one("FloatStorage", "0", 8, 0, &[usize::MAX >> 1; 4], &[usize::MAX >> 1; 4]),
+            "in a storage of 8 values",
+        ),
+        (
+            "a storage that is not there",
+            one("FloatStorage", "../../etc/passwd", 8, 0, &[8], &[1]),
+            "storage `../../etc/passwd` has no record",
+        ),
+        ("a memo that was never set", with(b"h\x07."), "memo 7 is used and never set"),
+        ("a million tuples in each other", deep, "it holds no dictionary"),
+        ("an empty stack", with(b"R."), "empty stack"),
+        ("cut short", with(b"}X\xff\xff\xff\x7fabc"), "it ends in the middle of a value"),
+        ("no weights", with(b"}X\x01\0\0\0xX\x01\0\0\0ys."), "`x` is no tensor"),
+    ];
+    for (what, pickle, sentence) in cases {
+        let found = refused(&pickle);
+        assert!(found.contains(sentence), "{what}: {found}");
+    }
+}
+
+#[test]
+fn each_hostile_zip_has_its_sentence() {
+    let tmp = tempfile::tempdir().unwrap();
+    let path = tmp.path().join("state_dict.bin");
+    let said = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        Source::pickle(&path).unwrap_err().to_string()
+    };
+    let good = fs::read(golden::path("pickle/state.bin")).unwrap();
+    assert!(said(&good[..good.len() - 30]).contains("a zip"), "{}", said(&good[..good.len() - 30]));
+    assert!(said(b"").contains("a zip"));
+    assert!(said(b"\x80\x02}q\x00.").contains("not a checkpoint as torch.save writes it (a zip)"));
+    // Every local and central header says that its record is deflated.
+    let mut deflated = good.clone();
+    for at in 0..good.len() - 12 {
+        match &good[at..at + 4] {
+            b"PK\x03\x04" => deflated[at + 8] = 8,
+            b"PK\x01\x02" => deflated[at + 10] = 8,
+            _ => {}
+        }
+    }
+    assert!(said(&deflated).contains("is compressed or encrypted"), "{}", said(&deflated));
+    let record = |name: &str| (name.to_owned(), Record::Bytes(b"\x80\x02}.".to_vec()));
+    zip(&path, &[record("a/data.pkl"), record("b/data.pkl")]);
+    assert!(Source::pickle(&path).unwrap_err().to_string().contains("one record `data.pkl`"));
+    zip(&path, &[record("a/data.pkl"), record("a/data.pkl")]);
+    assert!(Source::pickle(&path).unwrap_err().to_string().contains("is there twice"));
+    zip(&path, &[record("a/data.pkl"), ("a/byteorder".into(), Record::Bytes(b"big".to_vec()))]);
+    assert!(Source::pickle(&path).unwrap_err().to_string().contains("not little-endian"));
+    zip(&path, &[("a/data.pkl".into(), Record::Hole(5 << 20))]);
+    assert!(Source::pickle(&path).unwrap_err().to_string().contains("at most 4194304 are read"));
+}
+
+#[test]
+fn a_configuration_that_grows_by_anchors_or_depth_is_refused() {
+    let tmp = tempfile::tempdir().unwrap();
+    let said = |yaml: &str| {
+        let tensors = [Tensor { name: "x".into(), shape: vec![1], data: Data::F32(vec![0.0]) }];
+        save(&tmp.path().join("state_dict.bin"), &tensors, yaml);
+        save(&tmp.path().join("compression_state_dict.bin"), &tensors, yaml);
+        Plan::open(tmp.path(), None).unwrap_err().to_string()
+    };
+    // Anchors are not followed: nothing grows, and the key that is one is missing.
+    let bomb = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\ntransformer_lm: {dim: *b}\n";
+    assert!(!said(bomb).is_empty());
+    assert!(said(&"[".repeat(5000)).contains("xp.cfg"), "{}", said(&"[".repeat(5000)));
+    assert!(said(&format!("a: {}", "[".repeat(40))).contains("more than 32 levels deep"));
+    assert!(said(&"x".repeat(2 << 20)).contains("at most 1048576 are read"));
+    // Two keys that stand for each other.
+    assert!(!said("transformer_lm: {dim: \"${transformer_lm.dim}\"}").is_empty());
+}
+
+fn runs(cases: u32) -> Runs {
+    Runs { cases, rng_seed: RngSeed::Fixed(4), failure_persistence: None, ..Runs::default() }
+}
+
+/// Some bytes changed, taken out or put in.
+fn damage(bytes: &[u8], changes: &[(usize, u8, u8)]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for (at, kind, value) in changes {
+        let at = at % bytes.len().max(1);
+        match kind % 8 {
+            0 if bytes.len() > 1 => drop(bytes.remove(at)),
+            1 => bytes.insert(at, *value),
+            2 => bytes.truncate(at.max(1)),
+            _ => bytes[at] = *value,
+        }
+    }
+    bytes
+}
+
+fn changes() -> impl Strategy<Value = Vec<(usize, u8, u8)>> {
+    prop::collection::vec((any::<usize>(), any::<u8>(), any::<u8>()), 1..8)
+}
+
+/// A record that is found for any key.
+fn record(key: &str) -> Option<(u64, u64)> {
+    (key.len() < 3).then_some((64, 96))
+}
+
+/// Opens a damaged file, and reads every tensor of what opens all the same.
+fn open(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+    if let Ok((mut source, _)) = Source::pickle(path) {
+        let names: Vec<String> = source.names().map(str::to_owned).collect();
+        for name in names {
+            let _ = source.read(&name);
+        }
+    }
+}
+
+#[test]
+fn damaged_pickles_are_errors() {
+    let mut good = one("FloatStorage", "0", 24, 0, &[4, 6], &[6, 1]);
+    good.splice(2..2, *b"NK\x05M\x05\x00\x8a\x01\x07\x88)]\x85\x86\x87q\x01h\x01r\x01\0\0\0j\x01\0\0\0");
+    proptest!(runs(20_000), |(c in changes())| { let _ = parse_pickle(&damage(&good, &c), &record); });
+    proptest!(runs(20_000), |(bytes in prop::collection::vec(any::<u8>(), 0..64))| { let _ = parse_pickle(&bytes, &record); });
+}
+
+#[test]
+fn damaged_zips_are_errors() {
+    let tmp = tempfile::tempdir().unwrap();
+    let path = tmp.path().join("state.bin");
+    let good = fs::read(golden::path("pickle/state.bin")).unwrap();
+    proptest!(runs(2000), |(c in changes())| open(&path, &damage(&good, &c)));
+    // The directory at the end is where a zip's trust lies.
+    let tail = good.len() - 600;
+    proptest!(runs(2000), |(c in changes())| open(&path, &[&good[..tail], &damage(&good[tail..], &c)].concat()));
+}
+
+#[test]
+fn damaged_headers_are_errors() {
+    let tmp = tempfile::tempdir().unwrap();
+    for file in ["config.json", "tokenizer.json", "model.safetensors"] {
+        fs::copy(golden::path("hf").join(file), tmp.path().join(file)).unwrap();
+    }
+    for (file, from, len) in [("model.safetensors", 0, 20_000), ("config.json", 0, usize::MAX)] {
+        let good = fs::read(golden::path("hf").join(file)).unwrap();
+        let head = len.min(good.len()) - from;
+        proptest!(runs(300), |(c in changes())| {
+            fs::write(tmp.path().join(file), [&damage(&good[..head], &c), &good[head..]].concat()).unwrap();
+            let _ = Plan::open(tmp.path(), None);
+        });
+        fs::write(tmp.path().join(file), &good).unwrap();
+    }
+    Plan::open(tmp.path(), None).unwrap();
+}
+
+#[test]
+fn damaged_tokenizers_are_errors() {
+    let config = golden::model("six").config.text.unwrap();
+    let tmp = tempfile::tempdir().unwrap();
+    let path = tmp.path().join("tokenizer.json");
+    let good = fs::read(golden::path("six/tokenizer.json")).unwrap();
+    // The compiled rules lie in here; the crate that plays them would trust them.
+    let rules = good.windows(20).position(|w| w.starts_with(b"precompiled_charsmap")).unwrap();
+    proptest!(runs(1000), |(c in changes(), near in any::<bool>())| {
+        let from = if near { rules } else { 0 };
+        let to = if near { rules + 1600 } else { good.len() };
+        fs::write(&path, [&good[..from], &damage(&good[from..to], &c), &good[to..]].concat()).unwrap();
+        if let Ok(tokenizer) = Tokenizer::open(&path, &config) {
+            let _ = tokenizer.ids("funk ｇroove with\tslap ﬁnger café \u{1}x");
+        }
+    });
+    let mut piece = vec![0x0a, 14, 0x0a, 5];
+    piece.extend(b"<unk>\x15\0\0\0\0\x18\x02");
+    piece.extend([0x12, 2, 0x18, 1]);
+    convert_spiece(&piece, 200).unwrap();
+    proptest!(runs(20_000), |(c in changes())| { let _ = convert_spiece(&damage(&piece, &c), 200); });
+}

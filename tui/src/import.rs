@@ -1,0 +1,80 @@
+//! `sideman model import`: a published checkpoint becomes a model directory.
+
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+use sideman_engine::model::import::{Plan, Progress, Quant};
+
+use crate::cli::{ModelImport, StoredAs};
+use crate::report;
+
+/// `model import`.
+///
+/// # Errors
+/// No checkpoint that the engine plays, a damaged one, or a directory that can't be written.
+pub fn run(args: &ModelImport) -> Result<ExitCode> {
+    let quant = match args.quant {
+        None => Quant::AsItIs,
+        Some(StoredAs::Bf16) => Quant::Bf16,
+        Some(StoredAs::Q8) => Quant::Q8,
+        Some(StoredAs::Q4) => Quant::Q4,
+    };
+    let plan = Plan::open(&args.src, args.t5.as_deref())?;
+    let mut bar = Bar::new(args.json);
+    let found = plan.write(&args.to, quant, &mut |p| {
+        bar.at(p);
+        ControlFlow::Continue(())
+    })?;
+    bar.finish();
+    if args.json {
+        report::json(&json!({"dir": args.to, "config": found.config, "notes": found.notes, "doubts": found.doubts}));
+        return Ok(ExitCode::SUCCESS);
+    }
+    for note in &found.notes {
+        report::line(note);
+    }
+    for doubt in &found.doubts {
+        report::line(format!("DOUBT: {doubt}"));
+    }
+    report::line(format!("licence {}: not for commercial use", found.config.licence));
+    report::line(format!("Written: {}", args.to.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Bytes done of bytes to do, on stderr: a bar on a terminal, a line a second elsewhere.
+struct Bar {
+    bar: Option<ProgressBar>,
+    last: Instant,
+    quiet: bool,
+}
+
+impl Bar {
+    fn new(quiet: bool) -> Self {
+        let bar = (!quiet && std::io::IsTerminal::is_terminal(&std::io::stderr())).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("imports {bar:30} {bytes}/{total_bytes}, {eta} left");
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        Self { bar, last: Instant::now(), quiet }
+    }
+
+    fn at(&mut self, p: Progress) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(p.total);
+            bar.set_position(p.done);
+        } else if !self.quiet && self.last.elapsed() >= Duration::from_secs(1) {
+            self.last = Instant::now();
+            eprintln!("imports: {} of {} MB", p.done / 1_000_000, p.total / 1_000_000);
+        }
+    }
+
+    fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
