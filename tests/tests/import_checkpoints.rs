@@ -34,6 +34,11 @@ fn all(path: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
 
 /// Equal, but for folded weight norm, whose rounding differs.
 fn same(ours: &Path, theirs: &Path) {
+    same_after(ours, theirs, |x| x);
+}
+
+/// The same, where what was written was rounded first.
+fn same_after(ours: &Path, theirs: &Path, round: fn(f32) -> f32) {
     let (ours, theirs) = (all(ours), all(theirs));
     assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
     for (name, (shape, values)) in &ours {
@@ -43,7 +48,8 @@ fn same(ours: &Path, theirs: &Path) {
             let off = golden::distance(values, &theirs[name].1);
             assert!(off < 1e-6, "{name}: {off:e}");
         } else {
-            assert_eq!(*values, theirs[name].1, "{name}");
+            let equal = values.iter().zip(&theirs[name].1).all(|(a, b)| *a == round(*b));
+            assert!(equal, "{name}");
         }
     }
 }
@@ -226,7 +232,10 @@ fn audiocraft_pickles_become_the_model_that_they_were_saved_from() {
     assert_eq!(dir.config.name, "musicgen-stem-6cb");
     assert_eq!(dir.config.edit.as_ref().map(|e| (e.window, e.decimation)), Some((1250, 5)));
     licence(&dir.config);
-    for file in ["lm", "text", "codec.bass", "codec.drums", "codec.other"] {
+    // The published language model is f16, which the smallest of these numbers are not exact in.
+    let half = |x| half::f16::from_f32(x).to_f32();
+    same_after(&to.join("lm.safetensors"), &golden::path("six/lm.safetensors"), half);
+    for file in ["text", "codec.bass", "codec.drums", "codec.other"] {
         same(&to.join(format!("{file}.safetensors")), &golden::path(&format!("six/{file}.safetensors")));
     }
     verify(&dir, "six.golden.safetensors");

@@ -132,8 +132,10 @@ fn a_configuration_that_grows_by_anchors_or_depth_is_refused() {
     assert!(!said("transformer_lm: {dim: \"${transformer_lm.dim}\"}").is_empty());
 }
 
+/// So many cases; SIDEMAN_FUZZ=50 makes fifty times as many.
 fn runs(cases: u32) -> Runs {
-    Runs { cases, rng_seed: RngSeed::Fixed(4), failure_persistence: None, ..Runs::default() }
+    let more = std::env::var("SIDEMAN_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    Runs { cases: cases * more, rng_seed: RngSeed::Fixed(4), failure_persistence: None, ..Runs::default() }
 }
 
 /// Some bytes changed, taken out or put in.

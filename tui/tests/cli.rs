@@ -372,3 +372,17 @@ fn the_doctor_examines() {
     assert!(document["bandwidth_bytes_per_second"].as_f64().unwrap() > 1e8);
     assert!(model["verdict"].as_str().unwrap().contains("of a frame"));
 }
+
+#[test]
+fn an_imported_model_computes_what_its_reference_computes() {
+    let tmp = tempfile::tempdir().unwrap();
+    let to = tmp.path().join("mono");
+    let said = good(&sideman([&"model", &"import", &golden("hf"), &"--to", &to]));
+    assert!(said.contains("CC-BY-NC-4.0: not for commercial use") && said.contains("model.safetensors: SHA-256"), "{said}");
+    good(&sideman([&"model", &"verify", &to, &"--golden", &golden("mono.golden.safetensors")]));
+    let again = bad(&sideman([&"model", &"import", &golden("hf"), &"--to", &to]), 1);
+    assert!(again.contains("it is there already"), "{again}");
+    let nothing = bad(&sideman([&"model", &"import", &tmp.path(), &"--to", &tmp.path().join("x")]), 1);
+    assert!(nothing.contains("no checkpoint: it should be a folder with state_dict.bin"), "{nothing}");
+    bad(&sideman([&"model", &"import", &golden("hf")]), 2);
+}

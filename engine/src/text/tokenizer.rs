@@ -78,7 +78,11 @@ fn rules(json: &[u8]) -> Result<(), String> {
     while let Some(value) = open.pop() {
         match value {
             serde_json::Value::Object(map) => {
-                if let Some(text) = map.get("precompiled_charsmap").and_then(|v| v.as_str()) {
+                let text = map.get("precompiled_charsmap");
+                // The crate panics where a normalizer of this type has no rules.
+                if text.is_some() || map.get("type").is_some_and(|t| t == "Precompiled") {
+                    let text =
+                        text.and_then(|v| v.as_str()).ok_or("a normalizer `Precompiled` without `precompiled_charsmap`")?;
                     let bytes =
                         BASE64_STANDARD.decode(text).map_err(|e| format!("its normalization rules are no base64: {e}"))?;
                     charsmap::check(&bytes)?;
