@@ -7,6 +7,7 @@ song's bass, without chords, and by ear (neither clock nor chords). `shuffled`: 
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import time
 from pathlib import Path
@@ -93,6 +94,10 @@ def main():
     p.add_argument("--seed", type=int, default=7)
     p.add_argument("--out", required=True)
     a = p.parse_args()
+    if a.codecs and not importlib.util.find_spec("torch"):
+        raise SystemExit("--codecs: token entropy needs torch in this venv (train/eval/README.md)")
+    if a.text and not a.model:
+        print("--text without --model: only the classifier is judged")
     out = Path(a.out)
     ear = Ear(out / "heard")
     found = songs(a.corpus, a.split, a.songs, a.seconds)
