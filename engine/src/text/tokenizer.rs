@@ -68,13 +68,9 @@ impl Tokenizer {
 
 /// Checks the compiled rules of the file's normalizers, which the crate would take on trust.
 fn rules(json: &[u8]) -> Result<(), String> {
-    #[derive(serde::Deserialize)]
-    struct File {
-        #[serde(default)]
-        normalizer: Option<serde_json::Value>,
-    }
-    let file: File = serde_json::from_slice(json).map_err(|e| format!("no tokenizer that can be read: {e}"))?;
-    let mut open: Vec<serde_json::Value> = file.normalizer.into_iter().collect();
+    // All of it, as values: where the crate can't read a decoder, it panics.
+    let mut file: serde_json::Value = serde_json::from_slice(json).map_err(|e| format!("no tokenizer that can be read: {e}"))?;
+    let mut open: Vec<serde_json::Value> = file.get_mut("normalizer").map(serde_json::Value::take).into_iter().collect();
     while let Some(value) = open.pop() {
         match value {
             serde_json::Value::Object(map) => {
