@@ -31,7 +31,7 @@ def main():
     stage("train.data", "render", "--out", corpus, "--hours", 0.25, "--seed", 9)
     for stem in ("bass", "drums", "other"):
         stage("train.codec.train", stem, "--corpus", corpus, "--out", codecs, "--steps", 300, "--batch", 4, "--set",
-              "dim=96", "ffn=192", "encoder_blocks=2", "encoder_blocks50=1", "decoder_blocks50=1", "decoder_blocks=2", "card=256", "--no-compile")
+              "dim=96", "ffn=192", "encoder_blocks=2", "encoder_blocks50=1", "decoder_blocks50=1", "decoder_blocks=2", "card=256")
     stage("train.lm.tokens", "--codecs", codecs, "--corpus", corpus, "--out", tokens)
     stage("train.lm.train", "--tokens", tokens, "--out", lm, "--steps", 100, "--items", 2, "--dim", 128, "--layers", 2)
     stage("train.export", "--codecs", codecs, "--lm", lm, "--out", out / "model", "--golden", out / "golden.safetensors")

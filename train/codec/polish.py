@@ -35,16 +35,16 @@ def main():
     path, beside = Path(a.out) / f"{a.stem}.pt", Path(a.out) / f"{a.stem}.critic.pt"
     whole = torch.load(path, weights_only=False)
     model = Codec(whole["config"]).eval()
-    model.load_state_dict(whole["ema"], strict=False)
+    model.load_state_dict(whole["ema"])
     ema = Codec(whole["config"]).eval().requires_grad_(False)
-    ema.load_state_dict(whole["ema"], strict=False)
+    ema.load_state_dict(whole["ema"])
     critics = Critics()
     opt = torch.optim.AdamW(model.decoder.parameters(), lr=a.lr, betas=(0.8, 0.99), weight_decay=0.01, fused=True)
     opt_critic = torch.optim.AdamW(critics.parameters(), lr=a.lr, betas=(0.8, 0.99), weight_decay=0.01, fused=True)
     step = 0
     if beside.exists():
         s = torch.load(beside, weights_only=False)
-        model.load_state_dict(s["model"], strict=False), critics.load_state_dict(s["critics"])
+        model.load_state_dict(s["model"]), critics.load_state_dict(s["critics"])
         opt.load_state_dict(s["opt"]), opt_critic.load_state_dict(s["opt_critic"])
         step = s["step"]
     music = Stem(a.corpus, a.stem, "train", seed=1000 + step)

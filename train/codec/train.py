@@ -39,7 +39,6 @@ def main():
     p.add_argument("--lr", type=float, default=8e-4)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--set", nargs="*", default=[], help="trial overrides of the configuration: card=2048 books=1")
-    p.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     torch.set_flush_denormal(True)
@@ -61,15 +60,11 @@ def main():
     checkpoint = out / f"{a.stem}.pt"
     if checkpoint.exists():
         s = torch.load(checkpoint, weights_only=False)
-        model.load_state_dict(s["model"], strict=False)
-        ema.load_state_dict(s["ema"], strict=False)
+        model.load_state_dict(s["model"])
+        ema.load_state_dict(s["ema"])
         meaning.load_state_dict(s["meaning"])
         opt.load_state_dict(s["opt"])
         step, curve, spent = s["step"], s["curve"], s["spent"]
-    if a.compile:
-        model.encoder = torch.compile(model.encoder)
-        model.decoder = torch.compile(model.decoder)
-    plain = {k: k.replace("_orig_mod.", "") for k in model.state_dict()}
     music = Stem(a.corpus, a.stem, "train", seed=step + 1)
     samples = int(a.seconds * 50) * 640
     start, kept, losses = time.time(), time.time(), []
@@ -103,8 +98,7 @@ def main():
             losses = []
         if time.time() - kept > 180 or step == a.steps:
             kept = time.time()
-            state = {plain[k]: v for k, v in model.state_dict().items()}
-            save(checkpoint, model=state, meaning=meaning.state_dict(), ema=ema.state_dict(), opt=opt.state_dict(), step=step, curve=curve, spent=spent + kept - start, config=c)
+            save(checkpoint, model=model.state_dict(), meaning=meaning.state_dict(), ema=ema.state_dict(), opt=opt.state_dict(), step=step, curve=curve, spent=spent + kept - start, config=c)
 
 
 if __name__ == "__main__":

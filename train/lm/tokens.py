@@ -21,7 +21,7 @@ from .controls import beat_values, chord_values
 def load_codec(path: Path) -> Codec:
     s = torch.load(path, weights_only=False)
     model = Codec(s["config"]).eval()
-    model.load_state_dict(s["ema"], strict=False)
+    model.load_state_dict(s["ema"])
     return model
 
 

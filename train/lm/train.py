@@ -34,11 +34,7 @@ def losses(model: Lm, batch):
         judged = (target[:, k] >= 0).sum(1).clamp(min=1)
         each.append((nll.sum() / judged.sum()).item())
         total = total + (nll.sum(1) / judged * weight[:, k]).mean()
-    return each, total / model_weight(model)
-
-
-def model_weight(model: Lm) -> float:
-    return float(len(model.linears)) / 2
+    return each, total / weight.sum(1).mean()
 
 
 def main():
@@ -75,6 +71,7 @@ def main():
         model.load_state_dict(s["model"]), ema.load_state_dict(s["ema"]), opt.load_state_dict(s["opt"])
         step, curve, spent = s["step"], s["curve"], s["spent"]
     train = Practice(a.tokens, "train", config, tokenizer, seed=step + 1)
+    valid = Practice(a.tokens, "valid", config, tokenizer, seed=7)
     print(f"{sum(w.numel() for w in model.parameters()) / 1e6:.1f} M parameters, {len(train.songs)} songs", flush=True)
     start, kept, window = time.time(), time.time(), []
     while step < a.steps:
@@ -95,7 +92,7 @@ def main():
         if step % 50 == 0 or step == a.steps:
             row = {"step": step, "minutes": round((spent + time.time() - start) / 60, 1), "train": [round(sum(v) / len(v), 3) for v in zip(*window)]}
             if step % 250 == 0 or step == a.steps:
-                valid = Practice(a.tokens, "valid", config, tokenizer, seed=7)
+                valid.rng.seed(7)  # the same items every time
                 with torch.no_grad():
                     rows = [losses(ema, valid.batch(4, kind=LIVE, lag=8)) for _ in range(3)]
                 row["valid"] = [round(sum(v) / len(v), 3) for v in zip(*[[t.item(), *e] for e, t in rows])]

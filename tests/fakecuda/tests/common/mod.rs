@@ -1,5 +1,5 @@
 //! What the machine's tests share: a device, buffers, launches, deterministic random numbers.
-#![allow(dead_code)]
+#![allow(dead_code)] // Each test binary compiles this file, and none uses all of it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
