@@ -136,9 +136,11 @@ class Codec(nn.Module):
         return synthesise(*head, self.c), codes, loss, coarse
 
     @torch.no_grad()
-    def encode(self, audio):
-        """Audio [B, samples] to codes [B, books, ceil(samples/640)]."""
-        return self.quantizer(self.encoder(analyse(audio, self.c)))[1]
+    def encode(self, audio, fast: bool = False):
+        """Audio [B, samples] to codes [B, books, ceil(samples/640)]; `fast`: the encoder in bf16."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+            z = self.encoder(analyse(audio, self.c))
+        return self.quantizer(z.float())[1]
 
     @torch.no_grad()
     def decode(self, codes):

@@ -19,20 +19,23 @@ LIVE, EDIT, TEXT = "live", "edit", "text"
 
 
 class Song:
+    """`path`: what all stems share (ID.song.npz); each stem's tokens lie beside it."""
+
     def __init__(self, path: Path):
         z = np.load(path)
         self.label = json.loads(str(z["label"]))
-        self.tokens = np.concatenate([z[s] for s in STEMS]).astype(np.int32)
-        self.bass_other = z["bass_other"].astype(np.int32)
         self.beat, self.chord = z["beat"], z["chord"]
+        stems = {s: np.load(str(path).replace(".song.npz", f".{s}.npz")) for s in STEMS}
+        self.tokens = np.concatenate([z["tokens"] for z in stems.values()])
+        self.bass_other = stems["bass"]["other"]
 
 
 class Practice:
     """Draws batches of items from the tokens of one split."""
 
     def __init__(self, root: str, split: str, config: dict, tokenizer, seed: int, limit: int | None = None):
-        self.songs = [s for s in map(Song, sorted(Path(root).glob("*.npz"))) if s.label["split"] == split][:limit]
-        self.silence = json.loads((Path(root) / "silence.json").read_text())
+        self.songs = [s for s in map(Song, sorted(Path(root).glob("*.song.npz"))) if s.label["split"] == split][:limit]
+        self.silence = {s: json.loads((Path(root) / f"{s}.json").read_text())["silence"] for s in STEMS}
         self.config, self.tokenizer = config, tokenizer
         self.rng = random.Random(seed)
         streams = config["streams"]
@@ -48,7 +51,7 @@ class Practice:
         song = rng.choice(self.songs)
         total = song.tokens.shape[1]
         at = rng.randrange(max(1, total - frames + 1))
-        codes = song.tokens[:, at:at + frames].copy()
+        codes = song.tokens[:, at:at + frames].astype(np.int64)
         if rng.random() < 0.5:
             codes[self.rows["bass"]] = song.bass_other[:, at:at + frames]
         beat, chord = song.beat[at:at + frames].copy(), song.chord[at:at + frames].copy()

@@ -1,4 +1,4 @@
-"""Songs to tokens: `python -m train.lm.tokens --codecs DIR --corpus DIR --out DIR`. One .npz a song; what is there is kept.
+"""Songs to tokens: `python -m train.lm.tokens --codecs DIR --corpus DIR --out DIR`. One .npz a song and stem; what is there is kept.
 
 The bass is encoded a second time as another player would sound (level, tone, drive, noise), so that a real one is understood.
 """
@@ -37,7 +37,7 @@ def another_player(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(x + rng.normal(0, 10 ** rng.uniform(-4.5, -2.8), len(x)), -1, 1).astype(np.float32)
 
 
-def encode(codec: Codec, x: np.ndarray) -> np.ndarray:
+def encode(codec: Codec, x: np.ndarray, fast: bool = False) -> np.ndarray:
     """Codes [books, frames] of a whole song, ten seconds at a time: a long song at once falls out of the cache and takes 3 times as long.
 
     A second of sound before each piece is more than the encoder can see, so the codes are those of the song in one piece.
@@ -46,7 +46,7 @@ def encode(codec: Codec, x: np.ndarray) -> np.ndarray:
     out = []
     for start in range(0, -(-len(x) // FRAME), piece):
         first = max(0, start - before)
-        codes = codec.encode(torch.from_numpy(x[first * FRAME:(start + piece + ahead) * FRAME])[None])[0]
+        codes = codec.encode(torch.from_numpy(x[first * FRAME:(start + piece + ahead) * FRAME])[None], fast=fast)[0]
         out.append(codes[:, start - first:start - first + piece])
     return torch.cat(out, 1).numpy().astype(np.int16)
 
@@ -56,39 +56,48 @@ def main():
     p.add_argument("--codecs", required=True)
     p.add_argument("--corpus", nargs="+", required=True)
     p.add_argument("--out", required=True)
+    p.add_argument("--stems", nargs="+", default=STEMS, choices=STEMS, help="those whose codecs stand; the others later")
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
-    codecs = {s: load_codec(Path(a.codecs) / f"{s}.pt") for s in STEMS}
-    stamp = hashlib.sha256(b"".join((Path(a.codecs) / f"{s}.pt").read_bytes() for s in STEMS)).hexdigest()
     out = Path(a.out)
     out.mkdir(parents=True, exist_ok=True)
-    mark = out / "codecs.sha256"
-    if mark.exists() and mark.read_text() != stamp:
-        raise SystemExit(f"{out} holds tokens of other codecs: remove it")
-    mark.write_text(stamp)
-    configs = {s: codecs[s].c for s in STEMS}
-    (out / "codecs.json").write_text(json.dumps(configs))
+    codecs = {}
+    for stem in a.stems:
+        path, mark = Path(a.codecs) / f"{stem}.pt", out / f"{stem}.json"
+        codecs[stem] = load_codec(path)
+        stamp = hashlib.sha256(path.read_bytes()).hexdigest()
+        if mark.exists() and json.loads(mark.read_text())["sha256"] != stamp:
+            raise SystemExit(f"{out} holds tokens of another {stem} codec: remove it")
+        quiet = np.random.default_rng(0).normal(0, 3e-4, FRAME * 100).astype(np.float32)
+        silence = encode(codecs[stem], quiet)[:, 50].tolist()
+        mark.write_text(json.dumps({"sha256": stamp, "config": codecs[stem].c, "silence": silence}))
     for c, root in enumerate(a.corpus):
         for shard in sorted(Path(root).glob("shard-*")):
-            raw = {s: np.memmap(shard / f"{s}.i16", np.int16, "r") for s in STEMS}
+            raw = {s: np.memmap(shard / f"{s}.i16", np.int16, "r") for s in a.stems}
             for line in (shard / "songs.jsonl").read_text().splitlines():
                 song = json.loads(line)
-                path = out / f"{c}-{song['id']}.npz"
-                if path.exists():
-                    continue
-                cut = slice(song["start"], song["start"] + song["len"])
-                audio = {s: raw[s][cut].astype(np.float32) / 32768.0 for s in STEMS}
-                rng = np.random.default_rng(int(hashlib.md5(str(song["id"]).encode()).hexdigest()[:8], 16))
-                tokens = {s: encode(codecs[s], audio[s]) for s in STEMS}
-                frames = song["len"] // FRAME
                 label = {k: song[k] for k in ("id", "split", "bpm", "meter", "style", "instruments", "caption_tags")}
-                tmp = path.with_suffix(".tmp.npz")
-                np.savez(tmp, **tokens, bass_other=encode(codecs["bass"], another_player(audio["bass"], rng)),
-                         beat=beat_values(song, frames), chord=chord_values(song, frames), label=json.dumps(label))
-                tmp.rename(path)
-    silence = {s: encode(codecs[s], np.random.default_rng(0).normal(0, 3e-4, FRAME * 100).astype(np.float32))[:, 50].tolist() for s in STEMS}
-    (out / "silence.json").write_text(json.dumps(silence))
+                frames = song["len"] // FRAME
+                keep(out / f"{c}-{song['id']}.song.npz", lambda: {"beat": beat_values(song, frames), "chord": chord_values(song, frames), "label": json.dumps(label)})
+                for stem in a.stems:
+                    def tokens():
+                        x = raw[stem][song["start"]:song["start"] + song["len"]].astype(np.float32) / 32768.0
+                        made = {"tokens": encode(codecs[stem], x, fast=True)}
+                        if stem == "bass":
+                            rng = np.random.default_rng(int(hashlib.md5(str(song["id"]).encode()).hexdigest()[:8], 16))
+                            made["other"] = encode(codecs[stem], another_player(x, rng), fast=True)
+                        return made
+                    keep(out / f"{c}-{song['id']}.{stem}.npz", tokens)
+
+
+def keep(path: Path, make):
+    """Writes what `make` gives, unless it is there."""
+    if not path.exists():
+        tmp = path.with_suffix(".tmp")
+        with open(tmp, "wb") as f:
+            np.savez(f, **make())
+        tmp.rename(path)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from ..codec.train import save
 from .caption import train_tokenizer
-from .config import model_config
+from .config import STEMS, model_config
 from .model import Lm
 from .tasks import LIVE, Practice
 
@@ -53,7 +53,7 @@ def main():
     torch.manual_seed(1)
     out = Path(a.out)
     out.mkdir(parents=True, exist_ok=True)
-    config = model_config(a.dim, a.layers, json.loads((Path(a.tokens) / "codecs.json").read_text()))
+    config = model_config(a.dim, a.layers, {s: json.loads((Path(a.tokens) / f"{s}.json").read_text())["config"] for s in STEMS})
     words = out / "tokenizer.json"
     if not words.exists():
         songs = Practice(a.tokens, "train", config, None, 0).songs

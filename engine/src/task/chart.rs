@@ -16,16 +16,20 @@ const POSITIONS: i128 = 48;
 const NO_CHORD: i32 = 96;
 
 /// Meters that the `beat` control knows, in the order of its values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum Meter {
     /// 4/4.
     #[default]
+    #[serde(rename = "4/4")]
     FourFour,
     /// 3/4.
+    #[serde(rename = "3/4")]
     ThreeFour,
     /// 6/8.
+    #[serde(rename = "6/8")]
     SixEight,
     /// 12/8.
+    #[serde(rename = "12/8")]
     TwelveEight,
 }
 

@@ -1,0 +1,122 @@
+//! What a running band shows: filled after each hop for the screen, OSC and the take.
+
+use super::{Clock, Command, Mode};
+use crate::task::Meter;
+
+/// A request that waits for its boundary.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pending {
+    /// What.
+    pub command: Command,
+    /// Song time at which it comes true.
+    pub at: i64,
+}
+
+/// One stem as heard and shown.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct StemState {
+    /// dB.
+    pub gain: f32,
+    /// −1 to 1.
+    pub pan: f32,
+    /// Silenced by hand.
+    pub mute: bool,
+    /// Heard alone.
+    pub solo: bool,
+    /// Bars repeated; 0: free.
+    pub frozen: u32,
+    /// Steps that can be undone, and redone.
+    pub undo: u32,
+    /// See `undo`.
+    pub redo: u32,
+    /// Peak of the last hop, full scale 1.
+    pub peak: f32,
+    /// Root mean square of the last hop.
+    pub rms: f32,
+}
+
+/// How the machine keeps up. All counters since the start.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Health {
+    /// Median and 99th percentile of a hop's computing time, ms.
+    pub p50: f32,
+    /// See `p50`.
+    pub p99: f32,
+    /// Share of the time that the last hops took: 1 is all of it.
+    pub load: f32,
+    /// Hops that came after their time.
+    pub late: u64,
+    /// Frames of the device that had to be filled in, and input frames lost.
+    pub underrun: u64,
+    /// See `underrun`.
+    pub overrun: u64,
+    /// What the device itself reported.
+    pub xruns: u64,
+    /// Draws without a finite logit, each mended by the likeliest finite or first code.
+    pub faults: u64,
+    /// Rung of the ladder: 0 all is well, 1 repeating the last bar, 2 guidance off, 3 longer hops.
+    pub rung: u8,
+    /// Why, in a sentence; empty on rung 0.
+    pub reason: String,
+    /// Latency of input and output devices, ms.
+    pub latency_in: f32,
+    /// See `latency_in`.
+    pub latency_out: f32,
+}
+
+/// The band at one moment.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Snapshot {
+    /// Song time of the next sample to be decided.
+    pub time: i64,
+    /// Bar, 1 is the first; 0 and less count in.
+    pub bar: i64,
+    /// Beat in the bar, from 1.
+    pub beat: u32,
+    /// Share of the beat gone by.
+    pub phase: f32,
+    /// Quarter notes a minute.
+    pub tempo: f64,
+    /// Meter.
+    pub meter: Meter,
+    /// Source of the beat and how well it is locked, 0 to 1.
+    pub clock: Clock,
+    /// See `clock`.
+    pub lock: f32,
+    /// The band plays (or counts in).
+    pub playing: bool,
+    /// What the band does.
+    pub mode: Mode,
+    /// The stem that the player plays.
+    pub player: Option<u8>,
+    /// Stems in the model's order.
+    pub stems: Vec<StemState>,
+    /// Peak of what the player played in the last hop.
+    pub heard: f32,
+    /// What waits, soonest first.
+    pub pending: Vec<Pending>,
+    /// Chord in force, as it was written; empty: none.
+    pub chord: String,
+    /// Text in force.
+    pub text: String,
+    /// Frames by which the player's stem is heard late.
+    pub lag: u32,
+    /// Frames at a time.
+    pub hop: u32,
+    /// Samples by which the band is ahead of what it has heard.
+    pub lead: i64,
+    /// Song time up to which nothing changes any more, and up to which it is foretold.
+    pub committed: i64,
+    /// See `committed`.
+    pub planned: i64,
+    /// dB by which the band is dipped.
+    pub dip: f32,
+    /// The click sounds.
+    pub click: bool,
+    /// A take is being kept.
+    pub recording: bool,
+    /// Load and faults.
+    pub health: Health,
+    /// What was last said to the player.
+    pub message: String,
+}
