@@ -27,7 +27,7 @@ class Song:
         self.beat, self.chord = z["beat"], z["chord"]
         stems = {s: np.load(str(path).replace(".song.npz", f".{s}.npz")) for s in STEMS}
         self.tokens = np.concatenate([z["tokens"] for z in stems.values()])
-        self.bass_other = stems["bass"]["other"]
+        self.bass_other = stems["bass"]["other"] if "other" in stems["bass"] else None
 
 
 class Practice:
@@ -52,7 +52,7 @@ class Practice:
         total = song.tokens.shape[1]
         at = rng.randrange(max(1, total - frames + 1))
         codes = song.tokens[:, at:at + frames].astype(np.int64)
-        if rng.random() < 0.5:
+        if song.bass_other is not None and rng.random() < 0.7:
             codes[self.rows["bass"]] = song.bass_other[:, at:at + frames]
         beat, chord = song.beat[at:at + frames].copy(), song.chord[at:at + frames].copy()
         short = frames - codes.shape[1]
@@ -64,7 +64,7 @@ class Practice:
 
     def item(self, kind: str | None = None, lag: int | None = None):
         rng = self.rng
-        kind = kind or rng.choices([LIVE, EDIT, TEXT], [0.65, 0.2, 0.15])[0]
+        kind = kind or rng.choices([LIVE, EDIT, TEXT], [0.75, 0.15, 0.1])[0]
         delays, weight = self.delays.copy(), self.weight.copy()
         if kind == TEXT:
             grid, beat, chord, label = self.window(WINDOW + PREFIX + 1)

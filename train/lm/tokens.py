@@ -1,6 +1,7 @@
 """Songs to tokens: `python -m train.lm.tokens --codecs DIR --corpus DIR --out DIR`. One .npz a song and stem; what is there is kept.
 
-The bass is encoded a second time as another player would sound (level, tone, drive, noise), so that a real one is understood.
+Every other song's bass is encoded a second time as another player would sound (level, tone, drive, noise), so that a real one is
+understood. Test songs are left out.
 """
 
 import argparse
@@ -57,6 +58,7 @@ def main():
     p.add_argument("--corpus", nargs="+", required=True)
     p.add_argument("--out", required=True)
     p.add_argument("--stems", nargs="+", default=STEMS, choices=STEMS, help="those whose codecs stand; the others later")
+    p.add_argument("--songs", type=int, help="no more than so many of a corpus")
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
@@ -73,10 +75,14 @@ def main():
         silence = encode(codecs[stem], quiet)[:, 50].tolist()
         mark.write_text(json.dumps({"sha256": stamp, "config": codecs[stem].c, "silence": silence}))
     for c, root in enumerate(a.corpus):
+        songs = 0
         for shard in sorted(Path(root).glob("shard-*")):
             raw = {s: np.memmap(shard / f"{s}.i16", np.int16, "r") for s in a.stems}
             for line in (shard / "songs.jsonl").read_text().splitlines():
                 song = json.loads(line)
+                songs += 1
+                if song["split"] == "test" or songs > (a.songs or songs):
+                    continue
                 label = {k: song[k] for k in ("id", "split", "bpm", "meter", "style", "instruments", "caption_tags")}
                 frames = song["len"] // FRAME
                 keep(out / f"{c}-{song['id']}.song.npz", lambda: {"beat": beat_values(song, frames), "chord": chord_values(song, frames), "label": json.dumps(label)})
@@ -84,7 +90,7 @@ def main():
                     def tokens():
                         x = raw[stem][song["start"]:song["start"] + song["len"]].astype(np.float32) / 32768.0
                         made = {"tokens": encode(codecs[stem], x, fast=True)}
-                        if stem == "bass":
+                        if stem == "bass" and songs % 2:
                             rng = np.random.default_rng(int(hashlib.md5(str(song["id"]).encode()).hexdigest()[:8], 16))
                             made["other"] = encode(codecs[stem], another_player(x, rng), fast=True)
                         return made
