@@ -1,3 +1,6 @@
-//! Everything with a thread, a clock, a socket or a device. So far: how fast this machine is.
+//! Everything with a thread, a clock, a socket or a device: how the band is played live ([`control`], [`rt`]), and how fast this machine
+//! is ([`speed`]).
 
+pub mod control;
+pub mod rt;
 pub mod speed;

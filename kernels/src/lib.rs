@@ -19,6 +19,7 @@
 use thiserror::Error;
 
 pub mod cpu;
+pub mod denormal;
 pub mod quant;
 
 /// What can go wrong in a player: sizes that don't fit together, or memory that can't be had.
