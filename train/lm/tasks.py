@@ -25,16 +25,21 @@ class Song:
         z = np.load(path)
         self.label = json.loads(str(z["label"]))
         self.beat, self.chord = z["beat"], z["chord"]
-        stems = {s: np.load(str(path).replace(".song.npz", f".{s}.npz")) for s in STEMS}
+        stems = {s: np.load(self.of(path, s)) for s in STEMS}
         self.tokens = np.concatenate([z["tokens"] for z in stems.values()])
         self.bass_other = stems["bass"]["other"] if "other" in stems["bass"] else None
+
+    @staticmethod
+    def of(path: Path, stem: str) -> Path:
+        return path.with_name(path.name.replace(".song.npz", f".{stem}.npz"))
 
 
 class Practice:
     """Draws batches of items from the tokens of one split."""
 
     def __init__(self, root: str, split: str, config: dict, tokenizer, seed: int, limit: int | None = None):
-        self.songs = [s for s in map(Song, sorted(Path(root).glob("*.song.npz"))) if s.label["split"] == split][:limit]
+        whole = [p for p in sorted(Path(root).glob("*.song.npz")) if all(Song.of(p, s).exists() for s in STEMS)]
+        self.songs = [s for s in map(Song, whole) if s.label["split"] == split][:limit]
         self.silence = {s: json.loads((Path(root) / f"{s}.json").read_text())["silence"] for s in STEMS}
         self.config, self.tokenizer = config, tokenizer
         self.rng = random.Random(seed)
