@@ -4,3 +4,4 @@ pub mod checkpoint;
 pub mod codecs;
 pub mod fixture;
 pub mod golden;
+pub mod jam;

@@ -10,8 +10,19 @@
 //! **Requests** ([`Request`]) are the one way to change anything. They wait for their boundary, can be seen waiting and be cancelled,
 //! and are written down in a take, so that heard samples and requests together make the same song again.
 
+mod click;
 mod command;
+mod material;
+mod play;
+mod queue;
+mod session;
 mod snapshot;
+mod stem;
+mod timeline;
+mod window;
+mod wish;
 
 pub use command::{Action, Clock, Command, Mode, Origin, Request, When, Which};
+pub use session::{MAX_HOP, Session, Spec};
 pub use snapshot::{Health, Pending, Snapshot, StemState};
+pub use timeline::{Line, Place, SECTION, Timeline, beats};

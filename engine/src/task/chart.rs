@@ -153,14 +153,56 @@ fn quality_of(text: &str) -> Option<i32> {
     })
 }
 
+/// Chords of bars, one or more sharing each bar equally, repeated: what a chart is written with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Chords {
+    bars: Vec<Vec<(Chord, Box<str>)>>,
+}
+
+impl FromStr for Chords {
+    type Err = Error;
+
+    /// Reads one symbol a bar: "Em Em C D". A bar may be shared: "Dm7,G7 Cmaj7". `%` repeats the bar before, `|` may stand between
+    /// bars.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let mut bars: Vec<Vec<(Chord, Box<str>)>> = vec![];
+        for bar in text.split(|c: char| c.is_whitespace() || c == '|').filter(|bar| !bar.is_empty()) {
+            let chords = match (bar, bars.last()) {
+                ("%", Some(last)) => last.clone(),
+                _ => bar.split(',').map(|symbol| Ok((symbol.parse()?, symbol.into()))).collect::<Result<_, Error>>()?,
+            };
+            bars.push(chords);
+        }
+        if bars.is_empty() {
+            return Err(Error::Input("no chord is given: write one a bar, like \"Em Em C D\"".into()));
+        }
+        Ok(Chords { bars })
+    }
+}
+
+impl Chords {
+    /// The chord that sounds `num / den` of bar `bar` in, and how it was written; bar 0 is the first. None: before it.
+    pub fn at(&self, bar: i64, num: i128, den: i128) -> Option<(Chord, &str)> {
+        let bars = self.bars.len() as i64;
+        let bar = if bar < 0 || bars == 0 { return None } else { &self.bars[(bar % bars) as usize] };
+        let (chord, symbol) = bar.get((num * bar.len() as i128 / den) as usize)?;
+        Some((*chord, symbol))
+    }
+}
+
+/// `beat` control value: position `num / den` of a bar of this meter.
+pub fn beat_value(meter: Meter, num: i128, den: i128) -> i32 {
+    meter as i32 * POSITIONS as i32 + (POSITIONS * num / den) as i32
+}
+
 /// Tempo, meter, where bar 1 begins, and the chords: what the band knows ahead.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
     tempo: f64,
     bar1: f64,
     meter: Meter,
-    /// Chords of each bar, sharing it equally; repeated from bar 1 on. Empty: not known.
-    bars: Vec<Vec<Chord>>,
+    /// From bar 1 on. Empty: not known.
+    chords: Chords,
 }
 
 impl Chart {
@@ -175,49 +217,33 @@ impl Chart {
         if !(-3600.0..=3600.0).contains(&bar1) {
             return Err(Error::Input(format!("bar 1 at {bar1} s is out of range: -3600 to 3600")));
         }
-        Ok(Chart { tempo, bar1, meter, bars: vec![] })
+        Ok(Chart { tempo, bar1, meter, chords: Chords::default() })
     }
 
-    /// The chart with chords, one symbol a bar, repeated: "Em Em C D". A bar may be shared: "Dm7,G7 Cmaj7". `%` repeats the bar
-    /// before, `|` may stand between bars.
+    /// The chart with chords, as [`Chords`] reads them.
     pub fn with_chords(mut self, chords: &str) -> Result<Self, Error> {
-        self.bars.clear();
-        for bar in chords.split(|c: char| c.is_whitespace() || c == '|').filter(|bar| !bar.is_empty()) {
-            let chords = match (bar, self.bars.last()) {
-                ("%", Some(last)) => last.clone(),
-                _ => bar.split(',').map(str::parse).collect::<Result<Vec<Chord>, Error>>()?,
-            };
-            self.bars.push(chords);
-        }
-        if self.bars.is_empty() {
-            return Err(Error::Input("no chord is given: write one a bar, like \"Em Em C D\"".into()));
-        }
+        self.chords = chords.parse()?;
         Ok(self)
     }
 
-    /// Where frame `frame`'s first sample lies on the clock: (48ths of a bar · `den`, `den`), exact.
-    fn position(&self, frame: i64) -> (i128, i128) {
+    /// Where frame `frame`'s first sample lies: its bar, 0 is the first, and `num / den` of it, exact.
+    fn position(&self, frame: i64) -> (i64, i128, i128) {
         let samples = FRAME * i128::from(frame) - (self.bar1 * RATE).round() as i128;
         let micro_tempo = (self.tempo * 1e6).round() as i128;
-        (POSITIONS * samples * micro_tempo, 60 * RATE as i128 * 1_000_000 * self.meter.quarters() as i128)
+        let (num, den) = (samples * micro_tempo, 60 * RATE as i128 * 1_000_000 * self.meter.quarters() as i128);
+        (num.div_euclid(den) as i64, num.rem_euclid(den), den)
     }
 
     /// `beat` control value of a frame: meter · 48 + 48ths of the bar gone by. The clock also runs before bar 1.
     pub fn beat(&self, frame: i64) -> i32 {
-        let (num, den) = self.position(frame);
-        self.meter as i32 * POSITIONS as i32 + num.div_euclid(den).rem_euclid(POSITIONS) as i32
+        let (_, num, den) = self.position(frame);
+        beat_value(self.meter, num, den)
     }
 
     /// `chord` control value of a frame; none before bar 1 and where no chords are given.
     pub fn chord(&self, frame: i64) -> Option<i32> {
-        let (num, den) = self.position(frame);
-        if self.bars.is_empty() || num < 0 {
-            return None;
-        }
-        let per_bar = POSITIONS * den;
-        let bar = &self.bars[(num / per_bar % self.bars.len() as i128) as usize];
-        let part = num % per_bar * bar.len() as i128 / per_bar;
-        Some(bar[part as usize].value())
+        let (bar, num, den) = self.position(frame);
+        self.chords.at(bar, num, den).map(|(chord, _)| chord.value())
     }
 
     /// Value of the control `name` at a frame; none (the null value) where it is not known.

@@ -1,0 +1,352 @@
+//! Frame by frame: what a session decides, when it primes the next window, and when it changes over.
+
+use sideman_kernels::{Ops, Sampling};
+
+use super::queue::Class;
+use super::session::Session;
+use super::timeline::Line;
+use super::window::{Role, Score};
+use super::{Action, Clock, Command, Mode, Which};
+use crate::error::Result;
+use crate::model::FRAME;
+use crate::task::Band;
+
+/// Known columns of the next window that are fed beside one frame of the present one; one that has to be drawn counts as four.
+const WORK: usize = 8;
+/// A model that anticipates is told the truth every so many frames of the song: each time costs as many steps as it is ahead.
+const CADENCE: i64 = 4;
+
+/// A window that is primed.
+pub(super) struct Next {
+    /// Which.
+    index: usize,
+    /// Frame at which it takes over.
+    swap: i64,
+    /// First frame at which it can.
+    ready: i64,
+    /// It has no history: the band starts.
+    fresh: bool,
+}
+
+pub(super) fn frame(t: i64) -> i64 {
+    t.div_euclid(FRAME as i64)
+}
+
+pub(super) fn sample(f: i64) -> i64 {
+    f * FRAME as i64
+}
+
+/// What columns are filled from, borrowed field by field.
+macro_rules! score {
+    ($session:expr, $known:expr) => {
+        Score {
+            material: &$session.material,
+            stems: &$session.stems,
+            timeline: &$session.timeline,
+            clocked: $session.clock != Clock::Free,
+            known: $known,
+        }
+    };
+}
+
+impl<O: Ops> Session<O> {
+    /// Decides the next frame of undelayed streams, and those that are due of the others.
+    pub(super) fn tick(&mut self, ops: &mut O, band: &Band<O>) -> Result<()> {
+        let f = self.front;
+        self.apply_due(ops, f);
+        if self.fill_to > i64::MIN && f >= self.fill_to {
+            self.fill_to = i64::MIN;
+            self.resample(ops);
+        }
+        self.plan(ops, f)?;
+        if self.next.as_ref().is_some_and(|next| f >= next.swap) {
+            self.swap(ops, band, f)?;
+        }
+        self.keep_heard();
+        if let Some(main) = self.main {
+            let window = &mut self.windows[main];
+            let mut known = (self.n - self.ahead).max(0);
+            if !self.lagged {
+                if self.n % CADENCE == 0 && known > self.let_in {
+                    window.correct(ops, band, score!(self, known), self.let_in)?;
+                    self.let_in = known;
+                }
+                known = self.let_in;
+            }
+            window.advance(ops, band, score!(self, known))?;
+            window.commit(ops, &mut self.material, &mut self.stems);
+            // The delayed streams have ended, too.
+            if f >= self.stems.to.saturating_add(self.longest_delay()) {
+                self.main = None;
+            }
+        } else {
+            self.keep_silent(f + 1);
+        }
+        self.front = f + 1;
+        self.prime(ops, band, WORK)?;
+        self.gather();
+        Ok(())
+    }
+
+    fn longest_delay(&self) -> i64 {
+        self.material.delays.iter().copied().max().unwrap_or(0) as i64
+    }
+
+    /// Who plays what at present.
+    fn present(&self) -> Role {
+        self.main.map_or_else(|| self.role(), |main| self.windows[main].role)
+    }
+
+    /// The player's stem of the song is what was heard.
+    fn keep_heard(&mut self) {
+        let Some(player) = self.present().player else { return };
+        let known = self.known();
+        for level in 0..self.material.streams[player].len() {
+            let k = self.material.streams[player][level];
+            while self.material.made_to[k] < known {
+                let token = self.material.heard(k, self.material.made_to[k]);
+                self.material.make(k, token);
+            }
+        }
+    }
+
+    /// The band's stems are silent up to frame `to`, each stream less its delay.
+    fn keep_silent(&mut self, to: i64) {
+        let player = self.present().player;
+        for k in 0..self.material.delays.len() {
+            while player != Some(self.material.stem_of[k]) && self.material.made_to[k] < to - self.material.delays[k] as i64 {
+                self.material.make(k, self.material.silence[k]);
+            }
+        }
+    }
+
+    /// Ticks that priming takes.
+    pub(super) fn need(&self, fresh: bool, redraw: bool) -> i64 {
+        let (history, cost) = match (fresh, redraw) {
+            (true, _) => (0, 1),
+            (_, true) => (self.shape.history / 2, 4),
+            _ => (self.shape.history, 1),
+        };
+        (self.shape.prefix.div_ceil(WORK) + (history * cost).div_ceil(WORK) + 2) as i64
+    }
+
+    /// Begins to prime a window when it is time to.
+    pub(super) fn plan(&mut self, ops: &mut O, f: i64) -> Result<()> {
+        if self.next.is_some() {
+            return Ok(());
+        }
+        if let Some(start) = self.fresh {
+            return self.ready(ops, f, start, start, true);
+        }
+        let Some(main) = self.main.filter(|_| self.stems.plays(f)) else { return Ok(()) };
+        let end = self.windows[main].end();
+        if let Some(at) = self.wished(f) {
+            if frame(at) <= end {
+                // As late as can be: who asks for more until then gets it with the same window.
+                let redraw = self.redraws(at) != 0;
+                let need = self.need(false, redraw);
+                return if f + need >= frame(at) { self.ready(ops, f, frame(at), at, false) } else { Ok(()) };
+            }
+        }
+        let earliest = f + self.need(false, false);
+        let (num, den) = self.timeline.bar_len(sample(f));
+        let bar = (num / den / FRAME as i128) as i64 + 2;
+        if self.clock != Clock::Free && earliest + bar < end {
+            return Ok(());
+        }
+        let last = |line| self.timeline.last(sample(earliest) - 1, sample(end + 1) - 1, line);
+        let bars = if self.clock == Clock::Free { None } else { last(Line::Bar).or_else(|| last(Line::Beat)) };
+        let at = bars.unwrap_or(sample(end));
+        if earliest >= frame(at) { self.ready(ops, f, frame(at), at, false) } else { Ok(()) }
+    }
+
+    /// Song time at which the soonest of the wishes that need a window can come true, if there are any.
+    fn wished(&mut self, f: i64) -> Option<i64> {
+        let wish = self.queue.all().iter().find(|e| e.class == Class::Window)?;
+        let (line, at) = (wish.line, wish.at);
+        let redraw = self.redraws(at) != 0;
+        let earliest = at.max(sample(f + self.need(false, redraw)));
+        let at = line.map_or(earliest, |line| self.timeline.next(earliest, line));
+        let waits = |e: &&mut super::queue::Entry| e.class == Class::Window && e.at < at;
+        self.queue.all().iter_mut().filter(waits).for_each(|e| e.at = at);
+        self.queue.resort();
+        Some(at)
+    }
+
+    /// Stems that are to be made anew by sample `at`, as bits.
+    fn redraws(&mut self, at: i64) -> u64 {
+        let player = self.present().player;
+        let mut bits = 0;
+        for entry in self.queue.all().iter().filter(|e| e.class == Class::Window && e.at <= at) {
+            match entry.request.command {
+                Command::Stem(Which::One(s), Action::Regen) => bits |= 1 << s,
+                Command::Stem(Which::All, Action::Regen) => bits |= (1 << self.stems.stem.len()) - 1,
+                _ => {}
+            }
+        }
+        player.map_or(bits, |p| bits & !(1 << p))
+    }
+
+    /// Begins to prime a window that takes over at frame `swap` (sample `at`).
+    fn ready(&mut self, ops: &mut O, f: i64, swap: i64, at: i64, fresh: bool) -> Result<()> {
+        let redraw = if fresh { 0 } else { self.redraws(at) };
+        let (mut player, mut mode) = (self.player, self.mode);
+        for entry in self.queue.all().iter_mut().filter(|e| e.class == Class::Window && e.at <= at && !fresh) {
+            entry.taken = true;
+            entry.at = at;
+            match entry.request.command {
+                Command::Player(p) => player = p.map(usize::from),
+                Command::Mode(m) => mode = m,
+                _ => {}
+            }
+        }
+        let role = Role { player: player.filter(|_| mode != Mode::Lead), lag: self.lagged.then_some(self.lag) };
+        self.salt += u64::from(redraw != 0);
+        let history = if redraw != 0 { self.shape.history / 2 } else { self.shape.history } as i64;
+        let start = if fresh { swap } else { (swap - history).max(self.stems.from).min(swap) };
+        let cut = if fresh { start } else { self.material.whole().min(self.known()) };
+        let index = self.main.map_or(0, |main| 1 - main);
+        let known = self.known();
+        self.windows[index].reset(ops, score!(self, known), start, cut, role, redraw)?;
+        let (sampling, seed) = (self.dice(), self.seed());
+        self.windows[index].set_sampling(ops, &sampling, Some(seed));
+        self.next = Some(Next { index, swap, ready: f + self.need(fresh, redraw != 0), fresh });
+        Ok(())
+    }
+
+    /// Goes on priming.
+    pub(super) fn prime(&mut self, ops: &mut O, band: &Band<O>, work: usize) -> Result<()> {
+        let Some(next) = &self.next else { return Ok(()) };
+        let known = (self.n - self.ahead).max(0);
+        let window = &mut self.windows[next.index];
+        let mut by = next.swap;
+        for (k, &delay) in self.material.delays.iter().enumerate() {
+            if window.role.player != Some(self.material.stem_of[k]) {
+                by = by.min(self.material.made_to[k] + delay as i64);
+            } else if window.role.lag.is_none() {
+                by = by.min(known);
+            }
+        }
+        let limit = if next.fresh { self.shape.prefix } else { window.column(by) };
+        window.prime(ops, band, score!(self, known), limit, self.block, work)
+    }
+
+    /// The primed window takes over with frame `f`.
+    fn swap(&mut self, ops: &mut O, band: &Band<O>, f: i64) -> Result<()> {
+        let Some(next) = self.next.take() else { return Ok(()) };
+        if next.fresh {
+            // No stream of the band goes on from before the start.
+            let longest = self.longest_delay();
+            let player = self.windows[next.index].role.player;
+            self.keep_silent(f);
+            for k in 0..self.material.delays.len() {
+                while player != Some(self.material.stem_of[k]) && self.material.made_to[k] < f {
+                    self.material.make(k, self.material.silence[k]);
+                }
+            }
+            debug_assert!(longest >= 0);
+            self.fresh = None;
+        } else {
+            self.keep_heard();
+        }
+        self.main = Some(next.index);
+        while let Some(entry) = self.queue.taken() {
+            self.assume(&entry.request.command, f);
+            self.queue.keep(entry);
+        }
+        self.voices(f);
+        let known = self.known();
+        self.let_in = known;
+        let window = &mut self.windows[next.index];
+        while window.at() < window.column(f) {
+            window.advance(ops, band, score!(self, known))?;
+            window.commit(ops, &mut self.material, &mut self.stems);
+        }
+        self.resample(ops);
+        Ok(())
+    }
+
+    /// Takes up what a window was primed for.
+    pub(super) fn assume(&mut self, command: &Command, f: i64) {
+        match *command {
+            Command::Player(player) => self.player = player.map(usize::from),
+            Command::Mode(mode) => self.turn(mode, f),
+            Command::Stem(which, Action::Regen) => self.regenerated(which, f),
+            _ => {}
+        }
+    }
+
+    /// Ends priming; what it was for waits again.
+    pub(super) fn unprime(&mut self) {
+        if self.next.take().is_some() {
+            self.queue.all().iter_mut().for_each(|e| e.taken = false);
+        }
+    }
+
+    /// After a request was taken back for which a window is being primed.
+    pub(super) fn replan(&mut self) {
+        let f = self.front;
+        let end = self.main.map_or(i64::MAX, |main| self.windows[main].end());
+        if self.next.as_ref().is_some_and(|n| !n.fresh) && f + self.need(false, false) < end {
+            self.unprime();
+        }
+    }
+
+    /// The clock has changed at frame `f`: lines lie elsewhere.
+    pub(super) fn retime(&mut self, f: i64) {
+        self.queue.retime(&self.timeline, sample(f));
+        if self.playing && f < self.stems.from {
+            let mut bar1 = self.timeline.next(sample(f), Line::Bar);
+            while self.timeline.place(bar1).bar < 1 {
+                bar1 = self.timeline.next(bar1 + 1, Line::Bar);
+            }
+            self.counted.1 = bar1;
+            self.stems.from = frame(bar1);
+            self.fresh = Some(frame(bar1));
+            self.next = None;
+        } else if let (Some(next), Some(main)) = (&mut self.next, self.main) {
+            let at = self.timeline.next(sample(next.ready.max(f + 1)), Line::Bar);
+            let end = self.windows[main].end();
+            next.swap = if self.clock == Clock::Free { end } else { frame(at).min(end) };
+            self.queue.all().iter_mut().filter(|e| e.taken).for_each(|e| e.at = at);
+            self.queue.resort();
+        }
+        let mut frozen = false;
+        for stem in &mut self.stems.stem {
+            frozen |= !stem.free();
+            stem.release(f);
+        }
+        if frozen {
+            self.mode = if self.mode == Mode::Loop { Mode::Follow } else { self.mode };
+            self.say("what was repeated had another tempo or meter: the band plays freely");
+        }
+    }
+
+    /// The dice in force.
+    fn seed(&self) -> u64 {
+        self.sampling.seed ^ self.salt.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    /// Sampling parameters in force.
+    fn dice(&self) -> Sampling {
+        let bolder = if self.fill_to > i64::MIN && self.sampling.temperature > 0.0 { 0.3 } else { 0.0 };
+        let cfg = if self.guided { self.sampling.cfg } else { 1.0 };
+        Sampling { temperature: self.sampling.temperature + bolder, cfg, ..self.sampling }
+    }
+
+    /// Tells both windows how to draw.
+    pub(super) fn resample(&mut self, ops: &mut O) {
+        let sampling = self.dice();
+        for window in &mut self.windows {
+            window.set_sampling(ops, &sampling, None);
+        }
+    }
+
+    /// Other dice for all that is drawn from now on.
+    pub(super) fn reseed(&mut self, ops: &mut O) {
+        let (sampling, seed) = (self.dice(), self.seed());
+        for window in &mut self.windows {
+            window.set_sampling(ops, &sampling, Some(seed));
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Requests that wait for their boundary.
+
+use super::timeline::{Line, Timeline};
+use super::{Action, Command, Mode, Pending, Request, When, Which};
+use crate::task::Chords;
+
+/// The most requests that wait.
+pub const MOST: usize = 64;
+
+/// When in the making of music a command takes hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// On the samples that go out next.
+    Fader,
+    /// On the frames that are decided next.
+    Score,
+    /// On a window primed for it; while the band is still, on the next frames.
+    Window,
+    /// Not the session's affair.
+    Elsewhere,
+}
+
+pub(super) fn class(command: &Command, mode: Mode) -> Class {
+    use Command::{Click, Dip, Hop, Keep, Panic, Player, Record, Stem, Tap, Text};
+    match command {
+        Stem(_, Action::Gain(_) | Action::Pan(_) | Action::Mute(_) | Action::Solo(_)) | Dip(_) | Click(_) | Panic => Class::Fader,
+        Player(_) | Stem(_, Action::Regen) => Class::Window,
+        Command::Mode(m) if *m == Mode::Lead || mode == Mode::Lead => Class::Window,
+        Text { .. } | Tap | Hop(_) | Record(_) | Keep(_) => Class::Elsewhere,
+        _ => Class::Score,
+    }
+}
+
+/// One that waits.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub request: Request,
+    pub class: Class,
+    /// Line of the clock that it waits for.
+    pub line: Option<Line>,
+    /// Song time at which it comes true.
+    pub at: i64,
+    /// A window is being primed for it.
+    pub taken: bool,
+    /// What [`Command::Chords`] says, read.
+    pub chords: Option<Chords>,
+}
+
+/// Soonest first; of two at the same time, the one that came first.
+#[derive(Default)]
+pub(super) struct Queue {
+    entries: Vec<Entry>,
+    /// Done with: dropped by the next request, not in a hop.
+    done: Vec<Entry>,
+}
+
+impl Queue {
+    pub fn new() -> Self {
+        Queue { entries: Vec::with_capacity(MOST), done: Vec::with_capacity(2 * MOST) }
+    }
+
+    /// Drops what is done with.
+    pub fn sweep(&mut self) {
+        self.done.clear();
+    }
+
+    /// Adds one; false: there are too many.
+    pub fn push(&mut self, entry: Entry) -> bool {
+        if self.entries.len() == MOST {
+            return false;
+        }
+        self.entries.push(entry);
+        self.sort();
+        true
+    }
+
+    /// Stable, in place.
+    fn sort(&mut self) {
+        for i in 1..self.entries.len() {
+            let mut j = i;
+            while j > 0 && self.entries[j - 1].at > self.entries[j].at {
+                self.entries.swap(j - 1, j);
+                j -= 1;
+            }
+        }
+    }
+
+    /// Takes the first one of a class that comes true before sample `t`. It owes itself to [`Queue::keep`] afterwards.
+    pub fn due(&mut self, class: Class, t: i64) -> Option<Entry> {
+        let i = self.entries.iter().position(|e| e.class == class && e.at < t)?;
+        Some(self.entries.remove(i))
+    }
+
+    /// Keeps what is done with until the next request: in a hop nothing is freed.
+    pub fn keep(&mut self, entry: Entry) {
+        if self.done.len() < self.done.capacity() {
+            self.done.push(entry);
+        }
+    }
+
+    /// All that wait.
+    pub fn all(&mut self) -> &mut [Entry] {
+        &mut self.entries
+    }
+
+    /// Takes the first one for which a window was primed.
+    pub fn taken(&mut self) -> Option<Entry> {
+        let i = self.entries.iter().position(|e| e.taken)?;
+        Some(self.entries.remove(i))
+    }
+
+    /// Takes back everything, or what is meant for one stem. True: a window was being primed for one of them.
+    pub fn cancel(&mut self, stem: Option<u8>) -> bool {
+        let mut taken = false;
+        let mut i = 0;
+        while i < self.entries.len() {
+            let meant = match (&self.entries[i].request.command, stem) {
+                (_, None) => true,
+                (Command::Stem(Which::One(s), _), Some(stem)) => *s == stem,
+                _ => false,
+            };
+            if meant {
+                let entry = self.entries.remove(i);
+                taken |= entry.taken;
+                self.keep(entry);
+            } else {
+                i += 1;
+            }
+        }
+        taken
+    }
+
+    /// Finds the lines again after a change of the clock: the next ones from sample `front` on.
+    pub fn retime(&mut self, timeline: &Timeline, front: i64) {
+        for entry in &mut self.entries {
+            if let Some(line) = entry.line {
+                entry.at = timeline.next(front, line);
+            }
+        }
+        self.sort();
+    }
+
+    /// Puts the order right after times have been changed.
+    pub fn resort(&mut self) {
+        self.sort();
+    }
+
+    /// For the screen.
+    pub fn pending(&self, out: &mut Vec<Pending>) {
+        out.clear();
+        out.extend(self.entries.iter().map(|e| Pending { command: e.request.command.clone(), at: e.at }));
+    }
+}
+
+/// The line that a request waits for.
+pub(super) fn line(when: When) -> Option<Line> {
+    match when {
+        When::Now => None,
+        When::Beat => Some(Line::Beat),
+        When::Bar => Some(Line::Bar),
+        When::Section => Some(Line::Section),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(command: Command, at: i64) -> Entry {
+        let class = class(&command, Mode::Follow);
+        Entry { class, request: Request { command, when: None, from: 0 }, line: None, at, taken: false, chords: None }
+    }
+
+    #[test]
+    fn soonest_first_and_in_the_order_they_came() {
+        let mut queue = Queue::new();
+        for (command, at) in
+            [(Command::Temperature(1.0), 50), (Command::Seed(1), 20), (Command::Seed(2), 20), (Command::Dip(1.0), 1)]
+        {
+            assert!(queue.push(entry(command, at)));
+        }
+        let mut pending = vec![];
+        queue.pending(&mut pending);
+        assert_eq!(pending.iter().map(|p| p.at).collect::<Vec<_>>(), [1, 20, 20, 50]);
+        let due = |queue: &mut Queue, class, t| queue.due(class, t).map(|e| e.request.command);
+        assert_eq!(due(&mut queue, Class::Score, 20), None);
+        assert_eq!(due(&mut queue, Class::Score, 21), Some(Command::Seed(1)));
+        assert_eq!(due(&mut queue, Class::Score, 21), Some(Command::Seed(2)));
+        assert_eq!(due(&mut queue, Class::Score, 21), None);
+        assert_eq!(due(&mut queue, Class::Fader, 21), Some(Command::Dip(1.0)));
+    }
+
+    #[test]
+    fn cancels_all_or_a_stem_s() {
+        let mut queue = Queue::new();
+        queue.push(entry(Command::Stem(Which::One(1), Action::Regen), 5));
+        queue.push(entry(Command::Stem(Which::One(2), Action::Freeze(4)), 5));
+        queue.push(entry(Command::Stop, 9));
+        assert!(!queue.cancel(Some(1)));
+        assert_eq!(queue.all().len(), 2);
+        queue.all()[0].taken = true;
+        assert!(queue.cancel(None));
+        assert!(queue.all().is_empty());
+    }
+
+    #[test]
+    fn bounded() {
+        let mut queue = Queue::new();
+        assert!((0..MOST).all(|_| queue.push(entry(Command::Stop, 1))));
+        assert!(!queue.push(entry(Command::Stop, 1)));
+    }
+}

@@ -1,0 +1,641 @@
+//! The session: samples of the player in, samples of the band out. See the head of [`crate::live`].
+
+use sideman_kernels::{Format, Ops, Sampling};
+
+use super::click::Click;
+use super::material::Material;
+use super::play::Next;
+use super::queue::Queue;
+use super::stem::Stems;
+use super::timeline::{Line, Timeline, beats};
+use super::window::{Role, Shape, Window};
+use super::{Clock, Command, Mode, Snapshot};
+use crate::codec::{CHUNK, Codec, Decoder, Encoder};
+use crate::error::{Error, Result};
+use crate::lm::RunSpec;
+use crate::model::{Config, FRAME, Strategy};
+use crate::task::{Band, Meter};
+use crate::text::Hidden;
+
+/// The most frames of a hop.
+pub const MAX_HOP: usize = 25;
+
+/// What a session begins with.
+#[derive(Debug, Clone)]
+pub struct Spec<'a> {
+    /// The stem that the player plays, in the model's order; none: the band plays all.
+    pub player: Option<u8>,
+    /// Frames by which the player's stem is delayed; for a model that anticipates, frames that the band is ahead of what it has heard.
+    pub lag: usize,
+    /// Quarter notes a minute, 20 to 400.
+    pub tempo: f64,
+    /// Meter.
+    pub meter: Meter,
+    /// Song time at which bar 1 begins, in samples.
+    pub bar1: i64,
+    /// Chords from bar 1 on, repeated.
+    pub chords: Option<&'a str>,
+    /// Bars of clicks before bar 1, 0 to 4.
+    pub count_in: u32,
+    /// The band plays from bar 1 on; else it waits for [`super::Command::Play`].
+    pub playing: bool,
+    /// The click sounds, also after the count-in.
+    pub click: bool,
+    /// Source of the beat; only [`Clock::Free`] is not the same to the session as the others.
+    pub clock: Clock,
+    /// The text.
+    pub text: Option<&'a Hidden>,
+    /// Tokens of text there shall be room for ([`Session::set_text`]).
+    pub text_room: usize,
+    /// Room for guidance: two lanes.
+    pub guided: bool,
+    /// How boldly; ≤ 0: always the likeliest code.
+    pub temperature: f32,
+    /// The k likeliest; 0: all.
+    pub top_k: u32,
+    /// Nucleus; 0: off.
+    pub top_p: f32,
+    /// Guidance by the text; 1: none.
+    pub cfg: f32,
+    /// Another seed, another song.
+    pub seed: u64,
+    /// How the cache is kept.
+    pub kv: Format,
+    /// The most columns fed at once, 1 or more; changes nothing but the speed.
+    pub block: usize,
+}
+
+impl Spec<'_> {
+    /// What suits the model: a bassist (or the first stem's player), 120 a minute, bar 1 at once, the model's sampling parameters, lag 8 or
+    /// the nearest that the model was trained for.
+    pub fn new(config: &Config) -> Self {
+        let s = &config.sampling;
+        let lags = config.live.as_ref().and_then(|l| l.lags).unwrap_or([0, 1000]);
+        Spec {
+            player: Some(0),
+            lag: 8.clamp(lags[0], lags[1]),
+            tempo: 120.0,
+            meter: Meter::FourFour,
+            bar1: 0,
+            chords: None,
+            count_in: 0,
+            playing: true,
+            click: false,
+            clock: Clock::Internal,
+            text: None,
+            text_room: if config.text.is_some() { 64 } else { 0 },
+            guided: false,
+            temperature: s.temperature,
+            top_k: s.top_k,
+            top_p: s.top_p,
+            cfg: s.cfg,
+            seed: 0,
+            kv: Format::F32,
+            block: 16,
+        }
+    }
+}
+
+/// An encoder that may listen.
+struct Ear<O: Ops> {
+    encoder: Encoder<O>,
+    on: bool,
+    /// Frame of the song that its next code is for.
+    next: i64,
+}
+
+/// A band that plays. See the module's head.
+pub struct Session<O: Ops> {
+    pub(super) config: Config,
+    /// Look-ahead of the slowest encoder, frames.
+    pub(super) ahead: i64,
+    /// The lag that the lead is made of.
+    pub(super) base_lag: usize,
+    /// The lag in force from the next window on.
+    pub(super) lag: usize,
+    pub(super) lagged: bool,
+    pub(super) shape: Shape,
+    pub(super) block: usize,
+    lead: i64,
+    /// Frames heard.
+    pub(super) n: i64,
+    /// The next frame of undelayed streams to be decided.
+    pub(super) front: i64,
+
+    pub(super) material: Material,
+    pub(super) stems: Stems,
+    pub(super) timeline: Timeline,
+    pub(super) queue: Queue,
+    pub(super) windows: [Window<O>; 2],
+    /// The window that plays.
+    pub(super) main: Option<usize>,
+    /// The one that is primed.
+    pub(super) next: Option<Next>,
+    /// The band starts from nothing at this frame.
+    pub(super) fresh: Option<i64>,
+    /// Frames of the player that a model that anticipates knows.
+    pub(super) let_in: i64,
+
+    pub(super) player: Option<usize>,
+    pub(super) mode: Mode,
+    pub(super) clock: Clock,
+    pub(super) playing: bool,
+    pub(super) count_in: u32,
+    pub(super) loop_bars: u32,
+    pub(super) sampling: Sampling,
+    pub(super) guided: bool,
+    /// How often something else was asked for.
+    pub(super) salt: u64,
+    /// Bolder dice before this frame.
+    pub(super) fill_to: i64,
+    pub(super) dip: f32,
+    pub(super) click_on: bool,
+    /// Samples of the count-in.
+    pub(super) counted: (i64, i64),
+    pub(super) message: String,
+
+    ears: Vec<Ear<O>>,
+    decoders: Vec<Decoder<O>>,
+    click: Click,
+    codes: Vec<u32>,
+    /// Frames of each stem that its decoder has been given, and the codes of this hop.
+    decoded: Vec<i64>,
+    pub(super) to_decode: Vec<Vec<u32>>,
+    /// Samples decoded and not yet given.
+    fifo: Vec<Vec<f32>>,
+    out: Vec<Vec<f32>>,
+    levels: Vec<Vec<[f32; 2]>>,
+    clicks: Vec<f32>,
+    /// Tokens of the hop, frame-major, from frame `tokens_from` on.
+    tokens: Vec<i32>,
+    tokens_from: i64,
+    heard_peak: f32,
+}
+
+/// Frames by which the slowest encoder is behind.
+fn look_ahead<O: Ops>(codecs: &[Codec<O>]) -> i64 {
+    let behind = |c: &Codec<O>| 1000 - c.known_frames(1000 * FRAME) as i64;
+    codecs.iter().map(behind).max().unwrap_or(0)
+}
+
+impl<O: Ops> Session<O> {
+    /// Lead of a session with this lag, in samples: how far the band's samples are ahead of the player's when they are decided. With A
+    /// the look-ahead of the slowest encoder, D the largest delay of a stem's streams and H what its decoder holds back, it is the
+    /// smallest (lag + 1 − A − D) · 640 − H of all stems. Below 0: the band would come too late by so much.
+    pub fn lead_of(band: &Band<O>, lag: usize) -> i64 {
+        let (config, heard) = (band.config(), 1000i64);
+        let frames = heard + lag as i64 + 1 - look_ahead(&band.codecs);
+        let stem = |(stem, codec): (&String, &Codec<O>)| {
+            let delay = config.streams.iter().filter(|s| s.stem == *stem).map(|s| s.delay).max().unwrap_or(0);
+            codec.known_samples((frames - delay as i64).max(0) as usize) as i64 - heard * FRAME as i64
+        };
+        config.stems.iter().zip(&band.codecs).map(stem).min().unwrap_or(0)
+    }
+
+    /// The smallest lag that leaves at least `lead` samples and that the model was trained for; none: there is none below 5 s.
+    pub fn lag_for(band: &Band<O>, lead: i64) -> Option<usize> {
+        let lags = band.config().live.as_ref().and_then(|l| l.lags).unwrap_or([0, 249]);
+        (lags[0]..=lags[1]).find(|&lag| Self::lead_of(band, lag) >= lead)
+    }
+
+    /// A session. Where the band plays at once, its first frames are made here: [`Session::stem`] then holds song time 0..lead.
+    ///
+    /// # Errors
+    /// Something in the spec can't be, or the player's memory is full.
+    pub fn new(ops: &mut O, band: &Band<O>, spec: &Spec) -> Result<Self> {
+        let bad = |what: String| Err(Error::Input(what));
+        let config = band.config().clone();
+        let shape = Shape::new(&config);
+        let stems = config.stems.len();
+        if let Some(player) = spec.player.filter(|&p| usize::from(p) >= stems) {
+            return bad(format!("stem {player} for a player; the model has {}", config.stems.join(", ")));
+        }
+        if spec.player.is_some() && stems == 1 {
+            return bad(format!(
+                "the model {} has one stem, {}: nothing is left for a band to play",
+                config.name, config.stems[0]
+            ));
+        }
+        if stems > 64 || spec.block == 0 {
+            return bad("more than 64 stems, or blocks of no column".into());
+        }
+        let largest = config.streams.iter().map(|s| s.delay).max().unwrap_or(0);
+        if spec.lag + largest >= shape.history.max(1) || shape.frames < 2 * shape.history {
+            return bad(format!("a lag of {} frames is too long: less than {}", spec.lag, shape.history.saturating_sub(largest)));
+        }
+        if !(20.0..=400.0).contains(&spec.tempo) {
+            return bad(format!("tempo {} is out of range: 20 to 400 quarter notes a minute", spec.tempo));
+        }
+        if spec.count_in > 4 || spec.bar1.abs() > 3600 * 32000 {
+            return bad("a count-in of more than 4 bars, or bar 1 more than an hour away".into());
+        }
+        let mut timeline = Timeline::new(spec.bar1, spec.tempo, spec.meter);
+        if let Some(chords) = spec.chords {
+            timeline.set_chords(Some(chords.parse()?), 1);
+        }
+
+        let ahead = look_ahead(&band.codecs);
+        let lead = Self::lead_of(band, spec.lag);
+        let material = Material::new(&config, silence(ops, band)?);
+        let delays = material.delays.clone();
+        let run = RunSpec {
+            songs: 1,
+            guided: spec.guided,
+            delays: &delays,
+            frames: shape.prefix + shape.frames,
+            texts: &[spec.text],
+            text_room: spec.text_room,
+            kv: spec.kv,
+            block: spec.block,
+            sampling: Sampling { temperature: 1.0, top_k: 0, top_p: 0.0, cfg: 1.0, seed: 0, frame_base: 0 },
+        };
+        let windows = [Window::new(ops, &band.lm, &run, shape)?, Window::new(ops, &band.lm, &run, shape)?];
+        let ear =
+            |codec: &Codec<O>, ops: &mut O| -> Result<Ear<O>> { Ok(Ear { encoder: codec.encoder(ops)?, on: false, next: 0 }) };
+        let most = (spec.lag as i64 + largest as i64 + ahead) as usize + 2 * MAX_HOP + CHUNK;
+        let vectors = |len: usize| (0..stems).map(|_| Vec::with_capacity(len)).collect::<Vec<Vec<f32>>>();
+        let playing = spec.playing.then_some(spec.bar1.max(0).div_euclid(FRAME as i64));
+        let counted = (timeline_before(&timeline, spec.bar1, spec.count_in), spec.bar1);
+        let mut session = Session {
+            ahead,
+            base_lag: spec.lag,
+            lag: spec.lag,
+            lagged: config.live.as_ref().is_some_and(|l| l.strategy == Strategy::Lagged),
+            shape,
+            block: spec.block,
+            lead,
+            n: 0,
+            front: 0,
+            stems: Stems::new(&material),
+            timeline,
+            queue: Queue::new(),
+            windows,
+            main: None,
+            next: None,
+            fresh: playing,
+            let_in: 0,
+            player: spec.player.map(usize::from),
+            mode: Mode::Follow,
+            clock: spec.clock,
+            playing: spec.playing,
+            count_in: spec.count_in,
+            loop_bars: 4,
+            sampling: Sampling {
+                temperature: spec.temperature,
+                top_k: spec.top_k,
+                top_p: spec.top_p,
+                cfg: spec.cfg,
+                seed: spec.seed,
+                frame_base: 0,
+            },
+            guided: true,
+            salt: 0,
+            fill_to: i64::MIN,
+            dip: 0.0,
+            click_on: spec.click,
+            counted: if spec.playing { counted } else { (0, 0) },
+            message: String::with_capacity(256),
+            ears: band.codecs.iter().map(|codec| ear(codec, ops)).collect::<Result<_>>()?,
+            decoders: band.codecs.iter().map(|codec| codec.decoder(ops)).collect::<Result<_>>()?,
+            click: Click::new(),
+            codes: Vec::with_capacity(16 * (MAX_HOP + CHUNK)),
+            decoded: vec![0; stems],
+            to_decode: (0..stems).map(|_| Vec::with_capacity(16 * most)).collect(),
+            fifo: vectors(most * FRAME + lead.unsigned_abs() as usize),
+            out: vectors(most * FRAME),
+            levels: (0..stems).map(|_| Vec::with_capacity(most)).collect(),
+            clicks: Vec::with_capacity(most * FRAME),
+            tokens: Vec::with_capacity(config.streams.len() * most),
+            tokens_from: 0,
+            heard_peak: 0.0,
+            material,
+            config,
+        };
+        if let Some(from) = playing {
+            (session.stems.from, session.stems.to) = (from, i64::MAX);
+        }
+        session.listen(ops, band);
+        session.voices(0);
+        session.begin(ops, band)?;
+        Ok(session)
+    }
+
+    /// Decides what can be decided before anything is heard, and gives song time 0..lead.
+    fn begin(&mut self, ops: &mut O, band: &Band<O>) -> Result<()> {
+        self.plan(ops, 0)?;
+        self.prime(ops, band, usize::MAX)?;
+        while self.front <= self.edge() {
+            self.tick(ops, band)?;
+        }
+        self.decode(ops, band)?;
+        let lead = self.lead.max(0);
+        for fifo in &mut self.fifo {
+            // Where the band is late, the samples before song time 0 are silence.
+            let missing = (-self.lead).max(0) as usize;
+            let old = fifo.len();
+            fifo.resize(old + missing, 0.0);
+            fifo.copy_within(0..old, missing);
+            fifo[..missing].fill(0.0);
+        }
+        let mut t = 0;
+        while t < lead {
+            let n = (lead - t).min(FRAME as i64);
+            self.sound(t, n);
+            t += n;
+        }
+        self.give(lead as usize);
+        Ok(())
+    }
+
+    /// Takes one hop of the player's samples, 1 to 25 frames of 640, and decides as many of the band's. Allocates nothing.
+    ///
+    /// # Errors
+    /// The hop is no whole number of frames, or too long; nothing has been taken then.
+    pub fn hop(&mut self, ops: &mut O, band: &Band<O>, heard: &[f32]) -> Result<()> {
+        if heard.is_empty() || !heard.len().is_multiple_of(FRAME) || heard.len() > MAX_HOP * FRAME {
+            return Err(Error::Input(format!("a hop of {} samples: 1 to {MAX_HOP} frames of {FRAME}", heard.len())));
+        }
+        self.clear();
+        self.listen(ops, band);
+        self.hear(ops, band, heard);
+        for _ in 0..heard.len() / FRAME {
+            let at = self.n * FRAME as i64 + self.lead;
+            self.sound(at, FRAME as i64);
+            self.n += 1;
+            while self.front <= self.edge() {
+                self.tick(ops, band)?;
+            }
+        }
+        self.decode(ops, band)?;
+        self.give(heard.len());
+        Ok(())
+    }
+
+    /// The last frame of undelayed streams that can be decided.
+    fn edge(&self) -> i64 {
+        self.n + self.base_lag as i64 - self.ahead
+    }
+
+    /// Frames of the player that are known.
+    pub(super) fn known(&self) -> i64 {
+        (self.n - self.ahead).max(0)
+    }
+
+    fn clear(&mut self) {
+        self.levels.iter_mut().for_each(Vec::clear);
+        self.clicks.clear();
+        self.tokens_from += (self.tokens.len() / self.material.delays.len()) as i64;
+        self.tokens.clear();
+    }
+
+    /// Encodes what was heard, for every stem that the player plays or is about to play.
+    fn hear(&mut self, ops: &mut O, band: &Band<O>, heard: &[f32]) {
+        let loud = |peak: f32, x: &f32| if x.is_finite() { peak.max(x.abs()) } else { peak };
+        self.heard_peak = heard.iter().fold(0.0, loud);
+        for (stem, ear) in self.ears.iter_mut().enumerate().filter(|(_, ear)| ear.on) {
+            self.codes.clear();
+            ear.encoder.push(&band.codecs[stem], ops, heard, &mut self.codes);
+            let streams = self.material.streams[stem].len();
+            for frame in 0..self.codes.len() / streams {
+                for level in 0..streams {
+                    let k = self.material.streams[stem][level];
+                    self.material.hear(k, ear.next, self.codes[frame * streams + level] as i32);
+                }
+                ear.next += 1;
+            }
+        }
+    }
+
+    /// Listens to the stems that are the player's or are asked for, and to no others. What the new one played before counts as silence.
+    fn listen(&mut self, ops: &mut O, band: &Band<O>) {
+        for stem in 0..self.ears.len() {
+            let asked =
+                |e: &mut super::queue::Entry| matches!(e.request.command, Command::Player(Some(p)) if usize::from(p) == stem);
+            let on = self.player == Some(stem) || self.queue.all().iter_mut().any(asked);
+            let ear = &mut self.ears[stem];
+            if on && !ear.on {
+                self.codes.clear();
+                ear.encoder.finish(&band.codecs[stem], ops, &mut self.codes);
+                (ear.next, ear.on) = (self.n, on);
+                self.material.forget(stem);
+            }
+            ear.on = on;
+        }
+    }
+
+    /// From frame `f` on, the stems that the model makes sound, and no others.
+    pub(super) fn voices(&mut self, f: i64) {
+        let player = self.role().player;
+        for (s, stem) in self.stems.stem.iter_mut().enumerate() {
+            let sounds = stem.voice.1 == i64::MAX && stem.voice.0 < i64::MAX;
+            if player == Some(s) && sounds {
+                stem.voice.1 = f;
+            } else if player != Some(s) && !sounds {
+                stem.voice = (f, i64::MAX);
+            }
+        }
+    }
+
+    /// Who plays what from the next window on.
+    pub(super) fn role(&self) -> Role {
+        let player = self.player.filter(|_| self.mode != Mode::Lead);
+        Role { player, lag: self.lagged.then_some(self.lag) }
+    }
+
+    /// Levels and click of the samples from `at` on, `n` of them.
+    fn sound(&mut self, at: i64, n: i64) {
+        self.faders(at + n);
+        let frame = FRAME as i64;
+        let solo = self.stems.solo();
+        // Open a frame before the band begins, so that its first note is whole; shut within the frame in which it ends.
+        let open = at + n + frame > self.stems.from.saturating_mul(frame) && at < self.stems.to.saturating_mul(frame);
+        for (s, stem) in self.stems.stem.iter_mut().enumerate() {
+            let own = at + n + frame > stem.voice.0.saturating_mul(frame) && at < stem.voice.1.saturating_mul(frame);
+            stem.level = stem.target(open && own && (!solo || stem.solo), self.dip);
+            self.levels[s].push(stem.level);
+        }
+        let mut from = at;
+        while from < at + n {
+            let beat = self.timeline.next(from, Line::Beat);
+            let to = beat.clamp(from, at + n);
+            let old = self.clicks.len();
+            self.clicks.resize(old + (to - from) as usize, 0.0);
+            self.click.fill(&mut self.clicks[old..]);
+            if beat < at + n {
+                if self.click_on || (self.counted.0..self.counted.1).contains(&beat) {
+                    self.click.strike(self.timeline.place(beat).beat == 1);
+                }
+                // The struck sample itself, so that the next search begins after it.
+                let old = self.clicks.len();
+                self.clicks.resize(old + 1, 0.0);
+                self.click.fill(&mut self.clicks[old..]);
+            }
+            from = to + i64::from(beat < at + n);
+        }
+    }
+
+    /// Notes which frames of each stem are whole now.
+    pub(super) fn gather(&mut self) {
+        for (s, codes) in self.to_decode.iter_mut().enumerate() {
+            let streams = &self.material.streams[s];
+            let delay = streams.iter().map(|&k| self.material.delays[k]).max().unwrap_or(0) as i64;
+            while self.decoded[s] < self.front - delay {
+                let t = self.decoded[s];
+                let sounds = (self.stems.stem[s].voice.0..self.stems.stem[s].voice.1).contains(&t);
+                for &k in streams {
+                    let token =
+                        if sounds && t < self.material.made_to[k] { self.material.made(k, t) } else { self.material.silence[k] };
+                    codes.push(token as u32);
+                }
+                self.decoded[s] += 1;
+            }
+        }
+        let whole = self.material.whole();
+        while self.tokens_from < whole - (self.tokens.len() / self.material.delays.len()) as i64 {
+            let t = self.tokens_from + (self.tokens.len() / self.material.delays.len()) as i64;
+            for k in 0..self.material.delays.len() {
+                self.tokens.push(self.material.made(k, t));
+            }
+        }
+    }
+
+    fn decode(&mut self, ops: &mut O, band: &Band<O>) -> Result<()> {
+        for (s, codes) in self.to_decode.iter_mut().enumerate() {
+            self.decoders[s].push(&band.codecs[s], ops, codes, &mut self.fifo[s])?;
+            codes.clear();
+        }
+        Ok(())
+    }
+
+    /// Moves `len` samples of each stem out.
+    fn give(&mut self, len: usize) {
+        for (fifo, out) in self.fifo.iter_mut().zip(&mut self.out) {
+            let there = len.min(fifo.len());
+            out.clear();
+            out.extend_from_slice(&fifo[..there]);
+            out.resize(len, 0.0);
+            fifo.copy_within(there.., 0);
+            fifo.truncate(fifo.len() - there);
+        }
+    }
+
+    /// Samples by which the band is ahead of what it has heard; constant.
+    pub fn lead(&self) -> i64 {
+        self.lead
+    }
+
+    /// Samples heard.
+    pub fn heard_to(&self) -> i64 {
+        self.n * FRAME as i64
+    }
+
+    /// What the last hop gave of a stem: as many samples as it was given, for song time from `heard_to before it + lead` on, before level
+    /// and pan. The player's own stem is near silence. Before the first hop: song time 0..lead.
+    pub fn stem(&self, stem: usize) -> &[f32] {
+        &self.out[stem]
+    }
+
+    /// Left and right gain at the end of each frame of those samples (before the first hop, the last frame may be shorter), to be
+    /// reached in a straight line from the one before: level, pan, mute, solo, dip, and silence where the band doesn't play. 1 and 1 in the
+    /// middle at 0 dB.
+    pub fn levels(&self, stem: usize) -> &[[f32; 2]] {
+        &self.levels[stem]
+    }
+
+    /// The metronome of those samples.
+    pub fn click(&self) -> &[f32] {
+        &self.clicks
+    }
+
+    /// Frames that the last hop has decided on every stream, the player's included: the first one's number, and tokens, all streams of a
+    /// frame after another.
+    pub fn tokens(&self) -> (i64, &[i32]) {
+        (self.tokens_from, &self.tokens)
+    }
+
+    /// The token that a stream holds where its stem is silent.
+    pub fn silence(&self, stream: usize) -> i32 {
+        self.material.silence[stream]
+    }
+
+    /// Sets the text for all that is decided from now on; allocates nothing.
+    ///
+    /// # Errors
+    /// It is longer than the room that the spec asked for, or of another model.
+    pub fn set_text(&mut self, ops: &mut O, band: &Band<O>, text: Option<&Hidden>) -> Result<()> {
+        for window in &mut self.windows {
+            window.run().set_text(ops, &band.lm, 0, text)?;
+        }
+        Ok(())
+    }
+
+    /// Draws without a finite logit so far, each mended by a code that can be played.
+    pub fn faults(&mut self, ops: &mut O) -> u64 {
+        self.windows.iter_mut().map(|w| u64::from(w.run().faults(ops))).sum()
+    }
+
+    /// Fills in everything but the load, the latencies, the text, hop and recording, which are the runner's.
+    pub fn snapshot(&self, out: &mut Snapshot) {
+        let time = self.heard_to() + self.lead;
+        let place = self.timeline.place(time);
+        out.time = time;
+        (out.bar, out.beat, out.phase) = (place.bar, place.beat, place.phase);
+        out.tempo = self.timeline.tempo(time);
+        out.meter = self.timeline.meter(time);
+        debug_assert!(i64::from(place.beat) <= beats(out.meter));
+        out.clock = self.clock;
+        out.playing = self.playing;
+        out.mode = self.mode;
+        out.player = self.player.map(|p| p as u8);
+        out.stems.resize_with(self.stems.stem.len(), Default::default);
+        for (s, state) in out.stems.iter_mut().enumerate() {
+            let stem = &self.stems.stem[s];
+            stem.state(state);
+            let gain = stem.level[0].max(stem.level[1]);
+            let samples = &self.out[s];
+            state.peak = gain * samples.iter().fold(0.0f32, |peak, x| peak.max(x.abs()));
+            state.rms = gain * (samples.iter().map(|x| x * x).sum::<f32>() / samples.len().max(1) as f32).sqrt();
+        }
+        out.heard = self.heard_peak;
+        self.queue.pending(&mut out.pending);
+        out.chord.clear();
+        out.chord.push_str(self.timeline.chord(time).map_or("", |c| c.1));
+        out.lag = self.lag as u32;
+        out.lead = self.lead;
+        out.committed = self.front * FRAME as i64;
+        out.planned = out.committed;
+        out.dip = self.dip;
+        out.click = self.click_on;
+        out.message.clear();
+        out.message.push_str(&self.message);
+    }
+}
+
+/// Sample at which a count-in of `bars` bars before bar 1, at `bar1`, begins.
+fn timeline_before(timeline: &Timeline, bar1: i64, bars: u32) -> i64 {
+    let (num, den) = timeline.bar_len(bar1);
+    bar1 - (i128::from(bars) * num).div_euclid(den) as i64
+}
+
+/// What each codec makes of silence: a noise floor of −70 dBFS for 2 s, and its code in the middle, as in training.
+fn silence<O: Ops>(ops: &mut O, band: &Band<O>) -> Result<Vec<i32>> {
+    let config = band.config();
+    let mut random = 1u64;
+    let mut noise = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+    };
+    // Twelve uniform numbers add up to a normal one.
+    let quiet: Vec<f32> = (0..100 * FRAME).map(|_| 3e-4 * (0..12).map(|_| noise()).sum::<f32>()).collect();
+    let mut tokens = vec![0; config.streams.len()];
+    for (s, stem) in config.stems.iter().enumerate() {
+        let codes = band.encode(ops, s, &quiet)?;
+        for (&k, row) in config.streams_of(stem).iter().zip(&codes) {
+            tokens[k] = row[50];
+        }
+        // The decoder's scratch grows to its largest here, not in a hop.
+        let codes: Vec<u32> = (0..2 * CHUNK).flat_map(|_| codes.iter().map(|row| row[50] as u32)).collect();
+        band.codecs[s].decode(ops, &codes)?;
+    }
+    Ok(tokens)
+}

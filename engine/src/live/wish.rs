@@ -1,0 +1,377 @@
+//! Requests: brought into range, put into the queue, and made true at their time.
+
+use sideman_kernels::Ops;
+
+use super::material::{LONGEST, RING};
+use super::play::{frame, sample};
+use super::queue::{Class, Entry, class, line};
+use super::session::Session;
+use super::stem::Source;
+use super::timeline::Line;
+use super::{Action, Command, Mode, Request, When, Which};
+use crate::model::FRAME;
+use crate::task::Chords;
+
+impl<O: Ops> Session<O> {
+    /// Asks for something; between hops, and may allocate. What can't be is brought into range or refused, and
+    /// [`super::Snapshot::message`] says so. Text, taps, the hop and takes are the runner's: they are left alone.
+    pub fn request(&mut self, request: Request) {
+        self.queue.sweep();
+        let Request { command, when, from } = request;
+        let Some(command) = self.checked(command) else { return };
+        let mut class = class(&command, self.mode);
+        if class == Class::Window && !self.playing {
+            class = Class::Score;
+        }
+        let mut chords = None;
+        match &command {
+            _ if class == Class::Elsewhere => return,
+            Command::Cancel(stem) => {
+                if self.queue.cancel(*stem) {
+                    self.replan();
+                }
+                return;
+            }
+            Command::Play if self.playing => return self.say("the band plays already"),
+            Command::Chords(text) if !text.trim().is_empty() => match text.parse::<Chords>() {
+                Ok(read) => chords = Some(read),
+                Err(e) => return self.say(&e.to_string()),
+            },
+            _ => {}
+        }
+        let mut when = when.unwrap_or(command.when());
+        if matches!(command, Command::Meter(_)) && matches!(when, When::Now | When::Beat) {
+            when = When::Bar;
+        }
+        let line = line(when);
+        let mut front = if class == Class::Fader { self.heard_to() + self.lead() } else { sample(self.front) };
+        if command == Command::Play {
+            // The first window must be primed by bar 1.
+            let (num, den) = self.timeline.bar_len(front);
+            let count_in = (i128::from(self.count_in) * num).div_euclid(den) as i64;
+            front = front.max(sample(self.front + self.need(true, false) + 1) - count_in);
+        }
+        let at = line.map_or(front, |line| self.timeline.next(front, line));
+        let request = Request { command, when: Some(when), from };
+        if !self.queue.push(Entry { request, class, line, at, taken: false, chords }) {
+            self.say("too many requests wait: this one is not taken");
+        }
+    }
+
+    /// Says something to the player.
+    pub(super) fn say(&mut self, what: &str) {
+        self.message.clear();
+        let room = self.message.capacity().min(what.len());
+        let end = (0..=room).rev().find(|&i| what.is_char_boundary(i)).unwrap_or(0);
+        self.message.push_str(&what[..end]);
+    }
+
+    /// The command with its values in range; none where there is no sense in it.
+    fn checked(&mut self, mut command: Command) -> Option<Command> {
+        let mut said = None;
+        let stems = self.stems.stem.len();
+        let mut fit = |name: &str, value: &mut f32, low: f32, high: f32| {
+            let fitted = if value.is_nan() { low } else { value.clamp(low, high) };
+            if fitted != *value {
+                said = Some(format!("{name} {value} is out of range: {fitted}"));
+                *value = fitted;
+            }
+            true
+        };
+        let sense = match &mut command {
+            Command::Tempo(tempo) => {
+                let mut short = *tempo as f32;
+                let fits = (20.0..=400.0).contains(tempo);
+                fit("tempo", &mut short, 20.0, 400.0);
+                *tempo = if fits { *tempo } else { f64::from(short) };
+                true
+            }
+            Command::Stem(_, Action::Gain(db)) => fit("gain", db, -60.0, 12.0),
+            Command::Stem(_, Action::Pan(pan)) => fit("pan", pan, -1.0, 1.0),
+            Command::Temperature(t) => fit("temperature", t, 0.0, 4.0),
+            Command::TopP(p) => fit("top-p", p, 0.0, 1.0),
+            Command::Cfg(cfg) => fit("guidance", cfg, -10.0, 20.0),
+            Command::Dip(db) => fit("dip", db, -60.0, 0.0),
+            Command::CountIn(bars) => {
+                let mut count = *bars as f32;
+                fit("count-in", &mut count, 0.0, 4.0);
+                *bars = count as u32;
+                true
+            }
+            Command::LoopBars(bars) | Command::Stem(_, Action::Freeze(bars)) if *bars > 0 => {
+                let mut count = *bars as f32;
+                fit("bars", &mut count, 1.0, 16.0);
+                *bars = count as u32;
+                true
+            }
+            Command::Lag(lag) => {
+                let most = self.shape.history.saturating_sub(1 + self.material.delays.iter().max().copied().unwrap_or(0));
+                let most = self.config.live.as_ref().and_then(|l| l.lags).map_or(most, |l| most.min(l[1]));
+                let mut count = *lag as f32;
+                fit("lag", &mut count, self.base_lag as f32, most.max(self.base_lag) as f32);
+                *lag = count as u32;
+                true
+            }
+            _ => true,
+        };
+        let missing = match &command {
+            Command::Stem(Which::One(s), _) | Command::Player(Some(s)) | Command::Cancel(Some(s)) => usize::from(*s) >= stems,
+            _ => false,
+        };
+        if missing {
+            said = Some(format!("there is no such stem: the model has {}", self.config.stems.join(", ")));
+        } else if let Command::Stem(Which::One(s), Action::Regen | Action::Freeze(_) | Action::Undo | Action::Redo) = &command {
+            if self.role().player == Some(usize::from(*s)) {
+                self.say("that stem is the player's");
+                return None;
+            }
+        } else if matches!(command, Command::Player(Some(_))) && stems == 1 {
+            said = Some("the model has one stem: nothing is left for a band to play".into());
+            self.say(&said.unwrap_or_default());
+            return None;
+        }
+        if let Some(said) = said {
+            self.say(&said);
+        }
+        (sense && !missing).then_some(command)
+    }
+
+    /// Makes true what is due on the samples before `t`.
+    pub(super) fn faders(&mut self, t: i64) {
+        while let Some(entry) = self.queue.due(Class::Fader, t) {
+            match entry.request.command {
+                Command::Dip(db) => self.dip = db,
+                Command::Click(on) => self.click_on = on,
+                Command::Panic => self.panic(),
+                Command::Stem(which, action) => {
+                    for (_, stem) in self.meant(which) {
+                        match action {
+                            Action::Gain(db) => stem.gain = db,
+                            Action::Pan(pan) => stem.pan = pan,
+                            Action::Mute(mute) => stem.mute = mute,
+                            Action::Solo(solo) => stem.solo = solo,
+                            _ => {}
+                        }
+                    }
+                }
+                _ => {}
+            }
+            self.queue.keep(entry);
+        }
+    }
+
+    fn meant(&mut self, which: Which) -> impl Iterator<Item = (usize, &mut super::stem::Stem)> {
+        let meant = move |s: &(usize, &mut super::stem::Stem)| match which {
+            Which::One(one) => usize::from(one) == s.0,
+            Which::All => true,
+        };
+        self.stems.stem.iter_mut().enumerate().filter(meant)
+    }
+
+    fn panic(&mut self) {
+        self.queue.cancel(None);
+        self.unprime();
+        (self.main, self.fresh, self.playing) = (None, None, false);
+        (self.stems.from, self.stems.to) = (i64::MAX, i64::MAX);
+        self.counted = (0, 0);
+        let f = self.front;
+        self.stems.stem.iter_mut().for_each(|stem| stem.release(f));
+        if self.mode == Mode::Loop {
+            self.mode = Mode::Follow;
+        }
+    }
+
+    /// Makes true what is due on frame `f`.
+    pub(super) fn apply_due(&mut self, ops: &mut O, f: i64) {
+        while let Some(mut entry) = self.queue.due(Class::Score, sample(f + 1)) {
+            self.apply(ops, f, &mut entry);
+            self.queue.keep(entry);
+        }
+    }
+
+    fn apply(&mut self, ops: &mut O, f: i64, entry: &mut Entry) {
+        let at = entry.at.max(sample(f));
+        match &entry.request.command {
+            Command::Play => self.play(at),
+            Command::Stop => self.stop(f),
+            Command::CountIn(bars) => self.count_in = *bars,
+            Command::LoopBars(bars) => self.loop_bars = *bars,
+            Command::Lag(lag) => self.lag = *lag as usize,
+            Command::Clock(clock) => self.clock = *clock,
+            Command::Tempo(tempo) => {
+                if (tempo * 1e6).round() != (self.timeline.tempo(at) * 1e6).round() {
+                    self.timeline.set_tempo(at, *tempo);
+                    self.retime(f);
+                }
+            }
+            Command::Meter(meter) => {
+                if *meter != self.timeline.meter(at) {
+                    self.timeline.set_meter(at, *meter);
+                    self.retime(f);
+                }
+            }
+            Command::Chords(_) => {
+                let bar = self.timeline.place(at).bar;
+                // The old ones leave with the entry: nothing is freed in a hop.
+                entry.chords = self.timeline.set_chords(entry.chords.take(), bar);
+            }
+            Command::Section(name) if name.trim().is_empty() => {
+                let bar = self.timeline.place(at).bar;
+                self.timeline.restart_chords(bar);
+            }
+            Command::Section(_) => self.say("the chart has no sections with names"),
+            Command::Temperature(t) => self.sampling.temperature = *t,
+            Command::TopK(k) => self.sampling.top_k = *k,
+            Command::TopP(p) => self.sampling.top_p = *p,
+            Command::Cfg(cfg) => self.sampling.cfg = *cfg,
+            Command::Guided(on) => self.guided = *on,
+            Command::Seed(seed) => {
+                self.sampling.seed = *seed;
+                self.reseed(ops);
+            }
+            Command::Fill => {
+                // Into the next bar; where less than a beat is left, through that bar, too.
+                let soon = self.timeline.next(at + 1, Line::Beat);
+                self.fill_to = frame(self.timeline.next(soon + 1, Line::Bar));
+            }
+            Command::Player(player) => {
+                self.player = player.map(usize::from);
+                self.voices(f);
+            }
+            Command::Mode(mode) => {
+                let mode = *mode;
+                self.turn(mode, f);
+                if self.main.is_none() {
+                    self.voices(f);
+                }
+            }
+            Command::Stem(which, action) => self.act(*which, *action, f),
+            _ => {}
+        }
+        if matches!(
+            entry.request.command,
+            Command::Temperature(_) | Command::TopK(_) | Command::TopP(_) | Command::Cfg(_) | Command::Guided(_) | Command::Fill
+        ) {
+            self.resample(ops);
+        }
+    }
+
+    /// Bar 1 a count-in after sample `at`.
+    fn play(&mut self, at: i64) {
+        self.timeline.rephase(at, 1 - i64::from(self.count_in));
+        let mut bar1 = at;
+        for _ in 0..self.count_in {
+            bar1 = self.timeline.next(bar1 + 1, Line::Bar);
+        }
+        self.timeline.restart_chords(1);
+        self.counted = (at, bar1);
+        self.playing = true;
+        (self.stems.from, self.stems.to) = (frame(bar1), i64::MAX);
+        self.fresh = Some(frame(bar1));
+        self.unprime();
+        self.queue.retime(&self.timeline, at + 1);
+        let f = self.front;
+        for stem in &mut self.stems.stem {
+            stem.release(f);
+            stem.forget();
+        }
+    }
+
+    fn stop(&mut self, f: i64) {
+        self.unprime();
+        (self.playing, self.fresh) = (false, None);
+        if f < self.stems.from {
+            self.stems.from = i64::MAX;
+        }
+        self.stems.to = f;
+        self.counted = (0, 0);
+        // Nothing needs a window any more.
+        self.queue.all().iter_mut().filter(|e| e.class == Class::Window).for_each(|e| e.class = Class::Score);
+    }
+
+    /// Bars before frame `f` that can be repeated, `bars` of them at most, and the length of that many in samples.
+    fn bars(&self, f: i64, bars: u32) -> Option<(u32, (i128, i128))> {
+        let (num, den) = self.timeline.bar_len(sample(f));
+        let there = (f - self.stems.from.max(0)).min(LONGEST - 1).min(RING - 64);
+        // Half a frame is what rounding may take.
+        let whole = ((2 * i128::from(there) + 1) * FRAME as i128 * den / (2 * num)).min(i128::from(bars));
+        (whole > 0).then_some((whole as u32, (whole * num, den)))
+    }
+
+    fn act(&mut self, which: Which, action: Action, f: i64) {
+        let player = self.role().player;
+        for s in 0..self.stems.stem.len() {
+            if Which::One(s as u8) != which && which != Which::All || player == Some(s) {
+                continue;
+            }
+            match action {
+                Action::Freeze(0) => {
+                    let now = self.stems.stem[s].now();
+                    if now != Source::Free {
+                        self.stems.stem[s].act(f, now, Source::Free);
+                    }
+                }
+                Action::Freeze(bars) => match self.bars(f, bars).filter(|_| self.stems.plays(f)) {
+                    Some((some, len)) => {
+                        let stem = &mut self.stems.stem[s];
+                        let (now, kept) = (stem.now(), stem.keep(&self.material, s, f, some, len));
+                        stem.act(f, now, kept);
+                        if some < bars {
+                            self.say("fewer bars than asked for have been played: those are repeated");
+                        }
+                    }
+                    None => self.say("there is no bar yet to repeat"),
+                },
+                Action::Undo => {
+                    if !self.stems.stem[s].undo(f) && which != Which::All {
+                        self.say("there is nothing to undo");
+                    }
+                }
+                Action::Redo => {
+                    if !self.stems.stem[s].redo(f) && which != Which::All {
+                        self.say("there is nothing to redo");
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A stem is made anew from frame `f` on: what it played before can be had back.
+    pub(super) fn regenerated(&mut self, which: Which, f: i64) {
+        let player = self.role().player;
+        for s in 0..self.stems.stem.len() {
+            if Which::One(s as u8) != which && which != Which::All || player == Some(s) {
+                continue;
+            }
+            let kept = self.bars(f, self.loop_bars);
+            let stem = &mut self.stems.stem[s];
+            let before = match (stem.now(), kept) {
+                (Source::Free, Some((bars, len))) => stem.keep(&self.material, s, f, bars, len),
+                (now, _) => now,
+            };
+            stem.act(f, before, Source::Free);
+        }
+    }
+
+    /// Another mode from frame `f` on.
+    pub(super) fn turn(&mut self, mode: Mode, f: i64) {
+        if mode == self.mode {
+            return;
+        }
+        if self.mode == Mode::Loop {
+            self.stems.stem.iter_mut().for_each(|stem| stem.release_mode(f));
+        }
+        if mode == Mode::Loop {
+            let Some((bars, len)) = self.bars(f, self.loop_bars).filter(|_| self.stems.plays(f)) else {
+                return self.say("there is no bar yet to repeat");
+            };
+            let player = self.role().player;
+            for (s, stem) in self.stems.stem.iter_mut().enumerate().filter(|(s, stem)| player != Some(*s) && stem.free()) {
+                let kept = stem.keep(&self.material, s, f, bars, len);
+                stem.repeat_by_mode(f, kept);
+            }
+        }
+        self.mode = mode;
+    }
+}

@@ -1,0 +1,70 @@
+//! The live session on the fixture models: the same band as offline, the same whatever the hop, and windows that go on from each other.
+
+use std::ops::ControlFlow;
+
+use proptest::prelude::*;
+use sideman_engine::live::{Session, Spec};
+use sideman_engine::task::{Chart, Lagged, Settings};
+use sideman_tests::fixture::Fixture;
+use sideman_tests::jam::{Jam, bass};
+
+#[test]
+fn the_first_window_is_the_lagged_task() {
+    let mut jam = Jam::open(Fixture::default());
+    let player = bass(3 * 32_000);
+    for lag in [4, 9] {
+        let chart = Chart::new(97.0, 0.0, Default::default()).unwrap().with_chords("Em C,D").unwrap();
+        let settings = Settings { chart: Some(chart), seed: 11, temperature: 0.9, ..Settings::new(jam.band.config()) };
+        let task = Lagged { given: vec![Some(&player), None, None], lag, settings };
+        let song = task.render(&mut jam.band, &mut jam.cpu, &mut |_| ControlFlow::Continue(())).unwrap().remove(0);
+        let spec = Spec { lag, tempo: 97.0, chords: Some("Em C,D"), seed: 11, temperature: 0.9, ..Spec::new(jam.band.config()) };
+        let mut session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
+        let mut made = vec![vec![]; 6];
+        let mut samples = session.stem(1).to_vec();
+        for hop in player.chunks(4 * 640) {
+            session.hop(&mut jam.cpu, &jam.band, hop).unwrap();
+            samples.extend_from_slice(session.stem(1));
+            let (from, tokens) = session.tokens();
+            assert_eq!(from as usize, made[0].len());
+            tokens.chunks(6).for_each(|frame| made.iter_mut().zip(frame).for_each(|(row, token)| row.push(*token)));
+        }
+        // The task's last columns lie past its grid: no control there, and streams that have ended.
+        let frames = made[0].len() - 3;
+        assert!(frames > 140, "{frames}");
+        for (row, task) in made.iter().zip(&song.codes) {
+            assert_eq!(row[..frames], task[..frames]);
+        }
+        // And so are the samples, from song time 0 on.
+        let there = (frames - 5) * 640;
+        assert_eq!(samples[..there], song.stems[1][..there]);
+        assert_eq!(samples.len() as i64, player.len() as i64 + session.lead());
+    }
+}
+
+/// All that a session gives: stems, levels, click, tokens.
+fn listen(jam: &mut Jam, spec: &Spec, player: &[f32], hops: &[usize]) -> (Vec<Vec<f32>>, Vec<[f32; 2]>, Vec<f32>, Vec<i32>) {
+    let mut session = Session::new(&mut jam.cpu, &jam.band, spec).unwrap();
+    let mut all = (vec![vec![]; 3], vec![], vec![], vec![]);
+    let (mut at, mut i) = (0, 0);
+    while at < player.len() {
+        let n = (hops[i % hops.len()] * 640).min(player.len() - at);
+        session.hop(&mut jam.cpu, &jam.band, &player[at..at + n]).unwrap();
+        (0..3).for_each(|s| all.0[s].extend_from_slice(session.stem(s)));
+        all.1.extend_from_slice(session.levels(1));
+        all.2.extend_from_slice(session.click());
+        all.3.extend_from_slice(session.tokens().1);
+        (at, i) = (at + n, i + 1);
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+    #[test]
+    fn hops_change_nothing(hops in prop::collection::vec(1usize..=25, 1..5), lagged: bool) {
+        let mut jam = Jam::open(Fixture { lagged, ..Fixture::short() });
+        let player = bass(250 * 640);
+        let spec = Spec { lag: 6, bar1: 20_000, count_in: 1, click: true, ..Spec::new(jam.band.config()) };
+        prop_assert!(listen(&mut jam, &spec, &player, &hops) == listen(&mut jam, &spec, &player, &[4]));
+    }
+}
