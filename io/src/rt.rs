@@ -39,8 +39,9 @@ pub fn quiet_denormals() {
 pub fn favour_this_thread() -> Result<(), String> {
     let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
     let most = ThreadPriority::Crossplatform(90u8.try_into().map_err(|e| format!("{e:?}"))?);
-    thread_priority::set_thread_priority_and_policy(thread_priority::thread_native_id(), most, policy)
-        .map_err(|e| format!("the engine's thread has ordinary priority ({e:?}); as root, or with a nice limit of -15, it comes first"))
+    thread_priority::set_thread_priority_and_policy(thread_priority::thread_native_id(), most, policy).map_err(|e| {
+        format!("the engine's thread has ordinary priority ({e:?}); as root, or with a nice limit of -15, it comes first")
+    })
 }
 
 #[cfg(test)]

@@ -558,6 +558,11 @@ impl<O: Ops> Session<O> {
         self.material.silence[stream]
     }
 
+    /// Frame at which the window that plays begins, its history included; none: the model rests.
+    pub fn window(&self) -> Option<i64> {
+        self.main.map(|main| self.windows[main].start)
+    }
+
     /// Sets the text for all that is decided from now on; allocates nothing.
     ///
     /// # Errors

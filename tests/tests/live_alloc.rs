@@ -1,0 +1,61 @@
+//! A hop allocates and frees nothing after the first one, whatever is asked for between.
+
+use assert_no_alloc::{AllocDisabler, assert_no_alloc, reset_violation_count, violation_count};
+use sideman_engine::live::{Action, Clock, Command, Mode, Request, Session, Spec, Which};
+use sideman_engine::task::Meter;
+use sideman_tests::fixture::Fixture;
+use sideman_tests::jam::{Jam, bass};
+
+#[global_allocator]
+static COUNTER: AllocDisabler = AllocDisabler;
+
+#[test]
+fn nothing_is_allocated_in_a_hop() {
+    // The counter counts, or this test would prove nothing.
+    assert_no_alloc(|| drop(std::hint::black_box(vec![0u8; 100])));
+    assert!(violation_count() > 0);
+    reset_violation_count();
+
+    let player = bass(60 * 640);
+    for lagged in [true, false] {
+        let mut jam = Jam::open(Fixture { lagged, ..Fixture::short() });
+        let text = jam.band.text.as_mut().unwrap().encode("funk drums").unwrap();
+        let spec = Spec { lag: 6, tempo: 240.0, guided: true, text: Some(&text), text_room: 32, ..Spec::new(jam.band.config()) };
+        let mut session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
+        session.hop(&mut jam.cpu, &jam.band, &player[..4 * 640]).unwrap();
+        let wishes = [
+            Command::Chords("Em C".into()),
+            Command::Stem(Which::All, Action::Freeze(1)),
+            Command::Stem(Which::One(1), Action::Undo),
+            Command::Stem(Which::One(2), Action::Freeze(0)),
+            Command::Stem(Which::All, Action::Regen),
+            Command::Chords("F".into()),
+            Command::Tempo(210.0),
+            Command::Meter(Meter::ThreeFour),
+            Command::Mode(Mode::Loop),
+            Command::Mode(Mode::Lead),
+            Command::Section("verse".into()),
+            Command::Mode(Mode::Follow),
+            Command::Player(Some(1)),
+            Command::Clock(Clock::Free),
+            Command::Lag(9),
+            Command::Guided(false),
+            Command::Fill,
+            Command::Guided(true),
+            Command::Seed(3),
+            Command::Stop,
+            Command::CountIn(1),
+            Command::Play,
+            Command::Panic,
+            Command::Play,
+        ];
+        for (i, command) in wishes.into_iter().enumerate() {
+            session.request(Request { command, when: None, from: 0 });
+            session.set_text(&mut jam.cpu, &jam.band, Some(&text).filter(|_| i % 2 == 0)).unwrap();
+            for frames in [1, 25, 7, 16] {
+                assert_no_alloc(|| session.hop(&mut jam.cpu, &jam.band, &player[..frames * 640]).unwrap());
+                assert_eq!(violation_count(), 0, "wish {i}, hop of {frames}, lagged {lagged}");
+            }
+        }
+    }
+}
