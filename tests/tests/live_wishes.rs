@@ -411,3 +411,30 @@ fn the_lead_is_what_it_says() {
         assert!(Session::new(&mut jam.cpu, &jam.band, &spec).is_err());
     }
 }
+
+#[test]
+fn guidance_off_is_a_run_without_it() {
+    let mut rows = vec![];
+    for guided in [true, false] {
+        let mut jam = Jam::open(Fixture::short());
+        let text = jam.band.text.as_mut().unwrap().encode("funk drums").unwrap();
+        let spec = Spec { lag: 6, playing: false, guided, text: Some(&text), ..Spec::new(jam.band.config()) };
+        let mut session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
+        for command in [Command::Guided(false), Command::Play] {
+            session.request(Request { command, when: None, from: 0 });
+        }
+        let mut tokens = vec![];
+        for i in 0..28 {
+            session.hop(&mut jam.cpu, &jam.band, &bass(10 * 640)).unwrap();
+            tokens.extend_from_slice(session.tokens().1);
+            if i == 10 && guided {
+                session.request(Request { command: Command::Guided(true), when: None, from: 0 });
+            }
+        }
+        rows.push(tokens);
+    }
+    // Guidance comes back with the first window that is primed after it was asked for.
+    assert!(rows[0][..180 * 6] == rows[1][..180 * 6]);
+    assert!(rows[0][..180 * 6].chunks(6).any(|frame| frame != &rows[0][..6]));
+    assert!(rows[0] != rows[1]);
+}

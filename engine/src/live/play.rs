@@ -140,13 +140,11 @@ impl<O: Ops> Session<O> {
         }
         let Some(main) = self.main.filter(|_| self.stems.plays(f)) else { return Ok(()) };
         let end = self.windows[main].end();
-        if let Some(at) = self.wished(f) {
-            if frame(at) <= end {
-                // As late as can be: who asks for more until then gets it with the same window.
-                let redraw = self.redraws(at) != 0;
-                let need = self.need(false, redraw);
-                return if f + need >= frame(at) { self.ready(ops, f, frame(at), at, false) } else { Ok(()) };
-            }
+        if let Some(at) = self.wished(f).filter(|&at| frame(at) <= end) {
+            // As late as can be: who asks for more until then gets it with the same window.
+            let redraw = self.redraws(at) != 0;
+            let need = self.need(false, redraw);
+            return if f + need >= frame(at) { self.ready(ops, f, frame(at), at, false) } else { Ok(()) };
         }
         let earliest = f + self.need(false, false);
         let (num, den) = self.timeline.bar_len(sample(f));
@@ -210,6 +208,7 @@ impl<O: Ops> Session<O> {
         self.windows[index].reset(ops, score!(self, known), start, cut, role, redraw)?;
         let (sampling, seed) = (self.dice(), self.seed());
         self.windows[index].set_sampling(ops, &sampling, Some(seed));
+        self.windows[index].run().guide(self.guided);
         self.next = Some(Next { index, swap, ready: f + self.need(fresh, redraw != 0), fresh });
         Ok(())
     }
@@ -236,15 +235,12 @@ impl<O: Ops> Session<O> {
         let Some(next) = self.next.take() else { return Ok(()) };
         if next.fresh {
             // No stream of the band goes on from before the start.
-            let longest = self.longest_delay();
             let player = self.windows[next.index].role.player;
-            self.keep_silent(f);
             for k in 0..self.material.delays.len() {
                 while player != Some(self.material.stem_of[k]) && self.material.made_to[k] < f {
                     self.material.make(k, self.material.silence[k]);
                 }
             }
-            debug_assert!(longest >= 0);
             self.fresh = None;
         } else {
             self.keep_heard();
@@ -330,8 +326,7 @@ impl<O: Ops> Session<O> {
     /// Sampling parameters in force.
     fn dice(&self) -> Sampling {
         let bolder = if self.fill_to > i64::MIN && self.sampling.temperature > 0.0 { 0.3 } else { 0.0 };
-        let cfg = if self.guided { self.sampling.cfg } else { 1.0 };
-        Sampling { temperature: self.sampling.temperature + bolder, cfg, ..self.sampling }
+        Sampling { temperature: self.sampling.temperature + bolder, ..self.sampling }
     }
 
     /// Tells both windows how to draw.

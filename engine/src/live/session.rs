@@ -20,6 +20,11 @@ use crate::text::Hidden;
 /// The most frames of a hop.
 pub const MAX_HOP: usize = 25;
 
+/// Silent frames after which a decoder rests: what it holds back is out by then, and what comes is silence.
+const RING_OUT: usize = 25;
+/// Stands for a code of a frame that isn't decoded.
+const REST: u32 = u32::MAX;
+
 /// What a session begins with.
 #[derive(Debug, Clone)]
 pub struct Spec<'a> {
@@ -158,9 +163,10 @@ pub struct Session<O: Ops> {
     decoders: Vec<Decoder<O>>,
     click: Click,
     codes: Vec<u32>,
-    /// Frames of each stem that its decoder has been given, and the codes of this hop.
+    /// Frames of each stem that are decoded, how many of the last ones are silent, and the codes of this hop.
     decoded: Vec<i64>,
-    pub(super) to_decode: Vec<Vec<u32>>,
+    quiet: Vec<usize>,
+    to_decode: Vec<Vec<u32>>,
     /// Samples decoded and not yet given.
     fifo: Vec<Vec<f32>>,
     out: Vec<Vec<f32>>,
@@ -300,6 +306,7 @@ impl<O: Ops> Session<O> {
             click: Click::new(),
             codes: Vec::with_capacity(16 * (MAX_HOP + CHUNK)),
             decoded: vec![0; stems],
+            quiet: vec![0; stems],
             to_decode: (0..stems).map(|_| Vec::with_capacity(16 * most)).collect(),
             fifo: vectors(most * FRAME + lead.unsigned_abs() as usize),
             out: vectors(most * FRAME),
@@ -481,11 +488,13 @@ impl<O: Ops> Session<O> {
             let delay = streams.iter().map(|&k| self.material.delays[k]).max().unwrap_or(0) as i64;
             while self.decoded[s] < self.front - delay {
                 let t = self.decoded[s];
-                let sounds = (self.stems.stem[s].voice.0..self.stems.stem[s].voice.1).contains(&t);
+                let (from, to) = self.stems.stem[s].voice;
+                let sounds = (from..to).contains(&t);
+                self.quiet[s] = if sounds && self.stems.plays(t) { 0 } else { self.quiet[s] + 1 };
                 for &k in streams {
                     let token =
                         if sounds && t < self.material.made_to[k] { self.material.made(k, t) } else { self.material.silence[k] };
-                    codes.push(token as u32);
+                    codes.push(if self.quiet[s] > RING_OUT { REST } else { token as u32 });
                 }
                 self.decoded[s] += 1;
             }
@@ -501,7 +510,15 @@ impl<O: Ops> Session<O> {
 
     fn decode(&mut self, ops: &mut O, band: &Band<O>) -> Result<()> {
         for (s, codes) in self.to_decode.iter_mut().enumerate() {
-            self.decoders[s].push(&band.codecs[s], ops, codes, &mut self.fifo[s])?;
+            let books = self.material.streams[s].len();
+            for run in codes.chunk_by(|a, b| (*a == REST) == (*b == REST)) {
+                if run[0] == REST {
+                    let old = self.fifo[s].len();
+                    self.fifo[s].resize(old + run.len() / books * FRAME, 0.0);
+                } else {
+                    self.decoders[s].push(&band.codecs[s], ops, run, &mut self.fifo[s])?;
+                }
+            }
             codes.clear();
         }
         Ok(())
@@ -530,7 +547,7 @@ impl<O: Ops> Session<O> {
     }
 
     /// What the last hop gave of a stem: as many samples as it was given, for song time from `heard_to before it + lead` on, before level
-    /// and pan. The player's own stem is near silence. Before the first hop: song time 0..lead.
+    /// and pan. The player's own stem is silence. Before the first hop: song time 0..lead.
     pub fn stem(&self, stem: usize) -> &[f32] {
         &self.out[stem]
     }

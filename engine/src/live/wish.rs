@@ -76,15 +76,13 @@ impl<O: Ops> Session<O> {
                 said = Some(format!("{name} {value} is out of range: {fitted}"));
                 *value = fitted;
             }
-            true
         };
-        let sense = match &mut command {
+        match &mut command {
             Command::Tempo(tempo) => {
                 let mut short = *tempo as f32;
                 let fits = (20.0..=400.0).contains(tempo);
                 fit("tempo", &mut short, 20.0, 400.0);
                 *tempo = if fits { *tempo } else { f64::from(short) };
-                true
             }
             Command::Stem(_, Action::Gain(db)) => fit("gain", db, -60.0, 12.0),
             Command::Stem(_, Action::Pan(pan)) => fit("pan", pan, -1.0, 1.0),
@@ -96,13 +94,11 @@ impl<O: Ops> Session<O> {
                 let mut count = *bars as f32;
                 fit("count-in", &mut count, 0.0, 4.0);
                 *bars = count as u32;
-                true
             }
             Command::LoopBars(bars) | Command::Stem(_, Action::Freeze(bars)) if *bars > 0 => {
                 let mut count = *bars as f32;
                 fit("bars", &mut count, 1.0, 16.0);
                 *bars = count as u32;
-                true
             }
             Command::Lag(lag) => {
                 let most = self.shape.history.saturating_sub(1 + self.material.delays.iter().max().copied().unwrap_or(0));
@@ -110,10 +106,9 @@ impl<O: Ops> Session<O> {
                 let mut count = *lag as f32;
                 fit("lag", &mut count, self.base_lag as f32, most.max(self.base_lag) as f32);
                 *lag = count as u32;
-                true
             }
-            _ => true,
-        };
+            _ => {}
+        }
         let missing = match &command {
             Command::Stem(Which::One(s), _) | Command::Player(Some(s)) | Command::Cancel(Some(s)) => usize::from(*s) >= stems,
             _ => false,
@@ -133,7 +128,7 @@ impl<O: Ops> Session<O> {
         if let Some(said) = said {
             self.say(&said);
         }
-        (sense && !missing).then_some(command)
+        (!missing).then_some(command)
     }
 
     /// Makes true what is due on the samples before `t`.
@@ -198,17 +193,13 @@ impl<O: Ops> Session<O> {
             Command::LoopBars(bars) => self.loop_bars = *bars,
             Command::Lag(lag) => self.lag = *lag as usize,
             Command::Clock(clock) => self.clock = *clock,
-            Command::Tempo(tempo) => {
-                if (tempo * 1e6).round() != (self.timeline.tempo(at) * 1e6).round() {
-                    self.timeline.set_tempo(at, *tempo);
-                    self.retime(f);
-                }
+            Command::Tempo(tempo) if (tempo * 1e6).round() != (self.timeline.tempo(at) * 1e6).round() => {
+                self.timeline.set_tempo(at, *tempo);
+                self.retime(f);
             }
-            Command::Meter(meter) => {
-                if *meter != self.timeline.meter(at) {
-                    self.timeline.set_meter(at, *meter);
-                    self.retime(f);
-                }
+            Command::Meter(meter) if *meter != self.timeline.meter(at) => {
+                self.timeline.set_meter(at, *meter);
+                self.retime(f);
             }
             Command::Chords(_) => {
                 let bar = self.timeline.place(at).bar;
@@ -224,7 +215,12 @@ impl<O: Ops> Session<O> {
             Command::TopK(k) => self.sampling.top_k = *k,
             Command::TopP(p) => self.sampling.top_p = *p,
             Command::Cfg(cfg) => self.sampling.cfg = *cfg,
-            Command::Guided(on) => self.guided = *on,
+            Command::Guided(on) => {
+                self.guided = *on;
+                if !on {
+                    self.windows.iter_mut().for_each(|w| w.run().guide(false));
+                }
+            }
             Command::Seed(seed) => {
                 self.sampling.seed = *seed;
                 self.reseed(ops);
@@ -250,7 +246,7 @@ impl<O: Ops> Session<O> {
         }
         if matches!(
             entry.request.command,
-            Command::Temperature(_) | Command::TopK(_) | Command::TopP(_) | Command::Cfg(_) | Command::Guided(_) | Command::Fill
+            Command::Temperature(_) | Command::TopK(_) | Command::TopP(_) | Command::Cfg(_) | Command::Fill
         ) {
             self.resample(ops);
         }
@@ -304,6 +300,7 @@ impl<O: Ops> Session<O> {
             if Which::One(s as u8) != which && which != Which::All || player == Some(s) {
                 continue;
             }
+            let mut done = true;
             match action {
                 Action::Freeze(0) => {
                     let now = self.stems.stem[s].now();
@@ -322,17 +319,12 @@ impl<O: Ops> Session<O> {
                     }
                     None => self.say("there is no bar yet to repeat"),
                 },
-                Action::Undo => {
-                    if !self.stems.stem[s].undo(f) && which != Which::All {
-                        self.say("there is nothing to undo");
-                    }
-                }
-                Action::Redo => {
-                    if !self.stems.stem[s].redo(f) && which != Which::All {
-                        self.say("there is nothing to redo");
-                    }
-                }
+                Action::Undo => done = self.stems.stem[s].undo(f),
+                Action::Redo => done = self.stems.stem[s].redo(f),
                 _ => {}
+            }
+            if !done && which != Which::All {
+                self.say(if action == Action::Undo { "there is nothing to undo" } else { "there is nothing to redo" });
             }
         }
     }

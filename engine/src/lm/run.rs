@@ -50,6 +50,9 @@ pub struct Run<O: Ops> {
     /// Columns fed: host's copy of `state.pos`.
     at: usize,
     text_room: usize,
+    /// The grid without guidance and its dice, where there is guidance: see [`Run::guide`].
+    plain: Option<(Grid, O::Picker)>,
+    guided: bool,
 }
 
 impl<O: Ops> Run<O> {
@@ -82,7 +85,15 @@ impl<O: Ops> Run<O> {
             ops.write_ints(&mut state.ctl, c * grid.steps, &vec![control.card as i32; grid.steps]);
         }
         ops.set_sampling(&mut state.picker, &spec.sampling);
-        let mut run = Run { grid, pattern, state, block: spec.block, plan, at: 0, text_room };
+        let plain = if spec.guided && spec.songs == 1 {
+            let plain = Grid { branches: 1, ..grid.clone() };
+            let mut picker = ops.picker(&plain)?;
+            ops.set_sampling(&mut picker, &spec.sampling);
+            Some((plain, picker))
+        } else {
+            None
+        };
+        let mut run = Run { grid, pattern, state, block: spec.block, plan, at: 0, text_room, plain, guided: true };
         for (song, text) in spec.texts.iter().enumerate().take(spec.songs) {
             run.set_text(ops, lm, song, *text)?;
         }
@@ -107,6 +118,15 @@ impl<O: Ops> Run<O> {
     /// Changes how tokens are drawn from now on.
     pub fn set_sampling(&mut self, ops: &mut O, sampling: &Sampling) {
         ops.set_sampling(&mut self.state.picker, sampling);
+        if let Some((_, picker)) = &mut self.plain {
+            ops.set_sampling(picker, sampling);
+        }
+    }
+
+    /// Switches guidance off, at half the work, and on again; only in a run of one song. What was fed without guidance is missing in the
+    /// null lane: switch it on where nothing has been fed.
+    pub fn guide(&mut self, guided: bool) {
+        self.guided = guided;
     }
 
     /// Sets the text of a song, for every column fed from now on; allocates nothing. None (or no token) is the null condition.
@@ -209,10 +229,14 @@ impl<O: Ops> Run<O> {
     }
 
     fn feed(&mut self, ops: &mut O, lm: &Lm<O>, n: usize, draws: bool) {
-        step::forward(ops, &lm.config, &lm.weights, &self.grid, &mut self.state, n);
+        let plain = self.plain.as_mut().filter(|_| !self.guided);
+        let grid = plain.as_ref().map_or(&self.grid, |(grid, _)| grid);
+        step::forward(ops, &lm.config, &lm.weights, grid, &mut self.state, n);
         if draws {
-            step::logits(ops, &lm.config, &lm.weights, &self.grid, &mut self.state, n);
-            ops.pick(&mut self.state.picker, &self.state.logits, n, &mut self.state.pos, &mut self.state.seq);
+            step::logits(ops, &lm.config, &lm.weights, grid, &mut self.state, n);
+            let State { logits, pos, seq, picker, .. } = &mut self.state;
+            let picker = plain.map_or(picker, |(_, picker)| picker);
+            ops.pick(picker, logits, n, pos, seq);
         } else {
             ops.advance(n, &mut self.state.pos);
         }
@@ -268,7 +292,8 @@ impl<O: Ops> Run<O> {
 
     /// How many draws met logits without a finite value.
     pub fn faults(&self, ops: &mut O) -> u32 {
-        ops.faults(&self.state.picker)
+        let plain = self.plain.as_ref().map_or(0, |(_, picker)| ops.faults(picker));
+        plain + ops.faults(&self.state.picker)
     }
 
     /// Where the row of a stream begins in the sequence.
