@@ -58,6 +58,7 @@ impl<O: Ops> Session<O> {
             self.fill_to = i64::MIN;
             self.resample(ops);
         }
+        self.postpone(f);
         self.plan(ops, f)?;
         if self.next.as_ref().is_some_and(|next| f >= next.swap) {
             self.swap(ops, band, f)?;
@@ -156,6 +157,19 @@ impl<O: Ops> Session<O> {
         let bars = if self.clock == Clock::Free { None } else { last(Line::Bar).or_else(|| last(Line::Beat)) };
         let at = bars.unwrap_or(sample(end));
         if earliest >= frame(at) { self.ready(ops, f, frame(at), at, false) } else { Ok(()) }
+    }
+
+    /// Wishes whose line has gone by while they waited for a window wait for a later one.
+    fn postpone(&mut self, f: i64) {
+        let late = |e: &super::queue::Entry| e.class == Class::Window && !e.taken && e.at < sample(f + 1);
+        if !self.queue.all().iter().any(late) {
+            return;
+        }
+        let from = self.next.as_ref().map_or(f + 1, |next| next.swap + self.need(false, false)).max(f + 1);
+        for entry in self.queue.all().iter_mut().filter(|e| late(e)) {
+            entry.at = entry.line.map_or(sample(from), |line| self.timeline.next(sample(from), line));
+        }
+        self.queue.resort();
     }
 
     /// Song time at which the soonest of the wishes that need a window can come true, if there are any.
@@ -301,9 +315,10 @@ impl<O: Ops> Session<O> {
             self.fresh = Some(frame(bar1));
             self.next = None;
         } else if let (Some(next), Some(main)) = (&mut self.next, self.main) {
+            let end = sample(self.windows[main].end());
             let at = self.timeline.next(sample(next.ready.max(f + 1)), Line::Bar);
-            let end = self.windows[main].end();
-            next.swap = if self.clock == Clock::Free { end } else { frame(at).min(end) };
+            let at = if self.clock == Clock::Free { end } else { at.min(end) };
+            next.swap = frame(at);
             self.queue.all().iter_mut().filter(|e| e.taken).for_each(|e| e.at = at);
             self.queue.resort();
         }

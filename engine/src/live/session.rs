@@ -248,7 +248,8 @@ impl<O: Ops> Session<O> {
             songs: 1,
             guided: spec.guided,
             delays: &delays,
-            frames: shape.prefix + shape.frames,
+            // A stop at a window's end lets the delayed streams end.
+            frames: shape.prefix + shape.frames + largest + 1,
             texts: &[spec.text],
             text_room: spec.text_room,
             kv: spec.kv,

@@ -265,6 +265,8 @@ impl<O: Ops> Session<O> {
         (self.stems.from, self.stems.to) = (frame(bar1), i64::MAX);
         self.fresh = Some(frame(bar1));
         self.unprime();
+        // A window that was still ending is not the one that starts.
+        self.main = None;
         self.queue.retime(&self.timeline, at + 1);
         let f = self.front;
         for stem in &mut self.stems.stem {
