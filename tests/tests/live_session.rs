@@ -42,7 +42,9 @@ fn the_first_window_is_the_lagged_task() {
 }
 
 /// All that a session gives: stems, levels, click, tokens.
-fn listen(jam: &mut Jam, spec: &Spec, player: &[f32], hops: &[usize]) -> (Vec<Vec<f32>>, Vec<[f32; 2]>, Vec<f32>, Vec<i32>) {
+type Heard = (Vec<Vec<f32>>, Vec<[f32; 2]>, Vec<f32>, Vec<i32>);
+
+fn listen(jam: &mut Jam, spec: &Spec, player: &[f32], hops: &[usize]) -> Heard {
     let mut session = Session::new(&mut jam.cpu, &jam.band, spec).unwrap();
     let mut all = (vec![vec![]; 3], vec![], vec![], vec![]);
     let (mut at, mut i) = (0, 0);
