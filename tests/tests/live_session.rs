@@ -1,6 +1,7 @@
 //! The live session on the fixture models: the same band as offline, the same whatever the hop, and windows that go on from each other.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use proptest::prelude::*;
 use sideman_engine::live::{Session, Spec};
@@ -8,37 +9,48 @@ use sideman_engine::task::{Chart, Lagged, Settings};
 use sideman_tests::fixture::Fixture;
 use sideman_tests::jam::{Jam, bass};
 
+/// Plays `frames` frames of a bass, and holds tokens and samples to the offline task's.
+fn as_offline(jam: &mut Jam, lag: usize, frames: usize) -> i64 {
+    let player = bass(frames * 640);
+    let streams = jam.band.config().streams.len();
+    let chart = Chart::new(97.0, 0.0, Default::default()).unwrap().with_chords("Em C,D").unwrap();
+    let settings = Settings { chart: Some(chart), seed: 11, temperature: 0.9, ..Settings::new(jam.band.config()) };
+    let task = Lagged { given: vec![Some(&player), None, None], lag, settings };
+    let song = task.render(&mut jam.band, &mut jam.cpu, &mut |_| ControlFlow::Continue(())).unwrap().remove(0);
+    let spec = Spec { lag, tempo: 97.0, chords: Some("Em C,D"), seed: 11, temperature: 0.9, ..Spec::new(jam.band.config()) };
+    let mut session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
+    let mut made = vec![vec![]; streams];
+    let mut stems: Vec<Vec<f32>> = (0..3).map(|s| session.stem(s).to_vec()).collect();
+    for hop in player.chunks(4 * 640) {
+        session.hop(&mut jam.cpu, &jam.band, hop).unwrap();
+        stems.iter_mut().enumerate().for_each(|(s, stem)| stem.extend_from_slice(session.stem(s)));
+        let (from, tokens) = session.tokens();
+        assert_eq!(from as usize, made[0].len());
+        tokens.chunks(streams).for_each(|frame| made.iter_mut().zip(frame).for_each(|(row, token)| row.push(*token)));
+    }
+    // The task's last columns lie past its grid: no control there, and streams that have ended.
+    let whole = made[0].len() - 3;
+    assert!(whole > frames - 10, "{whole}");
+    for (row, task) in made.iter().zip(&song.codes) {
+        assert_eq!(row[..whole], task[..whole]);
+    }
+    // And so are the samples of the band's stems, from song time 0 on.
+    for s in [1, 2] {
+        assert!(stems[s][..(whole - 5) * 640] == song.stems[s][..(whole - 5) * 640], "stem {s}");
+        assert_eq!(stems[s].len() as i64, player.len() as i64 + session.lead());
+    }
+    session.lead()
+}
+
 #[test]
 fn the_first_window_is_the_lagged_task() {
     let mut jam = Jam::open(Fixture::default());
-    let player = bass(3 * 32_000);
     for lag in [4, 9] {
-        let chart = Chart::new(97.0, 0.0, Default::default()).unwrap().with_chords("Em C,D").unwrap();
-        let settings = Settings { chart: Some(chart), seed: 11, temperature: 0.9, ..Settings::new(jam.band.config()) };
-        let task = Lagged { given: vec![Some(&player), None, None], lag, settings };
-        let song = task.render(&mut jam.band, &mut jam.cpu, &mut |_| ControlFlow::Continue(())).unwrap().remove(0);
-        let spec = Spec { lag, tempo: 97.0, chords: Some("Em C,D"), seed: 11, temperature: 0.9, ..Spec::new(jam.band.config()) };
-        let mut session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
-        let mut made = vec![vec![]; 6];
-        let mut samples = session.stem(1).to_vec();
-        for hop in player.chunks(4 * 640) {
-            session.hop(&mut jam.cpu, &jam.band, hop).unwrap();
-            samples.extend_from_slice(session.stem(1));
-            let (from, tokens) = session.tokens();
-            assert_eq!(from as usize, made[0].len());
-            tokens.chunks(6).for_each(|frame| made.iter_mut().zip(frame).for_each(|(row, token)| row.push(*token)));
-        }
-        // The task's last columns lie past its grid: no control there, and streams that have ended.
-        let frames = made[0].len() - 3;
-        assert!(frames > 140, "{frames}");
-        for (row, task) in made.iter().zip(&song.codes) {
-            assert_eq!(row[..frames], task[..frames]);
-        }
-        // And so are the samples, from song time 0 on.
-        let there = (frames - 5) * 640;
-        assert_eq!(samples[..there], song.stems[1][..there]);
-        assert_eq!(samples.len() as i64, player.len() as i64 + session.lead());
+        as_offline(&mut jam, lag, 150);
     }
+    // The shape of the house model: a bass of two books, encoders and decoders that look ahead by different times.
+    let mut house = Jam::at(&Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/house"));
+    assert_eq!(as_offline(&mut house, 8, 70), 1696);
 }
 
 /// All that a session gives: stems, levels, click, tokens.
