@@ -249,6 +249,30 @@ fn a_frozen_stem_repeats_its_bars_in_phase() {
 }
 
 #[test]
+fn a_frozen_stem_follows_a_clock_that_is_never_still() {
+    let mut s = stage(|_| ());
+    s.to(120).ask(stem(1, Action::Freeze(1)));
+    let from = (s.shown.pending[0].at / 640) as usize;
+    s.to(from + 10);
+    let mut bars = vec![];
+    for i in 0..30 {
+        s.ask(Command::Tempo(240.0 + f64::from(i % 5) * 0.4)).to(from + 20 + 10 * i as usize);
+        bars.push(s.shown.bar);
+    }
+    assert_eq!(s.shown.stems[1].frozen, 1);
+    // A bar of the clock, as the snapshot says: the loop's first frames are there.
+    s.session.request(Request { command: Command::CountIn(0), when: Some(When::Bar), from: 0 });
+    s.session.snapshot(&mut s.shown);
+    let bar = (s.shown.pending.last().unwrap().at / 640) as usize;
+    s.to(bar + 40);
+    assert_eq!(s.rows[1][bar..bar + 25], s.rows[1][from - 50..from - 25]);
+    assert!(bar > from + 300 && bars.last() > bars.first());
+    s.ask(Command::Tempo(200.0)).to(bar + 80);
+    assert_eq!(s.shown.stems[1].frozen, 0);
+    assert!(s.shown.message.contains("tempo"), "{}", s.shown.message);
+}
+
+#[test]
 fn regenerated_undone_and_redone() {
     let (mut a, mut b) = (stage(|_| ()), stage(|_| ()));
     a.to(120).to(600);

@@ -86,8 +86,10 @@ impl Material {
 /// Bars that are repeated, by stem: tokens of `frames` frames that end where the repetition begins.
 #[derive(Debug, Clone)]
 pub(super) struct Loop {
-    /// Frame at which the repetition begins.
+    /// Frame past the last one that is kept.
     pub from: i64,
+    /// Frame at which a pass began, and the bar that began there.
+    pub anchor: (i64, i64),
     /// Length in samples, exact: a fraction.
     pub len: (i128, i128),
     /// Frames that are kept.
@@ -100,7 +102,7 @@ pub(super) struct Loop {
 
 impl Loop {
     pub fn new(levels: usize) -> Self {
-        Loop { from: 0, len: (1, 1), frames: 0, bars: 0, tokens: vec![0; levels * LONGEST as usize] }
+        Loop { from: 0, anchor: (0, 0), len: (1, 1), frames: 0, bars: 0, tokens: vec![0; levels * LONGEST as usize] }
     }
 
     /// Takes `bars` bars of length `len` samples before frame `from` of a stem; 1 to [`LONGEST`] frames. Delayed streams may still
@@ -123,10 +125,10 @@ impl Loop {
         }
     }
 
-    /// Token of frame `t` when the repetition begins with frame `from`: pass n begins round(n · length) frames later, so that it is never
-    /// more than half a frame out of phase.
-    pub fn token(&self, level: usize, from: i64, t: i64) -> i32 {
-        let passed = t - from;
+    /// Token of frame `t`: pass n begins round(n · length) frames after the anchor, so that it is never more than half a frame out of
+    /// phase.
+    pub fn token(&self, level: usize, t: i64) -> i32 {
+        let passed = t - self.anchor.0;
         let frame = 640 * self.len.1;
         // The pass, or the one before it.
         let mut n = (i128::from(passed) * frame).div_euclid(self.len.0) as i64 + 1;
@@ -154,7 +156,7 @@ pub(super) fn forced(material: &Material, stems: &Stems, k: usize, t: i64) -> Op
         return Some(material.silence[k]);
     }
     let level = material.streams[stem].iter().position(|&s| s == k).unwrap_or(0);
-    stems.stem[stem].repeats(t).map(|(l, from)| l.token(level, from, t))
+    stems.stem[stem].repeats(t).map(|l| l.token(level, t))
 }
 
 #[cfg(test)]
@@ -170,7 +172,7 @@ mod tests {
             assert!((pass(n, len) as f64 - exact).abs() <= 0.5 + 1e-6);
         }
         let mut l = Loop::new(1);
-        (l.from, l.len, l.frames) = (1000, len, pass(1, len));
+        (l.from, l.anchor, l.len, l.frames) = (1000, (1000, 1), len, pass(1, len));
         (1000 - l.frames..1000).for_each(|t| l.add(0, t, (t - (1000 - l.frames)) as i32));
         let mut n = 0;
         for t in 1000..400_000 {
@@ -178,7 +180,7 @@ mod tests {
                 n += 1;
             }
             let place = t - 1000 - pass(n, len);
-            assert_eq!(l.token(0, 1000, t), place.min(l.frames - 1) as i32, "frame {t}");
+            assert_eq!(l.token(0, t), place.min(l.frames - 1) as i32, "frame {t}");
         }
     }
 }

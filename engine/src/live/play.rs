@@ -2,6 +2,7 @@
 
 use sideman_kernels::{Ops, Sampling};
 
+use super::material::pass;
 use super::queue::Class;
 use super::session::Session;
 use super::timeline::Line;
@@ -262,6 +263,7 @@ impl<O: Ops> Session<O> {
         self.main = Some(next.index);
         while let Some(entry) = self.queue.taken() {
             self.assume(&entry.request.command, f);
+            self.anchor(f);
             self.queue.keep(entry);
         }
         self.voices(f);
@@ -322,15 +324,42 @@ impl<O: Ops> Session<O> {
             self.queue.all().iter_mut().filter(|e| e.taken).for_each(|e| e.at = at);
             self.queue.resort();
         }
-        let mut frozen = false;
-        for stem in &mut self.stems.stem {
-            frozen |= !stem.free();
-            stem.release(f);
+        let mut released = false;
+        for s in 0..self.stems.stem.len() {
+            released |= !self.keep_phase(s, f);
         }
-        if frozen {
+        if released {
             self.mode = if self.mode == Mode::Loop { Mode::Follow } else { self.mode };
             self.say("what was repeated had another tempo or meter: the band plays freely");
         }
+    }
+
+    /// After a change of the clock at frame `f`: what a stem repeats goes on, in phase from its next pass on, if its bars are nearly as long
+    /// as they were (a clock that we follow is never quite still); else the stem plays freely. False: so it does.
+    fn keep_phase(&mut self, s: usize, f: i64) -> bool {
+        let (num, den) = self.timeline.bar_len(sample(f + 1) - 1);
+        let Some(bars) = self.stems.stem[s].bars() else { return true };
+        let count = i64::from(bars.bars.max(1));
+        let len = (num * i128::from(count), den);
+        if (pass(1, len) - bars.frames).abs() > bars.frames / 100 + 1 {
+            self.stems.stem[s].release(f);
+            return false;
+        }
+        let now = self.timeline.place(sample(f)).bar;
+        let first = bars.anchor.1 + ((now - bars.anchor.1).div_euclid(count) + 1) * count;
+        let mut at = self.timeline.next(sample(f), Line::Bar);
+        while self.timeline.place(at).bar < first {
+            at = self.timeline.next(at + 1, Line::Bar);
+        }
+        bars.len = len;
+        bars.anchor = (frame(at) - pass(1, len), first - count);
+        true
+    }
+
+    /// Bars whose repetition begins with frame `f` are in phase with the bar that begins there.
+    pub(super) fn anchor(&mut self, f: i64) {
+        let bar = self.timeline.place(sample(f + 1) - 1).bar;
+        self.stems.stem.iter_mut().for_each(|stem| stem.anchor(f, bar));
     }
 
     /// The dice in force.

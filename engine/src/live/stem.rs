@@ -65,11 +65,27 @@ impl Stem {
         }
     }
 
-    /// The bars that frame `t` repeats, and the frame at which their repetition began.
-    pub fn repeats(&self, t: i64) -> Option<(&Loop, i64)> {
-        let (from, source) = if t >= self.source.0 { self.source } else { self.former };
-        match source {
-            Source::Bars(slot) => Some((&self.slots[slot], from)),
+    /// The bars that frame `t` repeats.
+    pub fn repeats(&self, t: i64) -> Option<&Loop> {
+        match if t >= self.source.0 { self.source.1 } else { self.former.1 } {
+            Source::Bars(slot) => Some(&self.slots[slot]),
+            Source::Free => None,
+        }
+    }
+
+    /// Bars whose repetition began with frame `f`, which begins bar `bar`, are in phase with it.
+    pub fn anchor(&mut self, f: i64, bar: i64) {
+        if let (from, Source::Bars(slot)) = self.source
+            && from == f
+        {
+            self.slots[slot].anchor = (f, bar);
+        }
+    }
+
+    /// The bars that are repeated now.
+    pub fn bars(&mut self) -> Option<&mut Loop> {
+        match self.source.1 {
+            Source::Bars(slot) => Some(&mut self.slots[slot]),
             Source::Free => None,
         }
     }

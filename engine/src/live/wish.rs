@@ -180,6 +180,7 @@ impl<O: Ops> Session<O> {
     pub(super) fn apply_due(&mut self, ops: &mut O, f: i64) {
         while let Some(mut entry) = self.queue.due(Class::Score, sample(f + 1)) {
             self.apply(ops, f, &mut entry);
+            self.anchor(f);
             self.queue.keep(entry);
         }
     }
