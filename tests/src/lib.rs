@@ -3,5 +3,7 @@
 pub mod checkpoint;
 pub mod codecs;
 pub mod fixture;
+pub mod fuzz;
 pub mod golden;
 pub mod jam;
+pub mod published;
