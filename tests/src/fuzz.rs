@@ -19,6 +19,9 @@ const MAX_INPUT: usize = 1 << 16;
 /// The most seeds that are kept.
 const MAX_SEEDS: usize = 1000;
 
+/// A reader of inputs.
+pub type Read = Box<dyn FnMut(&[u8]) -> Result<(), String>>;
+
 /// What is fuzzed.
 pub struct Target {
     /// Inputs to begin with.
@@ -28,7 +31,7 @@ pub struct Target {
     /// Bytes that may be held at once: `most.0` for each of the input's, and `most.1` besides.
     pub most: (usize, usize),
     /// Reads an input: what it made of it, in words.
-    pub read: Box<dyn FnMut(&[u8]) -> Result<(), String>>,
+    pub read: Read,
 }
 
 /// What a run has seen.

@@ -35,6 +35,9 @@ pub enum Command {
     Model(ModelCommand),
     /// Tell what this machine can do: processor, memory, milliseconds per step of every model.
     Doctor(Doctor),
+    /// Print the OSC namespace: every address, its arguments, what it does.
+    #[command(after_help = "Example:\n  sideman osc | grep stem")]
+    Osc,
 }
 
 /// Precision of the weights in memory.

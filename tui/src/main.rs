@@ -7,6 +7,7 @@ mod edit;
 mod find;
 mod import;
 mod model;
+mod osc;
 mod output;
 mod player;
 mod progress;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Command::Model(ModelCommand::Import(args)) => import::run(args),
         Command::Model(ModelCommand::Verify(args)) => model::verify(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Osc => Ok(osc::run()),
     };
     match done {
         Ok(code) => code,

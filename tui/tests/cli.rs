@@ -75,6 +75,7 @@ fn every_command_shows_an_example() {
         &["model", "info"],
         &["model", "verify"],
         &["doctor"],
+        &["osc"],
         &[],
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_sideman")).args(command).arg("--help").output().unwrap();
@@ -385,4 +386,12 @@ fn an_imported_model_computes_what_its_reference_computes() {
     let nothing = bad(&sideman([&"model", &"import", &tmp.path(), &"--to", &tmp.path().join("x")]), 1);
     assert!(nothing.contains("no checkpoint: it should be a folder with state_dict.bin"), "{nothing}");
     bad(&sideman([&"model", &"import", &golden("hf")]), 2);
+}
+
+#[test]
+fn osc_prints_every_address() {
+    let text = good(&sideman([&"osc"]));
+    for address in sideman_io::osc::ADDRESSES {
+        assert!(text.contains(address.path) && text.contains(address.what), "{}", address.path);
+    }
 }

@@ -10,16 +10,16 @@ impl Dice {
     }
 
     /// 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
     }
 
     /// A number below `n`; 0 where there is none.
     pub fn below(&mut self, n: usize) -> usize {
-        if n == 0 { 0 } else { (self.next() % n as u64) as usize }
+        if n == 0 { 0 } else { (self.bits() % n as u64) as usize }
     }
 
     /// One of several.
@@ -58,10 +58,10 @@ pub fn damage(dice: &mut Dice, seeds: &[Vec<u8>], words: &[Vec<u8>], longest: us
         let at = dice.below(bytes.len());
         let to = (at + 1 + dice.below(16)).min(bytes.len());
         match dice.below(12) {
-            0 if !bytes.is_empty() => bytes[at] = dice.next() as u8,
+            0 if !bytes.is_empty() => bytes[at] = dice.bits() as u8,
             1 if !bytes.is_empty() => bytes[at] ^= 1 << dice.below(8),
             2 if !bytes.is_empty() => drop(bytes.drain(at..to)),
-            3 => bytes.insert(at, dice.next() as u8),
+            3 => bytes.insert(at, dice.bits() as u8),
             4 if dice.below(8) == 0 => bytes.truncate(at),
             5 | 6 => number(dice, &mut bytes, at),
             7 => {

@@ -1,0 +1,252 @@
+//! MIDI: pedals, faders and clocks. [`Message`] is what bytes say, [`Map`] which wish a control stands for (in a file of its own, in
+//! OSC's words), [`Learn`] finds out which control was meant, [`Switch`] tells tap, hold and double tap apart, [`Hands`] holds all of it
+//! together: messages in, wishes out. No port is opened here and no clock read, so a test can play a gig in a moment.
+
+mod chord;
+mod map;
+mod switch;
+
+pub use chord::{Held, name};
+pub use map::{Control, Entry, Learn, Map, Way};
+pub use switch::{Gesture, Switch};
+
+use std::collections::BTreeMap;
+
+use rosc::{OscMessage, OscType};
+use sideman_engine::live::{Command, Origin, Request, Snapshot, When};
+
+use crate::osc::{Ask, Names, parse};
+use crate::sync::Follower;
+
+/// What a message says; channels from 1, as they are written on devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// A key goes down (velocity 1 to 127) or up (0).
+    Note {
+        /// Channel.
+        channel: u8,
+        /// Key, 60 is the middle C.
+        key: u8,
+        /// Velocity.
+        velocity: u8,
+    },
+    /// A controller moves.
+    Control {
+        /// Channel.
+        channel: u8,
+        /// Controller.
+        number: u8,
+        /// Value.
+        value: u8,
+    },
+    /// A program is called.
+    Program {
+        /// Channel.
+        channel: u8,
+        /// Program, from 0.
+        number: u8,
+    },
+    /// A tick of the clock.
+    Tick,
+    /// The song begins with the next tick.
+    Start,
+    /// It goes on.
+    Continue,
+    /// It stops.
+    Stop,
+    /// Song position in sixteenths.
+    Position(u16),
+}
+
+impl Message {
+    /// The message of some bytes; none for what means nothing here (active sensing, system exclusive, half a message).
+    pub fn parse(bytes: &[u8]) -> Option<Message> {
+        let (&status, data) = bytes.split_first()?;
+        if data.iter().any(|d| *d > 127) {
+            return None;
+        }
+        let channel = (status & 15) + 1;
+        Some(match (status & 0xf0, status, data) {
+            (0x80, _, &[key, _]) => Message::Note { channel, key, velocity: 0 },
+            (0x90, _, &[key, velocity]) => Message::Note { channel, key, velocity },
+            (0xb0, _, &[number, value]) => Message::Control { channel, number, value },
+            (0xc0, _, &[number]) => Message::Program { channel, number },
+            (_, 0xf2, &[low, high]) => Message::Position(u16::from(low) | u16::from(high) << 7),
+            (_, 0xf8, []) => Message::Tick,
+            (_, 0xfa, []) => Message::Start,
+            (_, 0xfb, []) => Message::Continue,
+            (_, 0xfc, []) => Message::Stop,
+            _ => return None,
+        })
+    }
+}
+
+/// All that is played on: map, switches, held chord, clock.
+pub struct Hands {
+    names: Names,
+    origin: Origin,
+    map: Map,
+    learn: Option<Learn>,
+    switches: BTreeMap<Control, Switch>,
+    /// Where relative and toggled controls stand.
+    at: BTreeMap<Control, f32>,
+    held: Held,
+    /// The clock that comes in.
+    pub clock: Follower,
+}
+
+impl Hands {
+    /// Hands on a band of these names.
+    pub fn new(names: Names, map: Map, origin: Origin) -> Hands {
+        let clock = Follower::new(f64::from(map.clock_offset) / 1000.0);
+        Hands { names, origin, map, learn: None, switches: BTreeMap::new(), at: BTreeMap::new(), held: Held::default(), clock }
+    }
+
+    /// The next control that moves is for a wish, a message in OSC's words without its last number: "/jam/stem/drums/gain".
+    pub fn learn(&mut self, address: &str) {
+        self.learn = Some(Learn::new(address));
+    }
+
+    /// The map, with what was learned.
+    pub fn map(&self) -> &Map {
+        &self.map
+    }
+
+    /// A message that came at a time (s): what is wished by it, and what is to be told to the player.
+    pub fn message(&mut self, message: Message, at: f64) -> (Vec<Request>, Option<String>) {
+        match message {
+            Message::Tick => self.clock.tick(at),
+            Message::Position(p) => self.clock.position(p),
+            Message::Start => {
+                self.clock.start();
+                return (self.wish(Command::Play), None);
+            }
+            Message::Continue => {
+                self.clock.resume();
+                return (self.wish(Command::Play), None);
+            }
+            Message::Stop => {
+                self.clock.stop();
+                return (self.wish(Command::Stop), None);
+            }
+            // All sound off and all notes off are not for mapping.
+            Message::Control { number: 120 | 123, .. } => return (self.wish(Command::Panic), None),
+            _ => return self.played(message, at),
+        }
+        (Vec::new(), None)
+    }
+
+    fn played(&mut self, message: Message, at: f64) -> (Vec<Request>, Option<String>) {
+        if let Message::Note { channel, key, velocity } = message
+            && Some(channel) == self.map.chord_channel
+        {
+            let chord = self.held.note(key, velocity > 0);
+            return (chord.map(|c| self.wish(Command::Chords(c))).unwrap_or_default(), None);
+        }
+        let (control, value) = match message {
+            Message::Note { channel, key, velocity } => (Control::Note { channel, key }, velocity),
+            Message::Control { channel, number, value } => (Control::Cc { channel, number }, value),
+            Message::Program { channel, number } => (Control::Program { channel, number }, 127),
+            _ => return (Vec::new(), None),
+        };
+        if let Some(learn) = &mut self.learn {
+            let Some(entry) = learn.seen(control, value) else { return (Vec::new(), None) };
+            let told = format!("learned: {control} is {}", entry.address);
+            self.map.put(entry);
+            self.learn = None;
+            return (Vec::new(), Some(told));
+        }
+        let Some(entry) = self.map.get(control).cloned() else { return (Vec::new(), None) };
+        if entry.way == Way::Switch {
+            let gesture = self.switches.entry(control).or_default().moved(value >= 64, at);
+            return self.gesture(&entry, gesture);
+        }
+        let Some(args) = entry.argument(value, self.at.entry(control).or_insert(entry.from)) else { return (Vec::new(), None) };
+        self.ask(&entry.address, args)
+    }
+
+    /// Time goes by: switches that are held, or were tapped once, say so now.
+    pub fn time(&mut self, at: f64) -> Vec<Request> {
+        let gestures: Vec<(Control, Gesture)> =
+            self.switches.iter_mut().filter_map(|(c, s)| s.time(at).map(|g| (*c, g))).collect();
+        let mut wishes = Vec::new();
+        for (control, gesture) in gestures {
+            if let Some(entry) = self.map.get(control).cloned() {
+                wishes.extend(self.gesture(&entry, Some(gesture)).0);
+            }
+        }
+        wishes
+    }
+
+    fn gesture(&self, entry: &Entry, gesture: Option<Gesture>) -> (Vec<Request>, Option<String>) {
+        let words = match gesture {
+            None => return (Vec::new(), None),
+            Some(Gesture::Tap) => &entry.address,
+            Some(Gesture::Hold) => &entry.hold,
+            Some(Gesture::Double) => &entry.double,
+        };
+        let mut words = words.split_whitespace();
+        let Some(address) = words.next() else { return (Vec::new(), None) };
+        let args = words.map(|w| w.parse::<f32>().map_or_else(|_| w.into(), OscType::Float)).collect();
+        self.ask(address, args)
+    }
+
+    fn ask(&self, address: &str, args: Vec<OscType>) -> (Vec<Request>, Option<String>) {
+        let (mut wishes, mut told) = (Vec::new(), None);
+        for ask in parse(&OscMessage { addr: address.to_owned(), args }, &self.names) {
+            match ask {
+                Ok(Ask::Do { command, when, .. }) => wishes.push(Request { command, when, from: self.origin }),
+                Ok(_) => {}
+                Err(what) => told = Some(format!("MIDI map: {what}")),
+            }
+        }
+        (wishes, told)
+    }
+
+    fn wish(&self, command: Command) -> Vec<Request> {
+        vec![Request { command, when: None, from: self.origin }]
+    }
+
+    /// The tempo to ask for at a time so that the band meets the clock that comes in: none where it need not change.
+    pub fn tempo(&self, band: &Snapshot, at: f64) -> Option<Request> {
+        let tempo = self.clock.tempo().filter(|_| self.clock.lock(at) > 0.0)?;
+        let quarters = band.meter.quarters() as f64;
+        // Beats are quarter notes but in 6/8 and 12/8, which are counted in dotted ones.
+        let per_beat = if band.meter.to_string().ends_with("/8") { 1.5 } else { 1.0 };
+        let ours = (band.bar - 1) as f64 * quarters + (f64::from(band.beat) - 1.0 + f64::from(band.phase)) * per_beat;
+        let wanted = if self.clock.running() { crate::sync::bend(tempo, ours, self.clock.quarters(at)) } else { tempo };
+        // A twentieth of a beat a minute is not worth a command.
+        ((wanted - band.tempo).abs() > 0.05).then_some(Request {
+            command: Command::Tempo(wanted),
+            when: Some(When::Now),
+            from: self.origin,
+        })
+    }
+}
+
+/// The page that every session begins with (interfaces page, "MIDI"): CC7 on channels 1 to 3 is the level of a stem, CC64 freezes it, CC11
+/// dips, CC1 is the temperature.
+pub fn default_page(names: &[&str]) -> Map {
+    let mut map = Map::default();
+    for (channel, stem) in (1..).zip(names.iter().take(3)) {
+        map.put(Entry {
+            from: -40.0,
+            to: 6.0,
+            ..Entry::new(Control::Cc { channel, number: 7 }, &format!("/jam/stem/{stem}/gain"), Way::Absolute)
+        });
+        map.put(Entry {
+            to: 2.0,
+            ..Entry::new(Control::Cc { channel, number: 64 }, &format!("/jam/stem/{stem}/freeze"), Way::Momentary)
+        });
+        map.put(Entry { from: 30.0, to: 0.0, ..Entry::new(Control::Cc { channel, number: 11 }, "/jam/dip", Way::Absolute) });
+        map.put(Entry {
+            from: 0.0,
+            to: 2.0,
+            ..Entry::new(Control::Cc { channel, number: 1 }, "/jam/sample/temperature", Way::Absolute)
+        });
+    }
+    map
+}
+
+#[cfg(test)]
+mod tests;
