@@ -1,7 +1,7 @@
 //! Pure compute: the fused operations of one step, once as a trait ([`Ops`]), and their players.
 //!
 //! The engine writes the transformer's step and the codecs **once**, over [`Ops`]. [`cpu::Cpu`] runs an operation
-//! at once; `cuda::Cuda` (to come) launches a kernel on its stream and captures the first step into a graph. For that
+//! at once; [`cuda::Cuda`] launches a kernel on its stream and records a step as a graph ([`Ops::replay`]). For that
 //! second player's sake everything that changes from step to step (position, tokens, sampling parameters, the random
 //! counter) lives in the player's memory ([`Ops::Ints`], [`Ops::Buf`]) and never in an argument.
 //!
@@ -19,6 +19,7 @@
 use thiserror::Error;
 
 pub mod cpu;
+pub mod cuda;
 pub mod denormal;
 pub mod quant;
 
@@ -41,6 +42,9 @@ pub enum OpsError {
         /// For what.
         what: String,
     },
+    /// The player is gone ([`Ops::fault`]).
+    #[error("{0}")]
+    Lost(String),
 }
 
 /// Where rows of a matrix lie in a buffer: row `r` begins at `at + r * stride`. Rows may overlap (convolution).
@@ -197,6 +201,18 @@ pub trait Ops {
     type Kv: Send;
     /// Sampling parameters, grid shape and scratch of [`Ops::pick`].
     type Picker: Send;
+    /// Recorded work ([`Ops::replay`]).
+    type Graph: Default + Send;
+
+    // --- the player itself ----------------------------------------------------------------------------------------
+    /// Why the player can't play any more (a GPU that is lost or full), in a sentence. What it gave since is worthless: reads
+    /// give zeros. None: all is well.
+    fn fault(&self) -> Option<&str> {
+        None
+    }
+    /// Does `work`, which must be the same launches on the same memory each time it is done with this `graph`: a GPU records it once
+    /// and replays it. It may not read, write or make memory.
+    fn replay(&mut self, graph: &mut Self::Graph, work: &mut dyn FnMut(&mut Self));
 
     // --- memory -----------------------------------------------------------------------------------------------
     /// `len` zeros.

@@ -39,7 +39,7 @@ pub struct RunSpec<'a> {
     pub sampling: Sampling,
 }
 
-/// One generation of `songs` songs in step. See the module's head.
+/// One generation of `songs` songs in step. See the module's head. It is played with the [`Lm`] that made it.
 pub struct Run<O: Ops> {
     grid: Grid,
     pattern: Pattern,
@@ -53,6 +53,8 @@ pub struct Run<O: Ops> {
     /// The grid without guidance and its dice, where there is guidance: see [`Run::guide`].
     plain: Option<(Grid, O::Picker)>,
     guided: bool,
+    /// Feeding one column [guidance off][with a draw]: what a GPU records once.
+    steps: [[O::Graph; 2]; 2],
 }
 
 impl<O: Ops> Run<O> {
@@ -93,7 +95,18 @@ impl<O: Ops> Run<O> {
         } else {
             None
         };
-        let mut run = Run { grid, pattern, state, block: spec.block, plan, at: 0, text_room, plain, guided: true };
+        let mut run = Run {
+            grid,
+            pattern,
+            state,
+            block: spec.block,
+            plan,
+            at: 0,
+            text_room,
+            plain,
+            guided: true,
+            steps: Default::default(),
+        };
         for (song, text) in spec.texts.iter().enumerate().take(spec.songs) {
             run.set_text(ops, lm, song, *text)?;
         }
@@ -229,16 +242,25 @@ impl<O: Ops> Run<O> {
     }
 
     fn feed(&mut self, ops: &mut O, lm: &Lm<O>, n: usize, draws: bool) {
-        let plain = self.plain.as_mut().filter(|_| !self.guided);
-        let grid = plain.as_ref().map_or(&self.grid, |(grid, _)| grid);
-        step::forward(ops, &lm.config, &lm.weights, grid, &mut self.state, n);
-        if draws {
-            step::logits(ops, &lm.config, &lm.weights, grid, &mut self.state, n);
-            let State { logits, pos, seq, picker, .. } = &mut self.state;
-            let picker = plain.map_or(picker, |(_, picker)| picker);
-            ops.pick(picker, logits, n, pos, seq);
+        let Run { grid, state, plain, guided, steps, .. } = self;
+        let mut plain = plain.as_mut().filter(|_| !*guided);
+        let graph = &mut steps[usize::from(plain.is_some())][usize::from(draws)];
+        let mut work = |ops: &mut O| {
+            let grid = plain.as_ref().map_or(&*grid, |plain| &plain.0);
+            step::forward(ops, &lm.config, &lm.weights, grid, state, n);
+            if draws {
+                step::logits(ops, &lm.config, &lm.weights, grid, state, n);
+                let State { logits, pos, seq, picker, .. } = &mut *state;
+                let picker = plain.as_mut().map_or(picker, |plain| &mut plain.1);
+                ops.pick(picker, logits, n, pos, seq);
+            } else {
+                ops.advance(n, &mut state.pos);
+            }
+        };
+        if n == 1 {
+            ops.replay(graph, &mut work);
         } else {
-            ops.advance(n, &mut self.state.pos);
+            work(ops);
         }
         self.at += n;
     }

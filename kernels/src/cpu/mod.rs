@@ -144,6 +144,11 @@ impl Ops for Cpu {
     type Mat = Mat;
     type Kv = Kv;
     type Picker = Picker;
+    type Graph = ();
+
+    fn replay(&mut self, _: &mut (), work: &mut dyn FnMut(&mut Self)) {
+        work(self);
+    }
 
     fn buf(&mut self, len: usize) -> Result<Store<f32>, OpsError> {
         Store::zeros(len, "a buffer")

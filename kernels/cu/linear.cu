@@ -1,0 +1,238 @@
+// Matrix products: y = act(W norm(x) + bias), or y += ..., and the step's qkv, which appends keys and values to the cache.
+//
+// A lane owns one output, a warp a panel of 32; x is read by all lanes alike, from shared memory. The sum over k of one output is
+// cut into segments of 128; accumulator w of 8 runs over segments w, w + 8, ... in ascending k, and the eight are added up in
+// ascending order. This order is the same in every kernel here, whatever the number of rows: a prefill equals its steps and a
+// batch its lanes, bit for bit; up to 128 columns the bits are the CPU's.
+//
+// linear_F_R: up to R rows of x on one read of the weights; the 8 warps of a block have one accumulator each.
+// linear_F_many: each of the 8 warps of a block has 8 rows of x, and the weights come from the first-level cache.
+#include "common.cuh"
+#define SEGMENT 128
+#define WARPS 8
+
+struct Linear {
+  Mat m;
+  const float *bias, *norm_w, *norm_b;  // norm_w: a norm; norm_b: it is a LayerNorm
+  const float *x;
+  float *y;
+  i64 x_at, x_stride, y_at, y_stride;
+  int count, act, add;
+  float eps;
+  // qkv: keys and values of this layer, and where in them
+  u8 *k, *v;
+  const int *pos;
+  int append, n, dim, head_dim, padded, steps, keys_bf16, unused;
+  i64 k_head, v_head;  // bytes of one head's keys, values
+};
+
+// Mean and 1/deviation of a row, by one warp.
+INLINE void row_stats(const Linear &a, const float *x, int lane, float &mean, float &rstd) {
+  float sum = 0.0f, squares = 0.0f;
+  if (a.norm_b)
+    for (int k = lane; k < a.m.cols; k += 32) sum += x[k];
+  mean = a.norm_b ? warp_sum(sum) / (float)a.m.cols : 0.0f;
+  for (int k = lane; k < a.m.cols; k += 32) squares = fmaf(x[k] - mean, x[k] - mean, squares);
+  rstd = 1.0f / sqrtf(warp_sum(squares) / (float)a.m.cols + a.eps);
+}
+
+// One segment of R rows of x into shared memory, normed, zeros past the end.
+template <int R>
+INLINE void stage_x(const Linear &a, const float *x, int rows, int first, int lane, const float (*stats)[2], float (*stage)[SEGMENT]) {
+#pragma unroll(R > 2 ? 1 : 4)
+  for (int k = first + lane; k < first + SEGMENT; k += 32) {
+    bool in = k < a.m.cols;
+    float w = 0.0f, b = 0.0f;
+    if (a.norm_w && in) {
+      w = a.norm_w[k];
+      b = a.norm_b ? a.norm_b[k] : 0.0f;
+    }
+#pragma unroll
+    for (int r = 0; r < R; r++) {
+      float v = in && r < rows ? x[r * a.x_stride + k] : 0.0f;
+      if (a.norm_w && in && r < rows) {
+        float unit = (v - stats[r][0]) * stats[r][1];
+        v = a.norm_b ? fmaf(unit, w, b) : unit * w;
+      }
+      stage[r][k - first] = v;
+    }
+  }
+}
+
+template <int R>
+INLINE void fma4(float a, float b, float c, float d, int k, float (*x)[SEGMENT], float *acc) {
+#pragma unroll
+  for (int r = 0; r < R; r++) {
+    float4 q = *(const float4 *)&x[r][k];
+    acc[r] = fmaf(d, q.w, fmaf(c, q.z, fmaf(b, q.y, fmaf(a, q.x, acc[r]))));
+  }
+}
+INLINE float int8(u32 word, int i) { return (float)((int)(word << (24 - 8 * i)) >> 24); }
+template <int R>
+INLINE void fma_i8(u32 q, int k, float (*x)[SEGMENT], float *acc) {
+  fma4<R>(int8(q, 0), int8(q, 1), int8(q, 2), int8(q, 3), k, x, acc);
+}
+
+// acc[r] += the products of one segment, ascending k.
+template <int F, int R>
+INLINE void dot(const Linear &a, int panel, int segment, int lane, float (*x)[SEGMENT], float *acc) {
+  constexpr int WIDTH = F == F32 ? 4 : F == BF16 ? 8 : 16;
+  constexpr int EACH = SEGMENT / WIDTH;
+  // Loads in flight at a time.
+  constexpr int U = R > 2 ? 2 : F == Q8 ? 4 : 8;
+  int from = segment * EACH, to = min(from + EACH, a.m.vectors);
+  const uint4 *w = a.m.w + ((i64)panel * a.m.vectors + from) * 32 + lane;
+#pragma unroll 1
+  for (int v = from; v < to; v += U, w += U * 32) {
+    uint4 q[U];
+    float scale[U / 2 + 1];
+#pragma unroll
+    for (int u = 0; u < U; u++)  // past the end: zeros, times zeros
+      q[u] = v + u < to ? w[u * 32] : make_uint4(0, 0, 0, 0);
+    if (F == Q8) {
+      const float *scales = a.m.scales + ((i64)panel * (a.m.vectors / 2) + v / 2) * 32 + lane;
+#pragma unroll
+      for (int u = 0; u < U; u += 2) scale[u / 2] = v + u < to ? scales[u / 2 * 32] : 0.0f;
+    }
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+      int k = (v - from + u) * WIDTH;
+      if (F == F32) {
+        fma4<R>(__uint_as_float(q[u].x), __uint_as_float(q[u].y), __uint_as_float(q[u].z), __uint_as_float(q[u].w), k, x, acc);
+      } else if (F == BF16) {
+        fma4<R>(low_bf16(q[u].x), high_bf16(q[u].x), low_bf16(q[u].y), high_bf16(q[u].y), k, x, acc);
+        fma4<R>(low_bf16(q[u].z), high_bf16(q[u].z), low_bf16(q[u].w), high_bf16(q[u].w), k + 4, x, acc);
+      } else if (u % 2 == 0) {
+        float block[R];
+#pragma unroll
+        for (int r = 0; r < R; r++) block[r] = 0.0f;
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+          uint4 p = q[u + h < U ? u + h : u];  // U is even
+          fma_i8<R>(p.x, k + 16 * h, x, block);
+          fma_i8<R>(p.y, k + 16 * h + 4, x, block);
+          fma_i8<R>(p.z, k + 16 * h + 8, x, block);
+          fma_i8<R>(p.w, k + 16 * h + 12, x, block);
+        }
+#pragma unroll
+        for (int r = 0; r < R; r++) acc[r] = fmaf(scale[u / 2], block[r], acc[r]);
+      }
+    }
+  }
+}
+
+// Key and value of one output of qkv into the cache (cuda/kv.rs says how it lies).
+INLINE void append(const Linear &a, int x_row, int row, float value) {
+  int lane = x_row / a.n, step = a.pos[0] + x_row % a.n, part = row / a.dim, column = row % a.dim;
+  if (part == 0) {
+    a.y[(i64)x_row * a.dim + column] = value;
+    return;
+  }
+  if (step >= a.steps) return;
+  int d = column % a.head_dim;
+  i64 head = (i64)lane * (a.dim / a.head_dim) + column / a.head_dim;
+  int width = a.keys_bf16 ? 8 : 4;
+  i64 at = part == 1 ? (((i64)(step >> 5) * (a.padded / width) + d / width) * 32 + (step & 31)) * width + d % width
+                     : (i64)step * a.padded + d;
+  u8 *to = part == 1 ? a.k + head * a.k_head : a.v + head * a.v_head;
+  if (a.keys_bf16)
+    ((u16 *)to)[at] = to_bf16(value);
+  else
+    ((float *)to)[at] = value;
+}
+
+// A sum becomes an output.
+INLINE void finish(const Linear &a, int x_row, int row, float sum) {
+  if (row >= a.m.rows) return;
+  if (a.bias) sum += a.bias[row];
+  if (a.act == 1) sum = gelu(sum);
+  if (a.act == 2) sum = sum > 0.0f ? sum : 0.0f;
+  if (a.append) {
+    append(a, x_row, row, sum);
+    return;
+  }
+  float *y = a.y + a.y_at + x_row * a.y_stride + row;
+  *y = a.add ? *y + sum : sum;
+}
+
+template <int F, int R>
+INLINE void few(const Linear &a) {
+  __shared__ __align__(16) float stage[WARPS][R][SEGMENT];
+  __shared__ float part[WARPS][R][32];
+  __shared__ float stats[R][2];
+  int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = blockDim.x >> 5, panel = blockIdx.x;
+  int first = blockIdx.y * R, rows = min(R, a.count - first);
+  const float *x = a.x + a.x_at + first * a.x_stride;
+#pragma unroll 1
+  for (int r = warp; r < R; r += warps) {
+    float mean = 0.0f, rstd = 0.0f;
+    if (a.norm_w && r < rows) row_stats(a, x + r * a.x_stride, lane, mean, rstd);
+    if (lane == 0) stats[r][0] = mean, stats[r][1] = rstd;
+  }
+  __syncthreads();
+  float acc[R];
+#pragma unroll
+  for (int r = 0; r < R; r++) acc[r] = 0.0f;
+#pragma unroll 1
+  for (int s = warp; s * SEGMENT < a.m.cols; s += WARPS) {
+    stage_x<R>(a, x, rows, s * SEGMENT, lane, stats, stage[warp]);
+    __syncwarp();
+    dot<F, R>(a, panel, s, lane, stage[warp], acc);
+    __syncwarp();
+  }
+#pragma unroll
+  for (int r = 0; r < R; r++) part[warp][r][lane] = acc[r];
+  __syncthreads();
+#pragma unroll 1
+  for (int r = warp; r < rows; r += warps) {
+    float sum = part[0][r][lane];
+    for (int w = 1; w < warps; w++) sum += part[w][r][lane];
+    finish(a, first + r, panel * 32 + lane, sum);
+  }
+}
+
+template <int F>
+INLINE void many(const Linear &a) {
+  constexpr int R = 8;
+  __shared__ __align__(16) float stage[WARPS][R][SEGMENT];
+  __shared__ float stats[WARPS][R][2];
+  int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, panel = blockIdx.y;
+  i64 first = ((i64)blockIdx.x * WARPS + warp) * R;
+  if (first >= a.count) return;
+  int rows = min((i64)R, a.count - first);
+  const float *x = a.x + a.x_at + first * a.x_stride;
+#pragma unroll 1
+  for (int r = 0; r < R; r++) {
+    float mean = 0.0f, rstd = 0.0f;
+    if (a.norm_w && r < rows) row_stats(a, x + r * a.x_stride, lane, mean, rstd);
+    if (lane == 0) stats[warp][r][0] = mean, stats[warp][r][1] = rstd;
+  }
+  __syncwarp();
+  float sum[R];
+#pragma unroll 1
+  for (int w = 0; w < WARPS && (w == 0 || w * SEGMENT < a.m.cols); w++) {
+    float acc[R];
+#pragma unroll
+    for (int r = 0; r < R; r++) acc[r] = 0.0f;
+#pragma unroll 1
+    for (int s = w; s * SEGMENT < a.m.cols; s += WARPS) {
+      stage_x<R>(a, x, rows, s * SEGMENT, lane, stats[warp], stage[warp]);
+      __syncwarp();
+      dot<F, R>(a, panel, s, lane, stage[warp], acc);
+      __syncwarp();
+    }
+#pragma unroll
+    for (int r = 0; r < R; r++) sum[r] = w == 0 ? acc[r] : sum[r] + acc[r];
+  }
+#pragma unroll
+  for (int r = 0; r < R; r++) stage[warp][r][lane] = sum[r];
+#pragma unroll 1
+  for (int r = 0; r < rows; r++) finish(a, first + r, panel * 32 + lane, stage[warp][r][lane]);
+}
+
+#define FEW(F, f, R) KERNEL __launch_bounds__(256, 2) linear_##f##_##R(Linear a) { few<F, R>(a); }
+#define ALL(F, f) \
+  FEW(F, f, 2) FEW(F, f, 8) KERNEL __launch_bounds__(256, 2) linear_##f##_many(Linear a) { many<F>(a); }
+ALL(F32, f32)
+ALL(BF16, bf16)
+ALL(Q8, q8)

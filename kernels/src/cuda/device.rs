@@ -1,0 +1,204 @@
+//! One device, one stream, our kernels: launches, copies, and what the driver says when something fails.
+//!
+//! Everything happens in order on the one stream. The first error stays: after it nothing is launched any more and reads give
+//! zeros, until the owner asks ([`crate::Ops::fault`]) and takes another player.
+
+use super::kernel::{Arguments, Kernel, SOURCES};
+use super::mem::{Array, Block, Plain};
+use super::probe::{CudaError, devices};
+use cudarc::driver::sys::{CUfunction, CUmodule, CUstream};
+use cudarc::driver::{CudaContext, DriverError, result};
+use std::ffi::{CString, c_void};
+use std::sync::Arc;
+use std::thread::ThreadId;
+
+/// Bytes of the pinned memory that results come back through.
+const PINNED: usize = 1 << 18;
+
+/// What the player has of the driver.
+pub(super) struct Device {
+    pub(super) context: Arc<CudaContext>,
+    pub(super) stream: CUstream,
+    modules: Vec<CUmodule>,
+    functions: Vec<CUfunction>,
+    /// [`PINNED`] bytes that the device writes.
+    pinned: *mut u8,
+    /// The thread that the context is current on.
+    bound: Option<ThreadId>,
+    pub(super) fault: Option<String>,
+    /// What a graph in the making uses.
+    pub(super) recorded: Option<Vec<Arc<Block>>>,
+    /// Kernels launched, those of replayed graphs not counted.
+    pub(super) launches: u64,
+}
+
+// SAFETY: the driver's handles may be used from any thread that has the context current, which `bind` sees to, one at a time,
+// which `&mut` sees to; the pinned memory is ours alone.
+unsafe impl Send for Device {}
+
+impl Device {
+    pub(super) fn new(ordinal: usize) -> Result<Device, CudaError> {
+        devices()?;
+        let error = |at: &'static str| move |e: DriverError| CudaError::new(at, e);
+        let context = CudaContext::new(ordinal).map_err(error("making a context"))?;
+        let capability = context.compute_capability().map_err(error("asking for the capability"))?;
+        if capability < (7, 5) {
+            return Err(CudaError::OldDevice { name: context.name().unwrap_or_default(), capability });
+        }
+        let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(error("making a stream"))?;
+        let mut device = Device {
+            context,
+            stream,
+            modules: Vec::new(),
+            functions: Vec::new(),
+            pinned: std::ptr::null_mut(),
+            bound: Some(std::thread::current().id()),
+            fault: None,
+            recorded: None,
+            launches: 0,
+        };
+        // SAFETY: a plain allocation, freed in drop; flags 0 leave it cached, so that the host reads it fast.
+        device.pinned = unsafe { result::malloc_host(PINNED, 0) }.map_err(error("allocating pinned memory"))?.cast();
+        for source in SOURCES {
+            let text = CString::new(source).expect("PTX has no zero byte");
+            // SAFETY: a text that ends in 0.
+            let module = unsafe { result::module::load_data(text.as_ptr().cast()) }.map_err(error("loading kernels"))?;
+            device.modules.push(module);
+        }
+        for kernel in Kernel::ALL {
+            let name = CString::new(kernel.name()).expect("a name has no zero byte");
+            // SAFETY: the module is loaded and stays so until drop.
+            let function = unsafe { result::module::get_function(device.modules[kernel.source()], name) };
+            device.functions.push(function.map_err(error("finding a kernel"))?);
+        }
+        Ok(device)
+    }
+
+    /// Makes the context current on this thread; false: the device is lost.
+    pub(super) fn bind(&mut self) -> bool {
+        if self.fault.is_some() {
+            return false;
+        }
+        let here = std::thread::current().id();
+        if self.bound != Some(here) {
+            let bound = self.context.bind_to_thread();
+            self.check("binding the context", bound);
+            self.bound = Some(here);
+        }
+        self.fault.is_none()
+    }
+
+    /// Keeps the first error.
+    pub(super) fn check(&mut self, at: &'static str, result: Result<(), DriverError>) {
+        if let (Err(e), None) = (result, &self.fault) {
+            self.fault = Some(format!("the GPU is lost: {:?} at {at}", e.0));
+        }
+    }
+
+    /// Where an array lies. A graph in the making keeps the array alive.
+    pub(super) fn at<T>(&mut self, array: &Array<T>) -> u64 {
+        if let Some(recorded) = &mut self.recorded
+            && !recorded.iter().any(|b| Arc::ptr_eq(b, &array.block))
+        {
+            recorded.push(array.block.clone());
+        }
+        array.block.at
+    }
+
+    /// Launches a kernel on `grid` blocks of `threads`, with `shared` bytes of shared memory beside what it declares.
+    pub(super) fn launch<A: Arguments>(&mut self, kernel: Kernel, grid: (u32, u32), threads: u32, shared: u32, mut arguments: A) {
+        if !self.bind() {
+            return;
+        }
+        debug_assert!(A::KERNELS.contains(&kernel), "{} takes other arguments", kernel.name());
+        let mut parameters = [(&raw mut arguments).cast::<c_void>()];
+        let function = self.functions[kernel as usize];
+        // SAFETY: the function is of a loaded module, and `A` is its parameter to the byte (a test compares their sizes). What a
+        // kernel does to the device's memory can't touch the host's.
+        let launched = unsafe {
+            result::launch_kernel(function, (grid.0, grid.1, 1), (threads, 1, 1), shared, self.stream, &mut parameters)
+        };
+        self.check(kernel.name(), launched);
+        self.launches += 1;
+    }
+
+    /// Copies `src` to index `at`.
+    pub(super) fn write<T: Plain>(&mut self, dst: &mut Array<T>, at: usize, src: &[T]) {
+        assert!(at + src.len() <= dst.len(), "write: {} values at {at} of {}", src.len(), dst.len());
+        if src.is_empty() || !self.bind() {
+            return;
+        }
+        let to = self.at(dst) + (at * size_of::<T>()) as u64;
+        // SAFETY: the target is `src.len()` values inside a live array; pageable memory has been taken when the call returns.
+        let copied = unsafe { result::memcpy_htod_async(to, src, self.stream) };
+        self.check("a copy to the GPU", copied);
+    }
+
+    /// Waits for everything before and reads from index `at`; zeros from a lost device.
+    pub(super) fn read<T: Plain>(&mut self, src: &Array<T>, at: usize, dst: &mut [T]) {
+        assert!(at + dst.len() <= src.len(), "read: {} values at {at} of {}", dst.len(), src.len());
+        let each = PINNED / size_of::<T>();
+        for (n, dst) in dst.chunks_mut(each).enumerate() {
+            if !self.bind() {
+                dst.fill(T::default());
+                continue;
+            }
+            let from = self.at(src) + ((at + n * each) * size_of::<T>()) as u64;
+            // SAFETY: the pinned memory holds PINNED bytes, T is plain, and nothing else uses it until the stream is waited for.
+            let staged = unsafe { std::slice::from_raw_parts_mut(self.pinned.cast::<T>(), dst.len()) };
+            // SAFETY: the source is `dst.len()` values inside a live array.
+            let copied = unsafe { result::memcpy_dtoh_async(staged, from, self.stream) };
+            self.check("a copy from the GPU", copied);
+            self.wait();
+            if self.fault.is_some() {
+                dst.fill(T::default());
+            } else {
+                dst.copy_from_slice(staged);
+            }
+        }
+    }
+
+    /// Waits until the stream is empty.
+    pub(super) fn wait(&mut self) {
+        if self.bind() {
+            // SAFETY: the stream lives until drop.
+            let waited = unsafe { result::stream::synchronize(self.stream) };
+            self.check("waiting", waited);
+        }
+    }
+
+    /// Copies `bytes` bytes on the device.
+    pub(super) fn copy(&mut self, from: u64, to: u64, bytes: usize) {
+        if bytes > 0 && self.bind() {
+            // SAFETY: the callers take both addresses from live arrays with room for the bytes.
+            let copied = unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream) };
+            self.check("a copy on the GPU", copied);
+        }
+    }
+
+    /// Sets `bytes` bytes to zero.
+    pub(super) fn zero(&mut self, at: u64, bytes: usize) {
+        if bytes > 0 && self.bind() {
+            // SAFETY: as in `copy`.
+            let set = unsafe { result::memset_d8_async(at, 0, bytes, self.stream) };
+            self.check("clearing memory", set);
+        }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        let _ = self.context.bind_to_thread();
+        // SAFETY: all of them were made by `new`, once, and are not used after. An error of a lost device changes nothing.
+        unsafe {
+            let _ = result::stream::synchronize(self.stream);
+            let _ = result::stream::destroy(self.stream);
+            for module in &self.modules {
+                let _ = result::module::unload(*module);
+            }
+            if !self.pinned.is_null() {
+                let _ = result::free_host(self.pinned.cast());
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The house codecs' Fourier transforms as matrix products: the window and the transform are one matrix, made once for a size.
+
+use super::device::Device;
+use super::kernel::{self, Kernel};
+use super::linear::{Product, product};
+use super::mat::Mat;
+use super::mem::Array;
+use super::{blocks, span};
+use crate::{Format, OpsError, Rows};
+use std::f64::consts::TAU;
+
+/// Matrices of each size seen, and scratch.
+#[derive(Default)]
+pub(super) struct Fourier {
+    /// (n_fft, bins): [2 bins, n_fft].
+    forward: Vec<(usize, usize, Mat)>,
+    /// (n_fft, hop): [n_fft, n_fft + 2], and 1 / Σ_i hann²(u + i·hop) for u in 0..hop.
+    inverse: Vec<(usize, usize, Mat, Array<f32>)>,
+    /// Real and imaginary parts [rows, 2 bins].
+    parts: Option<Array<f32>>,
+    /// Windows of samples [rows, n_fft].
+    windows: Option<Array<f32>>,
+    /// The next tail [n_fft].
+    next: Option<Array<f32>>,
+}
+
+fn hann(u: usize, n: usize) -> f64 {
+    0.5 - 0.5 * (TAU * u as f64 / n as f64).cos()
+}
+
+/// cos and sin of 2π k u / n.
+fn turn(k: usize, u: usize, n: usize) -> (f64, f64) {
+    let (sin, cos) = (TAU * ((k * u) % n) as f64 / n as f64).sin_cos();
+    (cos, sin)
+}
+
+fn forward(device: &mut Device, n: usize, bins: usize) -> Result<Mat, OpsError> {
+    let mut w = vec![0.0; 2 * bins * n];
+    let (re, im) = w.split_at_mut(bins * n);
+    for (i, (re, im)) in re.iter_mut().zip(im).enumerate() {
+        let (cos, sin) = turn(i / n, i % n, n);
+        (*re, *im) = ((hann(i % n, n) * cos) as f32, (-hann(i % n, n) * sin) as f32);
+    }
+    Mat::new(device, 2 * bins, n, &w, Format::F32)
+}
+
+fn inverse(device: &mut Device, n: usize, hop: usize) -> Result<(Mat, Array<f32>), OpsError> {
+    let half = n / 2 + 1;
+    let mut w = vec![0.0; n * 2 * half];
+    for (u, row) in w.chunks_exact_mut(2 * half).enumerate() {
+        for k in 0..half {
+            let (cos, sin) = turn(k, u, n);
+            let scale = hann(u, n) / n as f64 * if k == 0 || k == half - 1 { 1.0 } else { 2.0 };
+            (row[k], row[half + k]) = ((scale * cos) as f32, (-scale * sin) as f32);
+        }
+    }
+    let envelope = |u: usize| (1.0 / (u..n).step_by(hop).map(|u| hann(u, n).powi(2)).sum::<f64>()) as f32;
+    let envelope: Vec<f32> = (0..hop).map(envelope).collect();
+    Ok((Mat::new(device, n, 2 * half, &w, Format::F32)?, Array::of(device, &envelope, "an envelope")?))
+}
+
+/// Keeps an error as the device's fault: an operation can't give it back.
+fn kept<T>(device: &mut Device, made: Result<T, OpsError>) -> Option<T> {
+    made.map_err(|e| _ = device.fault.get_or_insert(e.to_string())).ok()
+}
+
+impl Fourier {
+    /// [`crate::Ops::spectrum`].
+    pub(super) fn spectrum(
+        &mut self,
+        device: &mut Device,
+        n_fft: usize,
+        bins: usize,
+        x: &Array<f32>,
+        first_end: usize,
+        hop: usize,
+        count: usize,
+        y: &mut Array<f32>,
+        yr: Rows,
+        col: usize,
+    ) {
+        assert!(n_fft >= 2 && n_fft.is_multiple_of(2), "spectrum: n_fft {n_fft}");
+        assert!(first_end >= n_fft, "spectrum: the first window of {n_fft} ends at {first_end}");
+        assert!((1..=n_fft / 2 + 1).contains(&bins), "spectrum: {bins} bins of n_fft {n_fft}");
+        assert!(yr.count >= count, "spectrum: {count} frames for {} rows", yr.count);
+        if count == 0 {
+            return;
+        }
+        let to = Rows { count, at: yr.at + col, stride: yr.stride };
+        assert!(span(to, bins) <= y.len(), "spectrum: {count} rows of {bins} at column {col} in y of {}", y.len());
+        if !self.forward.iter().any(|f| (f.0, f.1) == (n_fft, bins)) {
+            let made = forward(device, n_fft, bins);
+            let Some(mat) = kept(device, made) else { return };
+            self.forward.push((n_fft, bins, mat));
+        }
+        Array::grow(&mut self.parts, device, count * 2 * bins);
+        let (Some((.., mat)), Some(parts)) = (self.forward.iter().find(|f| (f.0, f.1) == (n_fft, bins)), &mut self.parts) else {
+            return;
+        };
+        let from = Rows { count, at: first_end - n_fft, stride: hop };
+        product(device, &Product::bare(mat), x, from, parts, Rows::packed(count, 2 * bins));
+        let arguments = kernel::Magnitude {
+            parts: device.at(parts),
+            y: device.at(y),
+            y_at: to.at as i64,
+            y_stride: to.stride as i64,
+            count: count as i32,
+            bins: bins as i32,
+            scale: 4.0 / n_fft as f32,
+            unused: 0,
+        };
+        device.launch(Kernel::Magnitude, blocks(count * bins), 256, 0, arguments);
+    }
+
+    /// [`crate::Ops::istft`].
+    pub(super) fn istft(
+        &mut self,
+        device: &mut Device,
+        n_fft: usize,
+        hop: usize,
+        max_log: f32,
+        x: &Array<f32>,
+        xr: Rows,
+        tail: &mut Array<f32>,
+        y: &mut Array<f32>,
+        y_at: usize,
+    ) {
+        assert!(n_fft >= 2 && n_fft.is_multiple_of(2) && (1..=n_fft).contains(&hop), "n_fft {n_fft}, hop {hop}");
+        let (half, count) = (n_fft / 2 + 1, xr.count);
+        assert!(span(xr, 2 * half) <= x.len(), "istft: {xr:?} of {} values in x of {}", 2 * half, x.len());
+        assert!(y_at + count * hop <= y.len(), "istft: {count} hops of {hop} at {y_at} in y of {}", y.len());
+        assert!(tail.len() >= n_fft, "istft: tail of {}", tail.len());
+        if count == 0 {
+            return;
+        }
+        if !self.inverse.iter().any(|f| (f.0, f.1) == (n_fft, hop)) {
+            let made = inverse(device, n_fft, hop);
+            let Some((mat, envelope)) = kept(device, made) else { return };
+            self.inverse.push((n_fft, hop, mat, envelope));
+        }
+        Array::grow(&mut self.parts, device, count * 2 * half);
+        Array::grow(&mut self.windows, device, count * n_fft);
+        Array::grow(&mut self.next, device, n_fft);
+        let found = self.inverse.iter().find(|f| (f.0, f.1) == (n_fft, hop));
+        let (Some((.., mat, envelope)), Some(parts), Some(windows), Some(next)) =
+            (found, &mut self.parts, &mut self.windows, &self.next)
+        else {
+            return;
+        };
+        let arguments = kernel::Polar {
+            x: device.at(x),
+            parts: device.at(parts),
+            x_at: xr.at as i64,
+            x_stride: xr.stride as i64,
+            count: count as i32,
+            half: half as i32,
+            max_log,
+            unused: 0,
+        };
+        device.launch(Kernel::Polar, blocks(count * half), 256, 0, arguments);
+        product(device, &Product::bare(mat), parts, Rows::packed(count, 2 * half), windows, Rows::packed(count, n_fft));
+        let (tail_at, next_at) = (device.at(tail), device.at(next));
+        let arguments = kernel::Overlap {
+            windows: device.at(windows),
+            tail: tail_at,
+            envelope: device.at(envelope),
+            y: device.at(y),
+            next: next_at,
+            y_at: y_at as i64,
+            count: count as i32,
+            n_fft: n_fft as i32,
+            hop: hop as i32,
+            unused: 0,
+        };
+        device.launch(Kernel::Overlap, blocks(count * hop + n_fft), 256, 0, arguments);
+        device.copy(next_at, tail_at, 4 * n_fft);
+    }
+}

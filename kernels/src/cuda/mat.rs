@@ -1,0 +1,116 @@
+//! Weights as the kernels read them: panels of 32 rows, and inside a panel 16 bytes of each row side by side, so that a warp whose
+//! lane is a row reads 512 bytes in one go (kernels/cu/common.cuh).
+
+use super::device::Device;
+use super::kernel::MatArgument;
+use super::mem::Array;
+use crate::quant::{BLOCK, to_bf16, to_q8};
+use crate::{Format, OpsError};
+
+/// Rows of a panel.
+const PANEL: usize = 32;
+/// Bytes of one row side by side.
+const PIECE: usize = 16;
+
+/// A packed weight matrix [rows, cols] of the CUDA player.
+pub struct Mat {
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    format: Format,
+    /// [panel][piece][32][16 bytes].
+    weights: Array<u8>,
+    /// q8: [panel][cols / 32][32].
+    scales: Option<Array<f32>>,
+}
+
+impl Mat {
+    pub(super) fn new(device: &mut Device, rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Mat, OpsError> {
+        check("mat", rows, cols, data.len())?;
+        let format = if format == Format::Q8 && !cols.is_multiple_of(BLOCK) { Format::Bf16 } else { format };
+        match format {
+            Format::F32 => pack(device, rows, cols, format, |r, k| data[r * cols + k].to_le_bytes()),
+            Format::Bf16 => pack(device, rows, cols, format, |r, k| to_bf16(data[r * cols + k]).to_le_bytes()),
+            Format::Q8 => {
+                let (mut ints, mut scales) = (vec![0; data.len()], vec![0.0; data.len() / BLOCK]);
+                for r in 0..rows {
+                    let scales = &mut scales[r * (cols / BLOCK)..][..cols / BLOCK];
+                    to_q8(&data[r * cols..][..cols], &mut ints[r * cols..][..cols], scales);
+                }
+                Mat::q8(device, rows, cols, &ints, &scales)
+            }
+        }
+    }
+
+    pub(super) fn q8(device: &mut Device, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, OpsError> {
+        check("mat_q8", rows, cols, ints.len())?;
+        if !cols.is_multiple_of(BLOCK) || scales.len() * BLOCK != ints.len() {
+            let what =
+                format!("[{rows}, {cols}] with {} scales; cols must be a multiple of 32 and scales one in 32", scales.len());
+            return Err(OpsError::Shape { op: "mat_q8", what });
+        }
+        let mut mat = pack(device, rows, cols, Format::Q8, |r, k| ints[r * cols + k].to_le_bytes())?;
+        let blocks = cols / BLOCK;
+        let mut packed = vec![0.0; rows.next_multiple_of(PANEL) * blocks];
+        for (i, scale) in scales.iter().enumerate() {
+            let (r, b) = (i / blocks, i % blocks);
+            packed[(r / PANEL * blocks + b) * PANEL + r % PANEL] = *scale;
+        }
+        mat.scales = Some(Array::of(device, &packed, "scales")?);
+        Ok(mat)
+    }
+
+    /// How it is kept.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Bytes that one product reads.
+    pub fn bytes(&self) -> usize {
+        self.weights.len() + self.scales.as_ref().map_or(0, |s| 4 * s.len())
+    }
+
+    pub(super) fn argument(&self, device: &mut Device) -> MatArgument {
+        MatArgument {
+            w: device.at(&self.weights),
+            scales: self.scales.as_ref().map_or(0, |s| device.at(s)),
+            rows: self.rows as i32,
+            cols: self.cols as i32,
+            format: self.format as i32,
+            vectors: pieces(self.cols, self.format) as i32,
+        }
+    }
+}
+
+fn check(op: &'static str, rows: usize, cols: usize, given: usize) -> Result<(), OpsError> {
+    let fits = rows > 0 && cols > 0 && rows.checked_mul(cols) == Some(given) && given < 1 << 31;
+    let what = || format!("{given} weights for a matrix [{rows}, {cols}]");
+    if fits { Ok(()) } else { Err(OpsError::Shape { op, what: what() }) }
+}
+
+/// Pieces of a row.
+fn pieces(cols: usize, format: Format) -> usize {
+    let bytes = match format {
+        Format::F32 => 4,
+        Format::Bf16 => 2,
+        Format::Q8 => 1,
+    };
+    (cols * bytes).div_ceil(PIECE)
+}
+
+fn pack<const N: usize>(
+    device: &mut Device,
+    rows: usize,
+    cols: usize,
+    format: Format,
+    weight: impl Fn(usize, usize) -> [u8; N],
+) -> Result<Mat, OpsError> {
+    let (pieces, each) = (pieces(cols, format), PIECE / N);
+    let mut packed = vec![0; rows.next_multiple_of(PANEL) * pieces * PIECE];
+    for r in 0..rows {
+        for k in 0..cols {
+            let piece = (r / PANEL * pieces + k / each) * PANEL + r % PANEL;
+            packed[piece * PIECE + k % each * N..][..N].copy_from_slice(&weight(r, k));
+        }
+    }
+    Ok(Mat { rows, cols, format, weights: Array::of(device, &packed, "weights")?, scales: None })
+}

@@ -1,0 +1,46 @@
+//! Operations on rows, one thread a value.
+
+use super::device::Device;
+use super::kernel::{self, Kernel};
+use super::mem::Array;
+use super::{blocks, span};
+use crate::Rows;
+
+/// [`crate::Ops::elu`].
+pub(super) fn elu(device: &mut Device, x: &Array<f32>, y: &mut Array<f32>, len: usize) {
+    assert!(len <= x.len().min(y.len()), "elu: {len} values of {} and {}", x.len(), y.len());
+    if len > 0 {
+        let arguments = kernel::Elu { x: device.at(x), y: device.at(y), len: len as i64 };
+        device.launch(Kernel::Elu, blocks(len), 256, 0, arguments);
+    }
+}
+
+/// [`crate::Ops::depthwise`].
+pub(super) fn depthwise(
+    device: &mut Device,
+    w: &Array<f32>,
+    bias: &Array<f32>,
+    kernel: usize,
+    dim: usize,
+    x: &Array<f32>,
+    x_at: usize,
+    count: usize,
+    y: &mut Array<f32>,
+) {
+    assert!(kernel > 0 && w.len() >= kernel * dim && bias.len() >= dim, "depthwise: weights of {kernel} × {dim}");
+    assert!(span(Rows { count, at: x_at, stride: dim }, kernel * dim) <= x.len(), "depthwise: {count} rows of x");
+    assert!(count * dim <= y.len(), "depthwise: {count} rows of y");
+    if count > 0 {
+        let arguments = kernel::Depthwise {
+            w: device.at(w),
+            bias: device.at(bias),
+            x: device.at(x) + 4 * x_at as u64,
+            y: device.at(y),
+            kernel: kernel as i32,
+            dim: dim as i32,
+            count: count as i32,
+            unused: 0,
+        };
+        device.launch(Kernel::Depthwise, blocks(count * dim), 256, 0, arguments);
+    }
+}
