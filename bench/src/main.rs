@@ -3,6 +3,7 @@
 
 mod codec;
 mod gemv;
+mod gpu;
 mod models;
 mod step;
 
@@ -34,6 +35,9 @@ enum Command {
     /// Bytes a second of one matrix times one or two rows.
     #[command(after_help = "Example:\n  sideman-bench gemv --dims 1024,1536")]
     Gemv(gemv::Gemv),
+    /// Everything about an NVIDIA GPU in one run: is it right, and how fast is it.
+    #[command(after_help = "Example:\n  sideman-bench gpu --json > bench/results/NAME.json")]
+    Gpu(gpu::Gpu),
 }
 
 /// What every bench takes.
@@ -107,6 +111,7 @@ fn main() -> ExitCode {
         Command::Step(args) => step::run(&args),
         Command::Codec(args) => codec::run(&args),
         Command::Gemv(args) => gemv::run(&args),
+        Command::Gpu(args) => gpu::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

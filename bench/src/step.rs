@@ -44,7 +44,7 @@ pub fn run(args: &Step) -> Result<()> {
             let lm = Lm::load(&mut machine.cpu, &dir, (*precision).into())?;
             for lanes in &args.lanes {
                 for context in &args.context {
-                    let case = StepCase { guided: *lanes == 2, context: *context, steps: args.steps };
+                    let case = StepCase { songs: 1, guided: *lanes == 2, context: *context, steps: args.steps };
                     let (prefill, times) = speed::step(&mut machine.cpu, &lm, case)?;
                     let (p50, p99) = (times.ms(0.5), times.ms(0.99));
                     let bytes = speed::step_bytes(&dir.config, (*precision).into(), case);

@@ -62,6 +62,8 @@ fn sum(words: &[u64]) -> u64 {
 /// What is timed of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepCase {
+    /// Songs side by side.
+    pub songs: usize,
     /// Two lanes (conditioned, null), as with guidance.
     pub guided: bool,
     /// Steps in the cache before the first one that is timed.
@@ -80,11 +82,11 @@ pub fn step<O: Ops>(ops: &mut O, lm: &Lm<O>, case: StepCase) -> Result<(Duration
     let delays: Vec<usize> = config.streams.iter().map(|s| s.delay).collect();
     let hidden = config.text.as_ref().map(|t| Hidden { len: 16, data: vec![0.1; 16 * t.dim] });
     let spec = RunSpec {
-        songs: 1,
+        songs: case.songs,
         guided: case.guided,
         delays: &delays,
         frames: case.context + case.steps,
-        texts: &[hidden.as_ref()],
+        texts: &vec![hidden.as_ref(); case.songs],
         text_room: 0,
         kv: Format::F32,
         block: 64,
@@ -93,11 +95,13 @@ pub fn step<O: Ops>(ops: &mut O, lm: &Lm<O>, case: StepCase) -> Result<(Duration
     let mut run = lm.run(ops, &spec)?;
     for (k, stream) in config.streams.iter().enumerate() {
         let known: Vec<i32> = (0..case.context).map(|t| (t * 7 % stream.card) as i32).collect();
-        run.put(ops, 0, k, 0, &known)?;
+        for song in 0..case.songs {
+            run.put(ops, song, k, 0, &known)?;
+        }
     }
     let began = Instant::now();
     while run.at() < case.context && run.next(ops, lm, case.context) > 0 {}
-    let mut column = vec![0; config.streams.len()];
+    let mut column = vec![0; case.songs * config.streams.len()];
     run.column(ops, 0, &mut column);
     let prefill = began.elapsed();
     let mut times = Vec::with_capacity(case.steps);
@@ -127,7 +131,7 @@ pub fn step_bytes(config: &Config, weights: Format, case: StepCase) -> f64 {
         Format::Bf16 => 2.0,
         Format::Q8 => 1.125,
     };
-    let lanes = if case.guided { 2.0 } else { 1.0 };
+    let lanes = case.songs as f64 * if case.guided { 2.0 } else { 1.0 };
     let steps = case.context as f64 + case.steps as f64 / 2.0;
     matrices * each + layers * lanes * steps * 2.0 * d * 4.0
 }

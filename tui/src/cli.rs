@@ -51,6 +51,17 @@ pub enum Precision {
     Q8,
 }
 
+/// What computes.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// The GPU where there is one that can, else the processor.
+    Auto,
+    /// The processor.
+    Cpu,
+    /// The first NVIDIA GPU, or an error that says why it can't.
+    Cuda,
+}
+
 /// What every command that plays a model takes.
 #[derive(Args)]
 pub struct Player {
@@ -63,6 +74,9 @@ pub struct Player {
     /// Precision of the weights in memory
     #[arg(long, value_enum, default_value = "bf16")]
     pub precision: Precision,
+    /// What computes
+    #[arg(long, value_enum, default_value = "auto")]
+    pub backend: Backend,
     /// Print a JSON document on stdout, and no progress
     #[arg(long)]
     pub json: bool,
@@ -279,6 +293,9 @@ pub struct Verify {
     /// The reference's inputs and outputs
     #[arg(long, value_name = "FILE")]
     pub golden: PathBuf,
+    /// What computes (the text encoder is the processor's always)
+    #[arg(long, value_enum, default_value = "cpu")]
+    pub backend: Backend,
     /// Threads to compute with [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use sideman_engine::task;
 
+use crate::backend::Work;
 use crate::cli::Continue;
 use crate::song::Song;
 use crate::{player, stems};
@@ -21,7 +22,6 @@ pub fn run(args: &Continue) -> Result<ExitCode> {
     let files = stems::folder(&args.song, &names)?;
     let given = stems::read(&files.iter().map(|(name, path)| (name.as_str(), path.as_path())).collect::<Vec<_>>(), None)?;
     let given = given.iter().map(|s| Some(&s.samples[..])).collect();
-    played.play(&args.out, &song, &names, |band, cpu, settings, report| {
-        task::Continue { given, seconds: args.seconds, settings: settings.clone() }.render(band, cpu, report)
-    })
+    let work = Work::Continue(task::Continue { given, seconds: args.seconds, settings: played.settings.clone() });
+    played.play(&args.out, &song, &names, &work)
 }

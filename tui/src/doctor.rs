@@ -11,6 +11,7 @@ use sideman_engine::model::{FRAME, ModelDir};
 use sideman_io::speed::{self, StepCase};
 use sideman_kernels::Format;
 use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cuda::Cuda;
 
 use crate::cli::Doctor;
 use crate::{find, player, report};
@@ -40,6 +41,8 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
     say(format!("threads    {threads}"));
     say(format!("memory     {:.1} GB/s, read by {threads} threads", bandwidth / 1e9));
     drop(cpu);
+    let gpu = gpu();
+    say(format!("gpu        {}", gpu.as_ref().map_or_else(|why| format!("none plays: {why}"), |about| about.clone())));
 
     let paths = match &args.model {
         Some(path) => vec![path.clone()],
@@ -62,10 +65,19 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
     if args.json {
         report::json(&json!({
             "version": env!("CARGO_PKG_VERSION"), "processor": processor(), "features": features(), "threads": threads,
-            "bandwidth_bytes_per_second": bandwidth, "models": models,
+            "bandwidth_bytes_per_second": bandwidth, "gpu": gpu.as_ref().ok(), "no_gpu": gpu.as_ref().err(), "models": models,
         }));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The GPU that would play, or why none does.
+fn gpu() -> std::result::Result<String, String> {
+    let about = Cuda::new(0).and_then(|mut cuda| cuda.about()).map_err(|why| why.to_string())?;
+    let gigabytes = |bytes: usize| bytes as f64 / 1e9;
+    let (major, minor) = about.capability;
+    let (free, all) = (gigabytes(about.memory.0), gigabytes(about.memory.1));
+    Ok(format!("{}, compute capability {major}.{minor}, {free:.1} of {all:.1} GB free", about.name))
 }
 
 /// Times one model in every precision, and tells what it means.
@@ -86,7 +98,7 @@ fn model(path: &std::path::Path, threads: usize, bandwidth: f64, say: &impl Fn(S
         codecs.push(json!({"stem": stem, "encode": encode, "decode": decode}));
     }
     let context = config.max_frames.saturating_sub(STEPS).clamp(1, 1250);
-    let case = StepCase { guided: config.text.is_some(), context, steps: STEPS };
+    let case = StepCase { songs: 1, guided: config.text.is_some(), context, steps: STEPS };
     let (mut steps, mut best) = (Vec::new(), f64::INFINITY);
     for (name, format) in [("f32", Format::F32), ("bf16", Format::Bf16), ("q8", Format::Q8)] {
         let lm = Lm::load(&mut cpu, &dir, format)?;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use sideman_engine::task;
 
+use crate::backend::Work;
 use crate::cli::Edit;
 use crate::song::Song;
 use crate::{player, stems, usage};
@@ -24,16 +25,15 @@ pub fn run(args: &Edit) -> Result<ExitCode> {
     }
     let files = stems::folder(&args.song, &names)?;
     let given = stems::read(&files.iter().map(|(name, path)| (name.as_str(), path.as_path())).collect::<Vec<_>>(), None)?;
-    let config = played.band.config();
+    let config = played.config();
     let edit = task::Edit::new(config, given.iter().map(|s| Some(&s.samples[..])).collect());
     let mut edit = match levels {
         Some(levels) => edit.texture(config, &args.redo, levels).map_err(|e| usage(format!("--texture: {e}")))?,
         None => edit.redo(config, &args.redo)?,
     };
     edit.free = args.free;
-    played.play(&args.out, &song, &names, |band, cpu, settings, report| {
-        task::Edit { settings: settings.clone(), ..edit }.render(band, cpu, report)
-    })
+    let work = Work::Edit(task::Edit { settings: played.settings.clone(), ..edit });
+    played.play(&args.out, &song, &names, &work)
 }
 
 /// "3..4" as a range, "4" as 4 alone.

@@ -1,5 +1,6 @@
 //! `sideman`: the band that listens. One file per command; `cli.rs` holds what may be typed, and the rest is shared.
 
+mod backend;
 mod cli;
 mod continue_;
 mod doctor;

@@ -10,10 +10,10 @@ use sideman_engine::lm::{Lm, RunSpec};
 use sideman_engine::model::{CodecConfig, ModelDir, Tensors};
 use sideman_engine::text::{Hidden, TextEncoder};
 use sideman_kernels::cpu::Cpu;
-use sideman_kernels::{Format, Sampling};
+use sideman_kernels::{Format, Ops, Sampling};
 
 use crate::cli::{ModelInfo, ModelList, Verify};
-use crate::{find, player, report};
+use crate::{backend, find, player, report};
 
 /// Largest relative error that passes.
 const TOLERANCE: f64 = 1e-4;
@@ -165,12 +165,11 @@ impl Part {
 pub fn verify(args: &Verify) -> Result<ExitCode> {
     let dir = find::open(Some(&args.dir))?;
     let mut golden = Tensors::open(&args.golden)?;
-    let mut cpu = Cpu::new(player::threads(args.threads));
     let mut parts = Vec::new();
     text(&dir, &mut golden, &mut parts)?;
-    transformer(&dir, &mut cpu, &mut golden, &mut parts)?;
-    for stem in &dir.config.stems {
-        codec(&dir, &mut cpu, stem, &mut golden, &mut parts)?;
+    match backend::gpu(args.backend)? {
+        Some(mut cuda) => compute(&dir, &mut cuda, &mut golden, &mut parts)?,
+        None => compute(&dir, &mut Cpu::new(player::threads(args.threads)), &mut golden, &mut parts)?,
     }
     if parts.is_empty() {
         return Err(anyhow!(
@@ -249,7 +248,16 @@ fn text(dir: &ModelDir, golden: &mut Tensors, parts: &mut Vec<Part>) -> Result<(
     Ok(())
 }
 
-fn transformer(dir: &ModelDir, cpu: &mut Cpu, golden: &mut Tensors, parts: &mut Vec<Part>) -> Result<()> {
+/// What a player computes; a GPU that is lost on the way is an error.
+fn compute<O: Ops>(dir: &ModelDir, ops: &mut O, golden: &mut Tensors, parts: &mut Vec<Part>) -> Result<()> {
+    transformer(dir, ops, golden, parts)?;
+    for stem in &dir.config.stems {
+        codec(dir, ops, stem, golden, parts)?;
+    }
+    ops.fault().map_or(Ok(()), |why| Err(anyhow!("{why}")))
+}
+
+fn transformer<O: Ops>(dir: &ModelDir, ops: &mut O, golden: &mut Tensors, parts: &mut Vec<Part>) -> Result<()> {
     if !has(golden, "lm.tokens") {
         return Ok(());
     }
@@ -267,7 +275,7 @@ fn transformer(dir: &ModelDir, cpu: &mut Cpu, golden: &mut Tensors, parts: &mut 
         None
     };
     let (_, want) = floats(golden, "lm.logits")?;
-    let lm = Lm::load(cpu, dir, Format::F32)?;
+    let lm = Lm::load(ops, dir, Format::F32)?;
     // The sequence is laid out already: with no delays column s is frame s − 1 of every stream, whatever it holds.
     let spec = RunSpec {
         songs: 1,
@@ -280,7 +288,7 @@ fn transformer(dir: &ModelDir, cpu: &mut Cpu, golden: &mut Tensors, parts: &mut 
         block: 1,
         sampling: Sampling { temperature: 0.0, top_k: 0, top_p: 0.0, cfg: 1.0, seed: 0, frame_base: 0 },
     };
-    let mut run = lm.run(cpu, &spec)?;
+    let mut run = lm.run(ops, &spec)?;
     for (k, row) in tokens.chunks_exact(steps).enumerate() {
         if row[0] != config.streams[k].card as i64 {
             return Err(anyhow!(
@@ -290,26 +298,26 @@ fn transformer(dir: &ModelDir, cpu: &mut Cpu, golden: &mut Tensors, parts: &mut 
             ));
         }
         let row: Vec<i32> = row[1..].iter().map(|t| i32::try_from(*t).unwrap_or(i32::MAX)).collect();
-        run.put(cpu, 0, k, 0, &row)?;
+        run.put(ops, 0, k, 0, &row)?;
     }
     let cards: Vec<usize> = config.streams.iter().map(|s| s.card).collect();
     let width: usize = cards.iter().sum();
     // [S, K, card] like the reference, where all cards are the same.
     let mut ours = vec![0.0; steps * width];
     for step in ours.chunks_exact_mut(width) {
-        run.step(cpu, &lm);
-        run.logits(cpu, step);
+        run.step(ops, &lm);
+        run.logits(ops, step);
     }
     parts.push(compare("lm.logits", &ours, &want)?);
     Ok(())
 }
 
-fn codec(dir: &ModelDir, cpu: &mut Cpu, stem: &str, golden: &mut Tensors, parts: &mut Vec<Part>) -> Result<()> {
+fn codec<O: Ops>(dir: &ModelDir, ops: &mut O, stem: &str, golden: &mut Tensors, parts: &mut Vec<Part>) -> Result<()> {
     let name = |part: &str| format!("codec.{stem}.{part}");
     if !has(golden, &name("codes")) {
         return Ok(());
     }
-    let codec = Codec::load(cpu, dir, stem)?;
+    let codec = Codec::load(ops, dir, stem)?;
     let (shape, codes) = golden.ints(&name("codes"))?;
     let (&[books, frames], true) = (&shape[..], codes.iter().all(|c| u32::try_from(*c).is_ok())) else {
         return Err(anyhow!("{}: shape {shape:?}; it should be [books, frames] of codes", name("codes")));
@@ -321,7 +329,7 @@ fn codec(dir: &ModelDir, cpu: &mut Cpu, stem: &str, golden: &mut Tensors, parts:
     let theirs: Vec<u32> = (0..frames * books).map(|i| codes[i % books * frames + i / books] as u32).collect();
     if has(golden, &name("audio")) {
         let (_, audio) = floats(golden, &name("audio"))?;
-        let ours = codec.encode(cpu, &audio)?;
+        let ours = codec.encode(ops, &audio)?;
         if ours.len() != theirs.len() {
             return Err(anyhow!(
                 "{}: {} frames of {} samples; the engine makes {}",
@@ -336,7 +344,7 @@ fn codec(dir: &ModelDir, cpu: &mut Cpu, stem: &str, golden: &mut Tensors, parts:
     }
     if has(golden, &name("decoded")) {
         let (_, want) = floats(golden, &name("decoded"))?;
-        parts.push(compare(name("decoded"), &codec.decode(cpu, &theirs)?, &want)?);
+        parts.push(compare(name("decoded"), &codec.decode(ops, &theirs)?, &want)?);
     }
     Ok(())
 }

@@ -7,11 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use serde_json::json;
-use sideman_engine::task::{self, Band, Settings};
+use sideman_engine::model::{Config, ModelDir};
+use sideman_engine::task::Settings;
 use sideman_kernels::Format;
-use sideman_kernels::cpu::Cpu;
 
-use crate::cli::{Draw, Player, Precision};
+use crate::backend::{Loaded, Work};
+use crate::cli::{Backend, Draw, Player, Precision};
 use crate::output::{self, Stem};
 use crate::progress::Progress;
 use crate::song::Song;
@@ -32,14 +33,14 @@ pub fn threads(flag: Option<u16>) -> usize {
     flag.map(usize::from).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// A loaded model, its processor, and what this call of the program is to do with it.
+/// A loaded model, and what this call of the program is to do with it.
 pub struct Played {
-    /// The model.
-    pub band: Band<Cpu>,
-    /// What computes.
-    pub cpu: Cpu,
+    loaded: Loaded,
     /// Text, chart, dice.
     pub settings: Settings,
+    dir: ModelDir,
+    threads: usize,
+    format: Format,
     model: PathBuf,
     fixture: bool,
     json: bool,
@@ -60,9 +61,9 @@ pub fn load(player: &Player, draw: &Draw, song: &Song, variations: u16) -> Resul
     if chart.is_some() && dir.config.controls.is_empty() {
         tracing::warn!("the model {} takes no beat and no chords; it finds them by ear", dir.config.name);
     }
-    let mut cpu = Cpu::new(threads(player.threads));
-    let band = Band::load(&mut cpu, &dir, player.precision.into())?;
-    let mut settings = Settings::new(band.config());
+    let (threads, format) = (threads(player.threads), player.precision.into());
+    let loaded = Loaded::load(player.backend, threads, &dir, format)?;
+    let mut settings = Settings::new(loaded.config());
     match (&song.text, &dir.config.text) {
         (Some(text), Some(_)) => settings.text = text.clone(),
         (Some(_), None) => tracing::warn!("the model {} takes no text", dir.config.name),
@@ -81,7 +82,7 @@ pub fn load(player: &Player, draw: &Draw, song: &Song, variations: u16) -> Resul
         settings.top_k = draw.top_k.unwrap_or(0);
         settings.top_p = draw.top_p.unwrap_or(0.0);
     }
-    Ok(Played { band, cpu, settings, model, fixture, json: player.json })
+    Ok(Played { loaded, settings, dir, threads, format, model, fixture, json: player.json })
 }
 
 /// Errors on a number that can't be meant.
@@ -104,27 +105,32 @@ fn check(draw: &Draw) -> Result<()> {
 impl Played {
     /// Names of the model's stems.
     pub fn stems(&self) -> Vec<String> {
-        self.band.config().stems.clone()
+        self.config().stems.clone()
     }
 
-    /// Runs a task with progress, writes its songs below `out` and says so. Stems that aren't `wanted` are left out.
+    /// The model's configuration.
+    pub fn config(&self) -> &Config {
+        self.loaded.config()
+    }
+
+    /// Does a task with progress, writes its songs below `out` and says so. Stems that aren't `wanted` are left out.
     ///
     /// # Errors
     /// Those of the task and of the disk.
-    pub fn play(
-        mut self,
-        out: &Path,
-        song: &Song,
-        wanted: &[String],
-        run: impl FnOnce(&mut Band<Cpu>, &mut Cpu, &Settings, task::Report) -> sideman_engine::Result<Vec<task::Song>>,
-    ) -> Result<ExitCode> {
+    pub fn play(mut self, out: &Path, song: &Song, wanted: &[String], work: &Work) -> Result<ExitCode> {
         output::folder(out)?;
         let names = self.stems();
         let mut progress = Progress::new("playing", self.json);
-        let songs = run(&mut self.band, &mut self.cpu, &self.settings, &mut |at| {
-            progress.at(at.done, at.total);
-            ControlFlow::Continue(())
-        })?;
+        let songs = loop {
+            let done = work.run(&mut self.loaded, &mut |at| {
+                progress.at(at.done, at.total);
+                ControlFlow::Continue(())
+            })?;
+            match done {
+                Some(songs) => break songs,
+                None => self.loaded = Loaded::load(Backend::Cpu, self.threads, &self.dir, self.format)?,
+            }
+        };
         let (took, real_time) = progress.finish();
 
         let several = songs.len() > 1;
@@ -153,7 +159,7 @@ impl Played {
         }
         if self.json {
             report::json(&json!({
-                "seed": self.settings.seed, "model": self.model, "fixture": self.fixture, "song": song,
+                "seed": self.settings.seed, "model": self.model, "fixture": self.fixture, "song": song, "backend": self.loaded.name(),
                 "took_seconds": took.as_secs_f64(), "times_real_time": real_time, "songs": documents,
             }));
         } else {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use sideman_engine::task::{Edit, Generate, Lagged};
 
+use crate::backend::Work;
 use crate::cli::Render;
 use crate::song::Song;
 use crate::{player, stems, usage};
@@ -43,27 +44,23 @@ pub fn run(args: &Render) -> Result<ExitCode> {
     let wanted: Vec<String> = names.iter().filter(|n| made(n) || files.iter().any(|f| f.0 == **n)).cloned().collect();
     if given.is_empty() {
         let seconds = args.seconds.unwrap_or(SECONDS);
-        return played.play(&args.out, &song, &wanted, |band, cpu, settings, report| {
-            Generate { seconds, settings: settings.clone() }.render(band, cpu, report)
-        });
+        let work = Work::Generate(Generate { seconds, settings: played.settings.clone() });
+        return played.play(&args.out, &song, &wanted, &work);
     }
     if wanted.len() == files.len() {
         return Err(usage("every stem is given: nothing is left to play"));
     }
     let rows = || names.iter().map(|n| given.iter().find(|s| s.name == *n).map(|s| &s.samples[..])).collect::<Vec<_>>();
     if let Some(lag) = args.lag {
-        if let Some([from, to]) = played.band.config().live.as_ref().and_then(|l| l.lags)
+        if let Some([from, to]) = played.config().live.as_ref().and_then(|l| l.lags)
             && !(from..=to).contains(&usize::from(lag))
         {
             tracing::warn!("--lag {lag}: the model was trained for {from} to {to}");
         }
-        let (given, lag) = (rows(), usize::from(lag));
-        return played.play(&args.out, &song, &wanted, |band, cpu, settings, report| {
-            Lagged { given, lag, settings: settings.clone() }.render(band, cpu, report)
-        });
+        let work = Work::Lagged(Lagged { given: rows(), lag: usize::from(lag), settings: played.settings.clone() });
+        return played.play(&args.out, &song, &wanted, &work);
     }
-    let edit = Edit::new(played.band.config(), rows());
-    played.play(&args.out, &song, &wanted, |band, cpu, settings, report| {
-        Edit { settings: settings.clone(), ..edit }.render(band, cpu, report)
-    })
+    let edit = Edit::new(played.config(), rows());
+    let work = Work::Edit(Edit { settings: played.settings.clone(), ..edit });
+    played.play(&args.out, &song, &wanted, &work)
 }
