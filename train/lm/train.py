@@ -37,6 +37,15 @@ def losses(model: Lm, batch):
     return each, total / weight.sum(1).mean()
 
 
+def optimisers(model: Lm, lr: float):
+    """Muon for the transformer's matrices (a step of theirs is worth about two of AdamW's), AdamW for all else."""
+    matrices = [w for w in model.transformer.parameters() if w.ndim == 2]
+    taken = set(map(id, matrices))
+    rest = [w for w in model.parameters() if id(w) not in taken]
+    return [torch.optim.Muon(matrices, lr=lr, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)]
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--tokens", required=True)
@@ -61,14 +70,14 @@ def main():
     tokenizer = Tokenizer.from_file(str(words))
     model = Lm(config)
     ema = copy.deepcopy(model).eval().requires_grad_(False)
-    decay = [w for n, w in model.named_parameters() if w.ndim > 1 and "emb" not in n and "control" not in n]
-    rest = [w for n, w in model.named_parameters() if w.ndim <= 1 or "emb" in n or "control" in n]
-    opt = torch.optim.AdamW([{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}], lr=a.lr, betas=(0.9, 0.95), fused=True)
+    opts = optimisers(model, a.lr)
     step, curve, spent = 0, [], 0.0
     checkpoint = out / "lm.pt"
     if checkpoint.exists():
         s = torch.load(checkpoint, weights_only=False)
-        model.load_state_dict(s["model"]), ema.load_state_dict(s["ema"]), opt.load_state_dict(s["opt"])
+        model.load_state_dict(s["model"]), ema.load_state_dict(s["ema"])
+        for opt, state in zip(opts, s["opt"]):
+            opt.load_state_dict(state)
         step, curve, spent = s["step"], s["curve"], s["spent"]
     train = Practice(a.tokens, "train", config, tokenizer, seed=step + 1)
     valid = Practice(a.tokens, "valid", config, tokenizer, seed=7)
@@ -76,13 +85,14 @@ def main():
     start, kept, window = time.time(), time.time(), []
     while step < a.steps:
         rate = a.lr * min(1.0, (step + 1) / 200) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / a.steps)))
-        for g in opt.param_groups:
+        for g in [g for opt in opts for g in opt.param_groups]:
             g["lr"] = rate
         each, loss = losses(model, train.batch(a.items))
-        opt.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        opt.step()
+        for opt in opts:
+            opt.step()
         step += 1
         with torch.no_grad():
             w = min(0.998, step / (step + 50))
@@ -102,7 +112,7 @@ def main():
             window = []
         if time.time() - kept > 240 or step == a.steps:
             kept = time.time()
-            save(checkpoint, model=model.state_dict(), ema=ema.state_dict(), opt=opt.state_dict(), step=step, curve=curve, spent=spent + kept - start, config=config)
+            save(checkpoint, model=model.state_dict(), ema=ema.state_dict(), opt=[opt.state_dict() for opt in opts], step=step, curve=curve, spent=spent + kept - start, config=config)
 
 
 if __name__ == "__main__":
