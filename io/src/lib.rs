@@ -1,9 +1,23 @@
-//! Everything with a thread, a clock, a socket or a device: how the band is played live ([`control`], [`rt`]), what drives it
-//! ([`osc`], [`midi`], [`sync`]), and how fast this machine is ([`speed`]).
+//! Everything with a thread, a clock, a socket or a device. A session, from the ear to the speaker: [`device`] → [`input`] → [`live`]
+//! ([`runner`], [`ladder`]) → [`mix`] → [`output`] → [`device`]; beside it [`control`] (who may ask for what), what drives it ([`osc`],
+//! [`midi`], [`sync`]), [`tape`] and [`take`] (what is kept), [`supervisor`] (devices that come and go), [`rt`] (the rules). And how fast
+//! this machine is: [`speed`].
 
 pub mod control;
+pub mod device;
+pub mod input;
+pub mod ladder;
+pub mod live;
 pub mod midi;
+pub mod mix;
 pub mod osc;
+pub mod output;
+pub mod resample;
 pub mod rt;
+pub mod runner;
 pub mod speed;
+pub mod supervisor;
 pub mod sync;
+pub mod take;
+pub mod tape;
+mod words;

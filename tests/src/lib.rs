@@ -7,3 +7,4 @@ pub mod fuzz;
 pub mod golden;
 pub mod jam;
 pub mod published;
+pub mod stage;

@@ -30,10 +30,14 @@ pub enum Command {
     Edit(Edit),
     /// Go on from where a song ends.
     Continue(Continue),
+    /// Play live: with devices, or the same between files.
+    Live(Live),
+    /// Play a recorded take again, sample for sample.
+    Replay(Replay),
     /// List, describe and check models.
     #[command(subcommand)]
     Model(ModelCommand),
-    /// Tell what this machine can do: processor, memory, milliseconds per step of every model.
+    /// Tell what this machine can do: processor, memory, sound devices, milliseconds per step of every model.
     Doctor(Doctor),
     /// Print the OSC namespace: every address, its arguments, what it does.
     #[command(after_help = "Example:\n  sideman osc | grep stem")]
@@ -212,6 +216,98 @@ pub struct Continue {
     pub draw: Draw,
     #[command(flatten)]
     pub player: Player,
+}
+
+/// How fast a file is played to the band.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Pace {
+    /// As fast as it goes; the same files.
+    Fast,
+    /// As you would play it.
+    Real,
+}
+
+/// `sideman live`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    sideman live --headless --host jack --tempo 112 --count-in 1 --chords \"Em Em C D\" --record takes\n  \
+    sideman live --from bass.wav --to take --pace fast --play bass --tempo 104 --bar1 0.5 --lag 8 --seed 7")]
+pub struct Live {
+    /// A recording in place of a device to hear
+    #[arg(long, value_name = "FILE", requires = "to")]
+    pub from: Option<PathBuf>,
+    /// Folder for what is played to it
+    #[arg(long, value_name = "DIR", requires = "from")]
+    pub to: Option<PathBuf>,
+    /// How fast the recording is played
+    #[arg(long, value_enum, default_value = "fast")]
+    pub pace: Pace,
+    /// The stem that you play; none: the band plays all
+    #[arg(long, value_name = "STEM", default_value = "bass")]
+    pub play: String,
+    /// Frames (of 20 ms) that the band hears you late [default: as few as your devices and computer allow]
+    #[arg(long, value_name = "FRAMES")]
+    pub lag: Option<u16>,
+    /// Frames decided at a time; fewer cost more, and change no sample
+    #[arg(long, value_name = "FRAMES", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=25))]
+    pub hop: u8,
+    /// Bars of clicks before bar 1, 0 to 4 [default: 1 with devices, 0 with a file]
+    #[arg(long, value_name = "BARS", value_parser = clap::value_parser!(u8).range(0..=4))]
+    pub count_in: Option<u8>,
+    /// Go on clicking after the count-in
+    #[arg(long)]
+    pub click: bool,
+    /// Record from the start, into a folder take-DATE-TIME of DIR; without it takes asked for go to ./takes
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+    /// The sound system: jack, alsa, pipewire, pulseaudio or null [default: this machine's]
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Input device (JACK: beginning of a port's name)
+    #[arg(long, value_name = "DEVICE")]
+    pub input: Option<String>,
+    /// Output device (JACK: beginning of the ports' names)
+    #[arg(long, value_name = "DEVICE")]
+    pub output: Option<String>,
+    /// Name as a client of JACK
+    #[arg(long, value_name = "NAME", default_value = "sideman")]
+    pub client: String,
+    /// Frames of a device's block, where it can be asked for
+    #[arg(long, value_name = "FRAMES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=8192))]
+    pub period: u32,
+    /// No screen: one line a second on stderr
+    #[arg(long)]
+    pub headless: bool,
+    /// End after so long [default: with Ctrl-C, or with the file]
+    #[arg(long, value_name = "SECONDS")]
+    pub seconds: Option<f64>,
+    #[command(flatten)]
+    pub chart: ChartArgs,
+    #[command(flatten)]
+    pub draw: Draw,
+    #[command(flatten)]
+    pub player: Player,
+}
+
+/// `sideman replay`.
+#[derive(Args)]
+#[command(after_help = "Example:\n  sideman replay takes/take-20260314-212055 --out again")]
+pub struct Replay {
+    /// A take that was recorded from the start of its session
+    #[arg(value_name = "TAKE")]
+    pub take: PathBuf,
+    /// Folder for the new take
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Model directory [default: the one that the take names]
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Threads to compute with [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+    /// Print a JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `sideman model`.

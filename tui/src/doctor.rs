@@ -8,6 +8,7 @@ use sideman_engine::audio::RATE;
 use sideman_engine::codec::Codec;
 use sideman_engine::lm::Lm;
 use sideman_engine::model::{FRAME, ModelDir};
+use sideman_io::device::{cpal, jack};
 use sideman_io::speed::{self, StepCase};
 use sideman_kernels::Format;
 use sideman_kernels::cpu::Cpu;
@@ -43,6 +44,7 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
     drop(cpu);
     let gpu = gpu();
     say(format!("gpu        {}", gpu.as_ref().map_or_else(|why| format!("none plays: {why}"), |about| about.clone())));
+    let devices = devices(&say);
 
     let paths = match &args.model {
         Some(path) => vec![path.clone()],
@@ -65,7 +67,7 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
     if args.json {
         report::json(&json!({
             "version": env!("CARGO_PKG_VERSION"), "processor": processor(), "features": features(), "threads": threads,
-            "bandwidth_bytes_per_second": bandwidth, "gpu": gpu.as_ref().ok(), "no_gpu": gpu.as_ref().err(), "models": models,
+            "bandwidth_bytes_per_second": bandwidth, "gpu": gpu.as_ref().ok(), "no_gpu": gpu.as_ref().err(), "devices": devices, "models": models,
         }));
     }
     Ok(ExitCode::SUCCESS)
@@ -78,6 +80,20 @@ fn gpu() -> std::result::Result<String, String> {
     let (major, minor) = about.capability;
     let (free, all) = (gigabytes(about.memory.0), gigabytes(about.memory.1));
     Ok(format!("{}, compute capability {major}.{minor}, {free:.1} of {all:.1} GB free", about.name))
+}
+
+/// Lists what can be played on.
+fn devices(say: &impl Fn(String)) -> Vec<Value> {
+    let mut all = Vec::new();
+    say(format!("JACK       {}", if jack::running() { "a server is running: --host jack" } else { "no server is running" }));
+    for (system, name, inputs, outputs, rate) in cpal::list() {
+        say(format!("device     {name}: {inputs} in, {outputs} out, {rate} Hz ({system})"));
+        all.push(json!({"host": system, "name": name, "inputs": inputs, "outputs": outputs, "rate": rate}));
+    }
+    if all.is_empty() {
+        say("device     none; sideman live plays files (--from, --to) and JACK".to_owned());
+    }
+    all
 }
 
 /// Times one model in every precision, and tells what it means.

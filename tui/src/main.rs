@@ -7,12 +7,14 @@ mod doctor;
 mod edit;
 mod find;
 mod import;
+mod live;
 mod model;
 mod osc;
 mod output;
 mod player;
 mod progress;
 mod render;
+mod replay;
 mod report;
 mod song;
 mod stems;
@@ -47,6 +49,8 @@ fn main() -> ExitCode {
         Command::Render(args) => render::run(args),
         Command::Edit(args) => edit::run(args),
         Command::Continue(args) => continue_::run(args),
+        Command::Live(args) => live::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Model(ModelCommand::List(args)) => model::list(args),
         Command::Model(ModelCommand::Info(args)) => model::info(args),
         Command::Model(ModelCommand::Import(args)) => import::run(args),

@@ -86,7 +86,10 @@ pub fn load(player: &Player, draw: &Draw, song: &Song, variations: u16) -> Resul
 }
 
 /// Errors on a number that can't be meant.
-fn check(draw: &Draw) -> Result<()> {
+///
+/// # Errors
+/// Usage, with the flag.
+pub fn check(draw: &Draw) -> Result<()> {
     if let Some(t) = draw.temperature.filter(|t| !(0.0..=10.0).contains(t)) {
         return Err(usage(format!("--temperature {t}: give 0 to 10")));
     }

@@ -1,0 +1,198 @@
+//! JACK, as a rig uses it: one client, so that input and output share one callback and one clock; a port for every stem. Time is the
+//! server's frame time: frames that it loses are silence going in and are passed over going out, so that the band stays in phase.
+//!
+//! JACK tells a client of its end by a signal-like callback that safe Rust can't take; a server that calls nobody for a second is gone.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use jack::{AsyncClient, AudioIn, AudioOut, Client, ClientOptions, Frames, LatencyType, Port, Unowned};
+
+use super::{Asked, Pulse, Stream};
+use crate::live::{Line, Link};
+use crate::output::BLOCK_MAX;
+use crate::rt;
+
+/// No callback for so long: the server is gone, or we were thrown out.
+const GONE: Duration = Duration::from_secs(1);
+
+struct Process {
+    input: Port<AudioIn>,
+    /// One for each channel of a slot: stems, click, left, right.
+    outputs: Vec<Port<AudioOut>>,
+    line: Line,
+    /// The server's frame time at the first callback, and of the callback that should come next.
+    begun: Option<Frames>,
+    next: Frames,
+    /// Frames since the first callback.
+    passed: u64,
+    /// Round trip that the player stands ahead by.
+    ahead: u64,
+    pulse: Arc<Pulse>,
+}
+
+impl jack::ProcessHandler for Process {
+    fn process(&mut self, _: &Client, scope: &jack::ProcessScope) -> jack::Control {
+        rt::no_alloc(|| {
+            let (now, n) = (scope.last_frame_time(), scope.n_frames());
+            if self.begun.is_none() {
+                (self.begun, self.next) = (Some(now), now);
+            }
+            // What the server lost; less than half the counter's circle, else its clock began anew.
+            let lost = now.wrapping_sub(self.next);
+            if lost < u32::MAX / 2 {
+                self.passed += u64::from(lost);
+                if lost > 0 {
+                    self.line.player.seek(self.line.player.at() + u64::from(lost));
+                }
+            }
+            self.next = now.wrapping_add(n);
+            let trip = u64::from(self.pulse.latency_in.load(Ordering::Relaxed))
+                + u64::from(self.pulse.latency_out.load(Ordering::Relaxed));
+            if trip != self.ahead {
+                self.line.player.seek((self.line.player.at() + trip).saturating_sub(self.ahead));
+                self.ahead = trip;
+            }
+            let heard = self.input.as_slice(scope);
+            self.line.ear.hear(self.line.in_start + self.passed, heard.iter().copied());
+            let mut done = 0;
+            while done < n as usize {
+                let piece = (n as usize - done).min(BLOCK_MAX);
+                let slots = self.line.player.play(piece);
+                let channels = self.outputs.len();
+                for (c, port) in self.outputs.iter_mut().enumerate() {
+                    let out = &mut port.as_mut_slice(scope)[done..done + piece];
+                    for (x, slot) in out.iter_mut().zip(slots.chunks_exact(channels)) {
+                        *x = slot[c];
+                    }
+                }
+                done += piece;
+            }
+            self.passed += u64::from(n);
+            self.pulse.frames.fetch_add(u64::from(n), Ordering::Relaxed);
+        });
+        jack::Control::Continue
+    }
+
+    fn buffer_size(&mut self, _: &Client, size: Frames) -> jack::Control {
+        self.pulse.period.store(size, Ordering::Relaxed);
+        jack::Control::Continue
+    }
+}
+
+/// What the server tells outside of its realtime thread.
+struct Notices {
+    input: Port<Unowned>,
+    output: Port<Unowned>,
+    pulse: Arc<Pulse>,
+}
+
+impl Notices {
+    /// Latencies as the graph gives them: the longest way in, the longest way out.
+    fn latencies(&self) {
+        self.pulse.latency_in.store(self.input.get_latency_range(LatencyType::Capture).1, Ordering::Relaxed);
+        self.pulse.latency_out.store(self.output.get_latency_range(LatencyType::Playback).1, Ordering::Relaxed);
+    }
+}
+
+impl jack::NotificationHandler for Notices {
+    fn graph_reorder(&mut self, _: &Client) -> jack::Control {
+        self.latencies();
+        jack::Control::Continue
+    }
+
+    fn ports_connected(&mut self, _: &Client, _: jack::PortId, _: jack::PortId, _: bool) {
+        self.latencies();
+    }
+
+    fn xrun(&mut self, _: &Client) -> jack::Control {
+        self.pulse.xruns.fetch_add(1, Ordering::Relaxed);
+        jack::Control::Continue
+    }
+}
+
+struct Jack {
+    client: AsyncClient<Notices, Process>,
+    pulse: Arc<Pulse>,
+    rate: u32,
+    seen: AtomicU64,
+    when: Mutex<Instant>,
+}
+
+/// Becomes a client of the server that runs; starts none. Ports: `PLAYER_in`, `STEM_out` for each stem, `click_out`, `mix_out_1`,
+/// `mix_out_2`. They are connected by who asked for it (`--input`, `--output` as beginnings of port names), else by hand.
+///
+/// # Errors
+/// No server, or it takes no client.
+pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
+    let wrong = |e: jack::Error| format!("JACK: {e}; is a server running? (jackd -d alsa, or PipeWire's pw-jack)");
+    let (client, _) = Client::new(&asked.client, ClientOptions::NO_START_SERVER).map_err(wrong)?;
+    let rate = client.sample_rate();
+    let line = link.connect(rate, rate, false)?;
+    let input = client.register_port(&format!("{}_in", asked.player), AudioIn::default()).map_err(wrong)?;
+    let names = asked.stems.iter().map(|s| format!("{s}_out")).chain(["click_out", "mix_out_1", "mix_out_2"].map(str::to_owned));
+    let outputs: Vec<_> =
+        names.map(|name| client.register_port(&name, AudioOut::default()).map_err(wrong)).collect::<Result<_, _>>()?;
+    if outputs.len() != line.player.channels() {
+        return Err("the band has other stems than the device was asked for".into());
+    }
+    let pulse = Arc::new(Pulse::default());
+    pulse.period.store(client.buffer_size(), Ordering::Relaxed);
+    let mix = outputs.len() - 2;
+    let notices = Notices { input: input.clone_unowned(), output: outputs[mix].clone_unowned(), pulse: pulse.clone() };
+    let wires: (String, Vec<String>) =
+        (input.name().map_err(wrong)?, outputs[mix..].iter().map(|p| p.name()).collect::<Result<_, _>>().map_err(wrong)?);
+    let process = Process { input, outputs, line, begun: None, next: 0, passed: 0, ahead: 0, pulse: pulse.clone() };
+    let client = client.activate_async(notices, process).map_err(wrong)?;
+    if let Some(from) = &asked.input {
+        let ports = client.as_client().ports(Some(&format!("^{}", escape(from))), None, jack::PortFlags::IS_OUTPUT);
+        let port = ports.first().ok_or_else(|| format!("--input {from}: JACK has no output port of that name"))?;
+        client.as_client().connect_ports_by_name(port, &wires.0).map_err(wrong)?;
+    }
+    if let Some(to) = &asked.output {
+        let ports = client.as_client().ports(Some(&format!("^{}", escape(to))), None, jack::PortFlags::IS_INPUT);
+        if ports.is_empty() {
+            return Err(format!("--output {to}: JACK has no input port of that name"));
+        }
+        for (n, wire) in wires.1.iter().enumerate() {
+            client.as_client().connect_ports_by_name(wire, &ports[n.min(ports.len() - 1)]).map_err(wrong)?;
+        }
+    }
+    Ok(Box::new(Jack { client, pulse, rate, seen: AtomicU64::new(0), when: Mutex::new(Instant::now()) }))
+}
+
+/// Whether a server takes clients.
+pub fn running() -> bool {
+    Client::new("sideman-doctor", ClientOptions::NO_START_SERVER).is_ok()
+}
+
+/// A name as a regular expression that means itself.
+fn escape(name: &str) -> String {
+    name.chars().flat_map(|c| (!c.is_alphanumeric() && !"_: -".contains(c)).then_some('\\').into_iter().chain([c])).collect()
+}
+
+impl Stream for Jack {
+    fn about(&self) -> String {
+        let client = self.client.as_client();
+        format!("JACK client {} at {} Hz, {} frames", client.name(), self.rate, self.pulse.period.load(Ordering::Relaxed))
+    }
+
+    fn rates(&self) -> (u32, u32) {
+        (self.rate, self.rate)
+    }
+
+    fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
+    }
+
+    fn lost(&self) -> Option<String> {
+        let frames = self.pulse.frames.load(Ordering::Relaxed);
+        let mut when = self.when.lock().ok()?;
+        if self.seen.swap(frames, Ordering::Relaxed) != frames {
+            *when = Instant::now();
+        }
+        (when.elapsed() > GONE).then(|| "the JACK server is gone".to_owned())
+    }
+}

@@ -1,0 +1,245 @@
+//! The engine's thread against devices: takes hops from the input's ring, gives slots to the output's, catches up in order after a stall,
+//! and goes up and down the ladder. Devices come and go by the [`Link`]; while there is none, or one is silent, song time goes on by the
+//! clock, the band hears silence, and a take is recorded as before.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use sideman_engine::audio::RATE;
+use sideman_engine::live::{Command, Request};
+use sideman_engine::model::FRAME;
+use sideman_kernels::Ops;
+
+use crate::device::Pulse;
+use crate::input::{self, Ear, Hearing};
+use crate::ladder::{Ladder, Step};
+use crate::output::{self, Player, Writer};
+use crate::rt;
+use crate::runner::Runner;
+
+/// A device that gives nothing for so long is silent: song time goes on by the clock.
+const SILENT: Duration = Duration::from_secs(1);
+/// How long the engine sleeps where there is nothing to do.
+const NAP: Duration = Duration::from_millis(1);
+
+/// What a device runs its callbacks over.
+pub struct Line {
+    /// For what it hears.
+    pub ear: Ear,
+    /// For what it plays; it stands where the sound now heard belongs, and its owner adds the latencies.
+    pub player: Player,
+    /// Song time, in frames of the input, of the first sample that will be heard.
+    pub in_start: u64,
+}
+
+/// The devices' way to the engine.
+#[derive(Clone)]
+pub struct Link {
+    asks: Sender<Ask>,
+}
+
+struct Ask {
+    rate_in: u32,
+    rate_out: u32,
+    steered: bool,
+    give: Sender<Result<Line, String>>,
+}
+
+impl Link {
+    /// Ring ends for a device of these rates, in place of those that were; `steered` where input and output have clocks of their own.
+    ///
+    /// # Errors
+    /// A rate that can't be, or the engine is gone.
+    pub fn connect(&self, rate_in: u32, rate_out: u32, steered: bool) -> Result<Line, String> {
+        let (give, get) = channel();
+        self.asks.send(Ask { rate_in, rate_out, steered, give }).map_err(|_| "the session is over".to_owned())?;
+        match get.recv_timeout(Duration::from_secs(10)) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => Err("the engine doesn't answer".into()),
+            Err(RecvTimeoutError::Disconnected) => Err("the session is over".into()),
+        }
+    }
+}
+
+/// A runner on its way to its thread.
+pub struct Live<O: Ops> {
+    runner: Runner<O>,
+    asks: Receiver<Ask>,
+    pulse: Receiver<(Arc<Pulse>, (u32, u32))>,
+    ends: Option<Ends>,
+    ladder: Ladder,
+    longer: bool,
+    late: u64,
+    heard: Vec<f32>,
+    device: Option<(Arc<Pulse>, (u32, u32))>,
+}
+
+struct Ends {
+    hearing: Hearing,
+    writer: Writer,
+    /// Up to when the input has given samples, or silence has stood for them.
+    since: Instant,
+    filling: bool,
+    came: u64,
+    steered: Option<(f64, Instant)>,
+}
+
+/// Tells the engine's thread whose latencies to show.
+pub type Told = Sender<(Arc<Pulse>, (u32, u32))>;
+
+impl<O: Ops> Live<O> {
+    /// Makes a runner ready for devices.
+    pub fn new(runner: Runner<O>) -> (Live<O>, Link, Told) {
+        let (asks, asked) = channel();
+        let (told, pulse) = channel();
+        let live = Live {
+            runner,
+            asks: asked,
+            pulse,
+            ends: None,
+            ladder: Ladder::default(),
+            longer: false,
+            late: 0,
+            heard: Vec::with_capacity(25 * FRAME),
+            device: None,
+        };
+        (live, Link { asks }, told)
+    }
+
+    /// Runs until somebody ends the session, on the calling thread; gives what the recorder said at the end.
+    pub fn run(mut self) -> Vec<String> {
+        rt::quiet_denormals();
+        if let Err(e) = rt::favour_this_thread() {
+            tracing::info!("{e}");
+        }
+        let began = Instant::now();
+        while !self.runner.desk().ended() {
+            if let Ok(ask) = self.asks.try_recv() {
+                self.connect(&ask);
+            }
+            if let Ok(told) = self.pulse.try_recv() {
+                self.device = Some(told);
+            }
+            let frames = self.frames();
+            let n = frames * FRAME;
+            let Some(ends) = &mut self.ends else {
+                std::thread::sleep(NAP);
+                continue;
+            };
+            let waiting = ends.hearing.listen(n);
+            let came = ends.hearing.counts().frames.load(std::sync::atomic::Ordering::Relaxed);
+            if came != ends.came {
+                (ends.came, ends.since, ends.filling) = (came, Instant::now(), false);
+            }
+            if waiting < n {
+                std::thread::sleep(NAP);
+                let passed = ends.since.elapsed();
+                if passed > SILENT || (ends.filling && passed > SILENT / 40) {
+                    let (_, rate) = ends.hearing.next();
+                    ends.hearing.silence((passed.as_secs_f64().min(10.0) * f64::from(rate)) as usize);
+                    (ends.since, ends.filling) = (Instant::now(), true);
+                }
+                continue;
+            }
+            ends.hearing.take(n, &mut self.heard);
+            self.hop(began);
+            // What a stall of ours takes is no silence of the device's.
+            if let Some(ends) = self.ends.as_mut().filter(|ends| !ends.filling) {
+                ends.since = Instant::now();
+            }
+        }
+        self.runner.finish()
+    }
+
+    /// Frames of the next hop: as asked for, or twice as many on the ladder's last rung, where the lead is long enough for them; a hop that
+    /// the lead doesn't cover is always late.
+    fn frames(&self) -> usize {
+        let (asked, lead) = (self.runner.hop_frames(), self.runner.time().1);
+        let twice = (2 * asked).min(25);
+        if self.longer && 4 * (twice * FRAME) as i64 <= 3 * lead { twice } else { asked }
+    }
+
+    /// One hop, from the samples in `heard` to slots in the ring.
+    fn hop(&mut self, began: Instant) {
+        self.runner.hop(&self.heard);
+        let bar = self.runner.bar();
+        let Some(ends) = &mut self.ends else { return };
+        ends.writer.bar(bar);
+        let dropped = ends.writer.write(self.runner.slots());
+        let shared = ends.writer.shared().clone();
+        let load = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
+        let running = shared.running.load(std::sync::atomic::Ordering::Relaxed);
+        if let (Some((pulse, rates)), Some((ahead, when))) = (&self.device, ends.steered) {
+            // Both callbacks' frames as seconds: how far what came in is ahead of what went out.
+            let (frames_in, frames_out) = (load(&ends.hearing.counts().frames), load(&pulse.frames));
+            let now = frames_in as f64 / f64::from(rates.0) - frames_out as f64 / f64::from(rates.1);
+            let dt = when.elapsed().as_secs_f64();
+            ends.hearing.steer(if ahead == 0.0 { now } else { 0.5 * (now + ahead) }, dt);
+            ends.steered = Some((now, Instant::now()));
+        }
+        let late = if running { -ends.writer.ahead() } else { 0.0 };
+        let overrun = load(&ends.hearing.counts().overrun);
+        if late > 0.0 {
+            self.late += 1;
+        }
+        let guided = self.runner.guided();
+        let load_now = self.runner.snapshot().health.load;
+        let step = self.ladder.after(began.elapsed().as_secs_f64(), late, load_now, guided);
+        let (rung, reason) = (self.ladder.rung(), self.ladder.reason().to_owned());
+        let health = &mut self.runner.snapshot().health;
+        health.late = self.late;
+        health.underrun = load(&shared.underrun) + dropped as u64;
+        health.overrun = overrun;
+        health.rung = rung;
+        if health.reason != reason {
+            health.reason.clone_from(&reason);
+            if !reason.is_empty() {
+                self.runner.say(reason);
+            }
+        }
+        if let Some((pulse, rates)) = &self.device {
+            let (latency_in, latency_out) = pulse.latency_ms(*rates);
+            let health = &mut self.runner.snapshot().health;
+            (health.latency_in, health.latency_out) = (latency_in, latency_out);
+            health.xruns = load(&pulse.xruns);
+        }
+        match step {
+            Some(Step::Guided(on)) => {
+                self.runner.request(Request { command: Command::Guided(on), when: None, from: 0 });
+            }
+            Some(Step::Longer(on)) => self.longer = on,
+            None => {}
+        }
+        self.runner.publish();
+    }
+
+    /// New ring ends, at the song time that has been heard.
+    fn connect(&mut self, ask: &Ask) {
+        let (heard, lead) = self.runner.time();
+        let make = || -> sideman_engine::Result<(Line, Ends)> {
+            let (ear, hearing) = input::ring(ask.rate_in, heard, ask.steered)?;
+            // Before the first hop the band has already given 0..lead; it stands in the slots. Later those are played and gone.
+            let first = heard == 0;
+            let start = if first { 0 } else { heard + lead };
+            let (mut writer, mut player) = output::ring(ask.rate_out, self.runner.channels(), start)?;
+            if first {
+                let _ = writer.write(self.runner.slots());
+            }
+            let at = |song: i64, rate: u32| song.max(0) as u64 * u64::from(rate) / u64::from(RATE);
+            player.seek(at(heard, ask.rate_out));
+            let now = Instant::now();
+            let steered = ask.steered.then_some((0.0, now));
+            let line = Line { ear, player, in_start: at(heard, ask.rate_in) };
+            Ok((line, Ends { hearing, writer, since: now + SILENT, filling: false, came: 0, steered }))
+        };
+        let answer = match make() {
+            Ok((line, ends)) => {
+                self.ends = Some(ends);
+                Ok(line)
+            }
+            Err(e) => Err(e.to_string()),
+        };
+        let _ = ask.give.send(answer);
+    }
+}

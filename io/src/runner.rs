@@ -1,0 +1,424 @@
+//! The engine's side of a session: requests between hops, the hop, the mix, the tape, the state to look at. It knows no device and no
+//! thread of its own: [`crate::live`] runs it against devices, [`crate::device::file`] between files, and a replay from a take. All of
+//! them give the same samples for the same playing and the same requests.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use sideman_engine::live::{Command, Request, Session, Snapshot, Spec};
+use sideman_engine::model::FRAME;
+use sideman_engine::task::Band;
+use sideman_engine::{Error, Result};
+use sideman_kernels::{Format, Ops};
+
+use crate::control::{Desk, Event};
+use crate::mix::{self, Mixer};
+use crate::rt;
+use crate::take::{Entry, Sheet, silent};
+use crate::tape::{Piece, Tape};
+use crate::words::Words;
+
+/// Hops whose times are remembered.
+const TIMES: usize = 256;
+
+/// A band on its stand.
+pub struct Runner<O: Ops> {
+    ops: O,
+    band: Band<O>,
+    session: Session<O>,
+    desk: Desk,
+    sheet: Sheet,
+    snapshot: Snapshot,
+    mixer: Mixer,
+    words: Option<Words>,
+    /// Requests whose text is being encoded.
+    waiting: Option<Request>,
+    text: String,
+    tape: Option<Tape>,
+    takes: PathBuf,
+    recording: bool,
+    taps: Vec<Instant>,
+    /// Nothing may be lost and nothing depends on time: files and replays.
+    patient: bool,
+    hop: usize,
+    times: Vec<f32>,
+    sorted: Vec<f32>,
+    hops: u64,
+    silence: Vec<f32>,
+    /// Called before each hop; tests slow the band down by it.
+    pub drag: Option<Box<dyn FnMut(i64) + Send>>,
+}
+
+/// The session that a sheet describes.
+///
+/// # Errors
+/// What the sheet says can't be, or the player's memory is full.
+pub fn session<O: Ops>(ops: &mut O, band: &mut Band<O>, sheet: &Sheet) -> Result<Session<O>> {
+    let text = match (sheet.text.trim().is_empty(), &mut band.text) {
+        (true, _) => None,
+        (false, Some(text)) => Some(text.encode(&sheet.text)?),
+        (false, None) => return Err(Error::Input(format!("the model {} takes no text", band.config().name))),
+    };
+    let spec = Spec {
+        player: sheet.player,
+        lag: sheet.lag,
+        tempo: sheet.tempo,
+        meter: sheet.meter,
+        bar1: sheet.bar1,
+        chords: sheet.chords.as_deref(),
+        count_in: sheet.count_in,
+        playing: sheet.playing,
+        click: sheet.click,
+        clock: sheet.clock,
+        text: text.as_ref(),
+        text_room: sheet.text_room.max(text.as_ref().map_or(0, |t| t.len)),
+        guided: sheet.guided,
+        temperature: sheet.temperature,
+        top_k: sheet.top_k,
+        top_p: sheet.top_p,
+        cfg: sheet.cfg,
+        seed: sheet.seed,
+        kv: Format::F32,
+        block: sheet.block.max(1),
+    };
+    Session::new(ops, band, &spec)
+}
+
+impl<O: Ops> Runner<O> {
+    /// Puts a band on its stand; what it plays before it has heard anything is in [`Runner::slots`]. `patient`: it runs between files,
+    /// where texts are waited for and nothing is lost. Takes asked for without a folder go below `takes`.
+    ///
+    /// # Errors
+    /// Those of [`session`].
+    pub fn new(mut ops: O, mut band: Band<O>, mut sheet: Sheet, desk: Desk, takes: PathBuf, patient: bool) -> Result<Self> {
+        rt::quiet_denormals();
+        let session = session(&mut ops, &mut band, &sheet)?;
+        sheet.lead = session.lead();
+        let stems = band.config().stems.len();
+        let mut runner = Runner {
+            words: band.text.take().map(Words::start),
+            mixer: Mixer::new(stems, 25 + session.lead().unsigned_abs() as usize / FRAME + 1),
+            silence: vec![0.0; 25 * FRAME],
+            text: sheet.text.clone(),
+            ops,
+            band,
+            session,
+            desk,
+            sheet,
+            snapshot: Snapshot::default(),
+            waiting: None,
+            tape: None,
+            takes,
+            recording: false,
+            taps: Vec::new(),
+            patient,
+            hop: 4,
+            times: Vec::with_capacity(TIMES),
+            sorted: Vec::with_capacity(TIMES),
+            hops: 0,
+            drag: None,
+        };
+        let Runner { mixer, session, .. } = &mut runner;
+        mixer.add(|s| (session.stem(s), session.levels(s)), session.click());
+        Ok(runner)
+    }
+
+    /// Starts the recorder: `dir`, a take from the start; `roll`, the last ten minutes are kept. Before the first hop.
+    ///
+    /// # Errors
+    /// The system makes no thread.
+    pub fn record(&mut self, dir: Option<PathBuf>, roll: bool) -> Result<()> {
+        let tape = Tape::start(self.sheet.clone(), self.band.config().streams.len(), roll);
+        self.tape = Some(tape.map_err(|e| Error::Input(format!("no recorder: {e}")))?);
+        self.recording = dir.is_some();
+        if let Some(dir) = dir {
+            self.send(Piece::Begin(dir));
+        }
+        self.tape_hop(&[]);
+        Ok(())
+    }
+
+    /// What the session began with.
+    pub fn sheet(&self) -> &Sheet {
+        &self.sheet
+    }
+
+    /// The desk.
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// Song time heard, and by how much the band is ahead of it.
+    pub fn time(&self) -> (i64, i64) {
+        (self.session.heard_to(), self.session.lead())
+    }
+
+    /// Frames of a hop as asked for.
+    pub fn hop_frames(&self) -> usize {
+        self.hop
+    }
+
+    /// Length of a bar in samples where the band is now; 0 where there is no beat.
+    pub fn bar(&self) -> f64 {
+        let quarter = 60.0 / self.snapshot.tempo.max(1.0) * sideman_engine::audio::RATE as f64;
+        match self.snapshot.clock {
+            sideman_engine::live::Clock::Free => 0.0,
+            _ => quarter * self.snapshot.meter.quarters() as f64,
+        }
+    }
+
+    /// Slots that the last hop gave (`crate::mix`), at 32 kHz.
+    pub fn slots(&self) -> &[f32] {
+        self.mixer.slots()
+    }
+
+    /// The state, to be completed by who runs the band.
+    pub fn snapshot(&mut self) -> &mut Snapshot {
+        &mut self.snapshot
+    }
+
+    /// Guidance is in use: there is something to give up.
+    pub fn guided(&self) -> bool {
+        self.sheet.guided && !self.text.trim().is_empty()
+    }
+
+    /// One hop: `heard` is a whole number of frames, 1 to 25. The band's music goes on whatever happens: what can't be played is silence
+    /// of the same length, and told.
+    pub fn hop(&mut self, heard: &[f32]) {
+        self.last_hop(heard, heard.len());
+    }
+
+    /// The same, of which only the first `real` samples are music: a take ends with them.
+    pub fn last_hop(&mut self, heard: &[f32], real: usize) {
+        if let Some(drag) = &mut self.drag {
+            drag(self.session.heard_to());
+        }
+        self.requests();
+        let began = Instant::now();
+        let Runner { ops, band, session, mixer, hops, silence, .. } = self;
+        let mut play = || session.hop(ops, band, heard);
+        // The first one may still grow a buffer.
+        let played = if *hops == 0 { play() } else { rt::no_alloc(play) };
+        mixer.clear();
+        match &played {
+            Ok(()) => mixer.add(|s| (session.stem(s), session.levels(s)), session.click()),
+            Err(_) => mixer.add(|_| (&silence[..heard.len()], &[]), &silence[..heard.len()]),
+        };
+        let took = began.elapsed();
+        self.hops += 1;
+        if let Err(e) = played {
+            self.say(format!("the band is silent for a moment: {e}"));
+        }
+        self.session.snapshot(&mut self.snapshot);
+        self.tape_hop(&heard[..real.min(heard.len())]);
+        self.measure(took, heard.len());
+    }
+
+    /// Times and faults into the state.
+    fn measure(&mut self, took: Duration, samples: usize) {
+        let ms = took.as_secs_f32() * 1e3;
+        if self.times.len() < TIMES {
+            self.times.push(ms);
+        } else {
+            self.times[self.hops as usize % TIMES] = ms;
+        }
+        self.sorted.clear();
+        self.sorted.extend_from_slice(&self.times);
+        self.sorted.sort_unstable_by(f32::total_cmp);
+        let rank = |share: f32| self.sorted[((share * self.sorted.len() as f32) as usize).min(self.sorted.len() - 1)];
+        let health = &mut self.snapshot.health;
+        (health.p50, health.p99) = (rank(0.5), rank(0.99));
+        let share = ms / (samples as f32 / sideman_engine::audio::RATE as f32 * 1e3);
+        health.load += (share - health.load) * 0.1;
+        if self.hops % 16 == 1 {
+            let faults = self.session.faults(&mut self.ops);
+            if faults > self.snapshot.health.faults {
+                self.say("the model gave no number where it should have: the likeliest notes were played".into());
+            }
+            self.snapshot.health.faults = faults;
+        }
+    }
+
+    /// Shows the state. The one that comes back is older: what is counted stays with the newest.
+    pub fn publish(&mut self) {
+        self.snapshot.hop = self.hop as u32;
+        self.snapshot.recording = self.recording;
+        self.snapshot.text.clone_from(&self.text);
+        let health = self.snapshot.health.clone();
+        self.desk.publish(&mut self.snapshot);
+        self.snapshot.health = health;
+    }
+
+    /// Tells the musician something.
+    pub fn say(&mut self, what: String) {
+        tracing::info!("{what}");
+        self.desk.tell(&Event::Said(what));
+    }
+
+    /// Takes all requests that wait.
+    fn requests(&mut self) {
+        while let Some(sent) = self.desk.take() {
+            let mut request = sent.request;
+            if matches!(request.command, Command::Tap) {
+                let Some(tempo) = tap(&mut self.taps, sent.at) else { continue };
+                request.command = Command::Tempo(tempo);
+            }
+            self.request(request);
+        }
+        self.texts();
+        while let Some(said) = self.tape.as_ref().and_then(Tape::said) {
+            self.recording &= !said.starts_with("recording has stopped") && !said.starts_with("nothing is recorded");
+            self.say(said);
+        }
+    }
+
+    /// Applies the text that was asked for last, once it is encoded.
+    fn texts(&mut self) {
+        while let (Some(request), Some(words)) = (&self.waiting, &self.words) {
+            let Some((text, hidden)) = (if self.patient { words.wait() } else { words.done() }) else { return };
+            // One that was asked for before is passed over.
+            if !matches!(&request.command, Command::Text { text: wanted, .. } if *wanted == text) {
+                continue;
+            }
+            let request = request.clone();
+            self.waiting = None;
+            match hidden.and_then(|h| self.session.set_text(&mut self.ops, &self.band, h.as_ref())) {
+                Ok(()) => {
+                    self.text = text;
+                    self.apply(request);
+                }
+                Err(e) => self.say(format!("the text stays as it was: {e}")),
+            }
+        }
+    }
+
+    /// Takes one request: the runner's own here, the rest is the session's.
+    pub fn request(&mut self, request: Request) {
+        match &request.command {
+            Command::Text { part: 0, text, .. } => match &self.words {
+                Some(words) => {
+                    words.encode(text.clone());
+                    self.waiting = Some(request);
+                    return;
+                }
+                None => return self.say("this model takes no text".into()),
+            },
+            Command::Text { .. } => return self.say("parts of a text are not played yet: say it all in one".into()),
+            Command::Hop(frames) => self.hop = (*frames as usize).clamp(1, 25),
+            Command::Record(on) => {
+                let dir = self.takes.join(take_name());
+                self.recording = *on && self.tape.is_some();
+                self.send(if *on { Piece::Begin(dir) } else { Piece::End });
+            }
+            Command::Keep(name) => {
+                let name = if name.trim().is_empty() { take_name() } else { name.replace(['/', '\0'], "-") };
+                self.send(Piece::Keep(self.takes.join(name)));
+            }
+            _ => {}
+        }
+        self.apply(request);
+    }
+
+    /// Gives it to the session, the tape and all who listen.
+    fn apply(&mut self, request: Request) {
+        if !silent(&request.command) {
+            self.session.request(request.clone());
+        }
+        let at = self.session.heard_to();
+        self.send(Piece::Event(Entry { at, request: request.clone() }));
+        self.desk.tell(&Event::Applied { at, request });
+    }
+
+    fn tape_hop(&mut self, heard: &[f32]) {
+        if self.tape.is_none() {
+            return;
+        }
+        let heard = heard.to_vec();
+        let tempo = if self.hops == 0 {
+            (self.sheet.bar1, self.sheet.tempo, self.sheet.meter)
+        } else {
+            (self.snapshot.time, self.snapshot.tempo, self.snapshot.meter)
+        };
+        let player = if self.hops == 0 { self.sheet.player } else { self.snapshot.player };
+        let tokens = self.session.tokens().1.to_vec();
+        let slots = self.mixer.slots().to_vec();
+        self.send(Piece::Hop { heard, slots, player, tokens, tempo });
+    }
+
+    fn send(&mut self, piece: Piece) {
+        let patient = self.patient;
+        if let Some(tape) = &mut self.tape
+            && !tape.send(piece, patient)
+            && tape.lost() == 1
+        {
+            self.say("the disk is too slow: the take has a gap".into());
+        }
+    }
+
+    /// Ends the session and its take; gives what the recorder said.
+    pub fn finish(mut self) -> Vec<String> {
+        let said = self.tape.take().map(Tape::finish).unwrap_or_default();
+        said.iter().for_each(|s| self.desk.tell(&Event::Said(s.clone())));
+        self.desk.end();
+        said
+    }
+
+    /// Channels of a slot.
+    pub fn channels(&self) -> usize {
+        mix::channels(self.band.config().stems.len())
+    }
+}
+
+/// `take-YYYYMMDD-HHMMSS`, in UTC.
+pub fn take_name() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (days, s) = ((now / 86_400) as i64, now % 86_400);
+    // Days to a date, after Howard Hinnant's algorithm: years begin in March.
+    let z = days + 719_468;
+    let (era, doe) = (z.div_euclid(146_097), z.rem_euclid(146_097));
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
+    let year = yoe + era * 400 + i64::from(month <= 2);
+    format!("take-{year:04}{month:02}{day:02}-{:02}{:02}{:02}", s / 3600, s / 60 % 60, s % 60)
+}
+
+/// One tap more: the tempo, from the second on. Two seconds without one begin anew; the median of the last intervals counts.
+fn tap(taps: &mut Vec<Instant>, at: Instant) -> Option<f64> {
+    if taps.last().is_some_and(|last| at.saturating_duration_since(*last) > Duration::from_secs(3)) {
+        taps.clear();
+    }
+    taps.push(at);
+    if taps.len() > 8 {
+        taps.remove(0);
+    }
+    let mut gaps: Vec<f64> = taps.windows(2).map(|w| w[1].saturating_duration_since(w[0]).as_secs_f64()).collect();
+    gaps.sort_by(f64::total_cmp);
+    let middle = *gaps.get(gaps.len() / 2)?;
+    Some((60.0 / middle.max(1e-3)).clamp(20.0, 400.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taps_make_a_tempo() {
+        let (mut taps, start) = (Vec::new(), Instant::now());
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        assert_eq!(tap(&mut taps, at(0)), None);
+        assert_eq!(tap(&mut taps, at(500)), Some(120.0));
+        assert_eq!(tap(&mut taps, at(1000)), Some(120.0));
+        // One that is off doesn't move it.
+        assert_eq!(tap(&mut taps, at(1700)), Some(120.0));
+        assert_eq!(tap(&mut taps, at(6000)), None);
+        assert_eq!(tap(&mut taps, at(6001)), Some(400.0));
+    }
+
+    #[test]
+    fn takes_are_named_by_the_time() {
+        let name = take_name();
+        assert!(name.len() == 20 && name.starts_with("take-20"), "{name}");
+    }
+}

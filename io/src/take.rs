@@ -1,0 +1,463 @@
+//! A take: one session on disk, as a DAW and `sideman replay` want it. WAVs of 32-bit float at 32 kHz, of equal length from sample 0 of the
+//! take; the file of the stem that the musician plays holds their playing. A reader of a take whose program was killed sees everything
+//! up to half a second before: headers are brought up to date that often, and every file grows only at its end.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use sideman_engine::audio::RATE;
+use sideman_engine::live::{Clock, Command, Request};
+use sideman_engine::model::FRAME;
+use sideman_engine::task::Meter;
+use sideman_engine::{Error, Result};
+
+/// Samples between two times that headers are brought up to date.
+const SYNC: usize = RATE as usize / 2;
+/// Bytes of the header of `tokens.safetensors`, padded by spaces.
+const HEADER: usize = 248;
+
+/// `take.json`: all that is needed to play the session again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sheet {
+    /// Of the program.
+    pub version: String,
+    /// Model directory, and the SHA-256 of what is in it.
+    pub model: PathBuf,
+    /// See `model`.
+    pub model_sha256: String,
+    /// Weights in memory: f32, bf16 or q8.
+    pub precision: String,
+    /// The model's stems.
+    pub stems: Vec<String>,
+    /// The stem that the player plays at first.
+    pub player: Option<u8>,
+    /// Frames.
+    pub lag: usize,
+    /// Samples.
+    pub lead: i64,
+    /// At the start.
+    pub tempo: f64,
+    /// At the start.
+    pub meter: Meter,
+    /// Song time of bar 1 in samples.
+    pub bar1: i64,
+    /// From bar 1 on, repeated.
+    pub chords: Option<String>,
+    /// Bars.
+    pub count_in: u32,
+    /// From the start.
+    pub playing: bool,
+    /// Also after the count-in.
+    pub click: bool,
+    /// At the start.
+    pub clock: Clock,
+    /// At the start; empty: none.
+    pub text: String,
+    /// Tokens of text there is room for.
+    pub text_room: usize,
+    /// Room for guidance.
+    pub guided: bool,
+    /// Sampling.
+    pub temperature: f32,
+    /// Sampling.
+    pub top_k: u32,
+    /// Sampling.
+    pub top_p: f32,
+    /// Guidance.
+    pub cfg: f32,
+    /// Seed.
+    pub seed: u64,
+    /// Columns fed at once.
+    pub block: usize,
+    /// What was played on, in words.
+    pub devices: String,
+    /// ms.
+    pub latency_in: f32,
+    /// ms.
+    pub latency_out: f32,
+    /// Song time of the take's sample 0. Only a take from 0 can be replayed.
+    pub from: i64,
+    /// Length; 0: the program was killed, and the files say it.
+    pub samples: u64,
+}
+
+/// One line of `events.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Song time of the hop before which it was taken.
+    pub at: i64,
+    /// As it was taken.
+    pub request: Request,
+}
+
+/// SHA-256 of a model directory: names and contents of its JSON and safetensors files, by name.
+///
+/// # Errors
+/// A file can't be read.
+pub fn model_hash(dir: &Path) -> Result<String> {
+    let mut names: Vec<PathBuf> = std::fs::read_dir(dir).map_err(Error::io(dir))?.flatten().map(|e| e.path()).collect();
+    names.retain(|p| p.extension().is_some_and(|e| e == "json" || e == "safetensors"));
+    names.sort();
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 1 << 20];
+    for path in names {
+        hash.update(path.file_name().unwrap_or_default().as_encoded_bytes());
+        let mut file = File::open(&path).map_err(Error::io(&path))?;
+        loop {
+            let n = file.read(&mut piece).map_err(Error::io(&path))?;
+            if n == 0 {
+                break;
+            }
+            hash.update(&piece[..n]);
+        }
+    }
+    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+}
+
+/// A take that is being written.
+pub struct Files {
+    dir: PathBuf,
+    sheet: Sheet,
+    wavs: Vec<(PathBuf, hound::WavWriter<BufWriter<File>>)>,
+    tokens: File,
+    events: File,
+    tempos: Vec<(i64, f64, Meter)>,
+    streams: usize,
+    frames: u64,
+    samples: u64,
+    unsynced: usize,
+}
+
+impl Files {
+    /// Begins one in `dir`, which is made if need be.
+    ///
+    /// # Errors
+    /// The file that can't be made.
+    pub fn create(dir: &Path, sheet: &Sheet, streams: usize) -> Result<Files> {
+        std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        let names = ["player"].into_iter().chain(sheet.stems.iter().map(String::as_str)).chain(["click", "mix"]);
+        let mut wavs = Vec::new();
+        for name in names {
+            let path = dir.join(format!("{name}.wav"));
+            let channels = if name == "mix" { 2 } else { 1 };
+            let spec =
+                hound::WavSpec { channels, sample_rate: RATE, bits_per_sample: 32, sample_format: hound::SampleFormat::Float };
+            let mut wav = hound::WavWriter::create(&path, spec).map_err(|e| wrong(&path, e))?;
+            wav.flush().map_err(|e| wrong(&path, e))?;
+            wavs.push((path, wav));
+        }
+        let make = |name: &str| File::create(dir.join(name)).map_err(Error::io(&dir.join(name)));
+        let mut files = Files {
+            dir: dir.to_owned(),
+            sheet: sheet.clone(),
+            wavs,
+            tokens: make("tokens.safetensors")?,
+            events: make("events.jsonl")?,
+            tempos: vec![(sheet.bar1 - sheet.from, sheet.tempo, sheet.meter)],
+            streams,
+            frames: 0,
+            samples: 0,
+            unsynced: 0,
+        };
+        files.head()?;
+        files.about()?;
+        Ok(files)
+    }
+
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Samples written.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Adds rows of `player, stem 1 … n, click, left, right`: the musician as recorded, the band as mixed.
+    ///
+    /// # Errors
+    /// The disk is full, or gone.
+    pub fn rows(&mut self, rows: &[f32], plays: Option<u8>) -> Result<()> {
+        let stems = self.sheet.stems.len();
+        for row in rows.chunks_exact(stems + 4) {
+            let player = row[0];
+            for (n, (path, wav)) in self.wavs.iter_mut().enumerate() {
+                let mut put = |x: f32| wav.write_sample(x).map_err(|e| wrong(path, e));
+                match n {
+                    0 => put(player)?,
+                    n if n <= stems => put(if plays == Some((n - 1) as u8) { row[n] + player } else { row[n] })?,
+                    n if n == stems + 1 => put(row[n])?,
+                    _ => {
+                        put(row[stems + 2] + player)?;
+                        put(row[stems + 3] + player)?;
+                    }
+                }
+            }
+            self.samples += 1;
+        }
+        self.unsynced += rows.len() / (stems + 4);
+        if self.unsynced >= SYNC {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Adds the tokens of frames that follow the last ones, all streams of a frame after another.
+    ///
+    /// # Errors
+    /// The disk is full, or gone.
+    pub fn tokens(&mut self, tokens: &[i32]) -> Result<()> {
+        let bytes: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
+        self.tokens.write_all(&bytes).map_err(Error::io(&self.dir.join("tokens.safetensors")))?;
+        self.frames += (tokens.len() / self.streams) as u64;
+        Ok(())
+    }
+
+    /// Adds a request.
+    ///
+    /// # Errors
+    /// The disk is full, or gone.
+    pub fn event(&mut self, entry: &Entry) -> Result<()> {
+        let path = self.dir.join("events.jsonl");
+        let line = serde_json::to_string(entry).map_err(|e| Error::file(&path, e.to_string()))?;
+        writeln!(self.events, "{line}").map_err(Error::io(&path))
+    }
+
+    /// Notes a tempo that came into force at song time `at`.
+    pub fn tempo(&mut self, at: i64, tempo: f64, meter: Meter) {
+        if self.tempos.last().is_none_or(|(_, t, m)| (*t, *m) != (tempo, meter)) {
+            self.tempos.push(((at - self.sheet.from).max(0), tempo, meter));
+        }
+    }
+
+    /// Brings what readers see up to date.
+    fn sync(&mut self) -> Result<()> {
+        self.unsynced = 0;
+        self.wavs.iter_mut().try_for_each(|(path, wav)| wav.flush().map_err(|e| wrong(path, e)))?;
+        self.head()
+    }
+
+    /// The header of the tokens.
+    fn head(&mut self) -> Result<()> {
+        let bytes = self.frames * self.streams as u64 * 4;
+        let mut json = format!(
+            r#"{{"tokens":{{"dtype":"I32","shape":[{},{}],"data_offsets":[0,{bytes}]}},"__metadata__":{{"first_frame":"{}"}}}}"#,
+            self.frames,
+            self.streams,
+            self.sheet.from / FRAME as i64
+        );
+        json.extend(std::iter::repeat_n(' ', HEADER.saturating_sub(json.len())));
+        let mut write = || -> std::io::Result<()> {
+            self.tokens.seek(SeekFrom::Start(0))?;
+            self.tokens.write_all(&(HEADER as u64).to_le_bytes())?;
+            self.tokens.write_all(json.as_bytes())?;
+            self.tokens.seek(SeekFrom::End(0)).map(drop)
+        };
+        write().map_err(Error::io(&self.dir.join("tokens.safetensors")))
+    }
+
+    /// Writes `take.json` and `tempo.mid`.
+    fn about(&self) -> Result<()> {
+        let json = serde_json::to_vec_pretty(&self.sheet).map_err(|e| Error::file(&self.dir, e.to_string()))?;
+        for (name, bytes) in [("take.json", json), ("tempo.mid", tempo_map(&self.tempos))] {
+            let (path, part) = (self.dir.join(name), self.dir.join(format!(".{name}.part")));
+            std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, &path)).map_err(Error::io(&path))?;
+        }
+        Ok(())
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// The disk is full, or gone; what readers saw before, they see still.
+    pub fn finish(mut self) -> Result<PathBuf> {
+        self.sync()?;
+        self.sheet.samples = self.samples;
+        self.about()?;
+        for (path, wav) in self.wavs {
+            wav.finalize().map_err(|e| wrong(&path, e))?;
+        }
+        Ok(self.dir)
+    }
+}
+
+fn wrong(path: &Path, e: hound::Error) -> Error {
+    match e {
+        hound::Error::IoError(source) => Error::Io { path: path.to_owned(), source },
+        other => Error::file(path, other.to_string()),
+    }
+}
+
+/// A standard MIDI file of tempos and meters, for a DAW's tempo track: 960 ticks a quarter. Tempos are (samples, quarters a minute, meter).
+fn tempo_map(tempos: &[(i64, f64, Meter)]) -> Vec<u8> {
+    use midly::{Format, Header, MetaMessage, Smf, Timing, Track, TrackEvent, TrackEventKind};
+    let mut track = Track::new();
+    let (mut before, mut rest, mut bpm) = (0i64, 0.0f64, tempos.first().map_or(120.0, |t| t.1));
+    for (at, tempo, meter) in tempos {
+        let at = (*at).max(0);
+        let ticks = (at - before) as f64 / f64::from(RATE) * bpm / 60.0 * 960.0 + rest;
+        let delta = ticks.round().clamp(0.0, f64::from(0x0fff_ffffu32)) as u32;
+        (before, rest, bpm) = (at, ticks - f64::from(delta), *tempo);
+        let (n, d) = match meter {
+            Meter::FourFour => (4, 2),
+            Meter::ThreeFour => (3, 2),
+            Meter::SixEight => (6, 3),
+            Meter::TwelveEight => (12, 3),
+        };
+        let micros = (60e6 / tempo.clamp(4.0, 1e4)).round() as u32;
+        let meta = |delta: u32, meta| TrackEvent { delta: delta.into(), kind: TrackEventKind::Meta(meta) };
+        track.push(meta(delta, MetaMessage::Tempo(micros.into())));
+        track.push(meta(0, MetaMessage::TimeSignature(n, d, 24, 8)));
+    }
+    track.push(TrackEvent { delta: 0.into(), kind: TrackEventKind::Meta(MetaMessage::EndOfTrack) });
+    let smf = Smf { header: Header::new(Format::SingleTrack, Timing::Metrical(960.into())), tracks: vec![track] };
+    let mut bytes = Vec::new();
+    // Into memory: nothing can go wrong but the length of a track, and tempos are few.
+    let _ = smf.write(&mut bytes);
+    bytes
+}
+
+/// What is needed to replay a take.
+pub struct Recorded {
+    /// `take.json`.
+    pub sheet: Sheet,
+    /// The musician's samples.
+    pub player: Vec<f32>,
+    /// `events.jsonl`, in order.
+    pub events: VecDeque<Entry>,
+}
+
+/// Reads a take; one whose program was killed, too.
+///
+/// # Errors
+/// The file at fault.
+pub fn read(dir: &Path) -> Result<Recorded> {
+    let path = dir.join("take.json");
+    let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+    let sheet: Sheet = serde_json::from_slice(&bytes).map_err(|e| Error::file(&path, format!("not a take: {e}")))?;
+    let path = dir.join("player.wav");
+    let wav = hound::WavReader::open(&path).map_err(|e| wrong(&path, e))?;
+    let is = wav.spec();
+    if (is.channels, is.sample_rate, is.sample_format) != (1, RATE, hound::SampleFormat::Float) {
+        return Err(Error::file(&path, format!("not a take's: it must be mono float at {RATE} Hz")));
+    }
+    let player = wav.into_samples::<f32>().map_while(|x| x.ok()).collect();
+    let path = dir.join("events.jsonl");
+    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+    let mut events = VecDeque::new();
+    for (n, line) in text.split_inclusive('\n').enumerate() {
+        match serde_json::from_str::<Entry>(line) {
+            Ok(entry) => events.push_back(entry),
+            // The last line of a program that was killed.
+            Err(_) if !line.ends_with('\n') => break,
+            Err(e) => return Err(Error::file(&path, format!("line {}: {e}", n + 1))),
+        }
+    }
+    Ok(Recorded { sheet, player, events })
+}
+
+/// Whether a request changes nothing that is heard: replay leaves it out.
+pub fn silent(command: &Command) -> bool {
+    matches!(command, Command::Hop(_) | Command::Record(_) | Command::Keep(_) | Command::Tap)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn sheet() -> Sheet {
+        Sheet {
+            version: "0".into(),
+            model: "m".into(),
+            model_sha256: String::new(),
+            precision: "bf16".into(),
+            stems: ["bass", "drums"].map(str::to_owned).to_vec(),
+            player: Some(0),
+            lag: 8,
+            lead: 1280,
+            tempo: 120.0,
+            meter: Meter::FourFour,
+            bar1: 0,
+            chords: None,
+            count_in: 0,
+            playing: true,
+            click: false,
+            clock: Clock::Internal,
+            text: String::new(),
+            text_room: 0,
+            guided: false,
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 0.0,
+            cfg: 1.0,
+            seed: 7,
+            block: 16,
+            devices: String::new(),
+            latency_in: 0.0,
+            latency_out: 0.0,
+            from: 0,
+            samples: 0,
+        }
+    }
+
+    fn samples(path: &Path) -> Vec<f32> {
+        hound::WavReader::open(path).unwrap().into_samples().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn what_was_written_can_be_read_and_a_killed_program_loses_half_a_second() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = Files::create(dir.path(), &sheet(), 2).unwrap();
+        let row = |n: usize| [n as f32, 0.0, 0.5, 0.25, 0.125, 0.0625];
+        let entry = Entry { at: 640, request: Request { command: Command::Seed(3), when: None, from: 2 } };
+        files.event(&entry).unwrap();
+        for second in 0..3 {
+            let rows: Vec<f32> = (second * 32_000..(second + 1) * 32_000).flat_map(row).collect();
+            files.rows(&rows, Some(0)).unwrap();
+            files.tokens(&[second as i32; 100]).unwrap();
+        }
+        files.rows(&row(7), Some(0)).unwrap();
+        files.tempo(64_000, 90.0, Meter::ThreeFour);
+        // As kill -9 leaves it: nothing is finished, nothing dropped.
+        let killed = read(dir.path()).unwrap();
+        assert_eq!(killed.player.len(), 96_000);
+        assert_eq!((killed.player[777], killed.events[0].clone(), killed.sheet.samples), (777.0, entry.clone(), 0));
+        std::fs::OpenOptions::new().append(true).open(dir.path().join("events.jsonl")).unwrap().write_all(b"{\"at\": 1").unwrap();
+        assert_eq!(read(dir.path()).unwrap().events.len(), 1, "half a line is the killed program's");
+        files.finish().unwrap();
+        let whole = read(dir.path()).unwrap();
+        assert_eq!((whole.player.len(), whole.sheet.samples), (96_001, 96_001));
+        assert_eq!(samples(&dir.path().join("bass.wav"))[777], 777.0, "the stem that they play is the musician's");
+        assert_eq!(samples(&dir.path().join("drums.wav"))[777], 0.5);
+        assert_eq!(samples(&dir.path().join("mix.wav"))[2 * 777..2 * 778], [777.125, 777.0625]);
+        let tokens = std::fs::read(dir.path().join("tokens.safetensors")).unwrap();
+        assert_eq!(tokens.len(), 8 + HEADER + 1200);
+        let head: serde_json::Value = serde_json::from_slice(&tokens[8..8 + HEADER]).unwrap();
+        assert_eq!(head["tokens"]["shape"], serde_json::json!([150, 2]));
+        let midi = std::fs::read(dir.path().join("tempo.mid")).unwrap();
+        let smf = midly::Smf::parse(&midi).unwrap();
+        assert_eq!(smf.tracks[0][2].delta.as_int(), 2 * 2 * 960, "2 s at 120");
+    }
+
+    #[test]
+    fn a_full_disk_is_told_and_what_was_written_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/full", dir.path().join("click.wav")).unwrap();
+        let error = Files::create(dir.path(), &sheet(), 2).err().expect("no room").to_string();
+        assert!(error.contains("click.wav") && error.contains("space"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_take_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(read(dir.path()).err().expect("none").to_string().contains("take.json"));
+        Files::create(dir.path(), &sheet(), 2).unwrap().finish().unwrap();
+        std::fs::write(dir.path().join("events.jsonl"), "nonsense\n").unwrap();
+        assert!(read(dir.path()).err().expect("none").to_string().contains("line 1"));
+    }
+}

@@ -1,0 +1,105 @@
+//! A band for tests of live play: the committed random house model, a bass line to play to it, and what is in a take's files.
+
+use std::path::{Path, PathBuf};
+
+use sideman_engine::live::{Clock, Request};
+use sideman_engine::model::ModelDir;
+use sideman_engine::task::{Band, Meter};
+use sideman_io::control::{Control, Desk};
+use sideman_io::rt;
+use sideman_io::runner::Runner;
+use sideman_io::take::Sheet;
+use sideman_kernels::Format;
+use sideman_kernels::cpu::Cpu;
+
+/// The committed model.
+pub fn model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/house")
+}
+
+/// A session of 120 bpm, bar 1 at 0, the player on bass.
+pub fn sheet(lag: usize) -> Sheet {
+    Sheet {
+        version: "test".into(),
+        model: model(),
+        model_sha256: String::new(),
+        precision: "f32".into(),
+        stems: ["bass", "drums", "other"].map(str::to_owned).to_vec(),
+        player: Some(0),
+        lag,
+        lead: 0,
+        tempo: 120.0,
+        meter: Meter::FourFour,
+        bar1: 0,
+        chords: Some("Em C".into()),
+        count_in: 0,
+        playing: true,
+        click: true,
+        clock: Clock::Internal,
+        text: String::new(),
+        text_room: 16,
+        guided: false,
+        temperature: 1.0,
+        top_k: 20,
+        top_p: 0.0,
+        cfg: 1.0,
+        seed: 5,
+        block: 16,
+        devices: "test".into(),
+        latency_in: 0.0,
+        latency_out: 0.0,
+        from: 0,
+        samples: 0,
+    }
+}
+
+/// A runner of the model in `dir`.
+pub fn runner_of(dir: &Path, sheet: Sheet, patient: bool) -> (Runner<Cpu>, Control) {
+    rt::quiet_denormals();
+    let mut cpu = Cpu::new(1);
+    let band = Band::load(&mut cpu, &ModelDir::open(dir).expect("a model"), Format::F32).expect("loads");
+    let (control, desk): (Control, Desk) = Control::new();
+    (Runner::new(cpu, band, sheet, desk, std::env::temp_dir(), patient).expect("a session"), control)
+}
+
+/// A runner of the committed model.
+pub fn runner(sheet: Sheet, patient: bool) -> (Runner<Cpu>, Control) {
+    runner_of(&model(), sheet, patient)
+}
+
+/// `n` samples at `rate` of a line of eighths around E1.
+pub fn bass(n: usize, rate: u32) -> Vec<f32> {
+    let note = |t: f64| [41.2, 41.2, 61.7, 55.0][(t * 4.0) as usize % 4];
+    (0..n)
+        .map(|i| {
+            let t = i as f64 / f64::from(rate);
+            let decay = (-(t * 4.0).fract() * 3.0).exp();
+            (0.5 * decay * (std::f64::consts::TAU * note(t) * t).sin()) as f32
+        })
+        .collect()
+}
+
+/// A request for now.
+pub fn now(command: sideman_engine::live::Command) -> Request {
+    Request { command, when: None, from: 1 }
+}
+
+/// Names and bytes of what is heard of a take: its WAVs and tokens.
+pub fn heard(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut all: Vec<(String, Vec<u8>)> = std::fs::read_dir(dir)
+        .expect("a take")
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "wav" || e == "safetensors"))
+        .map(|p| (p.file_name().unwrap_or_default().to_string_lossy().into_owned(), std::fs::read(&p).expect("read")))
+        .collect();
+    all.sort();
+    all
+}
+
+/// Samples of a WAV of 32-bit floats.
+pub fn wav(path: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).expect("a WAV");
+    let at = bytes.windows(4).position(|w| w == b"data").expect("data") + 8;
+    bytes[at..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}

@@ -1,0 +1,282 @@
+//! Jams under a real JACK server (the dummy driver): a client plays a bass into our port, and records all of ours. What is exact is
+//! asserted; what is timing (xruns, late hops) is printed, for this may be a busy machine. `SIDEMAN_JAM_SECONDS` makes the jam longer.
+
+use std::process::{Child, Command as Program, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use sideman_engine::live::{Action, Command, Which};
+use sideman_io::control::{Control, Event};
+use sideman_io::device::Asked;
+use sideman_io::live::Live;
+use sideman_io::supervisor;
+use sideman_tests::stage;
+
+#[global_allocator]
+static COUNTER: assert_no_alloc::AllocDisabler = assert_no_alloc::AllocDisabler;
+
+const RATE: u32 = 48_000;
+
+/// One server at a time, in all test processes: a machine takes few of them, and clients of one process can't tell two apart.
+fn turn() -> std::fs::File {
+    let turn = std::fs::File::create(std::env::temp_dir().join("sideman-jack.lock")).unwrap();
+    turn.lock().unwrap();
+    turn
+}
+
+/// Whether a server may be started here; a machine where it can't is told apart from a test that fails.
+fn jackd() -> bool {
+    let there = Program::new("jackd").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !there {
+        eprintln!("SKIPPED: no jackd on this machine; scripts/setup.sh installs it");
+    } else if sideman_io::device::jack::running() {
+        eprintln!("SKIPPED: a JACK server runs on this machine already, and may be somebody's session");
+        return false;
+    }
+    there
+}
+
+struct Server(Child);
+
+impl Server {
+    /// Starts one in sync mode, so that no client's block is ever passed over, and waits until it takes clients. A server that doesn't
+    /// come up is tried once more.
+    fn start(period: u32) -> Server {
+        (0..2).find_map(|_| Server::attempt(period)).expect("jackd starts and takes clients (it needs 41 MB of /dev/shm)")
+    }
+
+    fn attempt(period: u32) -> Option<Server> {
+        let period = period.to_string();
+        let args = ["-r", "-S", "-t", "2000", "-p", "128", "-d", "dummy", "-r", "48000", "-p", &period];
+        let mut command = Program::new("jackd");
+        command.args(args).env("JACK_NO_AUDIO_RESERVATION", "1").stdout(Stdio::null()).stderr(Stdio::null());
+        let server = Server(command.spawn().ok()?);
+        let began = Instant::now();
+        while !sideman_io::device::jack::running() {
+            if began.elapsed() > Duration::from_secs(20) {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Some(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The client that plays and records: one block after another over a channel with room for all of them.
+struct Rig {
+    input: Vec<jack::Port<jack::AudioIn>>,
+    output: jack::Port<jack::AudioOut>,
+    bass: Vec<f32>,
+    at: usize,
+    blocks: Sender<(u32, Vec<f32>)>,
+}
+
+impl jack::ProcessHandler for Rig {
+    fn process(&mut self, _: &jack::Client, scope: &jack::ProcessScope) -> jack::Control {
+        let out = self.output.as_mut_slice(scope);
+        for x in out.iter_mut() {
+            *x = self.bass[self.at % self.bass.len()];
+            self.at += 1;
+        }
+        let n = scope.n_frames() as usize;
+        let rows = (0..n).flat_map(|i| self.input.iter().map(move |p| p.as_slice(scope)[i])).collect();
+        let _ = self.blocks.send((scope.last_frame_time(), rows));
+        jack::Control::Continue
+    }
+}
+
+/// Ours, running on the server.
+struct Jam {
+    control: Control,
+    engine: JoinHandle<Vec<String>>,
+    devices: JoinHandle<Result<(), String>>,
+    said: Receiver<Event>,
+}
+
+const PORTS: [&str; 6] = ["bass_out", "drums_out", "other_out", "click_out", "mix_out_1", "mix_out_2"];
+
+impl Jam {
+    fn start(client: &str, count_in: u32) -> Jam {
+        let sheet = sideman_io::take::Sheet { count_in, bar1: i64::from(count_in) * 64_000 + 16_000, ..stage::sheet(25) };
+        let (runner, control) = stage::runner(sheet, false);
+        let said = control.events();
+        // So soft that nothing is limited: the mix is then the sum of its stems, to the last bit but one.
+        control.send(stage::now(Command::Stem(Which::All, Action::Gain(-18.0)))).unwrap();
+        let (live, link, told) = Live::new(runner);
+        let engine = std::thread::spawn(move || live.run());
+        let asked = Asked {
+            host: Some("jack".into()),
+            input: None,
+            output: None,
+            client: client.into(),
+            period: 1024,
+            player: "bass".into(),
+            stems: ["bass", "drums", "other"].map(str::to_owned).to_vec(),
+        };
+        let watched = control.clone();
+        let devices = std::thread::spawn(move || supervisor::watch(&watched, &asked, &link, &told, |what| eprintln!("  {what}")));
+        Jam { control, engine, devices, said }
+    }
+
+    fn end(self) {
+        self.control.end();
+        self.engine.join().unwrap();
+        self.devices.join().unwrap().unwrap();
+    }
+}
+
+/// What the rig has recorded: frame time, and rows of six.
+type Blocks = Receiver<(u32, Vec<f32>)>;
+
+/// Puts the rig around the client's ports, once they are there.
+fn rig(client: &str) -> (jack::AsyncClient<(), Rig>, Blocks) {
+    let (me, _) = jack::Client::new("rig", jack::ClientOptions::NO_START_SERVER).unwrap();
+    let began = Instant::now();
+    while me.port_by_name(&format!("{client}:mix_out_2")).is_none() {
+        assert!(began.elapsed() < Duration::from_secs(60), "our client has no ports");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let input: Vec<_> = PORTS.iter().map(|p| me.register_port(p, jack::AudioIn::default()).unwrap()).collect();
+    let output = me.register_port("bass", jack::AudioOut::default()).unwrap();
+    let (blocks, recorded) = channel();
+    let names: Vec<String> = input.iter().map(|p| p.name().unwrap()).collect();
+    let from = output.name().unwrap();
+    let rig = Rig { input, output, bass: stage::bass(RATE as usize * 8, RATE), at: 0, blocks };
+    let me = me.activate_async((), rig).unwrap();
+    me.as_client().connect_ports_by_name(&from, &format!("{client}:bass_in")).unwrap();
+    for (port, name) in PORTS.iter().zip(&names) {
+        me.as_client().connect_ports_by_name(&format!("{client}:{port}"), name).unwrap();
+    }
+    (me, recorded)
+}
+
+/// Records until `seconds` have come; rows of six, by the server's frame time, silence where it lost frames.
+fn record(recorded: &Blocks, seconds: f64) -> (Vec<[f32; 6]>, u32) {
+    let (mut rows, mut next, mut lost) = (Vec::new(), None, 0);
+    while rows.len() < (seconds * f64::from(RATE)) as usize {
+        let (at, block) = recorded.recv_timeout(Duration::from_secs(30)).expect("the server calls us");
+        let gap = next.map_or(0, |next: u32| at.wrapping_sub(next)).min(10 * RATE);
+        lost += gap;
+        rows.extend(std::iter::repeat_n([0.0; 6], gap as usize));
+        rows.extend(block.chunks_exact(6).map(|row| <[f32; 6]>::try_from(row).unwrap()));
+        next = Some(at.wrapping_add((block.len() / 6) as u32));
+    }
+    (rows, lost)
+}
+
+/// Frames at which a click begins.
+fn strikes(rows: &[[f32; 6]]) -> Vec<usize> {
+    let mut all: Vec<usize> = Vec::new();
+    for (n, row) in rows.iter().enumerate() {
+        // Above what a resampler rings before an onset.
+        if row[3].abs() > 0.05 && all.last().is_none_or(|last| n - last > 12_000) {
+            all.push(n);
+        }
+    }
+    all
+}
+
+/// Left and right are the sum of the stems' own ports, frame by frame, wherever nothing was limited or filled in: no port is a frame
+/// beside another. Gives how many frames were loud enough to tell.
+fn aligned(rows: &[[f32; 6]]) -> usize {
+    let mut told = 0;
+    for (n, row) in rows.iter().enumerate() {
+        let sum = row[0] + row[1] + row[2];
+        if sum.abs() > 1e-3 && sum.abs() < 0.9 {
+            assert!((row[4] - sum).abs() < 2e-5 && (row[5] - sum).abs() < 2e-5, "frame {n}: {row:?}");
+            told += 1;
+        }
+    }
+    told
+}
+
+fn health(jam: &Jam) -> String {
+    let h = jam.control.snapshot().health;
+    format!(
+        "hop p50 {:.1} ms, p99 {:.1} ms, load {:.0} %; late hops {}, frames filled in {}, input lost {}, xruns {}; latency {:.1} + {:.1} ms",
+        h.p50,
+        h.p99,
+        h.load * 100.0,
+        h.late,
+        h.underrun,
+        h.overrun,
+        h.xruns,
+        h.latency_in,
+        h.latency_out
+    )
+}
+
+#[test]
+fn a_jam_of_all_ports() {
+    let _turn = turn();
+    if !jackd() {
+        return;
+    }
+    let seconds = std::env::var("SIDEMAN_JAM_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(20.0);
+    let _server = Server::start(1024);
+    let jam = Jam::start("sideman-jam", 1);
+    let (rig, recorded) = rig("sideman-jam");
+    let (rows, lost) = record(&recorded, seconds);
+    drop(rig);
+    eprintln!("JACK jam of {seconds} s: {}; frames that the server lost: {lost}", health(&jam));
+    let snapshot = jam.control.snapshot();
+    jam.end();
+    let told = aligned(&rows[RATE as usize / 2..]);
+    assert!(told > rows.len() / 10, "only {told} of {} frames sound", rows.len());
+    let strikes = strikes(&rows);
+    assert!(strikes.len() as f64 > seconds * 2.0 - 6.0, "{} clicks in {seconds} s", strikes.len());
+    // 120 a minute: a click every 24000 frames. A repeated bar is in phase too.
+    let off = strikes.iter().map(|n| (n - strikes[0]) as i64).map(|d| (d - (d + 12_000) / 24_000 * 24_000).abs());
+    let worst = off.max().unwrap_or(0);
+    eprintln!("  {} clicks, the worst {worst} frames beside the grid; {told} frames aligned", strikes.len());
+    assert!(worst <= 2 || lost > 0, "clicks up to {worst} frames beside the grid: {strikes:?}");
+    assert!(snapshot.bar >= 1 && snapshot.heard > 0.01, "it hears the bass: {}", snapshot.heard);
+    assert_eq!(sideman_io::rt::allocations(), 0);
+}
+
+#[test]
+fn the_server_dies_and_comes_back_and_blocks_change_their_size() {
+    let _turn = turn();
+    if !jackd() {
+        return;
+    }
+    let mut server = Server::start(1024);
+    let jam = Jam::start("sideman-fault", 0);
+    let (rig_, recorded) = rig("sideman-fault");
+    record(&recorded, 3.0);
+    rig_.as_client().set_buffer_size(512).unwrap();
+    let (rows, lost) = record(&recorded, 3.0);
+    assert!(aligned(&rows) > 0);
+    let strikes_ = strikes(&rows[RATE as usize / 2..]);
+    let off = strikes_.windows(2).map(|w| (w[1] - w[0]).abs_diff(24_000)).max().unwrap_or(0);
+    assert!(off <= 2 || lost > 0, "blocks of another size moved the clicks: {strikes_:?}");
+    let before = jam.control.snapshot().time;
+    // kill -9 of the server.
+    drop(rig_);
+    server.0.kill().unwrap();
+    server.0.wait().unwrap();
+    let began = Instant::now();
+    while jam.control.snapshot().time < before + 2 * 32_000 {
+        assert!(began.elapsed() < Duration::from_secs(60), "song time stands still without a server");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(server);
+    let _server = Server::start(1024);
+    let (rig_, recorded) = rig("sideman-fault");
+    let (rows, _) = record(&recorded, 3.0);
+    // Not while the rig connects one port after another.
+    let rows = &rows[RATE as usize..];
+    drop(rig_);
+    eprintln!("after the server's death: {}", health(&jam));
+    assert!(aligned(rows) > 0, "the band is back");
+    assert!(jam.said.try_iter().count() < 1000);
+    jam.end();
+}

@@ -1,0 +1,318 @@
+//! `sideman live`: a band that plays with devices, or with a file in their place.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, anyhow};
+use serde_json::json;
+use sideman_engine::audio::{self, RATE};
+use sideman_engine::live::{Clock, Command, Request, Session, Snapshot, Spec};
+use sideman_engine::model::{FRAME, ModelDir};
+use sideman_engine::task::{Band, Meter};
+use sideman_io::control::Control;
+use sideman_io::device::{self, Asked, file};
+use sideman_io::live::Live as Engine;
+use sideman_io::runner::{Runner, take_name};
+use sideman_io::take::{self, Sheet};
+use sideman_io::{rt, supervisor};
+use sideman_kernels::cpu::Cpu;
+
+use crate::cli::{Live, Pace, Precision};
+use crate::song::{self, Song};
+use crate::{find, output, player, report, usage};
+
+/// Where takes go that are asked for without `--record`.
+const TAKES: &str = "takes";
+/// Seconds of a hop, beside its own length, that computing and resampling are given before the next one must sound.
+const COMPUTE: f64 = 0.04;
+
+/// Runs the command.
+///
+/// # Errors
+/// A sentence with the file, flag or device at fault.
+pub fn run(args: &Live) -> Result<ExitCode> {
+    if args.from.is_none() && !args.headless {
+        return Err(usage("the screen is not built yet: add --headless, or play a file with --from and --to"));
+    }
+    player::check(&args.draw)?;
+    // Before the first worker is made: all of them compute alike.
+    rt::quiet_denormals();
+    let song = Song::known(&args.chart, args.from.as_deref())?;
+    let dir = find::open(args.player.model.as_deref())?;
+    if dir.config.fixture {
+        tracing::warn!("{} is a random model for tests: what it plays is noise", dir.path.display());
+    }
+    let mut cpu = Cpu::new(player::threads(args.player.threads));
+    let mut band = Band::load(&mut cpu, &dir, args.player.precision.into())?;
+    let asked = asked(args, &dir)?;
+    let sheet = sheet(args, &song, &dir, &band, &asked)?;
+    // A text that can't be is told before anything sounds.
+    if let (false, Some(text)) = (sheet.text.is_empty(), &mut band.text) {
+        text.encode(&sheet.text)?;
+    }
+    let (control, desk) = Control::new();
+    let takes = args.record.clone().unwrap_or_else(|| PathBuf::from(TAKES));
+    let patient = args.from.is_some();
+    let runner = Runner::new(cpu, band, sheet, desk, takes, patient)?;
+    match (&args.from, &args.to) {
+        (Some(from), Some(to)) => between_files(args, &song, runner, &control, from, to),
+        _ => with_devices(args, runner, &control, &asked),
+    }
+}
+
+/// What to play on.
+fn asked(args: &Live, dir: &ModelDir) -> Result<Asked> {
+    let stems = dir.config.stems.clone();
+    if args.play != "none" && !stems.contains(&args.play) {
+        return Err(usage(format!("--play {}: the model has {}; none is for a band alone", args.play, stems.join(", "))));
+    }
+    let player = if args.play == "none" { stems[0].clone() } else { args.play.clone() };
+    Ok(Asked {
+        host: args.host.clone(),
+        input: args.input.clone(),
+        output: args.output.clone(),
+        client: args.client.clone(),
+        period: args.period,
+        player,
+        stems,
+    })
+}
+
+/// The session as it begins.
+fn sheet(args: &Live, song: &Song, dir: &ModelDir, band: &Band<Cpu>, asked: &Asked) -> Result<Sheet> {
+    let config = band.config();
+    let default = Spec::new(config);
+    let text = song.text.clone().filter(|_| config.text.is_some()).unwrap_or_default();
+    if song.text.is_some() && config.text.is_none() {
+        tracing::warn!("the model {} takes no text", config.name);
+    }
+    let devices = args.from.is_none();
+    let hop = f64::from(args.hop) * FRAME as f64 / f64::from(RATE);
+    let needed = hop + if devices { device::expected_latency(asked) + hop / 2.0 + COMPUTE } else { 0.0 };
+    let needed = (needed * f64::from(RATE)) as i64;
+    let lag = match args.lag {
+        Some(lag) => {
+            let lead = Session::lead_of(band, usize::from(lag));
+            if lead < needed {
+                tracing::warn!(
+                    "--lag {lag} is too short: it leaves {:.0} ms, and hop and devices take {:.0}; the band will come late",
+                    lead as f64 / 32.0,
+                    needed as f64 / 32.0
+                );
+            }
+            usize::from(lag)
+        }
+        None => Session::lag_for(band, needed).unwrap_or_else(|| {
+            let longest = config.live.as_ref().and_then(|l| l.lags).map_or(default.lag, |l| l[1]);
+            tracing::warn!("hop and devices take {} ms, more than the model's longest lag leaves", needed / 32);
+            longest
+        }),
+    };
+    if let Some([from, to]) = config.live.as_ref().and_then(|l| l.lags)
+        && !(from..=to).contains(&lag)
+    {
+        tracing::warn!("--lag {lag}: the model was trained for {from} to {to}");
+    }
+    let [n, d] = song.meter.unwrap_or([4, 4]);
+    let meter: Meter = format!("{n}/{d}").parse().map_err(|e: sideman_engine::Error| usage(e.to_string()))?;
+    let tempo = song.bpm.unwrap_or(default.tempo);
+    if !(20.0..=400.0).contains(&tempo) {
+        return Err(usage(format!("--tempo {tempo}: 20 to 400 quarter notes a minute")));
+    }
+    let count_in = u32::from(args.count_in.unwrap_or(u8::from(devices)));
+    let bar = 60.0 / tempo * meter.quarters() as f64;
+    let bar1 = match song.bar1 {
+        Some(bar1) => bar1,
+        None if devices => f64::from(count_in) * bar + 0.5,
+        None => 0.0,
+    };
+    Ok(Sheet {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        model: std::path::absolute(&dir.path).unwrap_or_else(|_| dir.path.clone()),
+        model_sha256: take::model_hash(&dir.path)?,
+        precision: match args.player.precision {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+            Precision::Q8 => "q8",
+        }
+        .to_owned(),
+        stems: config.stems.clone(),
+        player: config.stems.iter().position(|s| *s == args.play).map(|p| p as u8),
+        lag,
+        lead: 0,
+        tempo,
+        meter,
+        bar1: (bar1 * f64::from(RATE)).round() as i64,
+        chords: song.chords.clone(),
+        count_in,
+        playing: true,
+        click: args.click,
+        clock: if song.bpm.is_some() || devices { Clock::Internal } else { Clock::Free },
+        guided: !text.is_empty(),
+        text,
+        text_room: default.text_room,
+        temperature: args.draw.temperature.unwrap_or(default.temperature),
+        top_k: args.draw.top_k.unwrap_or(if args.draw.top_p.is_some() { 0 } else { default.top_k }),
+        top_p: args.draw.top_p.unwrap_or(if args.draw.top_k.is_some() { 0.0 } else { default.top_p }),
+        cfg: args.draw.cfg.unwrap_or(default.cfg),
+        seed: args.draw.seed.unwrap_or_else(|| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            (now.as_nanos() / 1_000 % 1_000_000) as u64
+        }),
+        block: default.block,
+        devices: match &args.from {
+            Some(from) => from.display().to_string(),
+            None => args.host.clone().unwrap_or_else(|| "default".into()),
+        },
+        latency_in: 0.0,
+        latency_out: 0.0,
+        from: 0,
+        samples: 0,
+    })
+}
+
+/// Set by Ctrl-C or a polite kill.
+fn signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // The second one ends the program at once.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, stop.clone())?;
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    Ok(stop)
+}
+
+/// One line on stderr.
+fn status(s: &Snapshot) -> String {
+    let h = &s.health;
+    let rung = if h.rung > 0 { format!("  {}", h.reason) } else { String::new() };
+    format!(
+        "bar {}.{}  {:.1} bpm  load {:.0} %  hop p50 {:.1} p99 {:.1} ms  late {}  underrun {}  overrun {}  xruns {}{rung}",
+        s.bar,
+        s.beat,
+        s.tempo,
+        h.load * 100.0,
+        h.p50,
+        h.p99,
+        h.late,
+        h.underrun,
+        h.overrun,
+        h.xruns
+    )
+}
+
+/// The hop that was asked for.
+fn hop(args: &Live) -> Request {
+    Request { command: Command::Hop(u32::from(args.hop)), when: None, from: 0 }
+}
+
+/// What a script reads at the end.
+fn document(sheet: &Sheet, s: &Snapshot, took: Duration, said: &[String]) -> serde_json::Value {
+    let h = &s.health;
+    json!({
+        "seed": sheet.seed, "model": sheet.model, "lag": sheet.lag, "lead_ms": sheet.lead as f64 / 32.0, "seconds": s.time.saturating_sub(sheet.lead) as f64 / f64::from(RATE),
+        "took_seconds": took.as_secs_f64(), "hop_ms_p50": h.p50, "hop_ms_p99": h.p99, "load": h.load, "late": h.late,
+        "underrun": h.underrun, "overrun": h.overrun, "xruns": h.xruns, "faults": h.faults, "rung": h.rung,
+        "latency_in_ms": h.latency_in, "latency_out_ms": h.latency_out, "said": said,
+    })
+}
+
+fn between_files(
+    args: &Live,
+    song: &Song,
+    mut runner: Runner<Cpu>,
+    control: &Control,
+    from: &Path,
+    to: &Path,
+) -> Result<ExitCode> {
+    let recording = audio::read(from)?;
+    recording.warnings().iter().for_each(|w| tracing::warn!("{w}"));
+    let mut samples = recording.samples;
+    if let Some(seconds) = args.seconds {
+        samples.truncate((seconds * f64::from(RATE)).max(0.0) as usize);
+    }
+    output::folder(to)?;
+    let stop = signals()?;
+    runner.request(hop(args));
+    runner.record(Some(to.to_owned()), false)?;
+    let began = Instant::now();
+    let mut shown = Instant::now();
+    let pace = if args.pace == Pace::Real { file::Pace::Real } else { file::Pace::Fast };
+    file::play(&mut runner, &samples, pace, std::collections::VecDeque::new(), |_| {
+        if shown.elapsed() >= Duration::from_secs(1) && !args.player.json {
+            shown = Instant::now();
+            eprintln!("{}", status(&control.snapshot()));
+        }
+        !stop.load(Ordering::Relaxed)
+    });
+    let (took, sheet) = (began.elapsed(), runner.sheet().clone());
+    let said = runner.finish();
+    if let Some(failed) = said.iter().find(|s| s.starts_with("recording has stopped") || s.starts_with("nothing is recorded")) {
+        return Err(anyhow!("{failed}"));
+    }
+    // For `edit` and `continue`.
+    let about = serde_json::to_value(song)?;
+    std::fs::write(to.join(song::FILE), format!("{about:#}\n")).map_err(|e| anyhow!("{}: {e}", to.join(song::FILE).display()))?;
+    finish(args, &sheet, control, took, &said)
+}
+
+fn with_devices(args: &Live, mut runner: Runner<Cpu>, control: &Control, asked: &Asked) -> Result<ExitCode> {
+    let stop = signals()?;
+    runner.request(hop(args));
+    let first = args.record.as_ref().map(|dir| dir.join(take_name()));
+    if let Some(dir) = &first {
+        output::folder(dir)?;
+    }
+    runner.record(first, true)?;
+    let sheet = runner.sheet().clone();
+    supervisor::narrate(control, |what| eprintln!("{what}"));
+    let (engine, link, told) = Engine::new(runner);
+    let began = Instant::now();
+    let engine = std::thread::Builder::new().name("engine".into()).spawn(move || engine.run())?;
+    let (watched, asked) = (control.clone(), asked.clone());
+    let watch = std::thread::Builder::new().name("devices".into()).spawn(move || {
+        let done = supervisor::watch(&watched, &asked, &link, &told, |what| eprintln!("{what}"));
+        watched.end();
+        done
+    })?;
+    let mut shown = Instant::now();
+    while !control.ended() && !engine.is_finished() {
+        std::thread::sleep(Duration::from_millis(20));
+        let over = args.seconds.is_some_and(|s| began.elapsed().as_secs_f64() >= s);
+        if over || stop.load(Ordering::Relaxed) {
+            control.end();
+        }
+        if shown.elapsed() >= Duration::from_secs(1) {
+            shown = Instant::now();
+            eprintln!("{}", status(&control.snapshot()));
+        }
+    }
+    control.end();
+    let broken = |_| anyhow!("a thread of the session has died: please report what it printed above");
+    let said = engine.join().map_err(broken)?;
+    watch.join().map_err(broken)?.map_err(|e| anyhow!("{e}"))?;
+    finish(args, &sheet, control, began.elapsed(), &said)
+}
+
+/// What is said at the end.
+fn finish(args: &Live, sheet: &Sheet, control: &Control, took: Duration, said: &[String]) -> Result<ExitCode> {
+    let last = control.snapshot();
+    if args.player.json {
+        report::json(&document(sheet, &last, took, said));
+        return Ok(ExitCode::SUCCESS);
+    }
+    said.iter().for_each(report::line);
+    let seconds = last.time.saturating_sub(sheet.lead) as f64 / f64::from(RATE);
+    report::line(format!(
+        "seed {}, lag {} ({:.0} ms ahead), {seconds:.1} s of music in {:.1} s; {}",
+        sheet.seed,
+        sheet.lag,
+        sheet.lead as f64 / 32.0,
+        took.as_secs_f64(),
+        status(&last)
+    ));
+    Ok(ExitCode::SUCCESS)
+}

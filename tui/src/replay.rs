@@ -1,0 +1,71 @@
+//! `sideman replay`: a take's playing and requests through a session again. The same files come out, sample for sample.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, anyhow};
+use serde_json::json;
+use sideman_engine::audio::RATE;
+use sideman_engine::model::ModelDir;
+use sideman_engine::task::Band;
+use sideman_io::control::Control;
+use sideman_io::device::file;
+use sideman_io::runner::Runner;
+use sideman_io::{rt, take};
+use sideman_kernels::Format;
+use sideman_kernels::cpu::Cpu;
+
+use crate::cli::Replay;
+use crate::{output, player, report, usage};
+
+/// Runs the command.
+///
+/// # Errors
+/// The take can't be read, doesn't begin with its session, or was played by another model.
+pub fn run(args: &Replay) -> Result<ExitCode> {
+    rt::quiet_denormals();
+    let take::Recorded { sheet, player, events } = take::read(&args.take)?;
+    if sheet.from != 0 {
+        return Err(anyhow!(
+            "{}: it begins {:.1} s into its session, and what the band had heard before is not in it: it can be edited, not replayed",
+            args.take.display(),
+            sheet.from as f64 / f64::from(RATE)
+        ));
+    }
+    if args.out.exists() && std::fs::canonicalize(&args.out).ok() == std::fs::canonicalize(&args.take).ok() {
+        return Err(usage("--out is the take itself: give another folder"));
+    }
+    let dir = ModelDir::open(args.model.as_ref().unwrap_or(&sheet.model))?;
+    let hash = take::model_hash(&dir.path)?;
+    if hash != sheet.model_sha256 {
+        return Err(anyhow!(
+            "{} is not the model that played {}: SHA-256 {} instead of {}; give that one with --model DIR",
+            dir.path.display(),
+            args.take.display(),
+            &hash[..12],
+            sheet.model_sha256.get(..12).unwrap_or_default()
+        ));
+    }
+    let format = match sheet.precision.as_str() {
+        "f32" => Format::F32,
+        "q8" => Format::Q8,
+        _ => Format::Bf16,
+    };
+    let mut cpu = Cpu::new(player::threads(args.threads));
+    let band = Band::load(&mut cpu, &dir, format)?;
+    output::folder(&args.out)?;
+    let (_control, desk) = Control::new();
+    let mut runner = Runner::new(cpu, band, sheet, desk, PathBuf::new(), true)?;
+    runner.record(Some(args.out.clone()), false)?;
+    file::play(&mut runner, &player, file::Pace::Fast, events, |_| true);
+    let said = runner.finish();
+    if let Some(failed) = said.iter().find(|s| s.starts_with("recording has stopped") || s.starts_with("nothing is recorded")) {
+        return Err(anyhow!("{failed}"));
+    }
+    if args.json {
+        report::json(&json!({"out": args.out, "seconds": player.len() as f64 / f64::from(RATE), "said": said}));
+    } else {
+        said.iter().for_each(report::line);
+    }
+    Ok(ExitCode::SUCCESS)
+}
