@@ -5,8 +5,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 EXAMPLE ?= funk
 OUT ?= out/$(EXAMPLE)
-# Until the house model is trained and in the repository, the tests' random one shows the way (and says that it makes noise).
-MODEL ?= $(if $(wildcard models/house/config.json),models/house,tests/golden/house)
+MODEL ?= models/house
 
 .DEFAULT_GOAL := help
 .PHONY: help setup jam test fmt lint unit python bench clean

@@ -1,0 +1,169 @@
+//! `sideman live` and `sideman replay` as a musician meets them, with the random model of tests/golden.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/house")
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sideman"));
+    command.args(args).env("SIDEMAN_MODEL", model()).env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+fn sideman(args: &[&str]) -> Output {
+    command(args).output().unwrap()
+}
+
+fn good(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Samples of a WAV as a reader finds them: as many as its header says.
+fn wav(path: &Path) -> Vec<f32> {
+    let file = hound::WavReader::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    file.into_samples::<f32>().map(Result::unwrap).collect()
+}
+
+/// `seconds` of 48 kHz stereo.
+fn bass(dir: &Path, seconds: f64) -> String {
+    let path = dir.join("bass.wav");
+    let spec = hound::WavSpec { channels: 2, sample_rate: 48_000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+    let mut file = hound::WavWriter::create(&path, spec).unwrap();
+    for n in 0..(seconds * 48_000.0) as usize {
+        let x = ((n as f64 * std::f64::consts::TAU * 55.0 / 48_000.0).sin() * 12_000.0) as i16;
+        file.write_sample(x).unwrap();
+        file.write_sample(x).unwrap();
+    }
+    file.finalize().unwrap();
+    path.to_string_lossy().into_owned()
+}
+
+#[test]
+fn between_files_and_again_from_the_take() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let from = bass(dir.path(), 2.5);
+    let play = |to: &str, more: &[&str]| {
+        let line = ["live", "--from", &from, "--to", to, "--play", "bass", "--tempo", "104", "--bar1", "0.5", "--chords", "Em C"];
+        let args: Vec<&str> =
+            line.into_iter().chain(["--seed", "7", "--threads", "1", "--click"]).chain(more.iter().copied()).collect();
+        good(&sideman(&args))
+    };
+    let said = play(&at("fast"), &[]);
+    assert!(said.contains("seed 7") && said.contains("2.5 s recorded"), "{said}");
+    play(&at("real"), &["--pace", "real", "--hop", "6"]);
+    let again = good(&sideman(&["replay", &at("fast"), "--out", &at("again"), "--json"]));
+    assert!(again.contains("\"seconds\": 2.5"), "{again}");
+    for name in ["player", "bass", "drums", "other", "click", "mix"] {
+        let file = |take: &str| std::fs::read(dir.path().join(take).join(format!("{name}.wav"))).unwrap();
+        let wide = if name == "mix" { 2 } else { 1 };
+        assert_eq!(
+            wav(&dir.path().join("fast").join(format!("{name}.wav"))).len(),
+            wide * 80_000,
+            "{name} is as long as the input"
+        );
+        assert!(file("fast") == file("real"), "{name} depends on the pace");
+        assert!(file("fast") == file("again"), "{name} is not the same from its take");
+    }
+    assert_eq!(wav(&dir.path().join("fast/player.wav")), wav(&dir.path().join("fast/bass.wav")));
+    // Clicks are on the beats: at 0.5 s, and every 60/104 s from there.
+    let click = wav(&dir.path().join("fast/click.wav"));
+    let mut strikes = Vec::new();
+    for (n, x) in click.iter().enumerate() {
+        if *x != 0.0 && strikes.last().is_none_or(|last| n - last > 8000) {
+            strikes.push(n);
+        }
+    }
+    let beat = 60.0 / 104.0 * 32_000.0;
+    let near = |n: usize| ((n as f64 - 16_000.0) / beat - ((n as f64 - 16_000.0) / beat).round()).abs() * beat;
+    assert!(strikes.len() >= 3 && strikes.iter().all(|n| near(*n) <= 2.0), "{strikes:?}");
+    // What it is of.
+    let sheet: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.path().join("fast/take.json")).unwrap()).unwrap();
+    assert_eq!((sheet["seed"].as_u64(), sheet["samples"].as_u64()), (Some(7), Some(80_000)));
+    assert_eq!(sheet["model_sha256"].as_str().map(str::len), Some(64));
+    // A take can be edited.
+    good(&sideman(&["edit", &at("fast"), "--redo", "drums", "--out", &at("edited"), "--seed", "1", "--threads", "1"]));
+    assert_eq!(wav(&dir.path().join("edited/bass.wav")), wav(&dir.path().join("fast/bass.wav")));
+}
+
+#[test]
+fn what_can_not_be_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = bass(dir.path(), 0.5);
+    let to = dir.path().join("to").to_string_lossy().into_owned();
+    for (args, status, words) in [
+        (vec!["live"], 2, "--headless"),
+        (vec!["live", "--from", &from], 2, "--to"),
+        (vec!["live", "--from", &from, "--to", &to, "--play", "kazoo"], 2, "--play kazoo"),
+        (vec!["live", "--from", &from, "--to", &to, "--tempo", "1000"], 2, "1000"),
+        (vec!["live", "--headless", "--host", "theatre"], 1, "--host theatre"),
+        (vec!["replay", dir.path().to_str().unwrap(), "--out", &to], 1, "take.json"),
+    ] {
+        let output = sideman(&args);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{args:?}: {text}");
+        assert!(text.contains(words) && !text.contains("panicked"), "{args:?}: {text}");
+    }
+}
+
+/// Starts a session on no device that records below `dir`.
+fn jam(dir: &Path) -> Child {
+    let takes = dir.to_string_lossy();
+    let args = ["live", "--headless", "--host", "null", "--tempo", "120", "--record", &takes, "--seed", "3", "--threads", "1"];
+    command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// The take below `dir`, once `seconds` of it are there.
+fn take(dir: &Path, seconds: f64) -> PathBuf {
+    let began = Instant::now();
+    loop {
+        assert!(began.elapsed() < Duration::from_secs(120), "no take of {seconds} s");
+        std::thread::sleep(Duration::from_millis(50));
+        let Some(take) = std::fs::read_dir(dir).ok().and_then(|mut d| d.next()).and_then(Result::ok) else { continue };
+        let size = |name: &str| std::fs::metadata(take.path().join(name)).map_or(0, |m| m.len()) as f64;
+        if size("mix.wav") / (8.0 * 32_000.0) > seconds {
+            return take.path();
+        }
+    }
+}
+
+#[test]
+fn killed_in_mid_take_a_second_is_lost_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut jam = jam(dir.path());
+    let take = take(dir.path(), 3.0);
+    let there = std::fs::metadata(take.join("mix.wav")).unwrap().len() as usize / 8;
+    // SIGKILL.
+    jam.kill().unwrap();
+    jam.wait().unwrap();
+    let lengths = ["player", "bass", "drums", "other", "click", "mix"]
+        .map(|name| wav(&take.join(format!("{name}.wav"))).len() / if name == "mix" { 2 } else { 1 });
+    assert!(lengths.iter().all(|n| n + 32_000 >= there), "{lengths:?} of {there}");
+    // And it can be played again.
+    let out = dir.path().join("again").to_string_lossy().into_owned();
+    good(&sideman(&["replay", take.to_str().unwrap(), "--out", &out]));
+    let (was, is) = (wav(&take.join("other.wav")), wav(&dir.path().join("again/other.wav")));
+    let n = was.len().min(is.len());
+    assert!(n >= 32_000 && was[..n] == is[..n], "the replay differs from what was kept of the killed session");
+}
+
+#[test]
+fn a_polite_signal_closes_the_take() {
+    let dir = tempfile::tempdir().unwrap();
+    let jam = jam(dir.path());
+    let take = take(dir.path(), 1.0);
+    let pid = jam.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let output = jam.wait_with_output().unwrap();
+    let said = good(&output);
+    assert!(said.contains("recorded") && said.contains("seed 3"), "{said}");
+    let status = String::from_utf8_lossy(&output.stderr);
+    assert!(status.contains("load") && status.contains("no device"), "{status}");
+    let sheet: serde_json::Value = serde_json::from_slice(&std::fs::read(take.join("take.json")).unwrap()).unwrap();
+    assert_eq!(sheet["samples"].as_u64(), Some(wav(&take.join("drums.wav")).len() as u64));
+}
