@@ -170,8 +170,10 @@ impl<'a> Machine<'a, '_> {
                     self.tuple(items);
                 }
                 0x85..=0x87 => {
-                    let mut items = (0x84..opcode).map(|_| self.pop()).collect::<Result<Vec<_>, _>>()?;
-                    items.reverse();
+                    // As many as there are, and no room for more: a file may hold millions of these.
+                    let count = usize::from(opcode - 0x84);
+                    let at = self.stack.len().checked_sub(count).filter(|at| *at >= self.floor());
+                    let items = self.stack.split_off(at.ok_or("a value is taken from an empty stack")?);
                     self.tuple(items);
                 }
                 b'q' => {
