@@ -50,8 +50,11 @@ fn between_files_and_again_from_the_take() {
     let from = bass(dir.path(), 2.5);
     let play = |to: &str, more: &[&str]| {
         let line = ["live", "--from", &from, "--to", to, "--play", "bass", "--tempo", "104", "--bar1", "0.5", "--chords", "Em C"];
-        let args: Vec<&str> =
-            line.into_iter().chain(["--seed", "7", "--threads", "1", "--click"]).chain(more.iter().copied()).collect();
+        let args: Vec<&str> = line
+            .into_iter()
+            .chain(["--seed", "7", "--threads", "1", "--click", "--lag", "12"])
+            .chain(more.iter().copied())
+            .collect();
         good(&sideman(&args))
     };
     let said = play(&at("fast"), &[]);
