@@ -14,6 +14,7 @@ use sideman_kernels::{Format, Ops};
 use crate::control::{Desk, Event};
 use crate::mix::{self, Mixer};
 use crate::rt;
+use crate::sync::Taps;
 use crate::take::{Entry, Sheet, silent};
 use crate::tape::{Piece, Tape};
 use crate::words::Words;
@@ -37,7 +38,9 @@ pub struct Runner<O: Ops> {
     tape: Option<Tape>,
     takes: PathBuf,
     recording: bool,
-    taps: Vec<Instant>,
+    /// Taps, in seconds since the runner was made.
+    taps: Taps,
+    made: Instant,
     /// Nothing may be lost and nothing depends on time: files and replays.
     patient: bool,
     hop: usize,
@@ -110,7 +113,8 @@ impl<O: Ops> Runner<O> {
             tape: None,
             takes,
             recording: false,
-            taps: Vec::new(),
+            taps: Taps::default(),
+            made: Instant::now(),
             patient,
             hop: 4,
             times: Vec::with_capacity(TIMES),
@@ -260,7 +264,7 @@ impl<O: Ops> Runner<O> {
         while let Some(sent) = self.desk.take() {
             let mut request = sent.request;
             if matches!(request.command, Command::Tap) {
-                let Some(tempo) = tap(&mut self.taps, sent.at) else { continue };
+                let Some(tempo) = self.taps.tap(sent.at.saturating_duration_since(self.made).as_secs_f64()) else { continue };
                 request.command = Command::Tempo(tempo);
             }
             self.request(request);
@@ -384,37 +388,9 @@ pub fn take_name() -> String {
     format!("take-{year:04}{month:02}{day:02}-{:02}{:02}{:02}", s / 3600, s / 60 % 60, s % 60)
 }
 
-/// One tap more: the tempo, from the second on. Two seconds without one begin anew; the median of the last intervals counts.
-fn tap(taps: &mut Vec<Instant>, at: Instant) -> Option<f64> {
-    if taps.last().is_some_and(|last| at.saturating_duration_since(*last) > Duration::from_secs(3)) {
-        taps.clear();
-    }
-    taps.push(at);
-    if taps.len() > 8 {
-        taps.remove(0);
-    }
-    let mut gaps: Vec<f64> = taps.windows(2).map(|w| w[1].saturating_duration_since(w[0]).as_secs_f64()).collect();
-    gaps.sort_by(f64::total_cmp);
-    let middle = *gaps.get(gaps.len() / 2)?;
-    Some((60.0 / middle.max(1e-3)).clamp(20.0, 400.0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn taps_make_a_tempo() {
-        let (mut taps, start) = (Vec::new(), Instant::now());
-        let at = |ms: u64| start + Duration::from_millis(ms);
-        assert_eq!(tap(&mut taps, at(0)), None);
-        assert_eq!(tap(&mut taps, at(500)), Some(120.0));
-        assert_eq!(tap(&mut taps, at(1000)), Some(120.0));
-        // One that is off doesn't move it.
-        assert_eq!(tap(&mut taps, at(1700)), Some(120.0));
-        assert_eq!(tap(&mut taps, at(6000)), None);
-        assert_eq!(tap(&mut taps, at(6001)), Some(400.0));
-    }
 
     #[test]
     fn takes_are_named_by_the_time() {
