@@ -97,7 +97,11 @@ fn make(shape: &Shape, dir: &Path) -> Result<()> {
             Ok(((*stem).to_owned(), codec))
         })
         .collect::<Result<_>>()?;
-    let controls = if shape.controls { json!([{"name": "beat", "card": 192}, {"name": "chord", "card": 97}]) } else { json!([]) };
+    let controls = if shape.controls {
+        json!([{"name": "beat", "card": 192}, {"name": "tick", "card": 17}, {"name": "chord", "card": 97}])
+    } else {
+        json!([])
+    };
     let config = json!({
         "format": 1, "name": format!("random-{}", shape.name), "fixture": true, "licence": "none", "provenance": "random weights, for speed alone",
         "sample_rate": 32000, "frame_rate": 50, "stems": stems, "streams": streams,

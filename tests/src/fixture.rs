@@ -96,7 +96,7 @@ impl Fixture {
             "sample_rate": 32000, "frame_rate": 50, "stems": ["bass", "drums", "other"], "streams": streams,
             "lm": {"dim": DIM, "layers": LAYERS, "heads": 2, "ffn": FFN, "norm_eps": 1e-5},
             "text": if self.text { text } else { Value::Null },
-            "controls": if self.controls { json!([{"name": "beat", "card": 192}, {"name": "chord", "card": 97}]) } else { json!([]) },
+            "controls": if self.controls { json!([{"name": "beat", "card": 192}, {"name": "tick", "card": 17}, {"name": "chord", "card": 97}]) } else { json!([]) },
             "edit": {"window": self.window, "decimation": 5},
             "max_frames": self.max_frames,
             "live": if self.lagged { json!({"strategy": "lagged", "lags": [4, 25]}) } else { json!({"strategy": "anticipate"}) },

@@ -191,8 +191,9 @@ fn an_edit_is_the_grid_of_the_paper() {
     let mut run = lm.run(cpu, &spec).unwrap();
     for i in 0..20 {
         run.put(cpu, 0, 0, i, &codes[5 * i..=5 * i]).unwrap();
-        run.control(cpu, lm, 0, i, &[chart.beat(5 * i as i64)]);
-        run.control(cpu, lm, 1, i, &[chart.chord(5 * i as i64).unwrap_or(-1)]);
+        for (c, name) in ["beat", "tick", "chord"].iter().enumerate() {
+            run.control(cpu, lm, c, i, &[chart.control(name, 5 * i as i64).unwrap_or(-1)]);
+        }
     }
     for k in 0..6 {
         run.put(cpu, 0, k, 20, &[64]).unwrap();
@@ -202,8 +203,9 @@ fn an_edit_is_the_grid_of_the_paper() {
     }
     run.put(cpu, 0, 0, 21, &codes[..63]).unwrap();
     for t in 0..63 {
-        run.control(cpu, lm, 0, 21 + t, &[chart.beat(t as i64)]);
-        run.control(cpu, lm, 1, 21 + t, &[chart.chord(t as i64).unwrap_or(-1)]);
+        for (c, name) in ["beat", "tick", "chord"].iter().enumerate() {
+            run.control(cpu, lm, c, 21 + t, &[chart.control(name, t as i64).unwrap_or(-1)]);
+        }
     }
     while run.step(cpu, lm) {}
     for k in 0..6 {

@@ -9,7 +9,7 @@ WEIGHTS = {"bass": [1.0, 0.4], "drums": [1.0, 0.5], "other": [1.0, 0.5, 0.3, 0.2
 
 WINDOW, DECIMATION, MAX_FRAMES = 1250, 5, 1500
 LAGS = (4, 25)
-CONTROLS = [{"name": "beat", "card": 192}, {"name": "chord", "card": 97}]
+CONTROLS = [{"name": "beat", "card": 192}, {"name": "tick", "card": 17}, {"name": "chord", "card": 97}]
 
 
 def model_config(dim: int, layers: int, codecs: dict[str, dict] | None = None) -> dict:

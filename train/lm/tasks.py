@@ -15,6 +15,7 @@ from .caption import caption
 from .config import DECIMATION, LAGS, STEMS, WEIGHTS, WINDOW
 
 PREFIX = WINDOW // DECIMATION
+CONTROLS = ("beat", "tick", "chord")
 LIVE, EDIT, TEXT = "live", "edit", "text"
 
 
@@ -24,7 +25,7 @@ class Song:
     def __init__(self, path: Path):
         z = np.load(path)
         self.label = json.loads(str(z["label"]))
-        self.beat, self.chord = z["beat"], z["chord"]
+        self.controls = np.stack([z[c] for c in CONTROLS])
         stems = {s: np.load(self.of(path, s)) for s in STEMS}
         self.tokens = np.concatenate([z["tokens"] for z in stems.values()])
         self.bass_other = stems["bass"]["other"] if "other" in stems["bass"] else None
@@ -51,7 +52,7 @@ class Practice:
         self.rows = {s: [k for k, x in enumerate(self.stem_of) if x == s] for s in STEMS}
 
     def window(self, frames: int):
-        """`frames` of a random song from a random frame: codes, beat, chord, label."""
+        """`frames` of a random song from a random frame: codes [K, frames], controls [3, frames], label."""
         rng = self.rng
         song = rng.choice(self.songs)
         total = song.tokens.shape[1]
@@ -59,23 +60,23 @@ class Practice:
         codes = song.tokens[:, at:at + frames].astype(np.int64)
         if song.bass_other is not None and rng.random() < 0.7:
             codes[self.rows["bass"]] = song.bass_other[:, at:at + frames]
-        beat, chord = song.beat[at:at + frames].copy(), song.chord[at:at + frames].copy()
+        controls = song.controls[:, at:at + frames].copy()
         short = frames - codes.shape[1]
         if short:
             rest = np.concatenate([np.full((1, short), v) for s in STEMS for v in self.silence[s]])
             codes = np.concatenate([codes, rest], 1)
-            beat, chord = (np.append(v, np.full(short, -1)) for v in (beat, chord))
-        return codes, beat, chord, song.label
+            controls = np.pad(controls, ((0, 0), (0, short)), constant_values=-1)
+        return codes, controls, song.label
 
     def item(self, kind: str | None = None, lag: int | None = None):
         rng = self.rng
         kind = kind or rng.choices([LIVE, EDIT, TEXT], [0.75, 0.15, 0.1])[0]
         delays, weight = self.delays.copy(), self.weight.copy()
         if kind == TEXT:
-            grid, beat, chord, label = self.window(WINDOW + PREFIX + 1)
+            grid, controls, label = self.window(WINDOW + PREFIX + 1)
             start, source = 0, grid
         else:
-            source, beat, chord, label = self.window(WINDOW)
+            source, controls, label = self.window(WINDOW)
             prefix = source[:, ::DECIMATION].copy()
             if kind == EDIT:
                 for stem in rng.sample(STEMS, rng.choice([1, 2])):
@@ -93,14 +94,14 @@ class Practice:
                     source[rows], prefix[rows] = wrong[rows], np.where(prefix[rows] == self.cards[rows][:, None], prefix[rows], wrong[rows][:, ::DECIMATION])
             middle = self.cards[:, None]
             grid = np.concatenate([prefix, middle, source], 1)
-            beat, chord = (np.concatenate([v[::DECIMATION], [-1], v]) for v in (beat, chord))
+            controls = np.concatenate([controls[:, ::DECIMATION], np.full((len(CONTROLS), 1), -1), controls], 1)
             start = PREFIX + 1
         if rng.random() < 0.1:
-            beat[:] = -1
+            controls[:2] = -1
         if rng.random() < 0.5:
-            chord[:] = -1
+            controls[2] = -1
         text = "" if rng.random() < 0.3 else caption(label, rng)
-        return grid, delays, start, weight, beat, chord, text
+        return grid, delays, start, weight, controls, text
 
     def lay_out(self, grid, delays):
         """Grid [K, G] to the valid steps of training, [K, G + 1]: step s of stream k holds frame s − 1 − delay, else special."""
@@ -112,9 +113,9 @@ class Practice:
 
     def batch(self, items: int, **kind):
         """Tensors of a batch: seq [B,K,S], controls {name: [B,S−1]}, ids/mask [B,L], target [B,K,S−1] (−100: not judged), weight [B,K]."""
-        seqs, targets, weights, beats, chords, texts = [], [], [], [], [], []
+        seqs, targets, weights, known, texts = [], [], [], [], []
         for _ in range(items):
-            grid, delays, start, weight, beat, chord, text = self.item(**kind)
+            grid, delays, start, weight, controls, text = self.item(**kind)
             seq = self.lay_out(grid, delays)
             steps = np.arange(1, seq.shape[1])[None] - 1 - delays[:, None]  # frame that each target step holds
             targets.append(np.where((steps >= start) & (seq[:, 1:] < self.cards[:, None]), seq[:, 1:], -100))
@@ -124,11 +125,10 @@ class Practice:
             seq = np.where(wrong & (seq < self.cards[:, None]), noise.integers(0, self.cards[:, None], seq.shape), seq)
             seqs.append(seq[:, :-1])
             weights.append(weight)
-            beats.append(beat)
-            chords.append(chord)
+            known.append(controls)
             texts.append(text)
         null = {c["name"]: c["card"] for c in self.config["controls"]}
-        controls = {n: torch.from_numpy(np.where(np.stack(v) < 0, null[n], np.stack(v))).long() for n, v in (("beat", beats), ("chord", chords))}
+        controls = {n: torch.from_numpy(np.where(v < 0, null[n], v)).long() for n, v in zip(CONTROLS, np.stack(known, 1))}
         words = [self.tokenizer.encode(t).ids if t else [] for t in texts]
         L = max(1, max(map(len, words)))
         ids = torch.tensor([w + [0] * (L - len(w)) for w in words])

@@ -6,7 +6,6 @@ One optimiser step is `--items` windows of 1501 frames. The curve (train and val
 import argparse
 import copy
 import json
-import math
 import time
 from pathlib import Path
 
@@ -84,7 +83,7 @@ def main():
     print(f"{sum(w.numel() for w in model.parameters()) / 1e6:.1f} M parameters, {len(train.songs)} songs", flush=True)
     start, kept, window = time.time(), time.time(), []
     while step < a.steps:
-        rate = a.lr * min(1.0, (step + 1) / 200) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / a.steps)))
+        rate = a.lr * min(1.0, (step + 1) / 200) * max(0.05, min(1.0, (1 - step / a.steps) / 0.3))
         for g in [g for opt in opts for g in opt.param_groups]:
             g["lr"] = rate
         each, loss = losses(model, train.batch(a.items))

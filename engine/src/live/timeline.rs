@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::model::{FRAME, SAMPLE_RATE};
-use crate::task::{Chords, Meter, beat_value};
+use crate::task::{Chords, Meter, clock_values};
 
 /// Parts of a quarter note in which a stretch's first place is kept.
 const Q: u32 = 40;
@@ -97,6 +97,11 @@ pub struct Timeline {
     segments: VecDeque<Segment>,
     /// Chords from bar `.1` on.
     chords: Option<(Chords, i64)>,
+}
+
+/// A frame's middle sample: what the controls say of a frame, they say of it.
+pub fn middle(frame: i64) -> i64 {
+    frame * FRAME as i64 + FRAME as i64 / 2
 }
 
 fn micro(tempo: f64) -> i128 {
@@ -226,11 +231,11 @@ impl Timeline {
         last
     }
 
-    /// `beat` control value of a frame.
-    pub fn beat(&self, frame: i64) -> i32 {
-        let t = frame * FRAME as i64;
-        let (num, den) = self.place(t).part;
-        beat_value(self.segment(t).0.meter, num, den)
+    /// `beat` and `tick` control values of a frame.
+    pub fn clock(&self, frame: i64) -> (i32, i32) {
+        let t = middle(frame);
+        let s = self.segment(t).0;
+        clock_values(s.meter, self.place(t).part, s.micro)
     }
 
     /// Chord at sample `t`: `chord` control value and symbol; none where it is not known.
@@ -325,8 +330,8 @@ mod tests {
             let chart = Chart::new(tempo, bar1 as f64 / 32000.0, meter).unwrap().with_chords("Em C,D,A F").unwrap();
             let mut line = Timeline::new(bar1, tempo, meter);
             line.set_chords(Some("Em C,D,A F".parse().unwrap()), 1);
-            prop_assert_eq!(line.beat(frame), chart.beat(frame));
-            prop_assert_eq!(line.chord(frame * 640).map(|c| c.0), chart.chord(frame));
+            prop_assert_eq!(line.clock(frame), chart.clock(frame));
+            prop_assert_eq!(line.chord(middle(frame)).map(|c| c.0), chart.chord(frame));
         }
 
         #[test]

@@ -9,7 +9,7 @@ use sideman_kernels::{Ops, Sampling, UNKNOWN};
 
 use super::material::{Material, forced};
 use super::stem::Stems;
-use super::timeline::Timeline;
+use super::timeline::{Timeline, middle};
 use crate::error::Result;
 use crate::lm::{Lm, Run, RunSpec};
 use crate::model::Config;
@@ -204,8 +204,9 @@ impl<O: Ops> Window<O> {
         };
         for (c, control) in lm.config().controls.iter().enumerate() {
             let value = frame.and_then(|f| match control.name.as_str() {
-                "beat" => score.clocked.then(|| score.timeline.beat(f)),
-                "chord" => score.timeline.chord(f * crate::model::FRAME as i64).map(|(value, _)| value),
+                "beat" => score.clocked.then(|| score.timeline.clock(f).0),
+                "tick" => score.clocked.then(|| score.timeline.clock(f).1),
+                "chord" => score.timeline.chord(middle(f)).map(|(value, _)| value),
                 _ => None,
             });
             self.run.control(ops, lm, c, column, &[value.unwrap_or(UNKNOWN)]);

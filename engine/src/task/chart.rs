@@ -12,6 +12,8 @@ const FRAME: i128 = 640;
 const RATE: f64 = 32000.0;
 /// Positions in a bar that the `beat` control tells apart.
 const POSITIONS: i128 = 48;
+/// Ticks of 5 ms that are told apart, either side.
+const TICKS: i128 = 8;
 /// Value of the `chord` control where no chord sounds.
 const NO_CHORD: i32 = 96;
 
@@ -190,9 +192,16 @@ impl Chords {
     }
 }
 
-/// `beat` control value: position `num / den` of a bar of this meter.
-pub fn beat_value(meter: Meter, num: i128, den: i128) -> i32 {
-    meter as i32 * POSITIONS as i32 + (POSITIONS * num / den) as i32
+/// Controls `beat` and `tick` (docs/model-format.md) of a frame whose middle lies `num / den` of a bar in.
+///
+/// * `micro`: the tempo in millionths of a quarter note a minute.
+pub fn clock_values(meter: Meter, (num, den): (i128, i128), micro: i128) -> (i32, i32) {
+    /// Ticks (5 ms) in a 48th of a quarter note at one millionth of a quarter note a minute.
+    const QUARTER: i128 = 60 * 1_000_000 * 200 / POSITIONS;
+    let near = (2 * POSITIONS * num + den).div_euclid(2 * den);
+    let (off, one) = ((POSITIONS * num - near * den) * meter.quarters() as i128 * QUARTER, den * micro);
+    let steps = (2 * off + one).div_euclid(2 * one).clamp(-TICKS, TICKS);
+    (meter as i32 * POSITIONS as i32 + (near % POSITIONS) as i32, (steps + TICKS) as i32)
 }
 
 /// Tempo, meter, where bar 1 begins, and the chords: what the band knows ahead.
@@ -226,30 +235,33 @@ impl Chart {
         Ok(self)
     }
 
-    /// Where frame `frame`'s first sample lies: its bar, 0 is the first, and `num / den` of it, exact.
-    fn position(&self, frame: i64) -> (i64, i128, i128) {
-        let samples = FRAME * i128::from(frame) - (self.bar1 * RATE).round() as i128;
-        let micro_tempo = (self.tempo * 1e6).round() as i128;
-        let (num, den) = (samples * micro_tempo, 60 * RATE as i128 * 1_000_000 * self.meter.quarters() as i128);
-        (num.div_euclid(den) as i64, num.rem_euclid(den), den)
+    fn micro(&self) -> i128 {
+        (self.tempo * 1e6).round() as i128
     }
 
-    /// `beat` control value of a frame: meter · 48 + 48ths of the bar gone by. The clock also runs before bar 1.
-    pub fn beat(&self, frame: i64) -> i32 {
-        let (_, num, den) = self.position(frame);
-        beat_value(self.meter, num, den)
+    /// Where frame `frame`'s middle lies: its bar, 0 is the first, and `num / den` of it, exact.
+    fn position(&self, frame: i64) -> (i64, (i128, i128)) {
+        let samples = FRAME * i128::from(frame) + FRAME / 2 - (self.bar1 * RATE).round() as i128;
+        let (num, den) = (samples * self.micro(), 60 * RATE as i128 * 1_000_000 * self.meter.quarters() as i128);
+        (num.div_euclid(den) as i64, (num.rem_euclid(den), den))
+    }
+
+    /// `beat` and `tick` control values of a frame. The clock also runs before bar 1.
+    pub fn clock(&self, frame: i64) -> (i32, i32) {
+        clock_values(self.meter, self.position(frame).1, self.micro())
     }
 
     /// `chord` control value of a frame; none before bar 1 and where no chords are given.
     pub fn chord(&self, frame: i64) -> Option<i32> {
-        let (bar, num, den) = self.position(frame);
+        let (bar, (num, den)) = self.position(frame);
         self.chords.at(bar, num, den).map(|(chord, _)| chord.value())
     }
 
     /// Value of the control `name` at a frame; none (the null value) where it is not known.
     pub fn control(&self, name: &str, frame: i64) -> Option<i32> {
         match name {
-            "beat" => Some(self.beat(frame)),
+            "beat" => Some(self.clock(frame).0),
+            "tick" => Some(self.clock(frame).1),
             "chord" => self.chord(frame),
             _ => None,
         }
@@ -295,22 +307,24 @@ mod tests {
 
     #[test]
     fn beats_fall_on_their_frames() {
-        // 120 a minute, 4/4: a bar is exactly 100 frames.
+        // 120 a minute, 4/4: a bar is exactly 100 frames, a 48th 41.7 ms, and frame 0's middle is 10 ms after the line.
         let chart = Chart::new(120.0, 0.0, Meter::FourFour).unwrap();
-        assert_eq!((0..100).map(|f| chart.beat(f)).collect::<Vec<_>>(), (0..100).map(|f| f * 48 / 100).collect::<Vec<_>>());
-        assert_eq!(chart.beat(100), 0);
-        assert_eq!(chart.beat(-1), 47);
+        assert_eq!((0..4).map(|f| chart.clock(f)).collect::<Vec<_>>(), [(0, 10), (1, 6), (1, 10), (2, 5)]);
+        assert_eq!((chart.clock(100), chart.clock(99), chart.clock(-1)), ((0, 10), (0, 6), (0, 6)));
         assert_eq!(chart.chord(0), None);
         // 97 a minute, waltz, bar 1 half a second in; against plain arithmetic away from the borders.
         let chart = Chart::new(97.0, 0.5, Meter::ThreeFour).unwrap();
         for f in 0..2000 {
-            let at = (f as f64 * 0.02 - 0.5) / (3.0 * 60.0 / 97.0);
-            let exact = (at - at.floor()) * 48.0;
-            if (exact - exact.round()).abs() > 1e-6 {
-                assert_eq!(chart.beat(f), 48 + exact as i32, "frame {f}");
+            let length = 3.0 * 60.0 / 97.0;
+            let at = ((f as f64 + 0.5) * 0.02 - 0.5) / length * 48.0;
+            let ticks = (at - at.round()) * length / 48.0 / 0.005;
+            if (at - at.floor() - 0.5).abs() > 1e-6 && (ticks - ticks.floor() - 0.5).abs() > 1e-6 {
+                assert_eq!(chart.clock(f), (48 + (at.round() as i32).rem_euclid(48), ticks.round() as i32 + 8), "frame {f}");
             }
         }
-        assert_eq!(Chart::new(120.0, 0.0, "12/8".parse().unwrap()).unwrap().beat(75), 144 + 24);
+        assert_eq!(Chart::new(120.0, 0.01, "12/8".parse().unwrap()).unwrap().clock(75), (144 + 24, 8));
+        // 20 a minute: the ticks end where they end.
+        assert_eq!(Chart::new(20.0, 0.0, Meter::FourFour).unwrap().clock(4), (0, 16));
     }
 
     #[test]
