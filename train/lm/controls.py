@@ -60,3 +60,16 @@ def chord_values(song: dict, frames: int) -> np.ndarray:
     for at, _, root, name, _ in song["chords"]:
         out[max(0, int(np.ceil(at * 50 - 0.5 - 1e-6))):] = NO_CHORD if root < 0 else root * 8 + quality(name)
     return out
+
+
+def rests(song: dict, frames: int, seconds: float = 3.0) -> np.ndarray:
+    """True where drums or other have played nothing for `seconds` and more: music, but not what a band that is asked to play should learn."""
+    out = np.zeros(frames, bool)
+    for stem in ("drums", "other"):
+        notes = sorted((n[0], n[0] if stem == "drums" else n[1]) for n in song["notes"][stem])
+        last = 0.0
+        for on, off in [*notes, (frames / 50, 0.0)]:
+            if on - last > seconds:
+                out[int(last * 50):int(on * 50)] = True
+            last = max(last, off)
+    return out

@@ -26,6 +26,7 @@ class Song:
         z = np.load(path)
         self.label = json.loads(str(z["label"]))
         self.controls = np.stack([z[c] for c in CONTROLS])
+        self.rests = np.append(0, np.cumsum(z["rests"]))
         stems = {s: np.load(self.of(path, s)) for s in STEMS}
         self.tokens = np.concatenate([z["tokens"] for z in stems.values()])
         self.bass_other = stems["bass"]["other"] if "other" in stems["bass"] else None
@@ -54,9 +55,13 @@ class Practice:
     def window(self, frames: int):
         """`frames` of a random song from a random frame: codes [K, frames], controls [3, frames], label."""
         rng = self.rng
-        song = rng.choice(self.songs)
-        total = song.tokens.shape[1]
-        at = rng.randrange(max(1, total - frames + 1))
+        for _ in range(20):
+            song = rng.choice(self.songs)
+            total = song.tokens.shape[1]
+            at = rng.randrange(max(1, total - frames + 1))
+            # A band that lays out for seconds at a time is taught to fall silent, and silence leads to silence.
+            if song.rests[min(at + frames, total)] == song.rests[at]:
+                break
         codes = song.tokens[:, at:at + frames].astype(np.int64)
         if song.bass_other is not None and rng.random() < 0.7:
             codes[self.rows["bass"]] = song.bass_other[:, at:at + frames]

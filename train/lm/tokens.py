@@ -16,7 +16,7 @@ import torch
 from ..codec.config import FRAME
 from ..codec.model import Codec
 from .config import STEMS
-from .controls import chord_values, clock_values
+from .controls import chord_values, clock_values, rests
 
 
 def load_codec(path: Path) -> Codec:
@@ -85,7 +85,7 @@ def main():
                     continue
                 label = {k: song[k] for k in ("id", "split", "bpm", "meter", "style", "instruments", "caption_tags")}
                 frames = song["len"] // FRAME
-                keep(out / f"{c}-{song['id']}.song.npz", lambda: {**dict(zip(("beat", "tick"), clock_values(song, frames))), "chord": chord_values(song, frames), "label": json.dumps(label)})
+                keep(out / f"{c}-{song['id']}.song.npz", lambda: {**dict(zip(("beat", "tick"), clock_values(song, frames))), "chord": chord_values(song, frames), "rests": rests(song, frames), "label": json.dumps(label)})
                 for stem in a.stems:
                     def tokens():
                         x = raw[stem][song["start"]:song["start"] + song["len"]].astype(np.float32) / 32768.0
