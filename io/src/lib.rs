@@ -3,6 +3,7 @@
 //! [`midi`], [`sync`]), [`tape`] and [`take`] (what is kept), [`supervisor`] (devices that come and go), [`rt`] (the rules). And how fast
 //! this machine is: [`speed`].
 
+pub mod calibrate;
 pub mod control;
 pub mod device;
 pub mod input;

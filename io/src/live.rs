@@ -47,6 +47,12 @@ struct Ask {
 }
 
 impl Link {
+    /// A link and what answers it.
+    pub(crate) fn pair() -> (Link, Asks) {
+        let (asks, asked) = channel();
+        (Link { asks }, Asks(asked))
+    }
+
     /// Ring ends for a device of these rates, in place of those that were; `steered` where input and output have clocks of their own.
     ///
     /// # Errors
@@ -59,6 +65,19 @@ impl Link {
             Err(RecvTimeoutError::Timeout) => Err("the engine doesn't answer".into()),
             Err(RecvTimeoutError::Disconnected) => Err("the session is over".into()),
         }
+    }
+}
+
+/// The other end of a [`Link`].
+pub(crate) struct Asks(Receiver<Ask>);
+
+impl Asks {
+    /// Waits for one device's asking, at most so long, and answers it with the ring ends that `make` gives for its rates.
+    pub(crate) fn answer(&self, patience: Duration, make: impl FnOnce(u32, u32, bool) -> sideman_engine::Result<(Ear, Player)>) {
+        let Ok(ask) = self.0.recv_timeout(patience) else { return };
+        let made = make(ask.rate_in, ask.rate_out, ask.steered);
+        let line = made.map(|(ear, player)| Line { ear, player, in_start: 0 }).map_err(|e| e.to_string());
+        let _ = ask.give.send(line);
     }
 }
 

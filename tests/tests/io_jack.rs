@@ -22,7 +22,22 @@ const RATE: u32 = 48_000;
 fn turn() -> std::fs::File {
     let turn = std::fs::File::create(std::env::temp_dir().join("sideman-jack.lock")).unwrap();
     turn.lock().unwrap();
+    // libjack waits for ever for a server that is neither dead nor alive; a test that hangs must fail, and say so.
+    static BEGUN: std::sync::Once = std::sync::Once::new();
+    BEGUN.call_once(|| {
+        let patience = Duration::from_secs_f64(300.0 + 2.0 * seconds());
+        std::thread::spawn(move || {
+            std::thread::sleep(patience);
+            eprintln!("a JACK test hangs: {patience:?} have passed");
+            std::process::exit(101);
+        });
+    });
     turn
+}
+
+/// Length of the jam.
+fn seconds() -> f64 {
+    std::env::var("SIDEMAN_JAM_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(20.0)
 }
 
 /// Whether a server may be started here; a machine where it can't is told apart from a test that fails.
@@ -118,6 +133,7 @@ impl Jam {
             output: None,
             client: client.into(),
             period: 1024,
+            beyond: 0,
             player: "bass".into(),
             stems: ["bass", "drums", "other"].map(str::to_owned).to_vec(),
         };
@@ -220,7 +236,7 @@ fn a_jam_of_all_ports() {
     if !jackd() {
         return;
     }
-    let seconds = std::env::var("SIDEMAN_JAM_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(20.0);
+    let seconds = seconds();
     let _server = Server::start(1024);
     let jam = Jam::start("sideman-jam", 1);
     let (rig, recorded) = rig("sideman-jam");
@@ -279,4 +295,46 @@ fn the_server_dies_and_comes_back_and_blocks_change_their_size() {
     assert!(aligned(rows) > 0, "the band is back");
     assert!(jam.said.try_iter().count() < 1000);
     jam.end();
+}
+
+/// Our output on our own input: JACK hands a client its own sound a block later, and tells of no latency there.
+#[test]
+fn a_loop_is_measured() {
+    let _turn = turn();
+    if !jackd() {
+        return;
+    }
+    let _server = Server::start(1024);
+    let mut asked = Asked {
+        host: Some("jack".into()),
+        input: None,
+        output: None,
+        client: "sideman-loop".into(),
+        period: 1024,
+        beyond: 0,
+        player: "bass".into(),
+        stems: ["bass", "drums", "other"].map(str::to_owned).to_vec(),
+    };
+    let around = |asked: &Asked| {
+        let cable = std::thread::spawn(|| {
+            let (me, _) = jack::Client::new("cable", jack::ClientOptions::NO_START_SERVER).unwrap();
+            let began = Instant::now();
+            while me.connect_ports_by_name("sideman-loop:mix_out_1", "sideman-loop:bass_in").is_err() {
+                assert!(began.elapsed() < Duration::from_secs(20), "our client has no ports");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let round = sideman_io::calibrate::measure(asked).unwrap();
+        cable.join().unwrap();
+        eprintln!("  {round:?}");
+        round
+    };
+    let round = around(&asked);
+    let block = 1024.0 / f64::from(RATE) * 1e3;
+    assert!((round.beyond - block).abs() < 0.1 && round.spread < 0.1, "{round:?}, not a block of {block:.2} ms");
+    asked.beyond = (round.beyond * 1e3) as i32;
+    let again = around(&asked);
+    assert!(again.beyond.abs() < 0.1, "what was measured is made up for: {again:?}");
+    // Without a cable.
+    assert!(sideman_io::calibrate::measure(&asked).unwrap_err().contains("cable"));
 }

@@ -16,25 +16,28 @@ class Player:
     def __init__(self, sideman: str, model: str, lag: int | None, threads: int = 1, seed: int = 7):
         self.sideman, self.model, self.lag, self.threads, self.seed = sideman, model, lag, threads, seed
 
-    def command(self, bass: Path, out: Path, song: Song | None, chords: bool, text: str | None, lag: int | None) -> list[str]:
+    def command(self, bass: Path, out: Path, song: Song | None, chords: bool, text: str | None, clock) -> list[str]:
         c = [self.sideman, "render", "--bass", str(bass), "--make", "drums,other", "--out", str(out), "--model", self.model,
              "--seed", str(self.seed), "--threads", str(self.threads), "--no-chart", "--json"]
-        if lag is not None:
-            c += ["--lag", str(lag)]
+        if self.lag is not None:
+            c += ["--lag", str(self.lag)]
+        if clock:
+            c += ["--tempo", str(clock[0]), "--bar1", str(clock[1])]
         if song is not None:
             c += ["--tempo", f"{song.quarters:.4f}", "--bar1", f"{song.downbeats[0]:.5f}", "--meter", "/".join(map(str, song.label["meter"]))]
             if chords:
                 c += ["--chords", song.chart()]
         return c + (["--text", text] if text else [])
 
-    def play(self, bass: np.ndarray, out: Path, song: Song | None, chords: bool = True, text: str | None = None) -> dict[str, np.ndarray]:
-        """Drums and other (float32, 32 kHz, as long as `bass`). `song` gives clock and chart; None: the band finds the beat by ear.
+    def play(self, bass: np.ndarray, out: Path, song: Song | None, chords: bool = True, text: str | None = None, clock: tuple[float, float] | None = None) -> dict[str, np.ndarray]:
+        """Drums and other (float32, 32 kHz, as long as `bass`). `song` gives clock and chart, or `clock` (quarters a minute, bar 1 in s);
+        neither: the band finds the beat by ear.
 
         Raises RuntimeError with the program's own words where it fails.
         """
         out.mkdir(parents=True, exist_ok=True)
         path = out / "in.wav"
-        command = self.command(path, out, song, chords, text, self.lag)
+        command = self.command(path, out, song, chords, text, clock)
         made = out / "command.json"
         key = {"command": command, "bass": f"{len(bass)} {float(np.abs(bass).sum()):.3f}", "model": stamp(self.model)}
         if not (made.exists() and json.loads(made.read_text()) == key):

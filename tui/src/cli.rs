@@ -275,6 +275,9 @@ pub struct Live {
     /// Frames of a device's block, where it can be asked for
     #[arg(long, value_name = "FRAMES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=8192))]
     pub period: u32,
+    /// Round trip that the device doesn't tell of, in ms, as `sideman doctor --calibrate` measures it
+    #[arg(long, value_name = "MS", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub latency: f64,
     /// No screen: one line a second on stderr
     #[arg(long)]
     pub headless: bool,
@@ -404,6 +407,21 @@ pub struct Verify {
 #[derive(Args)]
 #[command(after_help = "Example:\n  sideman doctor")]
 pub struct Doctor {
+    /// Measure the devices' round trip by sound, over a cable from the output to the input, instead of all else
+    #[arg(long)]
+    pub calibrate: bool,
+    /// The sound system to measure: jack, alsa, pipewire, pulseaudio [default: this machine's]
+    #[arg(long, value_name = "HOST", requires = "calibrate")]
+    pub host: Option<String>,
+    /// Input device (JACK: beginning of a port's name)
+    #[arg(long, value_name = "DEVICE", requires = "calibrate")]
+    pub input: Option<String>,
+    /// Output device (JACK: beginning of the ports' names)
+    #[arg(long, value_name = "DEVICE", requires = "calibrate")]
+    pub output: Option<String>,
+    /// Frames of a device's block, where it can be asked for
+    #[arg(long, value_name = "FRAMES", requires = "calibrate", default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=8192))]
+    pub period: u32,
     /// A model directory to time, instead of all that are installed
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,

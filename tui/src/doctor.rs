@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use serde_json::{Value, json};
 use sideman_engine::audio::RATE;
 use sideman_engine::codec::Codec;
 use sideman_engine::lm::Lm;
 use sideman_engine::model::{FRAME, ModelDir};
-use sideman_io::device::{cpal, jack};
+use sideman_io::calibrate::{self, Round};
+use sideman_io::device::{Asked, cpal, jack};
 use sideman_io::speed::{self, StepCase};
 use sideman_kernels::Format;
 use sideman_kernels::cpu::Cpu;
@@ -28,6 +29,9 @@ const STEPS: usize = 200;
 /// # Errors
 /// A model named by `--model` can't be loaded; one that is only installed is told and passed over.
 pub fn run(args: &Doctor) -> Result<ExitCode> {
+    if args.calibrate {
+        return calibrate(args);
+    }
     let threads = player::threads(args.threads);
     let cpu = Cpu::new(threads);
     let bandwidth = speed::memory_bandwidth(threads);
@@ -70,6 +74,35 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
             "bandwidth_bytes_per_second": bandwidth, "gpu": gpu.as_ref().ok(), "no_gpu": gpu.as_ref().err(), "devices": devices, "models": models,
         }));
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Measures the round trip by sound.
+fn calibrate(args: &Doctor) -> Result<ExitCode> {
+    let asked = Asked {
+        host: args.host.clone(),
+        input: args.input.clone(),
+        output: args.output.clone(),
+        client: "sideman".to_owned(),
+        period: args.period,
+        beyond: 0,
+        player: "bass".to_owned(),
+        stems: vec!["bass".to_owned()],
+    };
+    let round = calibrate::measure(&asked).map_err(|why| anyhow!("--calibrate: {why}"))?;
+    if args.json {
+        report::json(
+            &json!({"told_ms": round.told, "beyond_ms": round.beyond, "likeness": round.likeness, "spread_ms": round.spread}),
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Round { told, beyond, likeness, spread } = round;
+    report::line(format!(
+        "round trip {:.2} ms: the device tells of {told:.2} ms, and takes {beyond:.2} ms beyond that",
+        told + beyond
+    ));
+    report::line(format!("chirps heard at {likeness:.2} of 1, {spread:.2} ms from one another"));
+    report::line(format!("play with  sideman live --latency {beyond:.2}"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -76,6 +76,7 @@ fn asked(args: &Live, dir: &ModelDir) -> Result<Asked> {
         output: args.output.clone(),
         client: args.client.clone(),
         period: args.period,
+        beyond: (args.latency.clamp(-1000.0, 1000.0) * 1e3) as i32,
         player,
         stems,
     })

@@ -128,7 +128,7 @@ pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
     let frames_of = |d: Duration, rate: u32| (d.as_secs_f64() * f64::from(rate)).round().min(1e6) as u32;
 
     let counts = pulse.clone();
-    let (mut ahead, mut begun) = (0u64, false);
+    let (mut ahead, mut begun, beyond) = (0u64, false, asked.beyond);
     let stems = player.channels() - 3;
     let out = output
         .build_output_stream(
@@ -143,8 +143,7 @@ pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
                             .latency_out
                             .store(frames_of(stamp.playback.duration_since(stamp.callback), rate_out), Ordering::Relaxed);
                     }
-                    let trip = u64::from(counts.latency_out.load(Ordering::Relaxed))
-                        + u64::from(counts.latency_in.load(Ordering::Relaxed)) * u64::from(rate_out) / u64::from(rate_in);
+                    let trip = counts.trip(rate_in, rate_out, beyond);
                     if trip != ahead {
                         player.seek((player.at() + trip).saturating_sub(ahead));
                         ahead = trip;

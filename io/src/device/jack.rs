@@ -30,6 +30,8 @@ struct Process {
     passed: u64,
     /// Round trip that the player stands ahead by.
     ahead: u64,
+    rate: u32,
+    beyond: i32,
     pulse: Arc<Pulse>,
 }
 
@@ -49,8 +51,7 @@ impl jack::ProcessHandler for Process {
                 }
             }
             self.next = now.wrapping_add(n);
-            let trip = u64::from(self.pulse.latency_in.load(Ordering::Relaxed))
-                + u64::from(self.pulse.latency_out.load(Ordering::Relaxed));
+            let trip = self.pulse.trip(self.rate, self.rate, self.beyond);
             if trip != self.ahead {
                 self.line.player.seek((self.line.player.at() + trip).saturating_sub(self.ahead));
                 self.ahead = trip;
@@ -144,7 +145,18 @@ pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
     let notices = Notices { input: input.clone_unowned(), output: outputs[mix].clone_unowned(), pulse: pulse.clone() };
     let wires: (String, Vec<String>) =
         (input.name().map_err(wrong)?, outputs[mix..].iter().map(|p| p.name()).collect::<Result<_, _>>().map_err(wrong)?);
-    let process = Process { input, outputs, line, begun: None, next: 0, passed: 0, ahead: 0, pulse: pulse.clone() };
+    let process = Process {
+        input,
+        outputs,
+        line,
+        begun: None,
+        next: 0,
+        passed: 0,
+        ahead: 0,
+        rate,
+        beyond: asked.beyond,
+        pulse: pulse.clone(),
+    };
     let client = client.activate_async(notices, process).map_err(wrong)?;
     if let Some(from) = &asked.input {
         let ports = client.as_client().ports(Some(&format!("^{}", escape(from))), None, jack::PortFlags::IS_OUTPUT);

@@ -25,6 +25,8 @@ pub struct Asked {
     pub client: String,
     /// Frames of a block, where they can be asked for.
     pub period: u32,
+    /// Round trip that the device does not tell of, in microseconds, as [`crate::calibrate`] measures it.
+    pub beyond: i32,
     /// The stem that the musician plays, and those that the band may play, in the model's order.
     pub player: String,
     /// See `player`.
@@ -59,6 +61,13 @@ pub trait Stream {
 }
 
 impl Pulse {
+    /// Frames of the output, at rates of input and output, from when a sound is played to when it is heard again.
+    pub fn trip(&self, rate_in: u32, rate_out: u32, beyond: i32) -> u64 {
+        let told = u64::from(self.latency_out.load(Ordering::Relaxed))
+            + u64::from(self.latency_in.load(Ordering::Relaxed)) * u64::from(rate_out) / u64::from(rate_in.max(1));
+        told.saturating_add_signed(i64::from(beyond) * i64::from(rate_out) / 1_000_000)
+    }
+
     /// ms of input and output at these rates.
     pub fn latency_ms(&self, (rate_in, rate_out): (u32, u32)) -> (f32, f32) {
         let ms = |frames: &AtomicU32, rate: u32| frames.load(Ordering::Relaxed) as f32 * 1e3 / rate.max(1) as f32;
