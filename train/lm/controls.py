@@ -63,13 +63,13 @@ def chord_values(song: dict, frames: int) -> np.ndarray:
 
 
 def rests(song: dict, frames: int, seconds: float = 3.0) -> np.ndarray:
-    """True where drums or other have played nothing for `seconds` and more: music, but not what a band that is asked to play should learn."""
-    out = np.zeros(frames, bool)
-    for stem in ("drums", "other"):
+    """Bits of each frame: 1 where the drums have played nothing for `seconds` and more, 2 where `other` has."""
+    out = np.zeros(frames, np.uint8)
+    for bit, stem in ((1, "drums"), (2, "other")):
         notes = sorted((n[0], n[0] if stem == "drums" else n[1]) for n in song["notes"][stem])
         last = 0.0
         for on, off in [*notes, (frames / 50, 0.0)]:
             if on - last > seconds:
-                out[int(last * 50):int(on * 50)] = True
+                out[int(last * 50):int(on * 50)] |= bit
             last = max(last, off)
     return out

@@ -26,7 +26,8 @@ class Song:
         z = np.load(path)
         self.label = json.loads(str(z["label"]))
         self.controls = np.stack([z[c] for c in CONTROLS])
-        self.rests = np.append(0, np.cumsum(z["rests"]))
+        self.rests = z["rests"]
+        self.resting = np.append(0, np.cumsum(self.rests > 0))
         stems = {s: np.load(self.of(path, s)) for s in STEMS}
         self.tokens = np.concatenate([z["tokens"] for z in stems.values()])
         self.bass_other = stems["bass"]["other"] if "other" in stems["bass"] else None
@@ -45,6 +46,7 @@ class Practice:
         self.silence = {s: json.loads((Path(root) / f"{s}.json").read_text())["silence"] for s in STEMS}
         self.config, self.tokenizer = config, tokenizer
         self.rng = random.Random(seed)
+        self.rest: dict[str, list] = {}
         streams = config["streams"]
         self.cards = np.array([s["card"] for s in streams])
         self.delays = np.array([s["delay"] for s in streams])
@@ -60,7 +62,7 @@ class Practice:
             total = song.tokens.shape[1]
             at = rng.randrange(max(1, total - frames + 1))
             # A band that lays out for seconds at a time is taught to fall silent, and silence leads to silence.
-            if song.rests[min(at + frames, total)] == song.rests[at]:
+            if song.resting[min(at + frames, total)] == song.resting[at]:
                 break
         codes = song.tokens[:, at:at + frames].astype(np.int64)
         if song.bass_other is not None and rng.random() < 0.7:
@@ -73,13 +75,29 @@ class Practice:
             controls = np.pad(controls, ((0, 0), (0, short)), constant_values=-1)
         return codes, controls, song.label
 
+    def silences(self, stem: str) -> list[np.ndarray]:
+        """Codes [books of the stem, frames] of its rests in the band's songs (bass never rests)."""
+        if stem not in self.rest:
+            bit, found = {"drums": 1, "other": 2}.get(stem, 0), []
+            for song in self.songs:
+                edges = np.flatnonzero(np.diff(np.concatenate([[0], song.rests & bit > 0, [0]]).astype(int)))
+                # A second after the last stroke, when nothing of it sounds any more.
+                found += [song.tokens[self.rows[stem], a + 50:b - 5].astype(np.int64) for a, b in zip(edges[::2], edges[1::2]) if b - a > 155]
+            self.rest[stem] = found
+        return self.rest[stem]
+
+    def silent(self, stem: str, frames: int) -> np.ndarray:
+        """So many frames of a rest, one rest over and over: what a band that fell silent has behind it. It learns to come in again."""
+        codes = self.rng.choice(self.silences(stem))
+        return np.tile(codes, (1, -(-frames // codes.shape[1])))[:, :frames]
+
     def item(self, kind: str | None = None, lag: int | None = None):
         rng = self.rng
         kind = kind or rng.choices([LIVE, EDIT, TEXT], [0.75, 0.15, 0.1])[0]
-        delays, weight = self.delays.copy(), self.weight.copy()
+        delays, weight, entry = self.delays.copy(), self.weight.copy(), np.zeros(len(self.cards), int)
         if kind == TEXT:
             grid, controls, label = self.window(WINDOW + PREFIX + 1)
-            start, source = 0, grid
+            start, source = np.zeros(len(self.cards), int), grid
         else:
             source, controls, label = self.window(WINDOW)
             prefix = source[:, ::DECIMATION].copy()
@@ -91,6 +109,12 @@ class Practice:
                 cut = 0 if rng.random() < 0.35 else rng.randrange(WINDOW)
                 prefix[:, -(-cut // DECIMATION):] = self.cards[:, None]
                 player = rng.choices(STEMS, [0.75, 0.1, 0.15])[0]
+                for stem in STEMS:
+                    if stem != player and self.silences(stem) and rng.random() < 0.1:
+                        entry[self.rows[stem]] = at = rng.randrange(50, WINDOW)
+                        source[self.rows[stem], :at] = self.silent(stem, at)
+                        kept = prefix[self.rows[stem]] < self.cards[self.rows[stem]][:, None]
+                        prefix[self.rows[stem]] = np.where(kept, source[self.rows[stem], ::DECIMATION], prefix[self.rows[stem]])
                 rows = self.rows[player]
                 delays[rows] += lag if lag is not None else rng.randint(*LAGS)
                 weight[rows] *= 0.2
@@ -100,7 +124,7 @@ class Practice:
             middle = self.cards[:, None]
             grid = np.concatenate([prefix, middle, source], 1)
             controls = np.concatenate([controls[:, ::DECIMATION], np.full((len(CONTROLS), 1), -1), controls], 1)
-            start = PREFIX + 1
+            start = PREFIX + 1 + entry
         if rng.random() < 0.1:
             controls[:2] = -1
         if rng.random() < 0.5:
@@ -123,7 +147,7 @@ class Practice:
             grid, delays, start, weight, controls, text = self.item(**kind)
             seq = self.lay_out(grid, delays)
             steps = np.arange(1, seq.shape[1])[None] - 1 - delays[:, None]  # frame that each target step holds
-            targets.append(np.where((steps >= start) & (seq[:, 1:] < self.cards[:, None]), seq[:, 1:], -100))
+            targets.append(np.where((steps >= start[:, None]) & (seq[:, 1:] < self.cards[:, None]), seq[:, 1:], -100))
             # Exposure: at play the band hears itself, mistakes included.
             noise = np.random.default_rng(self.rng.getrandbits(32))
             wrong = noise.random(seq.shape) < noise.choice([0.0, 0.02, 0.05])

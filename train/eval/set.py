@@ -1,0 +1,122 @@
+"""Two hours on stage: `python -m train.eval.set --model DIR --out DIR [--hours 2]`.
+
+`examples/funk.flac`, twelve bars that loop without a seam, is played to `sideman live --pace fast` over and over. Asked of what comes out:
+is every click where the clock says, does the memory grow, does the level creep, and are the tokens at the end as rich as at the start?
+"""
+
+import argparse
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from safetensors.numpy import load_file
+
+from .life import db, entropy
+from .onset import onsets
+
+RATE = 32000
+BPM, BAR1, BARS = 100, 0.5, 12
+BEAT = RATE * 60 // BPM  # 19200, exactly
+TEN = 600 * RATE
+
+
+def bass(path: Path, seconds: float) -> int:
+    """Writes the line, looped; gives its samples."""
+    x, rate = soundfile.read("examples/funk.flac", dtype="float32")
+    assert rate == RATE
+    loop = x[int(BAR1 * RATE):int(BAR1 * RATE) + BARS * 4 * BEAT]
+    total = int(seconds * RATE)
+    with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as f:
+        f.write(x[:int(BAR1 * RATE)])
+        left = total - int(BAR1 * RATE)
+        while left > 0:
+            f.write(loop[:left])
+            left -= len(loop)
+    return total
+
+
+def memory(pid: int) -> int:
+    """Resident megabytes."""
+    for row in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if row.startswith("VmRSS"):
+            return int(row.split()[1]) // 1024
+    return 0
+
+
+def clicks(path: Path) -> dict:
+    """Onsets of the click beside the clock: worst deviation in samples, and how many."""
+    worst, count, at = 0, 0, 0
+    with soundfile.SoundFile(path) as f:
+        while at < f.frames:
+            f.seek(at)
+            x = f.read(min(TEN, f.frames - at), dtype="float32")
+            loud = np.flatnonzero(np.abs(x) > 1e-4)
+            first = loud[np.flatnonzero(np.diff(loud, prepend=-BEAT) > BEAT // 3)] + at - int(BAR1 * RATE)
+            off = np.abs((first + BEAT // 2) % BEAT - BEAT // 2)
+            worst, count, at = max(worst, int(off.max(initial=0))), count + len(first), at + len(x)
+    return {"count": count, "worst_samples_beside_the_clock": worst}
+
+
+def stretches(path: Path) -> list[dict]:
+    """Level of each ten minutes, share of silent seconds, and (drums) share of onsets near a 16th."""
+    out = []
+    with soundfile.SoundFile(path) as f:
+        while f.tell() < f.frames:
+            at = f.tell()
+            x = f.read(TEN, dtype="float32")
+            if len(x) < TEN // 2:
+                break
+            x = x if x.ndim == 1 else x.mean(1)
+            seconds = x[:len(x) // RATE * RATE].reshape(-1, RATE)
+            row = {"rms_db": round(float(db(np.sqrt((x**2).mean()))), 2),
+                   "silent": round(float((db(np.sqrt((seconds**2).mean(1))) < -50).mean()), 4)}
+            if "drums" in path.name:
+                o = onsets(x[:120 * RATE])
+                o = np.asarray(o[0] if isinstance(o, tuple) else o) + at / RATE - BAR1
+                step = 60 / BPM / 4
+                row["near_16th"] = round(float((np.abs((o + step / 2) % step - step / 2) < 0.02).mean()), 3)
+            out.append(row)
+    return out
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--model", required=True)
+    p.add_argument("--sideman", default="target/release/sideman")
+    p.add_argument("--hours", type=float, default=2)
+    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--lag", type=int, default=8)
+    p.add_argument("--out", required=True)
+    a = p.parse_args()
+    out = Path(a.out)
+    out.mkdir(parents=True, exist_ok=True)
+    samples = bass(out / "in.wav", a.hours * 3600)
+    command = [a.sideman, "live", "--headless", "--from", str(out / "in.wav"), "--to", str(out / "to"), "--model", a.model,
+               "--tempo", str(BPM), "--bar1", str(BAR1), "--lag", str(a.lag), "--seed", "7", "--threads", str(a.threads), "--click"]
+    began, grown = time.time(), []
+    with open(out / "log", "w") as log:
+        run = subprocess.Popen(command, stderr=log, stdout=log)
+        while run.poll() is None:
+            time.sleep(5)
+            if run.poll() is None and (len(grown) == 0 or time.time() - began > 30 * len(grown)):
+                grown.append(memory(run.pid))
+    if run.returncode:
+        raise SystemExit(f"{' '.join(command)}: {(out / 'log').read_text()[-400:]}")
+    spent = time.time() - began
+    take = out / "to"
+    tokens = load_file(take / "tokens.safetensors")["tokens"]
+    tens = [tokens[i:i + 30000] for i in range(0, len(tokens) - 15000, 30000)]
+    report = {"hours": a.hours, "times_real_time": round(a.hours * 3600 / spent, 2), "memory_mb_every_30_s": grown,
+              "lengths_equal": len({soundfile.info(f).frames for f in take.glob("*.wav")} | {samples}) == 1,
+              "clicks": clicks(take / "click.wav"),
+              "token_entropy_bits_each_10_min": [[round(entropy(t[:, k]), 2) for k in range(tokens.shape[1])] for t in tens],
+              **{s: stretches(take / f"{s}.wav") for s in ("drums", "other")}}
+    (out / "set.json").write_text(json.dumps(report, indent=1))
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
