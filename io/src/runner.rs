@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use sideman_engine::live::{Command, Request, Session, Snapshot, Spec};
+use sideman_engine::live::{Action, Command, Request, Session, Snapshot, Spec, Which};
 use sideman_engine::model::FRAME;
 use sideman_engine::task::Band;
 use sideman_engine::{Error, Result};
@@ -17,6 +17,7 @@ use crate::rt;
 use crate::sync::Taps;
 use crate::take::{Entry, Sheet, silent};
 use crate::tape::{Piece, Tape};
+use crate::wake::Wake;
 use crate::words::Words;
 
 /// Hops whose times are remembered.
@@ -48,6 +49,8 @@ pub struct Runner<O: Ops> {
     sorted: Vec<f32>,
     hops: u64,
     silence: Vec<f32>,
+    /// Wakes who has fallen silent; none in a replay, whose take says who was woken.
+    pub wake: Option<Wake>,
     /// Called before each hop; tests slow the band down by it.
     pub drag: Option<Box<dyn FnMut(i64) + Send>>,
 }
@@ -120,6 +123,7 @@ impl<O: Ops> Runner<O> {
             times: Vec::with_capacity(TIMES),
             sorted: Vec::with_capacity(TIMES),
             hops: 0,
+            wake: Some(Wake::new(stems)),
             drag: None,
         };
         let Runner { mixer, session, .. } = &mut runner;
@@ -214,8 +218,22 @@ impl<O: Ops> Runner<O> {
             self.say(format!("the band is silent for a moment: {e}"));
         }
         self.session.snapshot(&mut self.snapshot);
+        self.wake();
         self.tape_hop(&heard[..real.min(heard.len())]);
         self.measure(took, heard.len());
+    }
+
+    /// Makes a stem anew that has fallen silent.
+    fn wake(&mut self) {
+        let bar = self.bar();
+        let Some(wake) = &mut self.wake else { return };
+        for s in 0..self.snapshot.stems.len() {
+            wake.hear(s, self.session.stem(s), self.snapshot.time);
+        }
+        if let Some(s) = wake.ask(self.session.heard_to(), &self.snapshot, bar) {
+            self.say(format!("{} had fallen silent and comes in again", self.band.config().stems[usize::from(s)]));
+            self.request(Request { command: Command::Stem(Which::One(s), Action::Regen), when: None, from: 0 });
+        }
     }
 
     /// Times and faults into the state.

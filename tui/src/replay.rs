@@ -56,6 +56,7 @@ pub fn run(args: &Replay) -> Result<ExitCode> {
     output::folder(&args.out)?;
     let (_control, desk) = Control::new();
     let mut runner = Runner::new(cpu, band, sheet, desk, PathBuf::new(), true)?;
+    runner.wake = None;
     runner.record(Some(args.out.clone()), false)?;
     file::play(&mut runner, &player, file::Pace::Fast, events, |_| true);
     let said = runner.finish();

@@ -1,0 +1,75 @@
+//! Who in the band has fallen silent. A model that has played nothing for a while may take that for the song; a stem that rests for two
+//! bars without having been asked to is made anew at the next bar line, from a past in which it was not silent.
+
+use sideman_engine::live::Snapshot;
+
+/// Below this a sample is silence: −50 dBFS.
+const FLOOR: f32 = 0.003;
+/// Bars of silence that are music.
+const BARS: i64 = 2;
+/// Asked every so many samples only (2 s), where hops of 1, 2, 4, 5, 10, 20 and 25 frames meet: the length of a hop changes no note.
+const EVERY: i64 = 64_000;
+
+/// Listens to the band.
+pub struct Wake {
+    /// Song time up to which each stem has been heard to sound, or was excused.
+    sounded: Vec<i64>,
+}
+
+impl Wake {
+    /// For so many stems.
+    pub fn new(stems: usize) -> Self {
+        Wake { sounded: vec![0; stems] }
+    }
+
+    /// Hears what stem `s` has just played; it ends at song time `time`.
+    pub fn hear(&mut self, s: usize, samples: &[f32], time: i64) {
+        if let Some(last) = samples.iter().rposition(|x| x.abs() > FLOOR) {
+            self.sounded[s] = time - (samples.len() - 1 - last) as i64;
+        }
+    }
+
+    /// The stem to be made anew, `heard` samples into the session, whose bars are `bar` samples long; it is then given time to come in.
+    pub fn ask(&mut self, heard: i64, state: &Snapshot, bar: f64) -> Option<u8> {
+        for (s, stem) in state.stems.iter().enumerate() {
+            // Neither a musician, nor a repeated bar, nor a band that isn't playing or counts in, is asked why.
+            if !state.playing || state.bar < 1 || state.player == Some(s as u8) || stem.frozen > 0 {
+                self.sounded[s] = self.sounded[s].max(state.time);
+            }
+        }
+        if heard % EVERY != 0 {
+            return None;
+        }
+        let patience = (BARS as f64 * bar).max(2.0 * EVERY as f64) as i64;
+        let s = self.sounded.iter().position(|at| state.time - at > patience)?;
+        self.sounded[s] = state.time + EVERY;
+        Some(s as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stem_is_woken_after_two_bars_and_the_player_never() {
+        let mut wake = Wake::new(3);
+        let mut state = Snapshot { playing: true, bar: 1, player: Some(0), ..Snapshot::default() };
+        state.stems.resize_with(3, Default::default);
+        let (bar, hop) = (80_000.0, 2560);
+        let mut woken = Vec::new();
+        for n in 1..=600 {
+            state.time = n * hop + 1000;
+            wake.hear(1, &[0.5; 2560], state.time);
+            // Stem 2 plays for ten seconds, then rests.
+            wake.hear(2, if n < 125 { &[0.1; 2560] } else { &[0.001; 2560] }, state.time);
+            woken.extend(wake.ask(n * hop, &state, bar).map(|s| (s, n * hop)));
+        }
+        assert_eq!(woken[0], (2, 512_000), "ten seconds, two bars, and the next even second: {woken:?}");
+        assert!(woken.iter().all(|w| w.0 == 2) && woken.windows(2).all(|w| w[1].1 - w[0].1 > 160_000), "{woken:?}");
+        state.stems[2].frozen = 4;
+        state.time += 640_000;
+        wake.hear(1, &[0.5], state.time);
+        assert_eq!(wake.ask(64_000 * 100, &state, bar), None, "who repeats a silent bar was asked to");
+    }
+}
