@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use sideman_engine::live::{Action, Command, Request, Session, Snapshot, Spec, Which};
+use sideman_engine::live::{Action, Command, Pending, Request, Session, Snapshot, Spec, Which};
 use sideman_engine::model::FRAME;
 use sideman_engine::task::Band;
 use sideman_engine::{Error, Result};
@@ -39,6 +39,8 @@ pub struct Runner<O: Ops> {
     tape: Option<Tape>,
     takes: PathBuf,
     recording: bool,
+    /// Song time at which the take began.
+    begun: i64,
     /// Taps, in seconds since the runner was made.
     taps: Taps,
     made: Instant,
@@ -116,6 +118,7 @@ impl<O: Ops> Runner<O> {
             tape: None,
             takes,
             recording: false,
+            begun: 0,
             taps: Taps::default(),
             made: Instant::now(),
             patient,
@@ -265,6 +268,11 @@ impl<O: Ops> Runner<O> {
     pub fn publish(&mut self) {
         self.snapshot.hop = self.hop as u32;
         self.snapshot.recording = self.recording;
+        self.snapshot.recorded = if self.recording { self.session.heard_to() - self.begun } else { 0 };
+        // A text that is being read waits like everything else.
+        if let Some(waiting) = &self.waiting {
+            self.snapshot.pending.push(Pending { command: waiting.command.clone(), at: self.snapshot.time });
+        }
         self.snapshot.text.clone_from(&self.text);
         let health = self.snapshot.health.clone();
         self.desk.publish(&mut self.snapshot);
@@ -330,8 +338,10 @@ impl<O: Ops> Runner<O> {
             Command::Record(on) => {
                 let dir = self.takes.join(take_name());
                 self.recording = *on && self.tape.is_some();
+                self.begun = self.session.heard_to();
                 self.send(if *on { Piece::Begin(dir) } else { Piece::End });
             }
+            Command::Cancel(None) | Command::Panic => self.waiting = None,
             Command::Keep(name) => {
                 let name = if name.trim().is_empty() { take_name() } else { name.replace(['/', '\0'], "-") };
                 self.send(Piece::Keep(self.takes.join(name)));

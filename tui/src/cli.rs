@@ -42,6 +42,17 @@ pub enum Command {
     /// Print the OSC namespace: every address, its arguments, what it does.
     #[command(after_help = "Example:\n  sideman osc | grep stem")]
     Osc,
+    /// Print the keys of the screen, as they are bound.
+    #[command(after_help = "Examples:\n  sideman keys\n  sideman keys --keys my-keys.toml")]
+    Keys(Keys),
+}
+
+/// `sideman keys`.
+#[derive(Args)]
+pub struct Keys {
+    /// Your own keys, in TOML: mute = "M" [default: sideman/keys.toml in your folder of settings, where there is one]
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
 }
 
 /// Precision of the weights in memory.
@@ -230,7 +241,8 @@ pub enum Pace {
 /// `sideman live`.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
-    sideman live --headless --host jack --tempo 112 --count-in 1 --chords \"Em Em C D\" --record takes\n  \
+    sideman live --host jack --tempo 112 --count-in 1 --chords \"Em Em C D\"\n  \
+    sideman live --headless --tempo 96 --record takes\n  \
     sideman live --from bass.wav --to take --pace fast --play bass --tempo 104 --bar1 0.5 --lag 8 --seed 7")]
 pub struct Live {
     /// A recording in place of a device to hear
@@ -278,9 +290,12 @@ pub struct Live {
     /// Round trip that the device doesn't tell of, in ms, as `sideman doctor --calibrate` measures it
     #[arg(long, value_name = "MS", default_value_t = 0.0, allow_negative_numbers = true)]
     pub latency: f64,
-    /// No screen: one line a second on stderr
+    /// No screen: one line a second on stderr; so it is anyway without a terminal, and between files at the fast pace
     #[arg(long)]
     pub headless: bool,
+    /// Your own keys, in TOML: mute = "M" [default: sideman/keys.toml in your folder of settings, where there is one]
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
     /// End after so long [default: with Ctrl-C, or with the file]
     #[arg(long, value_name = "SECONDS")]
     pub seconds: Option<f64>,

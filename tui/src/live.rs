@@ -1,5 +1,6 @@
 //! `sideman live`: a band that plays with devices, or with a file in their place.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use sideman_io::{rt, supervisor};
 use sideman_kernels::cpu::Cpu;
 
 use crate::cli::{Live, Pace, Precision};
+use crate::screen::{self, About, Keymap, Screen};
 use crate::song::{self, Song};
 use crate::{find, output, player, report, usage};
 
@@ -34,10 +36,8 @@ const COMPUTE: f64 = 0.04;
 /// # Errors
 /// A sentence with the file, flag or device at fault.
 pub fn run(args: &Live) -> Result<ExitCode> {
-    if args.from.is_none() && !args.headless {
-        return Err(usage("the screen is not built yet: add --headless, or play a file with --from and --to"));
-    }
     player::check(&args.draw)?;
+    let keys = Keymap::find(args.keys.as_deref())?;
     // Before the first worker is made: all of them compute alike.
     rt::quiet_denormals();
     let song = Song::known(&args.chart, args.from.as_deref())?;
@@ -56,10 +56,14 @@ pub fn run(args: &Live) -> Result<ExitCode> {
     let (control, desk) = Control::new();
     let takes = args.record.clone().unwrap_or_else(|| PathBuf::from(TAKES));
     let patient = args.from.is_some();
+    // Nobody plays along at the fast pace.
+    let shown = !args.headless && !args.player.json && screen::possible() && (!patient || args.pace == Pace::Real);
+    let about = About { model: &dir.config.name, stems: &dir.config.stems, chords: song.chords.as_deref().unwrap_or_default() };
+    let show: Show = Box::new(|hangup| shown.then(|| Screen::open(&control, &about, keys, hangup)).transpose());
     let runner = Runner::new(cpu, band, sheet, desk, takes, patient)?;
     match (&args.from, &args.to) {
-        (Some(from), Some(to)) => between_files(args, &song, runner, &control, from, to),
-        _ => with_devices(args, runner, &control, &asked),
+        (Some(from), Some(to)) => between_files(args, &song, runner, &control, from, to, show),
+        _ => with_devices(args, runner, &control, &asked, show),
     }
 }
 
@@ -175,15 +179,24 @@ fn sheet(args: &Live, song: &Song, dir: &ModelDir, band: &Band<Cpu>, asked: &Ask
     })
 }
 
-/// Set by Ctrl-C or a polite kill.
-fn signals() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
+/// What puts the screen up, where there is to be one; it is handed what [`signals`] sets when the terminal goes.
+type Show<'a> = Box<dyn FnOnce(Arc<AtomicBool>) -> Result<Option<Screen>> + 'a>;
+
+/// Set by Ctrl-C or a polite kill; and by a hangup: a terminal that goes away stops no music.
+fn signals() -> Result<(Arc<AtomicBool>, Arc<AtomicBool>)> {
+    let (stop, hangup) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, hangup.clone())?;
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // The second one ends the program at once.
         signal_hook::flag::register_conditional_shutdown(signal, 1, stop.clone())?;
         signal_hook::flag::register(signal, stop.clone())?;
     }
-    Ok(stop)
+    Ok((stop, hangup))
+}
+
+/// A line on stderr, which may have gone with its terminal.
+fn tell(what: &str) {
+    let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 /// One line on stderr.
@@ -228,6 +241,7 @@ fn between_files(
     control: &Control,
     from: &Path,
     to: &Path,
+    show: Show,
 ) -> Result<ExitCode> {
     let recording = audio::read(from)?;
     recording.warnings().iter().for_each(|w| tracing::warn!("{w}"));
@@ -236,19 +250,24 @@ fn between_files(
         samples.truncate((seconds * f64::from(RATE)).max(0.0) as usize);
     }
     output::folder(to)?;
-    let stop = signals()?;
+    let (stop, hangup) = signals()?;
     runner.request(hop(args));
     runner.record(Some(to.to_owned()), false)?;
+    let screen = show(hangup)?;
+    if screen.is_some() {
+        supervisor::narrate(control, |what| tell(&what));
+    }
     let began = Instant::now();
     let mut shown = Instant::now();
     let pace = if args.pace == Pace::Real { file::Pace::Real } else { file::Pace::Fast };
     file::play(&mut runner, &samples, pace, std::collections::VecDeque::new(), |_| {
-        if shown.elapsed() >= Duration::from_secs(1) && !args.player.json {
+        if shown.elapsed() >= Duration::from_secs(1) && !args.player.json && screen.is_none() {
             shown = Instant::now();
-            eprintln!("{}", status(&control.snapshot()));
+            tell(&status(&control.snapshot()));
         }
         !stop.load(Ordering::Relaxed)
     });
+    drop(screen);
     let (took, sheet) = (began.elapsed(), runner.sheet().clone());
     let said = runner.finish();
     if let Some(failed) = said.iter().find(|s| s.starts_with("recording has stopped") || s.starts_with("nothing is recorded")) {
@@ -260,8 +279,8 @@ fn between_files(
     finish(args, &sheet, control, took, &said)
 }
 
-fn with_devices(args: &Live, mut runner: Runner<Cpu>, control: &Control, asked: &Asked) -> Result<ExitCode> {
-    let stop = signals()?;
+fn with_devices(args: &Live, mut runner: Runner<Cpu>, control: &Control, asked: &Asked, show: Show) -> Result<ExitCode> {
+    let (stop, hangup) = signals()?;
     runner.request(hop(args));
     let first = args.record.as_ref().map(|dir| dir.join(take_name()));
     if let Some(dir) = &first {
@@ -269,13 +288,14 @@ fn with_devices(args: &Live, mut runner: Runner<Cpu>, control: &Control, asked: 
     }
     runner.record(first, true)?;
     let sheet = runner.sheet().clone();
-    supervisor::narrate(control, |what| eprintln!("{what}"));
+    let screen = show(hangup)?;
+    supervisor::narrate(control, |what| tell(&what));
     let (engine, link, told) = Engine::new(runner);
     let began = Instant::now();
     let engine = std::thread::Builder::new().name("engine".into()).spawn(move || engine.run())?;
     let (watched, asked) = (control.clone(), asked.clone());
     let watch = std::thread::Builder::new().name("devices".into()).spawn(move || {
-        let done = supervisor::watch(&watched, &asked, &link, &told, |what| eprintln!("{what}"));
+        let done = supervisor::watch(&watched, &asked, &link, &told, |what| tell(&what));
         watched.end();
         done
     })?;
@@ -286,12 +306,13 @@ fn with_devices(args: &Live, mut runner: Runner<Cpu>, control: &Control, asked: 
         if over || stop.load(Ordering::Relaxed) {
             control.end();
         }
-        if shown.elapsed() >= Duration::from_secs(1) {
+        if shown.elapsed() >= Duration::from_secs(1) && screen.is_none() {
             shown = Instant::now();
-            eprintln!("{}", status(&control.snapshot()));
+            tell(&status(&control.snapshot()));
         }
     }
     control.end();
+    drop(screen);
     let broken = |_| anyhow!("a thread of the session has died: please report what it printed above");
     let said = engine.join().map_err(broken)?;
     watch.join().map_err(broken)?.map_err(|e| anyhow!("{e}"))?;

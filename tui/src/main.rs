@@ -7,6 +7,7 @@ mod doctor;
 mod edit;
 mod find;
 mod import;
+mod keys;
 mod live;
 mod model;
 mod osc;
@@ -16,6 +17,7 @@ mod progress;
 mod render;
 mod replay;
 mod report;
+mod screen;
 mod song;
 mod stems;
 
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Model(ModelCommand::Verify(args)) => model::verify(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Osc => Ok(osc::run()),
+        Command::Keys(args) => keys::run(args),
     };
     match done {
         Ok(code) => code,
@@ -81,5 +84,7 @@ fn logs(verbose: u8) {
         .with_ansi(ansi)
         .without_time()
         .with_target(false)
+        // They would be said on a stderr that has just failed, and a terminal that is gone must stop no music.
+        .log_internal_errors(false)
         .init();
 }

@@ -100,7 +100,8 @@ fn what_can_not_be_is_told() {
     let from = bass(dir.path(), 0.5);
     let to = dir.path().join("to").to_string_lossy().into_owned();
     for (args, status, words) in [
-        (vec!["live"], 2, "--headless"),
+        (vec!["live", "--host", "theatre"], 1, "--host theatre"),
+        (vec!["live", "--headless", "--keys", "no-such.toml"], 2, "no-such.toml"),
         (vec!["live", "--from", &from], 2, "--to"),
         (vec!["live", "--from", &from, "--to", &to, "--play", "kazoo"], 2, "--play kazoo"),
         (vec!["live", "--from", &from, "--to", &to, "--tempo", "1000"], 2, "1000"),

@@ -597,7 +597,7 @@ impl<O: Ops> Session<O> {
         self.windows.iter_mut().map(|w| u64::from(w.run().faults(ops))).sum()
     }
 
-    /// Fills in everything but the load, the latencies, the text, hop and recording, which are the runner's.
+    /// Fills in everything but the load, the latencies, the text, hop and take, which are the runner's.
     pub fn snapshot(&self, out: &mut Snapshot) {
         let time = self.heard_to() + self.lead;
         let place = self.timeline.place(time);
@@ -623,6 +623,8 @@ impl<O: Ops> Session<O> {
         self.queue.pending(&mut out.pending);
         out.chord.clear();
         out.chord.push_str(self.timeline.chord(time).map_or("", |c| c.1));
+        out.next_chord.clear();
+        out.next_chord.push_str(self.timeline.chord(self.timeline.next(time + 1, Line::Bar)).map_or("", |c| c.1));
         out.lag = self.lag as u32;
         out.lead = self.lead;
         out.committed = self.front * FRAME as i64;

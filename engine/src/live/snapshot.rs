@@ -97,6 +97,8 @@ pub struct Snapshot {
     pub pending: Vec<Pending>,
     /// Chord in force, as it was written; empty: none.
     pub chord: String,
+    /// Chord of the next bar; empty: none.
+    pub next_chord: String,
     /// Text in force.
     pub text: String,
     /// Frames by which the player's stem is heard late.
@@ -115,6 +117,8 @@ pub struct Snapshot {
     pub click: bool,
     /// A take is being kept.
     pub recording: bool,
+    /// Samples of it so far.
+    pub recorded: i64,
     /// Load and faults.
     pub health: Health,
     /// What was last said to the player.

@@ -1,0 +1,18 @@
+//! `sideman keys`: the keys of the screen, as they are bound.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::cli::Keys;
+use crate::report;
+use crate::screen::Keymap;
+
+/// `keys`.
+///
+/// # Errors
+/// What is wrong with the file of keys.
+pub fn run(args: &Keys) -> Result<ExitCode> {
+    Keymap::find(args.keys.as_deref())?.lines().iter().for_each(|line| report::line(line.trim_end()));
+    Ok(ExitCode::SUCCESS)
+}

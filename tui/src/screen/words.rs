@@ -1,0 +1,102 @@
+//! What waits, in words.
+
+use sideman_engine::live::{Action, Clock, Command, Mode, Which};
+
+use super::state::State;
+
+/// A command in a word or two, without the stem that it means.
+pub fn of(command: &Command) -> String {
+    let on = |what: &str, on: bool| if on { what.to_owned() } else { format!("{what} off") };
+    match command {
+        Command::Play => "play".into(),
+        Command::Stop => "stop".into(),
+        Command::CountIn(bars) => format!("count-in {bars}"),
+        Command::Tempo(bpm) => format!("tempo {bpm:.1}"),
+        Command::Tap => "tap".into(),
+        Command::Meter(meter) => format!("meter {meter}"),
+        Command::Clock(clock) => format!("clock {}", source(*clock)),
+        Command::Text { text, .. } => format!("text \"{text}\""),
+        Command::Chords(chords) => format!("chords {}", if chords.is_empty() { "unknown" } else { chords }),
+        Command::Player(_) => "who plays".into(),
+        Command::Stem(_, action) => match action {
+            Action::Gain(db) => format!("fader {db:+.0} dB"),
+            Action::Pan(pan) => format!("pan {pan:+.1}"),
+            Action::Mute(m) => on("mute", *m),
+            Action::Solo(s) => on("solo", *s),
+            Action::Regen => "regenerate".into(),
+            Action::Freeze(0) => "play freely".into(),
+            Action::Freeze(bars) => format!("freeze {bars}"),
+            Action::Undo => "undo".into(),
+            Action::Redo => "redo".into(),
+        },
+        Command::Mode(m) => mode(*m).into(),
+        Command::LoopBars(bars) => format!("loop {bars} bars"),
+        Command::Lag(frames) => format!("lag {frames}"),
+        Command::Hop(frames) => format!("hop {frames}"),
+        Command::Temperature(t) => format!("temperature {t:.2}"),
+        Command::TopK(k) => format!("top-k {k}"),
+        Command::TopP(p) => format!("top-p {p:.2}"),
+        Command::Cfg(cfg) => format!("guidance {cfg:.1}"),
+        Command::Seed(_) => "other dice".into(),
+        Command::Section(name) if name.is_empty() => "next section".into(),
+        Command::Section(name) => format!("section {name}"),
+        Command::Fill => "fill".into(),
+        Command::Dip(db) => format!("dip {db:.0} dB"),
+        Command::Click(c) => on("click", *c),
+        Command::Panic => "panic".into(),
+        Command::Cancel(_) => "cancel".into(),
+        Command::Record(r) => on("record", *r),
+        Command::Keep(_) => "keep".into(),
+        Command::Guided(g) => on("guidance", *g),
+    }
+}
+
+/// A letter for the plan; the key that asks for it by default, where there is one.
+pub fn letter(command: &Command) -> &'static str {
+    match command {
+        Command::Stem(_, Action::Regen) => "R",
+        Command::Stem(_, Action::Freeze(0)) => "P",
+        Command::Stem(_, Action::Freeze(_)) => "F",
+        Command::Stem(_, Action::Undo) => "U",
+        Command::Stem(_, Action::Redo) => "D",
+        Command::Stem(..) => "*",
+        Command::Play => "▶",
+        Command::Stop => "■",
+        Command::Tempo(_) => "T",
+        Command::Chords(_) => "C",
+        Command::Section(_) => "S",
+        Command::Mode(_) => "M",
+        _ => "*",
+    }
+}
+
+/// A command with the stem that it means.
+pub fn whole(command: &Command, state: &State) -> String {
+    match command {
+        Command::Stem(Which::One(stem), _) => format!("{} {}", state.name(*stem), of(command)),
+        Command::Stem(Which::All, _) => format!("all {}", of(command)),
+        Command::Player(Some(stem)) => format!("you play {}", state.name(*stem)),
+        Command::Player(None) => "the band plays all".into(),
+        _ => of(command),
+    }
+}
+
+/// Where the beat comes from.
+pub fn source(clock: Clock) -> &'static str {
+    match clock {
+        Clock::Internal => "own clock",
+        Clock::Midi => "MIDI clock",
+        Clock::Jack => "JACK transport",
+        Clock::Link => "Ableton Link",
+        Clock::Free => "no clock: by ear",
+    }
+}
+
+/// What the band does.
+pub fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Follow => "follow",
+        Mode::Loop => "loop",
+        Mode::Lead => "lead",
+    }
+}

@@ -1,0 +1,164 @@
+//! A real terminal to drive the real program in: keys in, the screen out.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+/// How long anything may take on a busy machine before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A program in a terminal.
+pub struct Pty {
+    /// The program.
+    pub child: Box<dyn Child + Send + Sync>,
+    master: Option<Box<dyn MasterPty + Send>>,
+    keys: Option<Box<dyn Write + Send>>,
+    screen: Arc<Mutex<vt100::Parser>>,
+    gone: Arc<AtomicBool>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Drop for Pty {
+    fn drop(&mut self) {
+        // Where a test has failed before its end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[allow(dead_code)] // The pictures use less of it than the tests.
+impl Pty {
+    /// Starts a program; `env` in addition to ours.
+    pub fn start(program: &Path, args: &[&str], size: (u16, u16), env: &[(&str, &str)]) -> Pty {
+        Pty::start_with(program, args, size, env, true)
+    }
+
+    /// The same; where the terminal is not the program's controlling one, no signal tells that it goes.
+    pub fn start_with(program: &Path, args: &[&str], (cols, rows): (u16, u16), env: &[(&str, &str)], controls: bool) -> Pty {
+        let pair = native_pty_system().openpty(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
+        let mut command = CommandBuilder::new(program);
+        command.args(args);
+        command.set_controlling_tty(controls);
+        command.env_remove("NO_COLOR");
+        command.env("TERM", "xterm-256color");
+        command.env("SIDEMAN_MODEL", model());
+        // The keys of whoever runs the tests are not these.
+        command.env("XDG_CONFIG_HOME", "/nonexistent");
+        env.iter().for_each(|(name, value)| command.env(name, value));
+        let child = pair.slave.spawn_command(command).unwrap();
+        let (mut reader, keys) = (pair.master.try_clone_reader().unwrap(), pair.master.take_writer().unwrap());
+        let size = |n: u16| n.try_into().unwrap();
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(size(rows), size(cols), 0)));
+        let (shown, gone) = (screen.clone(), Arc::new(AtomicBool::new(false)));
+        let over = gone.clone();
+        let reader = std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while !over.load(Ordering::Relaxed)
+                && let Ok(n) = reader.read(&mut bytes)
+                && n > 0
+            {
+                shown.lock().unwrap().process(&bytes[..n]);
+            }
+        });
+        Pty { child, master: Some(pair.master), keys: Some(keys), screen, gone, reader: Some(reader) }
+    }
+
+    /// Presses keys.
+    pub fn press(&mut self, keys: &str) {
+        let out = self.keys.as_mut().unwrap();
+        out.write_all(keys.as_bytes()).and_then(|()| out.flush()).unwrap();
+    }
+
+    /// What is on the screen.
+    pub fn text(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    /// Looks at the screen itself.
+    pub fn look<T>(&self, look: impl FnOnce(&vt100::Screen) -> T) -> T {
+        look(self.screen.lock().unwrap().screen())
+    }
+
+    /// Waits until the screen is as it should be, and gives it.
+    pub fn until(&self, what: &str, is: impl Fn(&str) -> bool) -> String {
+        let began = Instant::now();
+        loop {
+            let text = self.text();
+            if is(&text) {
+                return text;
+            }
+            assert!(began.elapsed() < PATIENCE, "{what} is not shown:\n{text}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits for words.
+    pub fn shows(&self, words: &str) -> String {
+        self.until(words, |text| text.contains(words))
+    }
+
+    /// Waits for a row that begins with the one and has the other.
+    pub fn row(&self, begins: &str, has: &str) {
+        self.until(&format!("{begins} … {has}"), |text| row(text, begins).contains(has));
+    }
+
+    /// Waits until such a row has it no more.
+    pub fn row_without(&self, begins: &str, has: &str) {
+        self.until(&format!("{begins} without {has}"), |text| !row(text, begins).contains(has));
+    }
+
+    /// Another size.
+    pub fn resize(&self, cols: u16, rows: u16) {
+        self.screen.lock().unwrap().screen_mut().set_size(rows.try_into().unwrap(), cols.try_into().unwrap());
+        self.master.as_ref().unwrap().resize(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
+    }
+
+    /// The terminal goes away, as where a connection breaks. The reader holds it, too: it lets go after what is written next.
+    pub fn hang_up(&mut self) {
+        self.gone.store(true, Ordering::Relaxed);
+        self.keys = None;
+        self.master = None;
+        self.reader.take().unwrap().join().unwrap();
+    }
+
+    /// Keys are echoed and lines are edited, as a shell leaves it.
+    pub fn is_sane(&self) -> bool {
+        let out = std::process::Command::new("stty")
+            .arg("-a")
+            .arg("-F")
+            .arg(self.master.as_ref().unwrap().tty_name().unwrap())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let words: Vec<&str> = said.split_whitespace().collect();
+        words.contains(&"echo") && words.contains(&"icanon")
+    }
+
+    /// Waits for the end; true: it went well.
+    pub fn ends(&mut self) -> bool {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.success();
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not end:\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// The row that has this at its beginning, after blanks and the sign of what is chosen.
+pub fn row<'a>(text: &'a str, begins: &str) -> &'a str {
+    text.lines().find(|line| line.trim_start_matches([' ', '▸']).starts_with(begins)).unwrap_or_default()
+}
+
+/// The random model of tests/golden.
+pub fn model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/house")
+}
