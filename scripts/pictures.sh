@@ -4,6 +4,7 @@
 set -e
 cd "$(dirname "$0")/.."
 mkdir -p docs/pictures
-cargo build -q -p sideman --bin sideman --example picture
+# As the tests build it: optimised, without the wait of a release.
+cargo build -q --profile test -p sideman --bin sideman --example picture
 if [ $# -gt 0 ]; then set -- --model "$1"; fi
 target/debug/examples/picture examples/funk.flac docs/pictures "$@"
