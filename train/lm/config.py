@@ -24,6 +24,6 @@ def model_config(dim: int, layers: int, codecs: dict[str, dict] | None = None) -
                  "buckets": 32, "max_distance": 128, "eps": 1e-6, "pad": 0, "eos": 1},
         "controls": CONTROLS, "edit": {"window": WINDOW, "decimation": DECIMATION}, "max_frames": MAX_FRAMES,
         "live": {"strategy": "lagged", "lags": list(LAGS)},
-        "sampling": {"temperature": 1.0, "top_k": 100, "top_p": 0.0, "cfg": 1.5},
+        "sampling": {"temperature": 0.9, "top_k": 100, "top_p": 0.0, "cfg": 1.5},
         "codecs": codecs,
     }
