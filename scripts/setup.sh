@@ -37,7 +37,7 @@ if ! pkg-config --exists alsa 2>/dev/null || ! command -v jackd >/dev/null 2>&1 
     if command -v debconf-set-selections >/dev/null 2>&1; then
         echo 'jackd2 jackd/tweak_rt_limits boolean true' | as_root debconf-set-selections
     fi
-    install pkg-config libasound2-dev libasound2-plugins jackd2 liblo-tools
+    install pkg-config libasound2-dev libasound2-plugins jackd2 liblo-tools jack-midi-clock
 fi
 
 if ! command -v cargo >/dev/null 2>&1; then

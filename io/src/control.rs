@@ -72,6 +72,12 @@ struct Shared {
     origins: AtomicU64,
 }
 
+impl Shared {
+    fn tell(&self, event: &Event) {
+        lock(&self.listeners).retain(|listener| !matches!(listener.try_send(event.clone()), Err(TrySendError::Disconnected(_))));
+    }
+}
+
 /// A poisoned lock holds whole values here: every write is one assignment.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -108,6 +114,11 @@ impl Control {
         lock(&self.shared.snapshot).clone()
     }
 
+    /// Tells every listener a sentence for the musician.
+    pub fn say(&self, what: String) {
+        self.shared.tell(&Event::Said(what));
+    }
+
     /// Everything that happens from now on. A listener that falls 1024 events behind misses the newest ones; drop it to stop listening.
     pub fn events(&self) -> Receiver<Event> {
         let (tx, rx) = sync_channel(BEHIND);
@@ -134,8 +145,7 @@ impl Desk {
 
     /// Tells every listener.
     pub fn tell(&self, event: &Event) {
-        lock(&self.shared.listeners)
-            .retain(|listener| !matches!(listener.try_send(event.clone()), Err(TrySendError::Disconnected(_))));
+        self.shared.tell(event);
     }
 
     /// Shows the band's state, and gives an older one back in its place to be filled anew. Where somebody is just looking, this one is

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use ringbuf::traits::{Consumer, Producer, Split};
+use ringbuf::{HeapCons, HeapProd, HeapRb};
 use sideman_engine::audio::RATE;
 use sideman_engine::live::{Command, Request};
 use sideman_engine::model::FRAME;
@@ -14,6 +16,7 @@ use sideman_kernels::Ops;
 use crate::device::Pulse;
 use crate::input::{self, Ear, Hearing};
 use crate::ladder::{Ladder, Step};
+use crate::midi::{Heard, Mark};
 use crate::output::{self, Player, Writer};
 use crate::rt;
 use crate::runner::Runner;
@@ -23,6 +26,10 @@ const SILENT: Duration = Duration::from_secs(1);
 /// How long the engine sleeps where there is nothing to do.
 const NAP: Duration = Duration::from_millis(1);
 
+/// MIDI messages that may wait for the engine's thread, and marks for the device's.
+const MIDI: usize = 1024;
+const MARKS: usize = 256;
+
 /// What a device runs its callbacks over.
 pub struct Line {
     /// For what it hears.
@@ -31,6 +38,19 @@ pub struct Line {
     pub player: Player,
     /// Song time, in frames of the input, of the first sample that will be heard.
     pub in_start: u64,
+    /// For its MIDI ports, where it has any.
+    pub heard: HeapProd<Heard>,
+    /// Where the beat lies, for a clock that is sent.
+    pub marks: HeapCons<Mark>,
+}
+
+impl Line {
+    /// A line, and the engine's ends of its MIDI.
+    fn new(ear: Ear, player: Player, in_start: u64) -> (Line, HeapCons<Heard>, HeapProd<Mark>) {
+        let (to_hands, midi) = HeapRb::new(MIDI).split();
+        let (marks, to_clock) = HeapRb::new(MARKS).split();
+        (Line { ear, player, in_start, heard: to_hands, marks: to_clock }, midi, marks)
+    }
 }
 
 /// The devices' way to the engine.
@@ -76,7 +96,7 @@ impl Asks {
     pub(crate) fn answer(&self, patience: Duration, make: impl FnOnce(u32, u32, bool) -> sideman_engine::Result<(Ear, Player)>) {
         let Ok(ask) = self.0.recv_timeout(patience) else { return };
         let made = make(ask.rate_in, ask.rate_out, ask.steered);
-        let line = made.map(|(ear, player)| Line { ear, player, in_start: 0 }).map_err(|e| e.to_string());
+        let line = made.map(|(ear, player)| Line::new(ear, player, 0).0).map_err(|e| e.to_string());
         let _ = ask.give.send(line);
     }
 }
@@ -92,11 +112,15 @@ pub struct Live<O: Ops> {
     late: u64,
     heard: Vec<f32>,
     device: Option<(Arc<Pulse>, (u32, u32))>,
+    /// Where MIDI goes that the device hears.
+    pub hands: Option<Sender<Heard>>,
 }
 
 struct Ends {
     hearing: Hearing,
     writer: Writer,
+    midi: HeapCons<Heard>,
+    marks: HeapProd<Mark>,
     /// Up to when the input has given samples, or silence has stood for them.
     since: Instant,
     filling: bool,
@@ -122,6 +146,7 @@ impl<O: Ops> Live<O> {
             late: 0,
             heard: Vec::with_capacity(25 * FRAME),
             device: None,
+            hands: None,
         };
         (live, Link { asks }, told)
     }
@@ -146,6 +171,12 @@ impl<O: Ops> Live<O> {
                 std::thread::sleep(NAP);
                 continue;
             };
+            while let Some(heard) = ends.midi.try_pop() {
+                if let Some(hands) = &self.hands {
+                    // They are gone only where the session is over.
+                    let _ = hands.send(heard);
+                }
+            }
             let waiting = ends.hearing.listen(n);
             let came = ends.hearing.counts().frames.load(std::sync::atomic::Ordering::Relaxed);
             if came != ends.came {
@@ -185,6 +216,8 @@ impl<O: Ops> Live<O> {
         let bar = self.runner.bar();
         let Some(ends) = &mut self.ends else { return };
         ends.writer.bar(bar);
+        // A device without a clock to send takes none out: the ring is full then, and that is all.
+        let _ = ends.marks.try_push(Mark::of(self.runner.snapshot()));
         let dropped = ends.writer.write(self.runner.slots());
         let shared = ends.writer.shared().clone();
         let load = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
@@ -249,8 +282,8 @@ impl<O: Ops> Live<O> {
             player.seek(at(heard, ask.rate_out));
             let now = Instant::now();
             let steered = ask.steered.then_some((0.0, now));
-            let line = Line { ear, player, in_start: at(heard, ask.rate_in) };
-            Ok((line, Ends { hearing, writer, since: now + SILENT, filling: false, came: 0, steered }))
+            let (line, midi, marks) = Line::new(ear, player, at(heard, ask.rate_in));
+            Ok((line, Ends { hearing, writer, midi, marks, since: now + SILENT, filling: false, came: 0, steered }))
         };
         let answer = match make() {
             Ok((line, ends)) => {

@@ -1,10 +1,16 @@
 //! MIDI: pedals, faders and clocks. [`Message`] is what bytes say, [`Map`] which wish a control stands for (in a file of its own, in
 //! OSC's words), [`Learn`] finds out which control was meant, [`Switch`] tells tap, hold and double tap apart, [`Hands`] holds all of it
-//! together: messages in, wishes out. No port is opened here and no clock read, so a test can play a gig in a moment.
+//! together: messages in, wishes out. No port is opened there and no clock read, so a test can play a gig in a moment. [`Server`] is their
+//! thread, [`Clock`] the clock that we send; ports are the devices' (`crate::device::jack`).
 
 mod chord;
+mod clock;
 mod map;
+mod serve;
 mod switch;
+
+pub use clock::{Clock, Mark};
+pub use serve::{Heard, Server};
 
 pub use chord::{Held, name};
 pub use map::{Control, Entry, Learn, Map, Way};
@@ -13,10 +19,11 @@ pub use switch::{Gesture, Switch};
 use std::collections::BTreeMap;
 
 use rosc::{OscMessage, OscType};
-use sideman_engine::live::{Command, Origin, Request, Snapshot, When};
+use sideman_engine::audio::RATE;
+use sideman_engine::live::{Clock as Source, Command, Origin, Request, Snapshot, When};
 
 use crate::osc::{Ask, Names, parse};
-use crate::sync::Follower;
+use crate::sync::{Follower, TICKS};
 
 /// What a message says; channels from 1, as they are written on devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,18 +100,52 @@ pub struct Hands {
     held: Held,
     /// The clock that comes in.
     pub clock: Follower,
+    /// The band follows it.
+    follows: bool,
+    /// The sender has started: the band comes in at one of its bar lines.
+    armed: bool,
+    /// The band was asked to be still before it comes in.
+    stilled: bool,
+}
+
+/// The soonest that a band comes in after the samples that are decided next, s: its first window must be primed.
+const COME_IN: f64 = 1.4;
+
+/// Where a band's next samples lie, in quarter notes since bar 1.
+pub(crate) fn quarters(band: &Snapshot) -> f64 {
+    // Beats are quarter notes but in 6/8 and 12/8, which are counted in dotted ones.
+    let per_beat = if band.meter.to_string().ends_with("/8") { 1.5 } else { 1.0 };
+    (band.bar - 1) as f64 * band.meter.quarters() as f64 + (f64::from(band.beat) - 1.0 + f64::from(band.phase)) * per_beat
 }
 
 impl Hands {
     /// Hands on a band of these names.
     pub fn new(names: Names, map: Map, origin: Origin) -> Hands {
         let clock = Follower::new(f64::from(map.clock_offset) / 1000.0);
-        Hands { names, origin, map, learn: None, switches: BTreeMap::new(), at: BTreeMap::new(), held: Held::default(), clock }
+        Hands {
+            names,
+            origin,
+            map,
+            learn: None,
+            switches: BTreeMap::new(),
+            at: BTreeMap::new(),
+            held: Held::default(),
+            clock,
+            follows: false,
+            armed: false,
+            stilled: false,
+        }
     }
 
     /// The next control that moves is for a wish, a message in OSC's words without its last number: "/jam/stem/drums/gain".
-    pub fn learn(&mut self, address: &str) {
+    /// Gives a sentence for the player.
+    pub fn learn(&mut self, address: &str) -> String {
+        let known = parse(&OscMessage { addr: address.to_owned(), args: Vec::new() }, &self.names);
+        if matches!(known[..], [Err(ref e)] if e.starts_with("no address")) {
+            return format!("nothing to learn: no address {address}");
+        }
         self.learn = Some(Learn::new(address));
+        format!("move the control for {address}")
     }
 
     /// The map, with what was learned.
@@ -119,15 +160,18 @@ impl Hands {
             Message::Position(p) => self.clock.position(p),
             Message::Start => {
                 self.clock.start();
-                return (self.wish(Command::Play), None);
+                return (self.started(), None);
             }
             Message::Continue => {
                 self.clock.resume();
-                return (self.wish(Command::Play), None);
+                return (self.started(), None);
             }
             Message::Stop => {
                 self.clock.stop();
-                return (self.wish(Command::Stop), None);
+                self.armed = false;
+                // The sender is still already.
+                let when = self.follows.then_some(When::Now);
+                return (vec![Request { command: Command::Stop, when, from: self.origin }], None);
             }
             // All sound off and all notes off are not for mapping.
             Message::Control { number: 120 | 123, .. } => return (self.wish(Command::Panic), None),
@@ -207,20 +251,43 @@ impl Hands {
         vec![Request { command, when: None, from: self.origin }]
     }
 
-    /// The tempo to ask for at a time so that the band meets the clock that comes in: none where it need not change.
-    pub fn tempo(&self, band: &Snapshot, at: f64) -> Option<Request> {
-        let tempo = self.clock.tempo().filter(|_| self.clock.lock(at) > 0.0)?;
-        let quarters = band.meter.quarters() as f64;
-        // Beats are quarter notes but in 6/8 and 12/8, which are counted in dotted ones.
-        let per_beat = if band.meter.to_string().ends_with("/8") { 1.5 } else { 1.0 };
-        let ours = (band.bar - 1) as f64 * quarters + (f64::from(band.beat) - 1.0 + f64::from(band.phase)) * per_beat;
-        let wanted = if self.clock.running() { crate::sync::bend(tempo, ours, self.clock.quarters(at)) } else { tempo };
+    /// The sender has started: where the band follows its clock it comes in at a bar line of the sender's, else as soon as it can.
+    fn started(&mut self) -> Vec<Request> {
+        (self.armed, self.stilled) = (self.follows, false);
+        if self.follows { Vec::new() } else { self.wish(Command::Play) }
+    }
+
+    /// What the clock that comes in asks of the band at a time (`now`, song time in s): a tempo to meet it, and to come in at its bar line.
+    /// Nothing while the band has another source of its beat.
+    pub fn follow(&mut self, band: &Snapshot, now: f64) -> Vec<Request> {
+        self.follows = band.clock == Source::Midi;
+        let (Some(tempo), true) = (self.clock.tempo().filter(|_| self.clock.lock(now) > 0.0), self.follows) else {
+            return Vec::new();
+        };
+        let request = |command, when| Request { command, when: Some(when), from: self.origin };
+        // What is asked for now is heard from the samples on that are decided next.
+        let next = band.time as f64 / f64::from(RATE);
+        let theirs = self.clock.quarters(now) + (next - now) * tempo / 60.0;
+        let bar = band.meter.quarters() as f64;
+        if self.armed && self.clock.running() {
+            let apart = (theirs - quarters(band)) / bar;
+            if !band.playing {
+                self.armed = false;
+                let line = ((theirs + COME_IN * tempo / 60.0) / bar).ceil() * bar;
+                let at = next + (line - theirs) * 60.0 / tempo;
+                let at = When::Sample((at * f64::from(RATE)).round() as i64);
+                return vec![request(Command::Tempo(tempo), When::Now), request(Command::Play, at)];
+            }
+            if !self.stilled && ((apart - apart.round()) * bar).abs() > 0.5 {
+                // Its bars lie elsewhere now.
+                self.stilled = true;
+                return vec![request(Command::Stop, When::Now)];
+            }
+            self.armed = self.stilled;
+        }
+        let wanted = if self.clock.running() { crate::sync::bend(tempo, quarters(band), theirs) } else { tempo };
         // A twentieth of a beat a minute is not worth a command.
-        ((wanted - band.tempo).abs() > 0.05).then_some(Request {
-            command: Command::Tempo(wanted),
-            when: Some(When::Now),
-            from: self.origin,
-        })
+        if (wanted - band.tempo).abs() > 0.05 { vec![request(Command::Tempo(wanted), When::Now)] } else { Vec::new() }
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`ADDRESSES`] is the one table: parsing, reading, echoes, `sideman osc` and the guide come from it. [`parse`] makes wishes of messages,
 //! [`shown`] values of a snapshot, [`Desk`] holds subscribers and what was said to whom (no socket, no clock), [`Server`] is the socket.
 
+mod announce;
 mod desk;
 mod parse;
 mod serve;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use sideman_engine::live::{Action, Clock, Command, Mode, Which};
 use sideman_engine::task::Meter;
 
+pub use announce::{Announcement, SERVICE};
 pub use desk::{Desk, Out};
 pub use parse::{Ask, Fault, decode, matches, parse};
 pub use serve::Server;
@@ -48,6 +50,11 @@ impl Names {
             }
         }
         Names { stems, model: model.to_owned(), addresses }
+    }
+
+    /// Every concrete address.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.addresses.keys().map(String::as_str)
     }
 
     /// The entry of a concrete address.
@@ -163,6 +170,7 @@ pub const ADDRESSES: &[Address] = &[
         Ok(Command::Text { part: a.part(), text: a.text()?, weight: if a.number_next() { a.float()? } else { 1.0 } })
     }),
     value("/jam/chords", "\"Am F C G\"", "one chord a bar, repeated; empty: not known", |a| Ok(Command::Chords(a.text()?))),
+    value("/jam/key", "\"Em\"", "the key; chords that are known move with it; empty: not known", |a| Ok(Command::Key(a.text()?))),
     value("/jam/play", "STEM|none", "the stem that the player plays", |a| Ok(Command::Player(a.player()?))),
     value("/jam/stem/S/gain", "dB", "level, -60 to 12", |a| Ok(Command::Stem(a.which(), Action::Gain(a.float()?)))),
     value("/jam/stem/S/mute", "0|1", "silenced; the model goes on hearing it", |a| {
@@ -192,12 +200,14 @@ pub const ADDRESSES: &[Address] = &[
     deed("/jam/section/next", "", "to the next section", |_| Ok(Command::Section(String::new()))),
     value("/jam/section/goto", "name", "to a section of the chart", |a| Ok(Command::Section(a.text()?))),
     deed("/jam/fill", "", "a fill into the next bar", |_| Ok(Command::Fill)),
-    value("/jam/dip", "dB", "everything but the player down by so much; 0: back", |a| Ok(Command::Dip(a.float()?))),
+    // Down by 12 and at -12 dB mean the same.
+    value("/jam/dip", "dB", "everything but the player down by so much; 0: back", |a| Ok(Command::Dip(-a.float()?.abs()))),
     value("/jam/click", "0|1", "the metronome", |a| Ok(Command::Click(a.flag()?))),
     deed("/jam/panic", "", "silence at once, nothing pending", |_| Ok(Command::Panic)),
     deed("/jam/cancel", "[STEM]", "takes back what is pending: all, or for one stem", |a| Ok(Command::Cancel(a.cancelled()?))),
     value("/jam/rec", "0|1", "starts or ends a take", |a| Ok(Command::Record(a.flag()?))),
     deed("/jam/take/save", "name", "keeps the last ten minutes", |a| Ok(Command::Keep(a.text()?))),
+    deed("/jam/midi/learn", "address", "the next MIDI control that moves is for this address", |a| Ok(Command::Learn(a.text()?))),
     out("/jam/beat", "bar beat bpm", "at every beat"),
     out("/jam/state", "stopped|counting|playing message", "what the band does, and what it last said"),
     out("/jam/pending", "what seconds ...", "what waits, soonest first: each as its message, and the seconds until then"),
@@ -211,8 +221,8 @@ pub const ADDRESSES: &[Address] = &[
 /// The namespace as lines: address, arguments, what it does.
 pub fn namespace() -> String {
     let line = |a: &Address| format!("{:<26} {:<30} {:<9} {}\n", a.path, a.args, a.kind(), a.what);
-    let rules = "A message with arguments sets, one without reads. S is a stem's name or `all`, N is 1 to 4. A last argument `now`, `beat`, `bar` or\n\
-        `section` says when. Whole numbers, floats and booleans are taken alike; patterns (* ? [a-z] {a,b}) and bundles with time tags work.\n\n";
+    let rules = "A message with arguments sets, one without reads. S is a stem's name or `all`, N is 1 to 4. A last argument `now`, `beat`, `bar`,\n\
+        `section` or `bar 17` (its number) says when. Whole numbers, floats and booleans are taken alike; patterns (* ? [a-z] {a,b}) and bundles with time tags work.\n\n";
     rules.to_owned() + &ADDRESSES.iter().map(line).collect::<String>()
 }
 

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use sideman_engine::live::{Action, Command, Pending, Request, Session, Snapshot, Spec, Which};
+use sideman_engine::live::{Action, Clock, Command, Pending, Request, Session, Snapshot, Spec, When, Which};
 use sideman_engine::model::FRAME;
 use sideman_engine::task::Band;
 use sideman_engine::{Error, Result};
@@ -20,6 +20,8 @@ use crate::tape::{Piece, Tape};
 use crate::wake::Wake;
 use crate::words::Words;
 
+/// Requests of ours that may wait for their bar.
+const LATER: usize = 64;
 /// Hops whose times are remembered.
 const TIMES: usize = 256;
 
@@ -36,6 +38,11 @@ pub struct Runner<O: Ops> {
     /// Requests whose text is being encoded.
     waiting: Option<Request>,
     text: String,
+    /// Weighted parts of the text.
+    parts: [(String, f32); 4],
+    /// What is ours to do and waits for its bar; the bar that the last hop ended in.
+    later: Vec<Request>,
+    bar: i64,
     tape: Option<Tape>,
     takes: PathBuf,
     recording: bool,
@@ -108,6 +115,9 @@ impl<O: Ops> Runner<O> {
             mixer: Mixer::new(stems, 25 + session.lead().unsigned_abs() as usize / FRAME + 1),
             silence: vec![0.0; 25 * FRAME],
             text: sheet.text.clone(),
+            parts: Default::default(),
+            later: Vec::new(),
+            bar: i64::MIN,
             ops,
             band,
             session,
@@ -220,7 +230,7 @@ impl<O: Ops> Runner<O> {
         if let Err(e) = played {
             self.say(format!("the band is silent for a moment: {e}"));
         }
-        self.session.snapshot(&mut self.snapshot);
+        self.look();
         self.wake();
         self.tape_hop(&heard[..real.min(heard.len())]);
         self.measure(took, heard.len());
@@ -236,6 +246,39 @@ impl<O: Ops> Runner<O> {
         if let Some(s) = wake.ask(self.session.heard_to(), &self.snapshot, bar) {
             self.say(format!("{} had fallen silent and comes in again", self.band.config().stems[usize::from(s)]));
             self.request(Request { command: Command::Stem(Which::One(s), Action::Regen), when: None, from: 0 });
+        }
+    }
+
+    /// The state as it is now, with what waits for its bar here.
+    fn look(&mut self) {
+        let Runner { session, snapshot, later, .. } = self;
+        session.snapshot(snapshot);
+        self.bar = snapshot.bar;
+        let bar = |r: &Request| if let Some(When::AtBar(bar)) = r.when { session.bar_at(bar) } else { snapshot.time };
+        let waits: Vec<Pending> = later.iter().map(|r| Pending { command: r.command.clone(), at: bar(r) }).collect();
+        snapshot.pending.extend(waits);
+        snapshot.pending.sort_by_key(|p| p.at);
+    }
+
+    /// Takes requests and plays nothing until somebody asks for [`Command::Play`]: the session then begins at song time 0, with all that was
+    /// asked for. False: it was ended first, or `stop` says so.
+    pub fn wait_for_play(&mut self, stop: impl Fn() -> bool) -> bool {
+        loop {
+            while let Some(sent) = self.desk.take() {
+                match sent.request.command {
+                    Command::Play => return true,
+                    Command::Tap => {}
+                    _ => self.request(sent.request),
+                }
+            }
+            if self.desk.ended() || stop() {
+                return false;
+            }
+            self.texts();
+            self.look();
+            self.snapshot.playing = false;
+            self.publish();
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -287,6 +330,10 @@ impl<O: Ops> Runner<O> {
 
     /// Takes all requests that wait.
     fn requests(&mut self) {
+        let bar = self.bar;
+        let due = |r: &mut Request| matches!(r.when, Some(When::AtBar(n)) if n <= bar);
+        let due: Vec<Request> = self.later.extract_if(.., due).collect();
+        due.into_iter().for_each(|request| self.request(request));
         while let Some(sent) = self.desk.take() {
             let mut request = sent.request;
             if matches!(request.command, Command::Tap) {
@@ -324,7 +371,37 @@ impl<O: Ops> Runner<O> {
 
     /// Takes one request: the runner's own here, the rest is the session's.
     pub fn request(&mut self, request: Request) {
+        if let (Command::Text { .. } | Command::Hop(_) | Command::Record(_) | Command::Keep(_), Some(When::AtBar(bar))) =
+            (&request.command, request.when)
+            && bar > self.bar
+        {
+            match self.later.len() < LATER {
+                true => self.later.push(request),
+                false => self.say("too many requests wait: this one is not taken".into()),
+            }
+            return;
+        }
         match &request.command {
+            Command::Cancel(None) | Command::Panic => {
+                self.later.clear();
+                self.waiting = None;
+            }
+            Command::Clock(clock @ (Clock::Link | Clock::Jack)) => {
+                let name = if *clock == Clock::Link { "Ableton Link" } else { "JACK transport" };
+                return self.say(format!("this build doesn't follow {name}: internal, midi or free"));
+            }
+            // Parts are said one after the other, the heaviest first: the model weighs no words.
+            Command::Text { part, text, weight } if *part > 0 => {
+                let Some(own) = self.parts.get_mut(usize::from(*part) - 1) else { return };
+                *own = (text.clone(), *weight);
+                let mut parts: Vec<&(String, f32)> = self.parts.iter().filter(|p| p.1 > 0.0 && !p.0.trim().is_empty()).collect();
+                parts.sort_by(|a, b| b.1.total_cmp(&a.1));
+                let text = parts.iter().map(|p| p.0.as_str()).collect::<Vec<_>>().join(", ");
+                let whole = Command::Text { part: 0, text, weight: 1.0 };
+                let at = self.session.heard_to();
+                self.desk.tell(&Event::Applied { at, request: request.clone() });
+                return self.request(Request { command: whole, ..request });
+            }
             Command::Text { part: 0, text, .. } => match &self.words {
                 Some(words) => {
                     words.encode(text.clone());
@@ -333,7 +410,6 @@ impl<O: Ops> Runner<O> {
                 }
                 None => return self.say("this model takes no text".into()),
             },
-            Command::Text { .. } => return self.say("parts of a text are not played yet: say it all in one".into()),
             Command::Hop(frames) => self.hop = (*frames as usize).clamp(1, 25),
             Command::Record(on) => {
                 let dir = self.takes.join(take_name());
@@ -341,7 +417,6 @@ impl<O: Ops> Runner<O> {
                 self.begun = self.session.heard_to();
                 self.send(if *on { Piece::Begin(dir) } else { Piece::End });
             }
-            Command::Cancel(None) | Command::Panic => self.waiting = None,
             Command::Keep(name) => {
                 let name = if name.trim().is_empty() { take_name() } else { name.replace(['/', '\0'], "-") };
                 self.send(Piece::Keep(self.takes.join(name)));

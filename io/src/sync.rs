@@ -45,7 +45,7 @@ impl Taps {
     }
 }
 
-/// Ticks in which the loop forgets: a beat and a half. Its damping is critical.
+/// Ticks in which the loop forgets: a beat and a half. Its damping is critical. Until then it goes on as the straight line of all that came.
 const LOOP: f64 = 36.0;
 /// Ticks after which a new clock's tempo is known: a straight line through one beat.
 const SETTLE: u64 = 24;
@@ -135,13 +135,15 @@ impl Follower {
             return 1;
         }
         // Jitter is a few ms, a lost tick a whole period. Where the tick before came near, more is needed to believe in a lost one.
-        let doubt = if gap < 1.7 * self.period { 0.38 } else { 0.5 };
+        let doubt = if gap < 1.75 * self.period { 0.38 } else { 0.5 };
         let steps = ((at - smooth) / self.period + doubt).floor().max(1.0);
         let foretold = smooth + steps * self.period;
         let error = at - foretold;
-        let alpha = 2.0 / LOOP;
-        self.smooth = Some(foretold + alpha * error);
-        self.period += alpha * alpha / 2.0 * error / steps;
+        // Gains of the straight line through n ticks, or the loop's: at 180 a minute a loop that began with the line of one beat took 5 ms
+        // of jitter for a lost tick, in 1 of 300 runs.
+        let n = self.seen as f64;
+        self.smooth = Some(foretold + (2.0 / LOOP).max(4.0 / n) * error);
+        self.period += (2.0 / (LOOP * LOOP)).max(6.0 / (n * n)) * error / steps;
         self.keep_in_range();
         self.error += ((error / self.period).abs() - self.error) / LOOP;
         (self.came, self.seen) = (at, self.seen + 1);
@@ -217,7 +219,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn five_milliseconds_of_jitter_are_not_heard(bpm in 60.0..160.0f64, seed: u64) {
+        fn five_milliseconds_of_jitter_are_not_heard(bpm in 60.0..180.0f64, seed: u64) {
             let mut f = Follower::new(0.0);
             f.start();
             let all = clock(bpm, 24 * 32, 5.0, seed);

@@ -363,7 +363,7 @@ pub fn read(dir: &Path) -> Result<Recorded> {
 
 /// Whether a request changes nothing that is heard: replay leaves it out.
 pub fn silent(command: &Command) -> bool {
-    matches!(command, Command::Hop(_) | Command::Record(_) | Command::Keep(_) | Command::Tap)
+    matches!(command, Command::Hop(_) | Command::Record(_) | Command::Keep(_) | Command::Learn(_) | Command::Tap)
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ fn apply(s: &mut Snapshot, command: &Command) {
         Command::Text { part: 0, text, .. } => s.text = text.clone(),
         Command::Lag(n) => s.lag = *n,
         Command::Hop(n) => s.hop = *n,
+        Command::Key(key) => s.key.clone_from(key),
         Command::Dip(db) => s.dip = *db,
         Command::Click(on) => s.click = *on,
         Command::Record(on) => s.recording = *on,
@@ -110,7 +111,8 @@ fn liblo_sets_every_address_and_two_subscribers_hear_of_it() {
         let stop = stop.clone();
         move || play(&desk, &stop)
     });
-    let server = Server::start(control, Names::new("house", &["bass", "drums", "other"]), ([127, 0, 0, 1], 0).into()).unwrap();
+    let server =
+        Server::start(control, Names::new("house", &["bass", "drums", "other"]), vec![], ([127, 0, 0, 1], 0).into()).unwrap();
     let (a, b) = (Dump::new(), Dump::new());
     for dump in [&a, &b] {
         // oscdump's socket is open before the first echo: the subscription is sent until it hears one.
@@ -130,6 +132,7 @@ fn liblo_sets_every_address_and_two_subscribers_hear_of_it() {
         (vec!["/jam/text", "s", "slow dub"], "/jam/text s \"slow dub\"".into()),
         (vec!["/jam/text/2", "sf", "dub", "0.5"], text(2)),
         (vec!["/jam/chords", "s", "Am F C G"], "/jam/chords s \"Am F C G\"".into()),
+        (vec!["/jam/key", "s", "F#m"], "/jam/key s \"F#m\"".into()),
         (vec!["/jam/play", "s", "bass"], "/jam/play s \"bass\"".into()),
         (vec!["/jam/mode", "s", "loop"], "/jam/mode s \"loop\"".into()),
         (vec!["/jam/loop", "f", "4"], "/jam/loop i 4".into()),

@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 
 /// Crates that only these of ours may use, tests and benches aside.
-const HOMES: [(&str, &[&str]); 13] = [
+const HOMES: [(&str, &[&str]); 14] = [
     ("cudarc", &["sideman-kernels"]),
     ("half", &["sideman-kernels", "sideman-engine"]),
     ("memmap2", &["sideman-engine"]),
@@ -25,6 +25,7 @@ const HOMES: [(&str, &[&str]); 13] = [
     ("symphonia", &["sideman-engine"]),
     ("cpal", &["sideman-io"]),
     ("jack", &["sideman-io"]),
+    ("mdns-sd", &["sideman-io"]),
     ("midir", &["sideman-io"]),
     ("rosc", &["sideman-io"]),
     ("ringbuf", &["sideman-io"]),

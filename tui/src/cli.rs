@@ -31,7 +31,7 @@ pub enum Command {
     /// Go on from where a song ends.
     Continue(Continue),
     /// Play live: with devices, or the same between files.
-    Live(Live),
+    Live(Box<Live>),
     /// Play a recorded take again, sample for sample.
     Replay(Replay),
     /// List, describe and check models.
@@ -238,6 +238,29 @@ pub enum Pace {
     Real,
 }
 
+/// Who plays on the band beside its keys.
+#[derive(Args)]
+pub struct Hands {
+    /// Listen for OSC there; `sideman osc` prints what it understands
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:9940", value_parser = crate::hands::osc_address)]
+    pub osc: Option<std::net::SocketAddr>,
+    /// Don't announce the OSC port on the network (mDNS, _osc._udp)
+    #[arg(long)]
+    pub no_announce: bool,
+    /// MIDI port to play on the band, or the beginning of its name; `none` is for ports wired by hand (JACK: midi_in and midi_out)
+    #[arg(long, value_name = "PORT")]
+    pub midi: Option<String>,
+    /// What pedals and faders do; what is learned is kept there [default: sideman/midi.toml in your configuration folder]
+    #[arg(long, value_name = "FILE")]
+    pub midi_map: Option<PathBuf>,
+    /// Where the beat comes from: internal, midi (the band waits for a start) or free
+    #[arg(long, value_name = "SOURCE", value_parser = ["internal", "midi", "free"])]
+    pub clock: Option<String>,
+    /// With a file: begin when /jam/transport/play comes, so that all that a script asks for before it comes true in its bar
+    #[arg(long, requires = "from", requires = "osc")]
+    pub wait: bool,
+}
+
 /// `sideman live`.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
@@ -299,6 +322,8 @@ pub struct Live {
     /// End after so long [default: with Ctrl-C, or with the file]
     #[arg(long, value_name = "SECONDS")]
     pub seconds: Option<f64>,
+    #[command(flatten)]
+    pub hands: Hands,
     #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]

@@ -83,6 +83,7 @@ fn calibrate(args: &Doctor) -> Result<ExitCode> {
         host: args.host.clone(),
         input: args.input.clone(),
         output: args.output.clone(),
+        midi: None,
         client: "sideman".to_owned(),
         period: args.period,
         beyond: 0,

@@ -24,7 +24,7 @@ use sideman_kernels::cpu::Cpu;
 use crate::cli::{Live, Pace, Precision};
 use crate::screen::{self, About, Keymap, Screen};
 use crate::song::{self, Song};
-use crate::{find, output, player, report, usage};
+use crate::{find, hands, output, player, report, usage};
 
 /// Where takes go that are asked for without `--record`.
 const TAKES: &str = "takes";
@@ -38,6 +38,9 @@ const COMPUTE: f64 = 0.04;
 pub fn run(args: &Live) -> Result<ExitCode> {
     player::check(&args.draw)?;
     let keys = Keymap::find(args.keys.as_deref())?;
+    if args.hands.midi.is_some() && (args.from.is_some() || args.host.as_deref() != Some("jack")) {
+        return Err(usage("--midi: MIDI is played through JACK's ports so far: add --host jack"));
+    }
     // Before the first worker is made: all of them compute alike.
     rt::quiet_denormals();
     let song = Song::known(&args.chart, args.from.as_deref())?;
@@ -61,9 +64,10 @@ pub fn run(args: &Live) -> Result<ExitCode> {
     let about = About { model: &dir.config.name, stems: &dir.config.stems, chords: song.chords.as_deref().unwrap_or_default() };
     let show: Show = Box::new(|hangup| shown.then(|| Screen::open(&control, &about, keys, hangup)).transpose());
     let runner = Runner::new(cpu, band, sheet, desk, takes, patient)?;
+    let mut hands = hands::start(&args.hands, &control, &dir.config.name, runner.sheet())?;
     match (&args.from, &args.to) {
         (Some(from), Some(to)) => between_files(args, &song, runner, &control, from, to, show),
-        _ => with_devices(args, runner, &control, &asked, show),
+        _ => with_devices(args, runner, &control, &asked, &mut hands, show),
     }
 }
 
@@ -78,6 +82,7 @@ fn asked(args: &Live, dir: &ModelDir) -> Result<Asked> {
         host: args.host.clone(),
         input: args.input.clone(),
         output: args.output.clone(),
+        midi: args.hands.midi.clone().filter(|name| name != "none"),
         client: args.client.clone(),
         period: args.period,
         beyond: (args.latency.clamp(-1000.0, 1000.0) * 1e3) as i32,
@@ -153,9 +158,14 @@ fn sheet(args: &Live, song: &Song, dir: &ModelDir, band: &Band<Cpu>, asked: &Ask
         bar1: (bar1 * f64::from(RATE)).round() as i64,
         chords: song.chords.clone(),
         count_in,
-        playing: true,
+        playing: args.hands.clock.as_deref() != Some("midi"),
         click: args.click,
-        clock: if song.bpm.is_some() || devices { Clock::Internal } else { Clock::Free },
+        clock: match args.hands.clock.as_deref() {
+            Some("midi") => Clock::Midi,
+            Some("free") => Clock::Free,
+            None if song.bpm.is_none() && !devices => Clock::Free,
+            _ => Clock::Internal,
+        },
         guided: !text.is_empty(),
         text,
         text_room: default.text_room,
@@ -253,6 +263,9 @@ fn between_files(
     let (stop, hangup) = signals()?;
     runner.request(hop(args));
     runner.record(Some(to.to_owned()), false)?;
+    if args.hands.wait && !runner.wait_for_play(|| stop.load(Ordering::Relaxed)) {
+        samples.clear();
+    }
     let screen = show(hangup)?;
     if screen.is_some() {
         supervisor::narrate(control, |what| tell(&what));
@@ -279,7 +292,14 @@ fn between_files(
     finish(args, &sheet, control, took, &said)
 }
 
-fn with_devices(args: &Live, mut runner: Runner<Cpu>, control: &Control, asked: &Asked, show: Show) -> Result<ExitCode> {
+fn with_devices(
+    args: &Live,
+    mut runner: Runner<Cpu>,
+    control: &Control,
+    asked: &Asked,
+    hands: &mut hands::Hands,
+    show: Show,
+) -> Result<ExitCode> {
     let (stop, hangup) = signals()?;
     runner.request(hop(args));
     let first = args.record.as_ref().map(|dir| dir.join(take_name()));
@@ -290,7 +310,8 @@ fn with_devices(args: &Live, mut runner: Runner<Cpu>, control: &Control, asked: 
     let sheet = runner.sheet().clone();
     let screen = show(hangup)?;
     supervisor::narrate(control, |what| tell(&what));
-    let (engine, link, told) = Engine::new(runner);
+    let (mut engine, link, told) = Engine::new(runner);
+    engine.hands = hands.midi.take();
     let began = Instant::now();
     let engine = std::thread::Builder::new().name("engine".into()).spawn(move || engine.run())?;
     let (watched, asked) = (control.clone(), asked.clone());

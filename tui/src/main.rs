@@ -6,6 +6,7 @@ mod continue_;
 mod doctor;
 mod edit;
 mod find;
+mod hands;
 mod import;
 mod keys;
 mod live;

@@ -30,6 +30,10 @@ pub enum When {
     Bar,
     /// The next section: a multiple of the section's bars (8 unless the chart says otherwise).
     Section,
+    /// The beginning of a bar by its number: a whole piece can be asked for ahead. One that has begun already is now.
+    AtBar(i64),
+    /// A sample of song time: what follows a clock from outside. One that is decided already is now.
+    Sample(i64),
 }
 
 /// Which stems a command means.
@@ -123,6 +127,8 @@ pub enum Command {
     },
     /// Chords as the chart reads them, from the boundary on, repeated; empty: not known.
     Chords(String),
+    /// The key, like `Em` or `Bb major`; chords that are known move with it from one key to the next. Empty: not known.
+    Key(String),
     /// The stem that the player plays, in the model's order; none: the band plays all.
     Player(Option<u8>),
     /// Something done to stems.
@@ -161,6 +167,8 @@ pub enum Command {
     Record(bool),
     /// Keeps the last ten minutes under a name. The runner's.
     Keep(String),
+    /// The next MIDI control that moves is for this OSC address. The hands' own.
+    Learn(String),
     /// Guidance switched by the ladder, not by a person.
     Guided(bool),
 }
@@ -169,11 +177,11 @@ impl Command {
     /// The boundary that it waits for unless the request says otherwise: what is heard as music waits for a bar, a hand on a fader
     /// does not wait.
     pub fn when(&self) -> When {
-        use Command::{Chords, LoopBars, Meter, Mode, Player, Section, Stem, Stop, Tempo};
+        use Command::{Chords, Key, LoopBars, Meter, Mode, Player, Section, Stem, Stop, Tempo};
         match self {
             Stem(_, Action::Gain(_) | Action::Pan(_) | Action::Mute(_) | Action::Solo(_)) => When::Now,
             Section(_) => When::Section,
-            Stop | Chords(_) | LoopBars(_) | Meter(_) | Mode(_) | Player(_) | Stem(..) => When::Bar,
+            Stop | Chords(_) | Key(_) | LoopBars(_) | Meter(_) | Mode(_) | Player(_) | Stem(..) => When::Bar,
             Tempo(_) => When::Beat,
             _ => When::Now,
         }

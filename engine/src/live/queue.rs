@@ -4,8 +4,8 @@ use super::timeline::{Line, Timeline};
 use super::{Action, Command, Mode, Pending, Request, When, Which};
 use crate::task::Chords;
 
-/// The most requests that wait.
-pub const MOST: usize = 64;
+/// The most requests that wait: a piece of some minutes, asked for ahead.
+pub const MOST: usize = 256;
 
 /// When in the making of music a command takes hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +21,12 @@ pub(super) enum Class {
 }
 
 pub(super) fn class(command: &Command, mode: Mode) -> Class {
-    use Command::{Click, Dip, Hop, Keep, Panic, Player, Record, Stem, Tap, Text};
+    use Command::{Click, Dip, Hop, Keep, Learn, Panic, Player, Record, Stem, Tap, Text};
     match command {
         Stem(_, Action::Gain(_) | Action::Pan(_) | Action::Mute(_) | Action::Solo(_)) | Dip(_) | Click(_) | Panic => Class::Fader,
         Player(_) | Stem(_, Action::Regen) => Class::Window,
         Command::Mode(m) if *m == Mode::Lead || mode == Mode::Lead => Class::Window,
-        Text { .. } | Tap | Hop(_) | Record(_) | Keep(_) => Class::Elsewhere,
+        Text { .. } | Tap | Hop(_) | Record(_) | Keep(_) | Learn(_) => Class::Elsewhere,
         _ => Class::Score,
     }
 }
@@ -155,10 +155,11 @@ impl Queue {
 /// The line that a request waits for.
 pub(super) fn line(when: When) -> Option<Line> {
     match when {
-        When::Now => None,
+        When::Now | When::Sample(_) => None,
         When::Beat => Some(Line::Beat),
         When::Bar => Some(Line::Bar),
         When::Section => Some(Line::Section),
+        When::AtBar(bar) => Some(Line::Numbered(bar)),
     }
 }
 

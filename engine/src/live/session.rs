@@ -14,7 +14,7 @@ use crate::codec::{CHUNK, Codec, Decoder, Encoder};
 use crate::error::{Error, Result};
 use crate::lm::RunSpec;
 use crate::model::{Config, FRAME, Strategy};
-use crate::task::{Band, Meter};
+use crate::task::{Band, Meter, transposed};
 use crate::text::Hidden;
 
 /// The most frames of a hop.
@@ -147,6 +147,8 @@ pub struct Session<O: Ops> {
     pub(super) playing: bool,
     pub(super) count_in: u32,
     pub(super) loop_bars: u32,
+    /// Key as it was written; empty: not known.
+    pub(super) key: String,
     pub(super) sampling: Sampling,
     pub(super) guided: bool,
     /// How often something else was asked for.
@@ -287,6 +289,7 @@ impl<O: Ops> Session<O> {
             playing: spec.playing,
             count_in: spec.count_in,
             loop_bars: 4,
+            key: String::new(),
             sampling: Sampling {
                 temperature: spec.temperature,
                 top_k: spec.top_k,
@@ -597,6 +600,11 @@ impl<O: Ops> Session<O> {
         self.windows.iter_mut().map(|w| u64::from(w.run().faults(ops))).sum()
     }
 
+    /// Where bar `bar` begins, in song time; not before what is decided next.
+    pub fn bar_at(&self, bar: i64) -> i64 {
+        self.timeline.next(self.front * FRAME as i64, Line::Numbered(bar))
+    }
+
     /// Fills in everything but the load, the latencies, the text, hop and take, which are the runner's.
     pub fn snapshot(&self, out: &mut Snapshot) {
         let time = self.heard_to() + self.lead;
@@ -622,9 +630,20 @@ impl<O: Ops> Session<O> {
         out.heard = self.heard_peak;
         self.queue.pending(&mut out.pending);
         out.chord.clear();
-        out.chord.push_str(self.timeline.chord(time).map_or("", |c| c.1));
+        match (self.timeline.chord(time), self.timeline.moved()) {
+            (Some((_, symbol)), 0) => out.chord.push_str(symbol),
+            (Some((_, symbol)), moved) => out.chord.push_str(&transposed(symbol, moved)),
+            (None, _) => {}
+        }
         out.next_chord.clear();
-        out.next_chord.push_str(self.timeline.chord(self.timeline.next(time + 1, Line::Bar)).map_or("", |c| c.1));
+        if let Some((_, symbol)) = self.timeline.chord(self.timeline.next(time + 1, Line::Bar)) {
+            match self.timeline.moved() {
+                0 => out.next_chord.push_str(symbol),
+                moved => out.next_chord.push_str(&transposed(symbol, moved)),
+            }
+        }
+        out.key.clear();
+        out.key.push_str(&self.key);
         out.lag = self.lag as u32;
         out.lead = self.lead;
         out.committed = self.front * FRAME as i64;

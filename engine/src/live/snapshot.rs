@@ -99,6 +99,8 @@ pub struct Snapshot {
     pub chord: String,
     /// Chord of the next bar; empty: none.
     pub next_chord: String,
+    /// Key, as it was written; empty: not known.
+    pub key: String,
     /// Text in force.
     pub text: String,
     /// Frames by which the player's stem is heard late.

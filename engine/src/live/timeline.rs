@@ -38,6 +38,8 @@ pub enum Line {
     Bar,
     /// Sections: every 8 bars from bar 1 on.
     Section,
+    /// The beginning of one bar, by its number; what lies past it is past it.
+    Numbered(i64),
 }
 
 /// Where a sample lies.
@@ -97,6 +99,8 @@ pub struct Timeline {
     segments: VecDeque<Segment>,
     /// Chords from bar `.1` on.
     chords: Option<(Chords, i64)>,
+    /// Semitones that they are moved by.
+    moved: i32,
 }
 
 /// A frame's middle sample: what the controls say of a frame, they say of it.
@@ -113,7 +117,7 @@ impl Timeline {
     pub fn new(bar1: i64, tempo: f64, meter: Meter) -> Self {
         let mut segments = VecDeque::with_capacity(KEPT);
         segments.push_back(Segment { start: bar1, bar: 1, place: 0, micro: micro(tempo), meter });
-        Timeline { segments, chords: None }
+        Timeline { segments, chords: None, moved: 0 }
     }
 
     /// The stretch that sample `t` lies in, and the start of the next one.
@@ -163,7 +167,18 @@ impl Timeline {
 
     /// Chords from bar `bar` on; none: not known. Gives those before, to be dropped elsewhere.
     pub fn set_chords(&mut self, chords: Option<Chords>, bar: i64) -> Option<Chords> {
+        self.moved = 0;
         std::mem::replace(&mut self.chords, chords.map(|c| (c, bar))).map(|(c, _)| c)
+    }
+
+    /// The chords move up by so many semitones.
+    pub fn transpose(&mut self, semitones: i32) {
+        self.moved = (self.moved + semitones).rem_euclid(12);
+    }
+
+    /// Semitones that the chords are moved by since they were set, 0 to 11.
+    pub fn moved(&self) -> i32 {
+        self.moved
     }
 
     /// The chords begin again with bar `bar`.
@@ -204,9 +219,18 @@ impl Timeline {
         let mut t = t;
         loop {
             let (s, end) = self.segment(t);
+            if let Line::Numbered(bar) = line {
+                // Some years either way: the arithmetic stays in its range.
+                let at = s.time(i128::from(bar.clamp(-1 << 24, 1 << 24) - s.bar) * s.bar_len()).max(t);
+                if at < end {
+                    return at;
+                }
+                t = end;
+                continue;
+            }
             let len = match line {
                 Line::Beat => s.bar_len() / i128::from(beats(s.meter)),
-                Line::Bar | Line::Section => s.bar_len(),
+                _ => s.bar_len(),
             };
             let (mut at, n) = s.line(t, len);
             if line == Line::Section {
@@ -238,11 +262,11 @@ impl Timeline {
         clock_values(s.meter, self.place(t).part, s.micro)
     }
 
-    /// Chord at sample `t`: `chord` control value and symbol; none where it is not known.
+    /// Chord at sample `t`: `chord` control value, and symbol as it was written ([`Timeline::moved`]); none where it is not known.
     pub fn chord(&self, t: i64) -> Option<(i32, &str)> {
         let (chords, first) = self.chords.as_ref()?;
         let place = self.place(t);
-        chords.at(place.bar - first, place.part.0, place.part.1).map(|(chord, symbol)| (chord.value(), symbol))
+        chords.at(place.bar - first, place.part.0, place.part.1).map(|(chord, symbol)| (chord.moved(self.moved).value(), symbol))
     }
 }
 
@@ -293,6 +317,19 @@ mod tests {
         let line = Timeline::new(64_000, 120.0, Meter::FourFour);
         assert_eq!(line.next(0, Line::Section), 64_000);
         assert_eq!(line.next(64_001, Line::Section), 64_000 + 8 * 64_000);
+    }
+
+    #[test]
+    fn numbered_bars_are_found_across_changes() {
+        let mut line = Timeline::new(1000, 120.0, Meter::FourFour);
+        line.set_tempo(65_000, 240.0);
+        line.set_meter(97_000, Meter::ThreeFour);
+        let at = |t, bar| line.next(t, Line::Numbered(bar));
+        assert_eq!([at(0, 1), at(0, 2), at(0, 3), at(0, 4)], [1000, 65_000, 97_000, 97_000 + 24_000]);
+        // What is past is now; what is far is far.
+        assert_eq!([at(70_000, 1), at(70_000, 2), at(97_001, 3)], [70_000, 70_000, 97_001]);
+        assert!(at(0, i64::MAX) > 1 << 32 && at(500, i64::MIN) == 500);
+        (4..200).for_each(|bar| assert_eq!(line.place(at(0, bar)).bar, bar));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::stem::Source;
 use super::timeline::Line;
 use super::{Action, Command, Mode, Request, When, Which};
 use crate::model::FRAME;
-use crate::task::Chords;
+use crate::task::{Chords, keynote};
 
 impl<O: Ops> Session<O> {
     /// Asks for something; between hops, and may allocate. What can't be is brought into range or refused, and
@@ -51,7 +51,10 @@ impl<O: Ops> Session<O> {
             let count_in = (i128::from(self.count_in) * num).div_euclid(den) as i64;
             front = front.max(sample(self.front + self.need(true, false) + 1) - count_in);
         }
-        let at = line.map_or(front, |line| self.timeline.next(front, line));
+        let at = match when {
+            When::Sample(t) => front.max(t),
+            _ => line.map_or(front, |line| self.timeline.next(front, line)),
+        };
         let request = Request { command, when: Some(when), from };
         if !self.queue.push(Entry { request, class, line, at, taken: false, chords }) {
             self.say("too many requests wait: this one is not taken");
@@ -99,6 +102,10 @@ impl<O: Ops> Session<O> {
                 let mut count = *bars as f32;
                 fit("bars", &mut count, 1.0, 16.0);
                 *bars = count as u32;
+            }
+            Command::Key(key) if !key.trim().is_empty() && keynote(key).is_none() => {
+                self.say(&format!("key \"{key}\" is not known: write it like C, F#m, Bb major or E minor"));
+                return None;
             }
             Command::Lag(lag) => {
                 let most = self.shape.history.saturating_sub(1 + self.material.delays.iter().max().copied().unwrap_or(0));
@@ -187,6 +194,13 @@ impl<O: Ops> Session<O> {
 
     fn apply(&mut self, ops: &mut O, f: i64, entry: &mut Entry) {
         let at = entry.at.max(sample(f));
+        if let Command::Key(key) = &mut entry.request.command {
+            if let (Some(old), Some(new)) = (keynote(&self.key), keynote(key)) {
+                self.timeline.transpose(new - old);
+            }
+            // The old one leaves with the entry: nothing is freed in a hop.
+            std::mem::swap(&mut self.key, key);
+        }
         match &entry.request.command {
             Command::Play => self.play(at),
             Command::Stop => self.stop(f),

@@ -70,6 +70,49 @@ impl Chord {
     pub fn value(self) -> i32 {
         self.0
     }
+
+    /// The same so many semitones higher.
+    pub fn moved(self, semitones: i32) -> Chord {
+        if self.0 == NO_CHORD { self } else { Chord((self.0 / 8 + semitones).rem_euclid(12) * 8 + self.0 % 8) }
+    }
+}
+
+/// Names of the twelve notes, as most charts write them.
+const NOTES: [&str; 12] = ["C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
+
+/// The note that a text begins with, in semitones above C, and what follows it.
+fn note(text: &str) -> Option<(i32, &str)> {
+    let letter = text.chars().next()?;
+    let (_, mut at) =
+        [('C', 0), ('D', 2), ('E', 4), ('F', 5), ('G', 7), ('A', 9), ('B', 11)].into_iter().find(|n| n.0 == letter)?;
+    let mut rest = &text[1..];
+    while let Some((sign, shift)) = rest.chars().next().and_then(|c| accidental(c).map(|s| (c, s))) {
+        at += shift;
+        rest = &rest[sign.len_utf8()..];
+    }
+    Some((at.rem_euclid(12), rest))
+}
+
+/// A chord symbol so many semitones higher, its bass too; what is no note stays as it is.
+pub fn transposed(symbol: &str, semitones: i32) -> String {
+    let up = |text: &str| match note(text) {
+        Some((at, rest)) => (NOTES[(at + semitones).rem_euclid(12) as usize], rest.to_owned()),
+        None => ("", text.to_owned()),
+    };
+    let (root, rest) = up(symbol);
+    match rest.rsplit_once('/') {
+        Some((quality, bass)) => {
+            let (bass, after) = up(bass);
+            format!("{root}{quality}/{bass}{after}")
+        }
+        None => format!("{root}{rest}"),
+    }
+}
+
+/// The keynote of a key, in semitones above C: of `C`, `F#m`, `Bb major`, `E minor`. None: it is no key. Allocates nothing.
+pub fn keynote(key: &str) -> Option<i32> {
+    let (at, rest) = note(key.trim())?;
+    ["", "m", "min", "minor", "maj", "major", "M"].contains(&rest.trim()).then_some(at)
 }
 
 impl FromStr for Chord {
@@ -83,23 +126,7 @@ impl FromStr for Chord {
         }
         let unknown =
             || Error::Input(format!("chord \"{symbol}\" is not known: write it like Em, Bb7, Cmaj7, F#m7b5, Gsus4, C/E or NC"));
-        let mut rest = symbol.chars();
-        let natural = match rest.next().ok_or_else(unknown)? {
-            'C' => 0,
-            'D' => 2,
-            'E' => 4,
-            'F' => 5,
-            'G' => 7,
-            'A' => 9,
-            'B' => 11,
-            _ => return Err(unknown()),
-        };
-        let mut rest = rest.as_str();
-        let mut root = natural;
-        while let Some((sign, shift)) = rest.chars().next().and_then(|c| accidental(c).map(|s| (c, s))) {
-            root += shift;
-            rest = &rest[sign.len_utf8()..];
-        }
+        let (root, rest) = note(symbol).ok_or_else(unknown)?;
         // "6/9" is a quality, every other slash brings the bass.
         let rest = rest.replace("6/9", "69");
         let quality = match rest.split_once('/') {
@@ -108,7 +135,7 @@ impl FromStr for Chord {
             None => &rest,
         };
         let quality = quality_of(quality).ok_or_else(unknown)?;
-        Ok(Chord(i32::rem_euclid(root, 12) * 8 + quality))
+        Ok(Chord(root * 8 + quality))
     }
 }
 
@@ -302,6 +329,26 @@ mod tests {
         assert_eq!((value("NC"), value("N"), value("N.C.")), (96, 96, 96));
         for bad in ["", "H7", "Cfoo", "m7", "C/", "C/x", "7", "é"] {
             assert!(bad.parse::<Chord>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn chords_move_with_their_key() {
+        for (symbol, moved) in [("Em7", "Gm7"), ("C/G", "Eb/Bb"), ("F#m7b5/A", "Am7b5/C"), ("Bb6/9", "Db6/9"), ("NC", "NC")] {
+            assert_eq!(transposed(symbol, 3), moved);
+            assert_eq!(symbol.parse::<Chord>().unwrap().moved(3), moved.parse().unwrap());
+            assert_eq!(symbol.parse::<Chord>().unwrap().moved(-9), moved.parse().unwrap());
+        }
+        for (key, at) in [
+            ("C", Some(0)),
+            ("F#m", Some(6)),
+            (" Bb major ", Some(10)),
+            ("E minor", Some(4)),
+            ("H", None),
+            ("C7", None),
+            ("", None),
+        ] {
+            assert_eq!(keynote(key), at, "{key}");
         }
     }
 

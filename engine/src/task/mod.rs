@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 use sideman_kernels::{Format, Sampling};
 
 pub use band::Band;
-pub use chart::{Chart, Chord, Chords, Meter, clock_values};
+pub use chart::{Chart, Chord, Chords, Meter, clock_values, keynote, transposed};
 pub use continue_::Continue;
 pub use edit::Edit;
 pub use generate::Generate;

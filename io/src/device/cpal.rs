@@ -110,7 +110,7 @@ pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
     }
     let (rate_in, channels_in) = heard.unwrap_or((rate_out, 1));
 
-    let Line { mut ear, mut player, in_start } = link.connect(rate_in, rate_out, heard.is_some())?;
+    let Line { mut ear, mut player, in_start, .. } = link.connect(rate_in, rate_out, heard.is_some())?;
     let (pulse, lost, why) = (Arc::new(Pulse::default()), Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(String::new())));
     pulse.period.store(asked.period, Ordering::Relaxed);
     let trouble = || {

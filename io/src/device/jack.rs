@@ -8,10 +8,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use jack::{AsyncClient, AudioIn, AudioOut, Client, ClientOptions, Frames, LatencyType, Port, Unowned};
+use jack::{AsyncClient, AudioIn, AudioOut, Client, ClientOptions, Frames, LatencyType, MidiIn, MidiOut, Port, RawMidi, Unowned};
+use ringbuf::traits::Producer;
 
 use super::{Asked, Pulse, Stream};
 use crate::live::{Line, Link};
+use crate::midi::{Clock, Heard};
 use crate::output::BLOCK_MAX;
 use crate::rt;
 
@@ -22,6 +24,9 @@ struct Process {
     input: Port<AudioIn>,
     /// One for each channel of a slot: stems, click, left, right.
     outputs: Vec<Port<AudioOut>>,
+    midi_in: Port<MidiIn>,
+    midi_out: Port<MidiOut>,
+    clock: Clock,
     line: Line,
     /// The server's frame time at the first callback, and of the callback that should come next.
     begun: Option<Frames>,
@@ -56,6 +61,24 @@ impl jack::ProcessHandler for Process {
                 self.line.player.seek((self.line.player.at() + trip).saturating_sub(self.ahead));
                 self.ahead = trip;
             }
+            // What sounds at the speaker now; messages of this block belong to it, and ours are sent for it.
+            let speaker = self.line.player.at() as f64 - f64::from(self.pulse.latency_out.load(Ordering::Relaxed));
+            let rate = f64::from(self.rate);
+            for message in self.midi_in.iter(scope) {
+                let at = (speaker + f64::from(message.time)) / rate;
+                if let Some(heard) = Heard::new(at, message.bytes) {
+                    // The engine stalls: it will see by the clock's gap that something is missing.
+                    let _ = self.line.heard.try_push(heard);
+                }
+            }
+            let mut out = self.midi_out.writer(scope);
+            let last = n.saturating_sub(1);
+            let (from, to) = (speaker / rate, (speaker + f64::from(n)) / rate);
+            self.clock.advance(from, to, &mut self.line.marks, |at, bytes| {
+                let time = ((at * rate - speaker).round() as u32).min(last);
+                // No room in the port's buffer: a receiver counts the gap.
+                let _ = out.write(&RawMidi { time, bytes });
+            });
             let heard = self.input.as_slice(scope);
             self.line.ear.hear(self.line.in_start + self.passed, heard.iter().copied());
             let mut done = 0;
@@ -123,7 +146,7 @@ struct Jack {
 }
 
 /// Becomes a client of the server that runs; starts none. Ports: `PLAYER_in`, `STEM_out` for each stem, `click_out`, `mix_out_1`,
-/// `mix_out_2`. They are connected by who asked for it (`--input`, `--output` as beginnings of port names), else by hand.
+/// `mix_out_2`, `midi_in`, `midi_out`. They are connected by who asked for it (`--input`, `--output`, `--midi` as beginnings of port names), else by hand.
 ///
 /// # Errors
 /// No server, or it takes no client.
@@ -139,6 +162,9 @@ pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
     if outputs.len() != line.player.channels() {
         return Err("the band has other stems than the device was asked for".into());
     }
+    let midi_in = client.register_port("midi_in", MidiIn::default()).map_err(wrong)?;
+    let midi_out = client.register_port("midi_out", MidiOut::default()).map_err(wrong)?;
+    let midi = (midi_in.name().map_err(wrong)?, midi_out.name().map_err(wrong)?);
     let pulse = Arc::new(Pulse::default());
     pulse.period.store(client.buffer_size(), Ordering::Relaxed);
     let mix = outputs.len() - 2;
@@ -148,6 +174,9 @@ pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
     let process = Process {
         input,
         outputs,
+        midi_in,
+        midi_out,
+        clock: Clock::default(),
         line,
         begun: None,
         next: 0,
@@ -170,6 +199,19 @@ pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
         }
         for (n, wire) in wires.1.iter().enumerate() {
             client.as_client().connect_ports_by_name(wire, &ports[n.min(ports.len() - 1)]).map_err(wrong)?;
+        }
+    }
+    if let Some(name) = &asked.midi {
+        let ports = |flag| client.as_client().ports(Some(&format!("^{}", escape(name))), Some("8 bit raw midi"), flag);
+        let (from, to) = (ports(jack::PortFlags::IS_OUTPUT), ports(jack::PortFlags::IS_INPUT));
+        if from.is_empty() && to.is_empty() {
+            return Err(format!("--midi {name}: JACK has no MIDI port of that name"));
+        }
+        if let Some(port) = from.first() {
+            client.as_client().connect_ports_by_name(port, &midi.0).map_err(wrong)?;
+        }
+        if let Some(port) = to.first() {
+            client.as_client().connect_ports_by_name(&midi.1, port).map_err(wrong)?;
         }
     }
     Ok(Box::new(Jack { client, pulse, rate, seen: AtomicU64::new(0), when: Mutex::new(Instant::now()) }))

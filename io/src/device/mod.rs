@@ -21,6 +21,8 @@ pub struct Asked {
     pub input: Option<String>,
     /// Name of the output, or its beginning.
     pub output: Option<String>,
+    /// Name of the MIDI port, or its beginning, where the system has audio and MIDI in one (JACK).
+    pub midi: Option<String>,
     /// Name of this client where the system has names.
     pub client: String,
     /// Frames of a block, where they can be asked for.

@@ -97,7 +97,7 @@ fn a_control_is_learned_by_moving_it() {
     ];
     for (address, moves, way, play, command) in cases {
         let mut h = hands(Map::default());
-        h.learn(address);
+        assert!(h.learn(address).contains("move"));
         let mut told = None;
         for value in moves {
             let (wishes, said) = h.message(Message::parse(&[0xb4, 20, *value]).unwrap(), 0.0);
@@ -110,6 +110,7 @@ fn a_control_is_learned_by_moving_it() {
     }
     // A toggle goes to and fro; a knob without ends stays in its range.
     let mut h = hands(Map::default());
+    assert!(h.learn("/jam/nonsense").contains("no address"));
     h.learn("/jam/stem/bass/solo");
     [127, 0].iter().for_each(|v| drop(h.message(Message::parse(&[0xb0, 9, *v]).unwrap(), 0.0)));
     let solo = |on| Command::Stem(Which::One(0), Action::Solo(on));
@@ -153,16 +154,44 @@ fn held_keys_are_the_chord() {
 #[test]
 fn the_band_meets_the_clock_that_comes_in() {
     let mut h = hands(Map::default());
-    let mut band = Snapshot { tempo: 120.0, bar: 1, beat: 1, phase: 0.3, ..Snapshot::default() };
-    assert_eq!(h.tempo(&band, 0.0), None);
-    h.message(Message::Start, 0.0);
+    // Its next samples are decided 0.3 s ahead of what sounds.
+    let mut band = Snapshot { tempo: 120.0, bar: 1, beat: 1, clock: Source::Midi, ..Snapshot::default() };
+    let at = |t: f64| (t * 32_000.0).round() as i64;
     let tick = 60.0 / 100.0 / 24.0;
+    band.time = at(0.3);
+    assert_eq!(h.follow(&band, 0.0), []);
+    h.message(Message::Start, 0.0);
     (0..=96).for_each(|k| drop(h.message(Message::Tick, f64::from(k) * tick)));
-    // The clock is at beat 1 of bar 2, the band 0.3 of a beat ahead of one: a little slower than the clock.
-    let Some(Request { command: Command::Tempo(tempo), .. }) = h.tempo(&band, 96.0 * tick) else { panic!("no tempo") };
+    let now = 96.0 * tick;
+    // The clock is at beat 1 of bar 2. Its bar 3 is the first that the band, which is still, can meet: 4 quarters on.
+    band.time = at(now + 0.3);
+    let wishes = h.follow(&band, now);
+    let [Request { command: Command::Tempo(tempo), .. }, Request { command: Command::Play, when: Some(When::Sample(bar)), .. }] =
+        wishes[..]
+    else {
+        panic!("{wishes:?}")
+    };
+    assert!((tempo - 100.0).abs() < 0.01 && (bar - at(now + 2.4)).abs() <= 1, "{wishes:?}");
+    // The band plays, 0.3 of a beat ahead of where the clock will be: a little slower than the clock.
+    (band.playing, band.tempo, band.bar, band.beat, band.phase) = (true, 100.0, 1, 1, 0.5 + 0.3);
+    let wishes = h.follow(&band, now);
+    let [Request { command: Command::Tempo(tempo), .. }] = wishes[..] else { panic!("{wishes:?}") };
     assert!((95.9..96.5).contains(&tempo), "{tempo}");
-    (band.phase, band.tempo) = (0.0, 100.0);
-    assert_eq!(h.tempo(&band, 96.0 * tick), None);
+    band.phase = 0.5;
+    assert_eq!(h.follow(&band, now), []);
+    // It starts anew with its bars elsewhere: the band is still, and comes in again.
+    h.message(Message::Start, now);
+    (97..=121).for_each(|k| drop(h.message(Message::Tick, f64::from(k) * tick)));
+    let now = 121.0 * tick;
+    (band.time, band.beat) = (at(now + 0.3), 4);
+    assert_eq!(commands(&h.follow(&band, now)), [Command::Stop]);
+    assert!(!commands(&h.follow(&band, now)).contains(&Command::Stop));
+    band.playing = false;
+    assert!(commands(&h.follow(&band, now)).contains(&Command::Play));
+    // Its stop is at once; and who has another source of the beat is left alone.
+    assert_eq!(h.message(Message::Stop, now).0[0].when, Some(When::Now));
+    band.clock = Source::Internal;
+    assert_eq!(h.follow(&band, now), []);
 }
 
 proptest! {

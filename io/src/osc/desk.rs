@@ -58,8 +58,8 @@ impl Desk {
             names,
             origin,
             started: now,
-            asked: Values::new(),
-            values: Values::new(),
+            asked: blank(),
+            values: blank(),
             subscribers: BTreeMap::new(),
             waiting: Vec::new(),
             wishes: Vec::new(),
@@ -108,15 +108,21 @@ impl Desk {
                     }
                     self.wish(address, value, Request { command, when, from: self.origin });
                 }
+                Ok(Ask::Read(address)) if address == "/jam/pong" => self.pong(from, now),
+                // Of all stems each says its own.
+                Ok(Ask::Read(address)) if address.contains("/all") => {
+                    for stem in self.names.stems.clone() {
+                        let own = address.replacen("/all", &format!("/{stem}"), 1);
+                        if let Some(args) = self.values.get(&own).cloned() {
+                            self.send(from, &own, args);
+                        }
+                    }
+                }
                 Ok(Ask::Read(address)) => match self.values.get(&address) {
                     Some(args) => self.send(from, &address, args.clone()),
                     None => self.error(from, format!("{address} has no value yet")),
                 },
-                Ok(Ask::Ping) => {
-                    let seconds = now.saturating_duration_since(self.started).as_secs_f32();
-                    let args = vec![env!("CARGO_PKG_VERSION").into(), self.names.model.as_str().into(), seconds.into()];
-                    self.send(from, "/jam/pong", args);
-                }
+                Ok(Ask::Ping) => self.pong(from, now),
                 Ok(Ask::Subscribe { host, port, seconds }) => {
                     let to = SocketAddr::new(host.unwrap_or(from.ip()), port.unwrap_or(from.port()));
                     let until = now + Duration::from_secs_f64(seconds);
@@ -141,6 +147,12 @@ impl Desk {
                 Err(what) => self.error(from, what),
             }
         }
+    }
+
+    fn pong(&mut self, to: SocketAddr, now: Instant) {
+        let seconds = now.saturating_duration_since(self.started).as_secs_f32();
+        let args = vec![env!("CARGO_PKG_VERSION").into(), self.names.model.as_str().into(), seconds.into()];
+        self.send(to, "/jam/pong", args);
     }
 
     /// Queues a wish; a newer value takes the place of one that still waits here.
@@ -229,6 +241,12 @@ impl Desk {
             _ => self.dropped += 1,
         }
     }
+}
+
+/// What no snapshot shows and nobody has asked for yet.
+fn blank() -> Values {
+    let part = |n: u8| (format!("/jam/text/{n}"), vec!["".into(), OscType::Float(0.0)]);
+    (1..=4).map(part).chain([("/jam/section/goto".to_owned(), vec!["".into()])]).collect()
 }
 
 /// Equal as a peer means it: 1, 1.0 and true are one value, and a float went through f32.

@@ -231,11 +231,14 @@ impl Args<'_> {
             return Ok(None);
         }
         let word = self.text()?;
-        when(&word).map(Some).ok_or_else(|| format!("{word:?} is no boundary: now, beat, bar or section"))
+        when(&word).map(Some).ok_or_else(|| format!("{word:?} is no boundary: now, beat, bar, section or \"bar 17\""))
     }
 }
 
 fn when(word: &str) -> Option<When> {
+    if let Some(number) = word.strip_prefix("bar ") {
+        return number.trim().parse().ok().map(When::AtBar);
+    }
     [("now", When::Now), ("beat", When::Beat), ("bar", When::Bar), ("section", When::Section)]
         .into_iter()
         .find(|(w, _)| *w == word)

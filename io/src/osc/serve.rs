@@ -4,8 +4,11 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
+
+use sideman_engine::live::{Command, Request};
 
 use super::{Desk, Names};
 use crate::control::{Control, Event};
@@ -27,17 +30,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on an address and drives the band by `control`.
+    /// Listens on an address and drives the band by `control`; `begun` is what the session began with, as far as no snapshot shows it.
     ///
     /// # Errors
     /// The address can't be listened on.
-    pub fn start(control: Control, names: Names, address: SocketAddr) -> std::io::Result<Server> {
+    pub fn start(control: Control, names: Names, begun: Vec<Command>, address: SocketAddr) -> std::io::Result<Server> {
         let socket = UdpSocket::bind(address)?;
         socket.set_read_timeout(Some(WAIT))?;
         let address = socket.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let seen = stop.clone();
-        let thread = std::thread::Builder::new().name("osc".into()).spawn(move || serve(&socket, &control, names, &seen))?;
+        let mut desk = Desk::new(names, control.origin(), Instant::now());
+        begun.into_iter().for_each(|command| desk.applied(&Request { command, when: None, from: 0 }));
+        // Before it is heard of: nothing that happens from now on is missed.
+        let events = control.events();
+        let thread =
+            std::thread::Builder::new().name("osc".into()).spawn(move || serve(&socket, &control, desk, &events, &seen))?;
         Ok(Server { thread: Some(thread), stop, address })
     }
 
@@ -57,9 +65,7 @@ impl Drop for Server {
     }
 }
 
-fn serve(socket: &UdpSocket, control: &Control, names: Names, stop: &AtomicBool) {
-    let events = control.events();
-    let mut desk = Desk::new(names, control.origin(), Instant::now());
+fn serve(socket: &UdpSocket, control: &Control, mut desk: Desk, events: &Receiver<Event>, stop: &AtomicBool) {
     let mut bytes = vec![0; 1 << 16];
     let (mut echoed, mut handed) = (Instant::now(), Instant::now());
     while !stop.load(Ordering::Acquire) && !control.ended() {

@@ -14,6 +14,9 @@ pub type Values = BTreeMap<String, Vec<OscType>>;
 const RATE: f64 = 32_000.0;
 const FRAME_MS: f32 = 20.0;
 
+/// Waiting requests that are told: a packet's room.
+const MOST_PENDING: usize = 12;
+
 /// What a snapshot shows.
 pub fn shown(s: &Snapshot, names: &Names) -> Values {
     let mut all = Values::new();
@@ -27,7 +30,8 @@ pub fn shown(s: &Snapshot, names: &Names) -> Values {
     put("/jam/text", vec![s.text.as_str().into()]);
     put("/jam/lag", vec![whole(s.lag)]);
     put("/jam/hop", vec![whole(s.hop)]);
-    put("/jam/dip", vec![s.dip.into()]);
+    put("/jam/key", vec![s.key.as_str().into()]);
+    put("/jam/dip", vec![s.dip.abs().into()]);
     put("/jam/click", vec![flag(s.click)]);
     put("/jam/rec", vec![flag(s.recording)]);
     put(
@@ -44,7 +48,7 @@ pub fn shown(s: &Snapshot, names: &Names) -> Values {
     put("/jam/state", vec![state.into(), s.message.as_str().into()]);
     put("/jam/load", vec![s.health.p50.into(), s.health.p99.into(), whole(u32::try_from(s.health.late).unwrap_or(u32::MAX))]);
     put("/jam/latency", vec![s.health.latency_in.into(), s.health.latency_out.into(), (s.lag as f32 * FRAME_MS).into()]);
-    let pending = s.pending.iter().flat_map(|p| {
+    let pending = s.pending.iter().take(MOST_PENDING).flat_map(|p| {
         // To a tenth of a second: it is for the eye, and must not change at every look.
         let seconds = ((p.at - s.time) as f64 / RATE * 10.0).round() / 10.0;
         [line(&p.command, names).as_str().into(), OscType::Float(seconds as f32)]
@@ -115,7 +119,9 @@ pub fn message(command: &Command, names: &Names) -> Option<OscMessage> {
         C::Section(name) if name.is_empty() => ("/jam/section/next", vec![]),
         C::Section(name) => ("/jam/section/goto", vec![name.as_str().into()]),
         C::Fill => ("/jam/fill", vec![]),
-        C::Dip(db) => ("/jam/dip", vec![(*db).into()]),
+        C::Dip(db) => ("/jam/dip", vec![db.abs().into()]),
+        C::Key(key) => ("/jam/key", vec![key.as_str().into()]),
+        C::Learn(address) => ("/jam/midi/learn", vec![address.as_str().into()]),
         C::Click(on) => ("/jam/click", vec![flag(*on)]),
         C::Panic => ("/jam/panic", vec![]),
         C::Cancel(None) => ("/jam/cancel", vec![]),

@@ -46,13 +46,13 @@ fn all() -> Vec<OscMessage> {
             "/jam/mode" => vec![s("lead")],
             "/jam/play" => vec![s("drums")],
             "/jam/chords" => vec![s("Am F C G")],
-            "/jam/text" | "/jam/section/goto" | "/jam/take/save" => vec![s("some words")],
+            "/jam/text" | "/jam/key" | "/jam/section/goto" | "/jam/take/save" | "/jam/midi/learn" => vec![s("some words")],
             "/jam/text/N" => vec![s("dub"), OscType::Float(0.5)],
             "/jam/cancel" => vec![s("other")],
             "/jam/sample/seed" => vec![OscType::Long(-7)],
             "/jam/tempo" => vec![OscType::Double(97.25)],
-            p if p.ends_with("gain") || p.ends_with("pan") || p.ends_with("dip") => vec![OscType::Float(-0.5)],
-            "/jam/sample/temperature" | "/jam/sample/top_p" | "/jam/sample/cfg" => vec![OscType::Float(0.75)],
+            p if p.ends_with("gain") || p.ends_with("pan") => vec![OscType::Float(-0.5)],
+            "/jam/dip" | "/jam/sample/temperature" | "/jam/sample/top_p" | "/jam/sample/cfg" => vec![OscType::Float(0.75)],
             _ if matches!(entry.kind, Kind::Value(_)) => vec![OscType::Int(1)],
             _ => vec![],
         };
@@ -89,6 +89,11 @@ fn arguments_are_taken_as_they_are_meant() {
     assert_eq!(on(OscType::Float(0.0)), Command::Stem(Which::One(1), Action::Mute(false)));
     assert_eq!(command("/jam/stem/all/freeze", &[OscType::Float(4.0)]), Command::Stem(Which::All, Action::Freeze(4)));
     assert_eq!(command("/jam/play", &[s("none")]), Command::Player(None));
+    for db in [12.0, -12.0] {
+        assert_eq!(command("/jam/dip", &[OscType::Float(db)]), Command::Dip(-12.0));
+    }
+    let at = said("/jam/stem/drums/mute", &[OscType::Int(1), s("bar 17")]);
+    assert!(matches!(at[..], [Ok(Ask::Do { when: Some(When::AtBar(17)), .. })]), "{at:?}");
     // A word of a text is no boundary, one after it is.
     assert_eq!(command("/jam/text", &[s("bar")]), Command::Text { part: 0, text: "bar".into(), weight: 1.0 });
     assert_eq!(command("/jam/text/3", &[s("x"), s("bar")]), Command::Text { part: 3, text: "x".into(), weight: 1.0 });
@@ -103,7 +108,7 @@ fn arguments_are_taken_as_they_are_meant() {
         ("/jam/meter", vec![OscType::Int(4)], "an argument is missing"),
         ("/jam/clock", vec![s("sun")], "internal|midi"),
         ("/jam/play", vec![s("flute")], "no stem \"flute\": bass, drums, other"),
-        ("/jam/stem/drums/mute", vec![OscType::Int(1), s("soon")], "now, beat, bar or section"),
+        ("/jam/stem/drums/mute", vec![OscType::Int(1), s("soon")], "now, beat, bar, section"),
         ("/jam/nothing", vec![], "no address /jam/nothing"),
         ("/jam/x*", vec![], "no address /jam/x*"),
         ("/jam/lag", vec![OscType::Int(-1)], "is no count"),
@@ -289,7 +294,7 @@ fn a_packet_of_nothing_but_nesting_is_refused() {
 #[test]
 fn a_server_takes_wishes_and_echoes_changes() {
     let (control, band) = Control::new();
-    let server = Server::start(control, names(), at(0)).unwrap();
+    let server = Server::start(control, names(), vec![Command::LoopBars(4)], at(0)).unwrap();
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
     peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let send = |addr: &str, args: &[OscType]| assert!(peer.send_to(&packet(addr, args), server.address()).is_ok());

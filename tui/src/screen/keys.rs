@@ -255,6 +255,8 @@ impl Keymap {
                 Some(When::Beat) => "beat",
                 Some(When::Bar) => "bar",
                 Some(When::Section) => "section",
+                // No key names one bar or sample.
+                Some(When::AtBar(_) | When::Sample(_)) => "its time",
             };
             format!("{:<8}{:<12}{waits:<9}{}", self.written(row.act), row.name, row.does)
         });

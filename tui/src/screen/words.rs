@@ -47,6 +47,8 @@ pub fn of(command: &Command) -> String {
         Command::Cancel(_) => "cancel".into(),
         Command::Record(r) => on("record", *r),
         Command::Keep(_) => "keep".into(),
+        Command::Key(key) => format!("key {}", if key.is_empty() { "unknown" } else { key }),
+        Command::Learn(address) => format!("learn {address}"),
         Command::Guided(g) => on("guidance", *g),
     }
 }

@@ -1,0 +1,71 @@
+//! A JACK server of a test's own, one at a time, and a hard end for tests that hang in it.
+
+use std::process::{Child, Command as Program, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+/// Ends the whole test program where a test takes longer than this: libjack can wait for ever for a server that is gone. Kept while it runs.
+pub fn deadline(seconds: u64) -> Sender<()> {
+    let seconds = seconds + std::env::var("SIDEMAN_JAM_SECONDS").ok().and_then(|s| s.parse::<f64>().ok()).unwrap_or(0.0) as u64;
+    let (kept, ended) = channel::<()>();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(Duration::from_secs(seconds)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("the test hangs: {seconds} s are over");
+            std::process::exit(101);
+        }
+    });
+    kept
+}
+
+/// One server at a time, in all test processes: a machine takes few of them, and clients of one process can't tell two apart.
+pub fn turn() -> std::fs::File {
+    let turn = std::fs::File::create(std::env::temp_dir().join("sideman-jack.lock")).unwrap();
+    turn.lock().unwrap();
+    turn
+}
+
+/// Whether a server may be started here; a machine where it can't is told apart from a test that fails.
+pub fn jackd() -> bool {
+    let there = Program::new("jackd").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !there {
+        eprintln!("SKIPPED: no jackd on this machine; scripts/setup.sh installs it");
+    } else if sideman_io::device::jack::running() {
+        eprintln!("SKIPPED: a JACK server runs on this machine already, and may be somebody's session");
+        return false;
+    }
+    there
+}
+
+/// A running server.
+pub struct Server(Child);
+
+impl Server {
+    /// Starts one in sync mode, so that no client's block is ever passed over, and waits until it takes clients. A server that doesn't
+    /// come up is tried once more.
+    pub fn start(period: u32) -> Server {
+        (0..2).find_map(|_| Server::attempt(period)).expect("jackd starts and takes clients (it needs 41 MB of /dev/shm)")
+    }
+
+    fn attempt(period: u32) -> Option<Server> {
+        let period = period.to_string();
+        let args = ["-r", "-S", "-t", "2000", "-p", "128", "-d", "dummy", "-r", "48000", "-p", &period];
+        let mut command = Program::new("jackd");
+        command.args(args).env("JACK_NO_AUDIO_RESERVATION", "1").stdout(Stdio::null()).stderr(Stdio::null());
+        let server = Server(command.spawn().ok()?);
+        let began = Instant::now();
+        while !sideman_io::device::jack::running() {
+            if began.elapsed() > Duration::from_secs(20) {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Some(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,132 @@
+//! Who plays on the band beside its keys: OSC and MIDI, as the command line asks for them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
+
+use anyhow::{Result, anyhow};
+use sideman_engine::live::Command;
+use sideman_io::control::Control;
+use sideman_io::midi::{self, Heard, Map};
+use sideman_io::osc::{Announcement, Names, PORT, Server};
+use sideman_io::take::Sheet;
+
+use crate::cli;
+
+/// What runs beside the band; it ends when this is dropped.
+pub struct Hands {
+    _osc: Option<(Server, Option<Announcement>)>,
+    _midi: Option<midi::Server>,
+    /// For the MIDI that a device hears.
+    pub midi: Option<Sender<Heard>>,
+}
+
+/// Reads `--osc`: an address and a port, or one of them.
+///
+/// # Errors
+/// A sentence with what would be right.
+pub fn osc_address(text: &str) -> std::result::Result<SocketAddr, String> {
+    let local = IpAddr::from([127, 0, 0, 1]);
+    let port = text.strip_prefix(':').unwrap_or(text).parse().map(|port| SocketAddr::new(local, port));
+    let host = || text.parse().map(|host: IpAddr| SocketAddr::new(host, PORT));
+    let name =
+        || text.strip_prefix("localhost:").ok_or(()).and_then(|p| p.parse().map_err(|_| ())).map(|p| SocketAddr::new(local, p));
+    text.parse()
+        .ok()
+        .or(port.ok())
+        .or_else(|| host().ok())
+        .or_else(|| name().ok())
+        .ok_or_else(|| format!("no address: 127.0.0.1:{PORT} is this computer alone, 0.0.0.0:{PORT} everyone on the network"))
+}
+
+/// Starts what was asked for, before the session's first hop.
+///
+/// # Errors
+/// A sentence with the flag at fault.
+pub fn start(args: &cli::Hands, control: &Control, model: &str, sheet: &Sheet) -> Result<Hands> {
+    let stems: Vec<&str> = sheet.stems.iter().map(String::as_str).collect();
+    let names = Names::new(model, &stems);
+    let played = args.midi.is_some().then(|| midi(args, control, names.clone(), &stems)).transpose()?;
+    let osc = args.osc.map(|address| osc(args, control, names, sheet, address)).transpose()?;
+    let (midi, server) = played.unzip();
+    Ok(Hands { _osc: osc, _midi: server, midi })
+}
+
+fn osc(
+    args: &cli::Hands,
+    control: &Control,
+    names: Names,
+    sheet: &Sheet,
+    address: SocketAddr,
+) -> Result<(Server, Option<Announcement>)> {
+    let server = Server::start(control.clone(), names, begun(sheet), address)
+        .map_err(|e| anyhow!("--osc {address}: {e}; another program may listen there"))?;
+    let address = server.address();
+    if !address.ip().is_loopback() {
+        tracing::warn!("--osc {address}: everyone on the network can play on this band");
+    }
+    // Without it the band is played all the same.
+    let name = format!("Sideman {}", address.port());
+    let said =
+        (!args.no_announce).then(|| Announcement::start(&name, address).inspect_err(|e| tracing::info!("{e}")).ok()).flatten();
+    eprintln!("OSC: {address}");
+    Ok((server, said))
+}
+
+/// The hands on MIDI: where messages go, and their thread.
+fn midi(args: &cli::Hands, control: &Control, names: Names, stems: &[&str]) -> Result<(Sender<Heard>, midi::Server)> {
+    let file = args.midi_map.clone().or_else(map_file);
+    let map = match &file {
+        Some(path) if path.exists() => {
+            let text = std::fs::read_to_string(path).map_err(|e| anyhow!("{}: {e}", path.display()))?;
+            Map::parse(&text).map_err(|e| anyhow!("{}: {e}", path.display()))?
+        }
+        _ => midi::default_page(stems),
+    };
+    let (tx, inbox) = channel();
+    let hands = midi::Hands::new(names, map, control.origin());
+    let server = midi::Server::start(control.clone(), hands, inbox, file).map_err(|e| anyhow!("no thread for MIDI: {e}"))?;
+    Ok((tx, server))
+}
+
+/// Where the map is kept unless told otherwise.
+fn map_file() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let config = folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|home| home.join(".config")))?;
+    Some(config.join("sideman/midi.toml"))
+}
+
+/// What the session began with that no snapshot shows.
+fn begun(sheet: &Sheet) -> Vec<Command> {
+    vec![
+        Command::CountIn(sheet.count_in),
+        Command::Chords(sheet.chords.clone().unwrap_or_default()),
+        // The engine's own, as nothing sets it at the start.
+        Command::LoopBars(4),
+        Command::Temperature(sheet.temperature),
+        Command::TopK(sheet.top_k),
+        Command::TopP(sheet.top_p),
+        Command::Cfg(sheet.cfg),
+        Command::Seed(sheet.seed),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_may_be_short() {
+        for (text, address) in [
+            ("127.0.0.1:9940", "127.0.0.1:9940"),
+            ("7000", "127.0.0.1:7000"),
+            (":7000", "127.0.0.1:7000"),
+            ("localhost:7000", "127.0.0.1:7000"),
+            ("0.0.0.0", "0.0.0.0:9940"),
+            ("[::1]:9", "[::1]:9"),
+        ] {
+            assert_eq!(osc_address(text).map(|a| a.to_string()).as_deref(), Ok(address));
+        }
+        assert!(osc_address("band.local").is_err() && osc_address("70000").is_err());
+    }
+}
