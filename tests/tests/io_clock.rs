@@ -148,7 +148,8 @@ fn what_is_asked_for_by_its_bar_comes_true_there() {
     // A frame either way is the fader's way.
     assert!(silent(97_000, 127_000) && !silent(64_000, 96_000) && !silent(128_000, 160_000));
     assert!(texts.iter().all(|(bar, text)| if *bar < 3 { text.is_empty() } else { *bar == 3 || text == "brushes" }), "{texts:?}");
-    let chord = |bar: i64| chords.iter().rfind(|c| c.0 == bar).map(|c| (c.2.as_str(), c.3.as_str()));
+    // As each bar begins: what is decided ahead of it shows before it ends.
+    let chord = |bar: i64| chords.iter().find(|c| c.0 == bar).map(|c| (c.2.as_str(), c.3.as_str()));
     assert_eq!((chord(2), chord(3)), (Some(("C", "Em")), Some(("Em", "Em"))));
     assert_eq!((chord(4), chord(5)), (Some(("Eb", "G minor")), Some(("Gm", "G minor"))));
     assert!(play(1).0 == drums, "the length of a hop moved something");
