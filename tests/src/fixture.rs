@@ -18,7 +18,7 @@ pub struct Fixture {
     pub seed: u64,
     /// With T5, tokenizer and cross-attention.
     pub text: bool,
-    /// With the beat, tick and chord controls.
+    /// With the beat and chord controls.
     pub controls: bool,
     /// `live.strategy` is lagged, else anticipate.
     pub lagged: bool,
@@ -132,7 +132,6 @@ impl Fixture {
         }
         if self.controls {
             f.random(rng, "control.beat.weight", &[193, DIM], 0.3);
-            f.random(rng, "control.tick.weight", &[18, DIM], 0.3);
             f.random(rng, "control.chord.weight", &[98, DIM], 0.3);
         }
         f

@@ -135,10 +135,11 @@ impl Jam {
 
     /// The rig's frame that comes next, more or less.
     fn now(&self) -> u64 {
-        // At least one block: right after a recording none may wait, and 0 would be long ago.
-        let first = self.heard.recv_timeout(Duration::from_secs(30)).expect("the server calls us");
-        let last = self.heard.try_iter().last().unwrap_or(first);
-        last.at + last.click.len() as u64
+        let mut at = 0;
+        while let Ok(block) = self.heard.try_recv() {
+            at = block.at + block.click.len() as u64;
+        }
+        at
     }
 
     fn send(&self, command: Command) {
