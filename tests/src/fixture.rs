@@ -133,6 +133,7 @@ impl Fixture {
         if self.controls {
             f.random(rng, "control.beat.weight", &[193, DIM], 0.3);
             f.random(rng, "control.chord.weight", &[98, DIM], 0.3);
+            f.random(rng, "control.tick.weight", &[18, DIM], 0.3);
         }
         f
     }

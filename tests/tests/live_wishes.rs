@@ -361,10 +361,10 @@ fn wishes_can_be_taken_back() {
     b.to(400);
     assert_eq!(a.rows, b.rows);
     assert!(a.stems == b.stems);
-    for _ in 0..80 {
+    for _ in 0..300 {
         b.ask(Command::Stop);
     }
-    assert_eq!(b.shown.pending.len(), 64);
+    assert_eq!(b.shown.pending.len(), 256);
     assert!(b.shown.message.contains("too many"), "{}", b.shown.message);
 }
 
