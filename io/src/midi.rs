@@ -111,6 +111,9 @@ pub struct Hands {
 /// The soonest that a band comes in after the samples that are decided next, s: its first window must be primed.
 const COME_IN: f64 = 1.4;
 
+/// Ticks after a start until its tempo is known well enough to foretell a bar line: two beats.
+const TO_KNOW: u64 = 48;
+
 /// Where a band's next samples lie, in quarter notes since bar 1.
 pub(crate) fn quarters(band: &Snapshot) -> f64 {
     // Beats are quarter notes but in 6/8 and 12/8, which are counted in dotted ones.
@@ -270,6 +273,9 @@ impl Hands {
         let theirs = self.clock.quarters(now) + (next - now) * tempo / 60.0;
         let bar = band.meter.quarters() as f64;
         if self.armed && self.clock.running() {
+            if self.clock.since < TO_KNOW {
+                return Vec::new();
+            }
             let apart = (theirs - quarters(band)) / bar;
             if !band.playing {
                 self.armed = false;

@@ -70,6 +70,8 @@ pub struct Follower {
     seen: u64,
     /// Mean of the last errors, in ticks.
     error: f64,
+    /// Ticks heard since the last start or continue: before it the tempo may have been another one.
+    pub since: u64,
     /// Ticks that were missing and counted all the same.
     pub lost: u64,
     offset: f64,
@@ -89,7 +91,7 @@ impl Follower {
 
     /// Continue: it goes on where it is with the next tick.
     pub fn resume(&mut self) {
-        (self.running, self.first) = (true, true);
+        (self.running, self.first, self.since) = (true, true, 0);
     }
 
     /// Stop: the clock may go on ticking, the position stands.
@@ -108,6 +110,7 @@ impl Follower {
         let at = at - self.offset;
         let steps = self.follow(at);
         if self.running {
+            self.since += 1;
             self.ticks += if std::mem::take(&mut self.first) { 0 } else { steps };
         }
     }

@@ -181,8 +181,8 @@ fn the_band_meets_the_clock_that_comes_in() {
     assert_eq!(h.follow(&band, now), []);
     // It starts anew with its bars elsewhere: the band is still, and comes in again.
     h.message(Message::Start, now);
-    (97..=121).for_each(|k| drop(h.message(Message::Tick, f64::from(k) * tick)));
-    let now = 121.0 * tick;
+    (97..=145).for_each(|k| drop(h.message(Message::Tick, f64::from(k) * tick)));
+    let now = 145.0 * tick;
     (band.time, band.beat) = (at(now + 0.3), 4);
     assert_eq!(commands(&h.follow(&band, now)), [Command::Stop]);
     assert!(!commands(&h.follow(&band, now)).contains(&Command::Stop));
