@@ -6,16 +6,14 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// Sideman plays the stems that you don't: give it a bass, it plays drums and other.
 #[derive(Parser)]
-#[command(
-    name = "sideman",
-    version,
-    arg_required_else_help = true,
-    after_help = "Example:\n  sideman render --bass bass.flac --make drums,other --out band"
-)]
+#[command(name = "sideman", version, after_help = "Example:\n  sideman render --bass bass.flac --make drums,other --out band")]
 pub struct Cli {
-    /// What to do.
+    /// What to do; nothing: the jam in this terminal, on the machine's own devices.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
+    /// The jam without devices: a recorded bassist plays, the band is seen here and heard in WAVs (folder `demo`).
+    #[arg(long)]
+    pub demo: bool,
     /// Say more on stderr (-v, -vv).
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,

@@ -9,11 +9,20 @@ use sideman_engine::model::ModelDir;
 /// Name of the model that is played when none is named.
 const HOUSE: &str = "house";
 
+/// Places in the folders above the program: target/release/sideman → the repository; ~/.cargo/bin/sideman → nothing.
+fn above(what: &str) -> Vec<PathBuf> {
+    let program = std::env::current_exe().and_then(std::fs::canonicalize).unwrap_or_default();
+    program.ancestors().skip(1).take(4).map(|dir| dir.join(what)).collect()
+}
+
+/// A file of the repository that the program was built in.
+pub fn beside(what: &str) -> Option<PathBuf> {
+    above(what).into_iter().find(|path| path.is_file())
+}
+
 /// Folders that may hold models, those that exist, first come first.
 pub fn shelves() -> Vec<PathBuf> {
-    let program = std::env::current_exe().and_then(std::fs::canonicalize).unwrap_or_default();
-    // target/release/sideman → the repository; ~/.cargo/bin/sideman → nothing.
-    let beside = program.ancestors().skip(1).take(4).map(|dir| dir.join("models"));
+    let beside = above("models").into_iter();
     let data = std::env::var_os("XDG_DATA_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")))

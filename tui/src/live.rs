@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, anyhow};
+use clap::Parser;
 use serde_json::json;
 use sideman_engine::audio::{self, RATE};
 use sideman_engine::live::{Clock, Command, Request, Session, Snapshot, Spec};
@@ -21,7 +22,7 @@ use sideman_io::take::{self, Sheet};
 use sideman_io::{rt, supervisor};
 use sideman_kernels::cpu::Cpu;
 
-use crate::cli::{Live, Pace, Precision};
+use crate::cli::{Cli, Live, Pace, Precision};
 use crate::screen::{self, About, Keymap, Screen};
 use crate::song::{self, Song};
 use crate::{find, hands, output, player, report, usage};
@@ -69,6 +70,29 @@ pub fn run(args: &Live) -> Result<ExitCode> {
         (Some(from), Some(to)) => between_files(args, &song, runner, &control, from, to, show),
         _ => with_devices(args, runner, &control, &asked, &mut hands, show),
     }
+}
+
+/// What `sideman` alone means: the default devices; as a demo, the bassist of `examples` in their place.
+///
+/// # Errors
+/// There is nothing to play on, or no example beside the program.
+pub fn jam(demo: bool) -> Result<Box<Live>> {
+    let typed = |words: &[&str]| match Cli::try_parse_from(words).map(|cli| cli.command) {
+        Ok(Some(crate::cli::Command::Live(live))) => Ok(live),
+        _ => Err(anyhow!("sideman live takes no such words: {words:?}")),
+    };
+    if demo {
+        let bass = find::beside("examples/funk.flac")
+            .ok_or_else(|| anyhow!("--demo: there is no examples/funk.flac beside the program"))?;
+        return typed(&["sideman", "live", "--from", &bass.to_string_lossy(), "--to", "demo", "--pace", "real"]);
+    }
+    if device::jack::running() {
+        return typed(&["sideman", "live", "--host", "jack"]);
+    }
+    if device::cpal::list().is_empty() {
+        return Err(anyhow!("this machine has no sound device; sideman --demo plays without one"));
+    }
+    typed(&["sideman", "live"])
 }
 
 /// What to play on.

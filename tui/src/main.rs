@@ -48,7 +48,19 @@ fn usage(what: impl Into<String>) -> anyhow::Error {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logs(cli.verbose);
-    let done = match &cli.command {
+    let jam;
+    let command = match (&cli.command, cli.demo) {
+        (Some(command), false) => command,
+        (Some(_), true) => return failed(&usage("--demo stands alone: sideman --demo")),
+        (None, demo) => {
+            jam = match live::jam(demo) {
+                Ok(jam) => Command::Live(jam),
+                Err(error) => return failed(&error),
+            };
+            &jam
+        }
+    };
+    let done = match command {
         Command::Render(args) => render::run(args),
         Command::Edit(args) => edit::run(args),
         Command::Continue(args) => continue_::run(args),
@@ -64,11 +76,14 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("sideman: {error}");
-            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
-        }
+        Err(error) => failed(&error),
     }
+}
+
+/// Tells what went wrong.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("sideman: {error}");
+    ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
 }
 
 /// Logs to stderr: warnings, and more with `-v`, `-vv`.
