@@ -9,14 +9,41 @@ const CEILING: f32 = 0.966;
 /// Time in which the limiter lets go by 63 %, in seconds.
 const RELEASE: f32 = 0.2;
 
+/// Holds a pair of channels below the ceiling: at once, and lets go slowly.
+pub struct Limiter {
+    /// What it takes away: 0 to 1. (1 minus it would stop short of 1 in 32 bits.)
+    held: f32,
+    /// Factor of that from sample to sample.
+    release: f32,
+}
+
+impl Limiter {
+    /// The next pair. What is not limited is not touched.
+    pub fn hold(&mut self, pair: [f32; 2]) -> [f32; 2] {
+        let peak = pair[0].abs().max(pair[1].abs());
+        self.held *= self.release;
+        // Exactly 0 again.
+        if self.held < 1e-4 {
+            self.held = 0.0;
+        }
+        if peak * (1.0 - self.held) > CEILING {
+            self.held = 1.0 - CEILING / peak;
+        }
+        pair.map(|x| x * (1.0 - self.held))
+    }
+}
+
+impl Default for Limiter {
+    fn default() -> Self {
+        Limiter { held: 0.0, release: (-1.0 / (RELEASE * RATE as f32)).exp() }
+    }
+}
+
 /// Mixes hop after hop.
 pub struct Mixer {
     /// Left and right gain of each stem at the end of the last frame.
     levels: Vec<[f32; 2]>,
-    /// What the limiter takes away: 0 to 1. (1 minus it would stop short of 1 in 32 bits.)
-    held: f32,
-    /// Factor of that from sample to sample.
-    release: f32,
+    limiter: Limiter,
     slots: Vec<f32>,
 }
 
@@ -30,8 +57,7 @@ impl Mixer {
     pub fn new(stems: usize, frames: usize) -> Self {
         Mixer {
             levels: vec![[0.0; 2]; stems],
-            held: 0.0,
-            release: (-1.0 / (RELEASE * RATE as f32)).exp(),
+            limiter: Limiter::default(),
             slots: Vec::with_capacity(frames * FRAME * channels(stems)),
         }
     }
@@ -68,17 +94,7 @@ impl Mixer {
         }
         for (slot, click) in slots.chunks_mut(c).zip(click) {
             slot[stems] = *click;
-            let peak = slot[stems + 1].abs().max(slot[stems + 2].abs());
-            self.held *= self.release;
-            // Exactly 0 again, so that what is not limited is not touched.
-            if self.held < 1e-4 {
-                self.held = 0.0;
-            }
-            if peak * (1.0 - self.held) > CEILING {
-                self.held = 1.0 - CEILING / peak;
-            }
-            slot[stems + 1] *= 1.0 - self.held;
-            slot[stems + 2] *= 1.0 - self.held;
+            [slot[stems + 1], slot[stems + 2]] = self.limiter.hold([slot[stems + 1], slot[stems + 2]]);
         }
         click.len()
     }

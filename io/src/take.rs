@@ -15,6 +15,8 @@ use sideman_engine::model::FRAME;
 use sideman_engine::task::Meter;
 use sideman_engine::{Error, Result};
 
+use crate::mix::Limiter;
+
 /// Samples between two times that headers are brought up to date.
 const SYNC: usize = RATE as usize / 2;
 /// Bytes of the header of `tokens.safetensors`, padded by spaces.
@@ -123,6 +125,8 @@ pub struct Files {
     dir: PathBuf,
     sheet: Sheet,
     wavs: Vec<(PathBuf, hound::WavWriter<BufWriter<File>>)>,
+    /// The band's mix is limited already; with the musician in it the sum is once more.
+    limiter: Limiter,
     tokens: File,
     events: File,
     tempos: Vec<(i64, f64, Meter)>,
@@ -155,6 +159,7 @@ impl Files {
             dir: dir.to_owned(),
             sheet: sheet.clone(),
             wavs,
+            limiter: Limiter::default(),
             tokens: make("tokens.safetensors")?,
             events: make("events.jsonl")?,
             tempos: vec![(sheet.bar1 - sheet.from, sheet.tempo, sheet.meter)],
@@ -178,7 +183,7 @@ impl Files {
         self.samples
     }
 
-    /// Adds rows of `player, stem 1 … n, click, left, right`: the musician as recorded, the band as mixed.
+    /// Adds rows of `player, stem 1 … n, click, left, right`: the musician as recorded, the band as mixed, and both in the mix.
     ///
     /// # Errors
     /// The disk is full, or gone.
@@ -186,16 +191,14 @@ impl Files {
         let stems = self.sheet.stems.len();
         for row in rows.chunks_exact(stems + 4) {
             let player = row[0];
+            let mix = self.limiter.hold([row[stems + 2] + player, row[stems + 3] + player]);
             for (n, (path, wav)) in self.wavs.iter_mut().enumerate() {
                 let mut put = |x: f32| wav.write_sample(x).map_err(|e| wrong(path, e));
                 match n {
                     0 => put(player)?,
                     n if n <= stems => put(if plays == Some((n - 1) as u8) { row[n] + player } else { row[n] })?,
                     n if n == stems + 1 => put(row[n])?,
-                    _ => {
-                        put(row[stems + 2] + player)?;
-                        put(row[stems + 3] + player)?;
-                    }
+                    _ => mix.into_iter().try_for_each(&mut put)?,
                 }
             }
             self.samples += 1;
@@ -413,7 +416,9 @@ pub(crate) mod tests {
     fn what_was_written_can_be_read_and_a_killed_program_loses_half_a_second() {
         let dir = tempfile::tempdir().unwrap();
         let mut files = Files::create(dir.path(), &sheet(), 2).unwrap();
-        let row = |n: usize| [n as f32, 0.0, 0.5, 0.25, 0.125, 0.0625];
+        // Soft enough that the mix is not limited, and exact.
+        let level = |n: usize| n as f32 / 131_072.0;
+        let row = |n: usize| [level(n), 0.0, 0.5, 0.25, 0.125, 0.0625];
         let entry = Entry { at: 640, request: Request { command: Command::Seed(3), when: None, from: 2 } };
         files.event(&entry).unwrap();
         for second in 0..3 {
@@ -426,15 +431,15 @@ pub(crate) mod tests {
         // As kill -9 leaves it: nothing is finished, nothing dropped.
         let killed = read(dir.path()).unwrap();
         assert_eq!(killed.player.len(), 96_000);
-        assert_eq!((killed.player[777], killed.events[0].clone(), killed.sheet.samples), (777.0, entry.clone(), 0));
+        assert_eq!((killed.player[777], killed.events[0].clone(), killed.sheet.samples), (level(777), entry.clone(), 0));
         std::fs::OpenOptions::new().append(true).open(dir.path().join("events.jsonl")).unwrap().write_all(b"{\"at\": 1").unwrap();
         assert_eq!(read(dir.path()).unwrap().events.len(), 1, "half a line is the killed program's");
         files.finish().unwrap();
         let whole = read(dir.path()).unwrap();
         assert_eq!((whole.player.len(), whole.sheet.samples), (96_001, 96_001));
-        assert_eq!(samples(&dir.path().join("bass.wav"))[777], 777.0, "the stem that they play is the musician's");
+        assert_eq!(samples(&dir.path().join("bass.wav"))[777], level(777), "the stem that they play is the musician's");
         assert_eq!(samples(&dir.path().join("drums.wav"))[777], 0.5);
-        assert_eq!(samples(&dir.path().join("mix.wav"))[2 * 777..2 * 778], [777.125, 777.0625]);
+        assert_eq!(samples(&dir.path().join("mix.wav"))[2 * 777..2 * 778], [level(777) + 0.125, level(777) + 0.0625]);
         let tokens = std::fs::read(dir.path().join("tokens.safetensors")).unwrap();
         assert_eq!(tokens.len(), 8 + HEADER + 1200);
         let head: serde_json::Value = serde_json::from_slice(&tokens[8..8 + HEADER]).unwrap();
@@ -442,6 +447,19 @@ pub(crate) mod tests {
         let midi = std::fs::read(dir.path().join("tempo.mid")).unwrap();
         let smf = midly::Smf::parse(&midi).unwrap();
         assert_eq!(smf.tracks[0][2].delta.as_int(), 2 * 2 * 960, "2 s at 120");
+    }
+
+    #[test]
+    fn a_loud_musician_and_a_loud_band_do_not_clip_their_mix() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = Files::create(dir.path(), &sheet(), 2).unwrap();
+        let rows: Vec<f32> = (0..32_000).flat_map(|n| [if n < 100 { 0.9 } else { 0.1 }, 0.0, 0.7, 0.0, 0.7, -0.7]).collect();
+        files.rows(&rows, Some(0)).unwrap();
+        files.finish().unwrap();
+        let mix = samples(&dir.path().join("mix.wav"));
+        assert!(mix.iter().all(|x| x.abs() <= 0.966 + 1e-6), "{:?}", mix.iter().cloned().fold(0.0, f32::max));
+        assert_eq!(samples(&dir.path().join("player.wav"))[0], 0.9, "the stems are as they were played");
+        assert!((mix[2 * 31_000] - 0.8).abs() < 0.01, "it lets go: {}", mix[2 * 31_000]);
     }
 
     #[test]

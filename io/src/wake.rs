@@ -7,19 +7,22 @@ use sideman_engine::live::Snapshot;
 const FLOOR: f32 = 0.003;
 /// Bars of silence that are music.
 const BARS: i64 = 2;
-/// Asked every so many samples only (2 s), where hops of 1, 2, 4, 5, 10, 20 and 25 frames meet: the length of a hop changes no note.
+/// Asked once in so many samples (2 s), by the hop that passes a multiple of them: hops of 1, 2, 4, 5, 10, 20 and 25 frames all end there, so
+/// that their length changes no note.
 const EVERY: i64 = 64_000;
 
 /// Listens to the band.
 pub struct Wake {
     /// Song time up to which each stem has been heard to sound, or was excused.
     sounded: Vec<i64>,
+    /// Multiples of [`EVERY`] that have been passed.
+    passed: i64,
 }
 
 impl Wake {
     /// For so many stems.
     pub fn new(stems: usize) -> Self {
-        Wake { sounded: vec![0; stems] }
+        Wake { sounded: vec![0; stems], passed: 0 }
     }
 
     /// Hears what stem `s` has just played; it ends at song time `time`.
@@ -37,7 +40,7 @@ impl Wake {
                 self.sounded[s] = self.sounded[s].max(state.time);
             }
         }
-        if heard % EVERY != 0 {
+        if heard / EVERY == std::mem::replace(&mut self.passed, heard / EVERY) {
             return None;
         }
         let patience = (BARS as f64 * bar).max(2.0 * EVERY as f64) as i64;
@@ -50,6 +53,19 @@ impl Wake {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Hops that end nowhere even, as after a change of their length.
+    #[test]
+    fn no_hop_is_passed_over() {
+        let mut wake = Wake::new(1);
+        let mut state = Snapshot { playing: true, bar: 1, ..Snapshot::default() };
+        state.stems.resize_with(1, Default::default);
+        let woken = (0..400).filter(|n| {
+            state.time = 640 * (25 + 3 * n);
+            wake.ask(state.time, &state, 64_000.0).is_some()
+        });
+        assert!(woken.count() >= 3, "768,000 samples of silence");
+    }
 
     #[test]
     fn a_stem_is_woken_after_two_bars_and_the_player_never() {

@@ -1,7 +1,6 @@
 //! Jams under a real JACK server (the dummy driver): a client plays a bass into our port, and records all of ours. What is exact is
 //! asserted; what is timing (xruns, late hops) is printed, for this may be a busy machine. `SIDEMAN_JAM_SECONDS` makes the jam longer.
 
-use std::process::{Child, Command as Program, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,76 +12,17 @@ use sideman_io::live::Live;
 use sideman_io::supervisor;
 use sideman_tests::stage;
 
+mod jackd;
+use jackd::{Server, deadline, jackd, turn};
+
 #[global_allocator]
 static COUNTER: assert_no_alloc::AllocDisabler = assert_no_alloc::AllocDisabler;
 
 const RATE: u32 = 48_000;
 
-/// One server at a time, in all test processes: a machine takes few of them, and clients of one process can't tell two apart.
-fn turn() -> std::fs::File {
-    let turn = std::fs::File::create(std::env::temp_dir().join("sideman-jack.lock")).unwrap();
-    turn.lock().unwrap();
-    // libjack waits for ever for a server that is neither dead nor alive; a test that hangs must fail, and say so.
-    static BEGUN: std::sync::Once = std::sync::Once::new();
-    BEGUN.call_once(|| {
-        let patience = Duration::from_secs_f64(300.0 + 2.0 * seconds());
-        std::thread::spawn(move || {
-            std::thread::sleep(patience);
-            eprintln!("a JACK test hangs: {patience:?} have passed");
-            std::process::exit(101);
-        });
-    });
-    turn
-}
-
 /// Length of the jam.
 fn seconds() -> f64 {
     std::env::var("SIDEMAN_JAM_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(20.0)
-}
-
-/// Whether a server may be started here; a machine where it can't is told apart from a test that fails.
-fn jackd() -> bool {
-    let there = Program::new("jackd").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    if !there {
-        eprintln!("SKIPPED: no jackd on this machine; scripts/setup.sh installs it");
-    } else if sideman_io::device::jack::running() {
-        eprintln!("SKIPPED: a JACK server runs on this machine already, and may be somebody's session");
-        return false;
-    }
-    there
-}
-
-struct Server(Child);
-
-impl Server {
-    /// Starts one in sync mode, so that no client's block is ever passed over, and waits until it takes clients. A server that doesn't
-    /// come up is tried once more.
-    fn start(period: u32) -> Server {
-        (0..2).find_map(|_| Server::attempt(period)).expect("jackd starts and takes clients (it needs 41 MB of /dev/shm)")
-    }
-
-    fn attempt(period: u32) -> Option<Server> {
-        let period = period.to_string();
-        let args = ["-r", "-S", "-t", "2000", "-p", "128", "-d", "dummy", "-r", "48000", "-p", &period];
-        let mut command = Program::new("jackd");
-        command.args(args).env("JACK_NO_AUDIO_RESERVATION", "1").stdout(Stdio::null()).stderr(Stdio::null());
-        let server = Server(command.spawn().ok()?);
-        let began = Instant::now();
-        while !sideman_io::device::jack::running() {
-            if began.elapsed() > Duration::from_secs(20) {
-                return None;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Some(server)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// The client that plays and records: one block after another over a channel with room for all of them.
@@ -234,6 +174,7 @@ fn health(jam: &Jam) -> String {
 #[test]
 fn a_jam_of_all_ports() {
     let _turn = turn();
+    let _deadline = deadline(180);
     if !jackd() {
         return;
     }
@@ -262,10 +203,11 @@ fn a_jam_of_all_ports() {
 #[test]
 fn the_server_dies_and_comes_back_and_blocks_change_their_size() {
     let _turn = turn();
+    let _deadline = deadline(180);
     if !jackd() {
         return;
     }
-    let mut server = Server::start(1024);
+    let server = Server::start(1024);
     let jam = Jam::start("sideman-fault", 0);
     let (rig_, recorded) = rig("sideman-fault");
     record(&recorded, 3.0);
@@ -278,14 +220,12 @@ fn the_server_dies_and_comes_back_and_blocks_change_their_size() {
     let before = jam.control.snapshot().time;
     // kill -9 of the server.
     drop(rig_);
-    server.0.kill().unwrap();
-    server.0.wait().unwrap();
+    drop(server);
     let began = Instant::now();
     while jam.control.snapshot().time < before + 2 * 32_000 {
         assert!(began.elapsed() < Duration::from_secs(60), "song time stands still without a server");
         std::thread::sleep(Duration::from_millis(20));
     }
-    drop(server);
     let _server = Server::start(1024);
     let (rig_, recorded) = rig("sideman-fault");
     let (rows, _) = record(&recorded, 3.0);
@@ -302,6 +242,7 @@ fn the_server_dies_and_comes_back_and_blocks_change_their_size() {
 #[test]
 fn a_loop_is_measured() {
     let _turn = turn();
+    let _deadline = deadline(180);
     if !jackd() {
         return;
     }

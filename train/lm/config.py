@@ -10,6 +10,8 @@ WEIGHTS = {"bass": [1.0, 0.4], "drums": [1.0, 0.5], "other": [1.0, 0.5, 0.3, 0.2
 WINDOW, DECIMATION, MAX_FRAMES = 1250, 5, 1500
 LAGS = (4, 25)
 CONTROLS = [{"name": "beat", "card": 192}, {"name": "tick", "card": 17}, {"name": "chord", "card": 97}]
+# How it is played unless asked otherwise; chosen by ear and grid after training, so that export takes it from here.
+SAMPLING = {"temperature": 0.9, "top_k": 100, "top_p": 0.0, "cfg": 1.5}
 
 
 def model_config(dim: int, layers: int, codecs: dict[str, dict] | None = None) -> dict:
@@ -24,6 +26,6 @@ def model_config(dim: int, layers: int, codecs: dict[str, dict] | None = None) -
                  "buckets": 32, "max_distance": 128, "eps": 1e-6, "pad": 0, "eos": 1},
         "controls": CONTROLS, "edit": {"window": WINDOW, "decimation": DECIMATION}, "max_frames": MAX_FRAMES,
         "live": {"strategy": "lagged", "lags": list(LAGS)},
-        "sampling": {"temperature": 0.9, "top_k": 100, "top_p": 0.0, "cfg": 1.5},
+        "sampling": SAMPLING,
         "codecs": codecs,
     }

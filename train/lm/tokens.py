@@ -85,7 +85,11 @@ def main():
                     continue
                 label = {k: song[k] for k in ("id", "split", "bpm", "meter", "style", "instruments", "caption_tags")}
                 frames = song["len"] // FRAME
-                keep(out / f"{c}-{song['id']}.song.npz", lambda: {**dict(zip(("beat", "tick"), clock_values(song, frames))), "chord": chord_values(song, frames), "rests": rests(song, frames), "label": json.dumps(label)})
+
+                def known():
+                    beat, tick = clock_values(song, frames)
+                    return {"beat": beat, "tick": tick, "chord": chord_values(song, frames), "rests": rests(song, frames), "label": json.dumps(label)}
+                keep(out / f"{c}-{song['id']}.song.npz", known)
                 for stem in a.stems:
                     def tokens():
                         x = raw[stem][song["start"]:song["start"] + song["len"]].astype(np.float32) / 32768.0

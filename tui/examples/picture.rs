@@ -20,7 +20,7 @@ const COLORS: [&str; 16] = [
 fn main() {
     let mut args = std::env::args().skip(1);
     let (Some(bass), Some(to)) = (args.next(), args.next()) else {
-        eprintln!("picture BASS.wav FOLDER [options of sideman live]: writes FOLDER/screen-*.svg and .txt");
+        eprintln!("picture BASS.wav FOLDER [options of sideman live]: writes FOLDER/screen-*.svg");
         std::process::exit(2);
     };
     let more: Vec<String> = args.collect();
@@ -32,8 +32,8 @@ fn main() {
         [("80x24", (80, 24), ""), ("100x30", (100, 30), ""), ("200x60", (200, 60), ""), ("help", (100, 34), "?")]
     {
         let mut line =
-            vec!["live", "--from", &bass, "--to", &take, "--pace", "real", "--play", "bass", "--tempo", "112", "--seed", "7"];
-        line.extend(["--chords", "Em Em C D", "--text", "warm funk, dry drums", "--click"]);
+            vec!["live", "--from", &bass, "--to", &take, "--pace", "real", "--play", "bass", "--tempo", "100", "--seed", "7"];
+        line.extend(["--chords", "Em7 Em7 A7 A7", "--text", "warm funk, dry drums", "--click"]);
         line.extend(more.iter().map(String::as_str));
         let mut pty = Pty::start(&program, &line, size, &[]);
         pty.shows("PLAYING");
@@ -47,11 +47,9 @@ fn main() {
         pty.row("2 drums", "…regenerate");
         pty.press(keys);
         std::thread::sleep(Duration::from_millis(200));
-        let path = |ext: &str| Path::new(&to).join(format!("screen-{name}.{ext}"));
-        let text: String = pty.text().lines().map(|l| format!("{}\n", l.trim_end())).collect();
-        std::fs::write(path("txt"), text).unwrap();
-        std::fs::write(path("svg"), pty.look(svg)).unwrap();
-        println!("{}", path("svg").display());
+        let picture = Path::new(&to).join(format!("screen-{name}.svg"));
+        std::fs::write(&picture, pty.look(svg)).unwrap();
+        println!("{}", picture.display());
         // Whatever is open, this ends it.
         pty.press(if keys.is_empty() { "qy" } else { " qy" });
         pty.ends();

@@ -19,6 +19,7 @@ mod session;
 mod snapshot;
 mod stem;
 mod timeline;
+mod voice;
 mod window;
 mod wish;
 

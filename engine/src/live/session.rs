@@ -7,23 +7,19 @@ use super::material::Material;
 use super::play::Next;
 use super::queue::Queue;
 use super::stem::Stems;
-use super::timeline::{Line, Timeline, beats};
+use super::timeline::{Line, Timeline};
+use super::voice::silence;
 use super::window::{Role, Shape, Window};
-use super::{Clock, Command, Mode, Snapshot};
+use super::{Clock, Command, Mode};
 use crate::codec::{CHUNK, Codec, Decoder, Encoder};
 use crate::error::{Error, Result};
 use crate::lm::RunSpec;
 use crate::model::{Config, FRAME, Strategy};
-use crate::task::{Band, Meter, transposed};
+use crate::task::{Band, Meter};
 use crate::text::Hidden;
 
 /// The most frames of a hop.
 pub const MAX_HOP: usize = 25;
-
-/// Silent frames after which a decoder rests: what it holds back is out by then, and what comes is silence.
-const RING_OUT: usize = 25;
-/// Stands for a code of a frame that isn't decoded.
-const REST: u32 = u32::MAX;
 
 /// What a session begins with.
 #[derive(Debug, Clone)]
@@ -121,7 +117,7 @@ pub struct Session<O: Ops> {
     pub(super) lagged: bool,
     pub(super) shape: Shape,
     pub(super) block: usize,
-    lead: i64,
+    pub(super) lead: i64,
     /// Frames heard.
     pub(super) n: i64,
     /// The next frame of undelayed streams to be decided.
@@ -162,22 +158,22 @@ pub struct Session<O: Ops> {
     pub(super) message: String,
 
     ears: Vec<Ear<O>>,
-    decoders: Vec<Decoder<O>>,
-    click: Click,
+    pub(super) decoders: Vec<Decoder<O>>,
+    pub(super) click: Click,
     codes: Vec<u32>,
     /// Frames of each stem that are decoded, how many of the last ones are silent, and the codes of this hop.
-    decoded: Vec<i64>,
-    quiet: Vec<usize>,
-    to_decode: Vec<Vec<u32>>,
+    pub(super) decoded: Vec<i64>,
+    pub(super) quiet: Vec<usize>,
+    pub(super) to_decode: Vec<Vec<u32>>,
     /// Samples decoded and not yet given.
-    fifo: Vec<Vec<f32>>,
-    out: Vec<Vec<f32>>,
-    levels: Vec<Vec<[f32; 2]>>,
-    clicks: Vec<f32>,
+    pub(super) fifo: Vec<Vec<f32>>,
+    pub(super) out: Vec<Vec<f32>>,
+    pub(super) levels: Vec<Vec<[f32; 2]>>,
+    pub(super) clicks: Vec<f32>,
     /// Tokens of the hop, frame-major, from frame `tokens_from` on.
-    tokens: Vec<i32>,
-    tokens_from: i64,
-    heard_peak: f32,
+    pub(super) tokens: Vec<i32>,
+    pub(super) tokens_from: i64,
+    pub(super) heard_peak: f32,
 }
 
 /// Frames by which the slowest encoder is behind.
@@ -434,110 +430,10 @@ impl<O: Ops> Session<O> {
         }
     }
 
-    /// From frame `f` on, the stems that the model makes sound, and no others.
-    pub(super) fn voices(&mut self, f: i64) {
-        let player = self.role().player;
-        for (s, stem) in self.stems.stem.iter_mut().enumerate() {
-            let sounds = stem.voice.1 == i64::MAX && stem.voice.0 < i64::MAX;
-            if player == Some(s) && sounds {
-                stem.voice.1 = f;
-            } else if player != Some(s) && !sounds {
-                stem.voice = (f, i64::MAX);
-            }
-        }
-    }
-
     /// Who plays what from the next window on.
     pub(super) fn role(&self) -> Role {
         let player = self.player.filter(|_| self.mode != Mode::Lead);
         Role { player, lag: self.lagged.then_some(self.lag) }
-    }
-
-    /// Levels and click of the samples from `at` on, `n` of them.
-    fn sound(&mut self, at: i64, n: i64) {
-        self.faders(at + n);
-        let frame = FRAME as i64;
-        let solo = self.stems.solo();
-        // Open a frame before the band begins, so that its first note is whole; shut within the frame in which it ends.
-        let open = at + n + frame > self.stems.from.saturating_mul(frame) && at < self.stems.to.saturating_mul(frame);
-        for (s, stem) in self.stems.stem.iter_mut().enumerate() {
-            let own = at + n + frame > stem.voice.0.saturating_mul(frame) && at < stem.voice.1.saturating_mul(frame);
-            stem.level = stem.target(open && own && (!solo || stem.solo), self.dip);
-            self.levels[s].push(stem.level);
-        }
-        let mut from = at;
-        while from < at + n {
-            let beat = self.timeline.next(from, Line::Beat);
-            let to = beat.clamp(from, at + n);
-            let old = self.clicks.len();
-            self.clicks.resize(old + (to - from) as usize, 0.0);
-            self.click.fill(&mut self.clicks[old..]);
-            if beat < at + n {
-                if self.click_on || (self.counted.0..self.counted.1).contains(&beat) {
-                    self.click.strike(self.timeline.place(beat).beat == 1);
-                }
-                // The struck sample itself, so that the next search begins after it.
-                let old = self.clicks.len();
-                self.clicks.resize(old + 1, 0.0);
-                self.click.fill(&mut self.clicks[old..]);
-            }
-            from = to + i64::from(beat < at + n);
-        }
-    }
-
-    /// Notes which frames of each stem are whole now.
-    pub(super) fn gather(&mut self) {
-        for (s, codes) in self.to_decode.iter_mut().enumerate() {
-            let streams = &self.material.streams[s];
-            let delay = streams.iter().map(|&k| self.material.delays[k]).max().unwrap_or(0) as i64;
-            while self.decoded[s] < self.front - delay {
-                let t = self.decoded[s];
-                let (from, to) = self.stems.stem[s].voice;
-                let sounds = (from..to).contains(&t);
-                self.quiet[s] = if sounds && self.stems.plays(t) { 0 } else { self.quiet[s] + 1 };
-                for &k in streams {
-                    let token =
-                        if sounds && t < self.material.made_to[k] { self.material.made(k, t) } else { self.material.silence[k] };
-                    codes.push(if self.quiet[s] > RING_OUT { REST } else { token as u32 });
-                }
-                self.decoded[s] += 1;
-            }
-        }
-        let whole = self.material.whole();
-        while self.tokens_from < whole - (self.tokens.len() / self.material.delays.len()) as i64 {
-            let t = self.tokens_from + (self.tokens.len() / self.material.delays.len()) as i64;
-            for k in 0..self.material.delays.len() {
-                self.tokens.push(self.material.made(k, t));
-            }
-        }
-    }
-
-    fn decode(&mut self, ops: &mut O, band: &Band<O>) -> Result<()> {
-        for (s, codes) in self.to_decode.iter_mut().enumerate() {
-            let books = self.material.streams[s].len();
-            for run in codes.chunk_by(|a, b| (*a == REST) == (*b == REST)) {
-                if run[0] == REST {
-                    let old = self.fifo[s].len();
-                    self.fifo[s].resize(old + run.len() / books * FRAME, 0.0);
-                } else {
-                    self.decoders[s].push(&band.codecs[s], ops, run, &mut self.fifo[s])?;
-                }
-            }
-            codes.clear();
-        }
-        Ok(())
-    }
-
-    /// Moves `len` samples of each stem out.
-    fn give(&mut self, len: usize) {
-        for (fifo, out) in self.fifo.iter_mut().zip(&mut self.out) {
-            let there = len.min(fifo.len());
-            out.clear();
-            out.extend_from_slice(&fifo[..there]);
-            out.resize(len, 0.0);
-            fifo.copy_within(there.., 0);
-            fifo.truncate(fifo.len() - there);
-        }
     }
 
     /// Samples by which the band is ahead of what it has heard; constant.
@@ -604,82 +500,10 @@ impl<O: Ops> Session<O> {
     pub fn bar_at(&self, bar: i64) -> i64 {
         self.timeline.next(self.front * FRAME as i64, Line::Numbered(bar))
     }
-
-    /// Fills in everything but the load, the latencies, the text, hop and take, which are the runner's.
-    pub fn snapshot(&self, out: &mut Snapshot) {
-        let time = self.heard_to() + self.lead;
-        let place = self.timeline.place(time);
-        out.time = time;
-        (out.bar, out.beat, out.phase) = (place.bar, place.beat, place.phase);
-        out.tempo = self.timeline.tempo(time);
-        out.meter = self.timeline.meter(time);
-        debug_assert!(i64::from(place.beat) <= beats(out.meter));
-        out.clock = self.clock;
-        out.playing = self.playing;
-        out.mode = self.mode;
-        out.player = self.player.map(|p| p as u8);
-        out.stems.resize_with(self.stems.stem.len(), Default::default);
-        for (s, state) in out.stems.iter_mut().enumerate() {
-            let stem = &self.stems.stem[s];
-            stem.state(state);
-            let gain = stem.level[0].max(stem.level[1]);
-            let samples = &self.out[s];
-            state.peak = gain * samples.iter().fold(0.0f32, |peak, x| peak.max(x.abs()));
-            state.rms = gain * (samples.iter().map(|x| x * x).sum::<f32>() / samples.len().max(1) as f32).sqrt();
-        }
-        out.heard = self.heard_peak;
-        self.queue.pending(&mut out.pending);
-        out.chord.clear();
-        match (self.timeline.chord(time), self.timeline.moved()) {
-            (Some((_, symbol)), 0) => out.chord.push_str(symbol),
-            (Some((_, symbol)), moved) => out.chord.push_str(&transposed(symbol, moved)),
-            (None, _) => {}
-        }
-        out.next_chord.clear();
-        if let Some((_, symbol)) = self.timeline.chord(self.timeline.next(time + 1, Line::Bar)) {
-            match self.timeline.moved() {
-                0 => out.next_chord.push_str(symbol),
-                moved => out.next_chord.push_str(&transposed(symbol, moved)),
-            }
-        }
-        out.key.clear();
-        out.key.push_str(&self.key);
-        out.lag = self.lag as u32;
-        out.lead = self.lead;
-        out.committed = self.front * FRAME as i64;
-        out.planned = out.committed;
-        out.dip = self.dip;
-        out.click = self.click_on;
-        out.message.clear();
-        out.message.push_str(&self.message);
-    }
 }
 
 /// Sample at which a count-in of `bars` bars before bar 1, at `bar1`, begins.
 fn timeline_before(timeline: &Timeline, bar1: i64, bars: u32) -> i64 {
     let (num, den) = timeline.bar_len(bar1);
     bar1 - (i128::from(bars) * num).div_euclid(den) as i64
-}
-
-/// What each codec makes of silence: a noise floor of −70 dBFS for 2 s, and its code in the middle, as in training.
-fn silence<O: Ops>(ops: &mut O, band: &Band<O>) -> Result<Vec<i32>> {
-    let config = band.config();
-    let mut random = 1u64;
-    let mut noise = || {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (random >> 40) as f32 / (1u64 << 24) as f32 - 0.5
-    };
-    // Twelve uniform numbers add up to a normal one.
-    let quiet: Vec<f32> = (0..100 * FRAME).map(|_| 3e-4 * (0..12).map(|_| noise()).sum::<f32>()).collect();
-    let mut tokens = vec![0; config.streams.len()];
-    for (s, stem) in config.stems.iter().enumerate() {
-        let codes = band.encode(ops, s, &quiet)?;
-        for (&k, row) in config.streams_of(stem).iter().zip(&codes) {
-            tokens[k] = row[50];
-        }
-        // The decoder's scratch grows to its largest here, not in a hop.
-        let codes: Vec<u32> = (0..2 * CHUNK).flat_map(|_| codes.iter().map(|row| row[50] as u32)).collect();
-        band.codecs[s].decode(ops, &codes)?;
-    }
-    Ok(tokens)
 }

@@ -1,7 +1,10 @@
 //! What a running band shows: filled after each hop for the screen, OSC and the take.
 
-use super::{Clock, Command, Mode};
-use crate::task::Meter;
+use sideman_kernels::Ops;
+
+use super::{Clock, Command, Line, Mode, Session, beats};
+use crate::model::FRAME;
+use crate::task::{Meter, transposed};
 
 /// A request that waits for its boundary.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,4 +128,55 @@ pub struct Snapshot {
     pub health: Health,
     /// What was last said to the player.
     pub message: String,
+}
+
+impl<O: Ops> Session<O> {
+    /// Fills in everything but the load, the latencies, the text, hop and take, which are the runner's.
+    pub fn snapshot(&self, out: &mut Snapshot) {
+        let time = self.heard_to() + self.lead;
+        let place = self.timeline.place(time);
+        out.time = time;
+        (out.bar, out.beat, out.phase) = (place.bar, place.beat, place.phase);
+        out.tempo = self.timeline.tempo(time);
+        out.meter = self.timeline.meter(time);
+        debug_assert!(i64::from(place.beat) <= beats(out.meter));
+        out.clock = self.clock;
+        out.playing = self.playing;
+        out.mode = self.mode;
+        out.player = self.player.map(|p| p as u8);
+        out.stems.resize_with(self.stems.stem.len(), Default::default);
+        for (s, state) in out.stems.iter_mut().enumerate() {
+            let stem = &self.stems.stem[s];
+            stem.state(state);
+            let gain = stem.level[0].max(stem.level[1]);
+            let samples = &self.out[s];
+            state.peak = gain * samples.iter().fold(0.0f32, |peak, x| peak.max(x.abs()));
+            state.rms = gain * (samples.iter().map(|x| x * x).sum::<f32>() / samples.len().max(1) as f32).sqrt();
+        }
+        out.heard = self.heard_peak;
+        self.queue.pending(&mut out.pending);
+        out.chord.clear();
+        match (self.timeline.chord(time), self.timeline.moved()) {
+            (Some((_, symbol)), 0) => out.chord.push_str(symbol),
+            (Some((_, symbol)), moved) => out.chord.push_str(&transposed(symbol, moved)),
+            (None, _) => {}
+        }
+        out.next_chord.clear();
+        if let Some((_, symbol)) = self.timeline.chord(self.timeline.next(time + 1, Line::Bar)) {
+            match self.timeline.moved() {
+                0 => out.next_chord.push_str(symbol),
+                moved => out.next_chord.push_str(&transposed(symbol, moved)),
+            }
+        }
+        out.key.clear();
+        out.key.push_str(&self.key);
+        out.lag = self.lag as u32;
+        out.lead = self.lead;
+        out.committed = self.front * FRAME as i64;
+        out.planned = out.committed;
+        out.dip = self.dip;
+        out.click = self.click_on;
+        out.message.clear();
+        out.message.push_str(&self.message);
+    }
 }

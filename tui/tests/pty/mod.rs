@@ -43,6 +43,8 @@ impl Pty {
         let pair = native_pty_system().openpty(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
         let mut command = CommandBuilder::new(program);
         command.args(args);
+        // Else the program begins in somebody's home.
+        command.cwd(std::env::current_dir().unwrap());
         command.set_controlling_tty(controls);
         command.env_remove("NO_COLOR");
         command.env("TERM", "xterm-256color");
