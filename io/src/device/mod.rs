@@ -89,10 +89,11 @@ pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
     }
 }
 
-/// Seconds from sound in to sound out that the device adds, before it is open: to choose the lag. A period each way, and one of slack.
+/// Seconds from sound in to sound out that the device adds, before it is open: to choose the lag. A period each way, one of
+/// slack, and what was measured beyond that.
 pub fn expected_latency(asked: &Asked) -> f64 {
     match asked.host.as_deref() {
         Some("null") => 0.0,
-        _ => 3.0 * f64::from(asked.period) / 44_100.0,
+        _ => 3.0 * f64::from(asked.period) / 44_100.0 + f64::from(asked.beyond.max(0)) / 1e6,
     }
 }
