@@ -31,6 +31,7 @@ struct Inner {
     parked: Vec<AtomicBool>,
     panicked: AtomicBool,
     quit: AtomicBool,
+    started: AtomicUsize,
 }
 
 // SAFETY: `job` is written by the caller alone, while the state is closed and no worker is at it; workers read it only after
@@ -49,12 +50,17 @@ impl Pool {
             parked: (1..threads).map(|_| AtomicBool::new(false)).collect(),
             panicked: AtomicBool::new(false),
             quit: AtomicBool::new(false),
+            started: AtomicUsize::new(0),
         });
         let start = |worker: usize| {
             let inner = inner.clone();
             thread::Builder::new().name(format!("kernels {worker}")).spawn(move || inner.work(worker)).ok()
         };
-        let threads = (1..threads).map_while(start).collect();
+        let threads: Vec<_> = (1..threads).map_while(start).collect();
+        // A thread that begins allocates; on a busy machine that could be in the middle of the music.
+        while inner.started.load(Acquire) < threads.len() {
+            thread::yield_now();
+        }
         Pool { inner, threads }
     }
 
@@ -119,6 +125,7 @@ impl Inner {
     }
 
     fn work(&self, worker: usize) {
+        self.started.fetch_add(1, Release);
         let parked = &self.parked[worker - 1];
         let (mut seen, mut spins) = (0, 0);
         while !self.quit.load(Acquire) {
