@@ -118,7 +118,9 @@ class Practice:
                 rows = self.rows[player]
                 delays[rows] += lag if lag is not None else rng.randint(*LAGS)
                 weight[rows] *= 0.2
-                if rng.random() < 0.06:  # A player who plays something else, or nothing: the band holds on.
+                if rng.random() < 0.1:  # A player who isn't heard at all: what guidance by the player leans away from.
+                    source[rows], prefix[rows] = self.cards[rows, None], self.cards[rows, None]
+                elif rng.random() < 0.06:  # A player who plays something else, or nothing: the band holds on.
                     wrong = self.window(WINDOW)[0] if rng.random() < 0.5 else np.repeat(np.concatenate([self.silence[s] for s in STEMS])[:, None], WINDOW, 1)
                     source[rows], prefix[rows] = wrong[rows], np.where(prefix[rows] == self.cards[rows][:, None], prefix[rows], wrong[rows][:, ::DECIMATION])
             middle = self.cards[:, None]
