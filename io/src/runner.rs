@@ -200,7 +200,7 @@ impl<O: Ops> Runner<O> {
 
     /// Guidance is in use: there is something to give up.
     pub fn guided(&self) -> bool {
-        self.sheet.guided && !self.text.trim().is_empty()
+        self.sheet.guided && self.session.leans()
     }
 
     /// One hop: `heard` is a whole number of frames, 1 to 25. The band's music goes on whatever happens: what can't be played is silence

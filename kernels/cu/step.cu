@@ -5,24 +5,24 @@
 
 struct Embed {
   Mat tables[TABLES];   // streams, then controls
-  const int *seq, *ctl, *pos;
+  const int *seq, *ctl, *deaf, *pos;
   const float *place;   // sinusoids [steps, dim]
   float *x;
   int streams, controls, steps, dim, n, branches;
 };
-// A block is one (song, i); its lanes are alike.
+// A block is one (lane, i).
 KERNEL embed(Embed a) {
-  int i = blockIdx.x % a.n, song = blockIdx.x / a.n, s = a.pos[0] + i;
+  int i = blockIdx.x % a.n, lane = blockIdx.x / a.n, song = lane / a.branches, branch = lane % a.branches, s = a.pos[0] + i;
   if (s < 0 || s >= a.steps) return;
   for (int d = threadIdx.x; d < a.dim; d += blockDim.x) {
     float x = a.place[(i64)s * a.dim + d];
     for (int t = 0; t < a.streams + a.controls; t++) {
       const Mat &m = a.tables[t];
-      int r = t < a.streams ? a.seq[((i64)song * a.streams + t) * a.steps + s] : a.ctl[(i64)(t - a.streams) * a.steps + s];
-      if (r < 0) r = m.rows - 1;  // unknown counts as special, the last row
+      int r = t < a.streams ? a.seq[((i64)song * a.streams + t) * a.steps + s] : a.ctl[((i64)branch * a.controls + t - a.streams) * a.steps + s];
+      if (r < 0 || t < a.streams && a.deaf[branch * a.streams + t]) r = m.rows - 1;  // special, the last row
       if (r < m.rows) x += weight(m, r, d);
     }
-    for (int b = 0; b < a.branches; b++) a.x[((i64)(song * a.branches + b) * a.n + i) * a.dim + d] = x;
+    a.x[((i64)lane * a.n + i) * a.dim + d] = x;
   }
 }
 

@@ -244,9 +244,10 @@ pub trait Ops {
     fn zero(&mut self, buf: &mut Self::Buf, at: usize, len: usize);
 
     // --- the transformer's step ----------------------------------------------------------------------------------
-    /// Embedding sum: for lane `l` and i in 0..n, s = pos + i: x[l*n+i] = Σ_k tables[k][seq[song, k, s]] + Σ_c controls[c][ctl[c, s]] +
-    /// sinusoid(s) (musicgen-stem.md section 5). `seq` [songs, K, steps], `ctl` [C, steps], `pos` [1] in the player's memory.
-    /// An UNKNOWN token counts as special.
+    /// Embedding sum: for lane `l` = (song, branch) and i in 0..n, s = pos + i: x[l*n+i] = sinusoid(s) + Σ_k tables[k][seq[song, k, s]] +
+    /// Σ_c controls[c][ctl[branch, c, s]] (musicgen-stem.md section 5). `seq` [songs, K, steps], `ctl` [branches, C, steps], `deaf`
+    /// [branches, K] and `pos` [1] in the player's memory. An UNKNOWN token counts as special, and so does every token of a stream to
+    /// which the branch is `deaf` (not 0).
     fn embed(
         &mut self,
         grid: &Grid,
@@ -254,6 +255,7 @@ pub trait Ops {
         controls: &[Self::Mat],
         seq: &Self::Ints,
         ctl: &Self::Ints,
+        deaf: &Self::Ints,
         pos: &Self::Ints,
         n: usize,
         x: &mut Self::Buf,

@@ -68,11 +68,11 @@ fn nothing_is_allocated_after_the_first_round() {
     let mut kv = ops.kv(1, lanes, steps, heads, Format::Bf16).unwrap();
     let mut picker = ops.picker(&grid).unwrap();
     let [mut x, mut q, mut y, mut state, mut tail] = [700 * dim, 700 * dim, 700 * 90, 2 * dim, 64].map(|n| ops.buf(n).unwrap());
-    let [mut seq, ctl, mut pos, mut codes] = [2 * steps, steps, 1, 2 * 700].map(|n| ops.ints(n).unwrap());
+    let [mut seq, ctl, deaf, mut pos, mut codes] = [2 * steps, 2 * steps, 4, 1, 2 * 700].map(|n| ops.ints(n).unwrap());
     let mut round = |ops: &mut Cpu, n: usize, rows: usize| {
         ops.write_ints(&mut pos, 0, &[0]);
         seq.fill(UNKNOWN);
-        ops.embed(&grid, &tables, &controls, &seq, &ctl, &pos, n, &mut x);
+        ops.embed(&grid, &tables, &controls, &seq, &ctl, &deaf, &pos, n, &mut x);
         ops.qkv(&w_qkv, &x, lanes, n, 0, &pos, &mut q, &mut kv);
         ops.attend(&q, lanes, n, 0, &pos, &kv, &mut x);
         ops.set_text(&mut kv, 0, 0, n, &q, &x);

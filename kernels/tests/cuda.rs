@@ -221,10 +221,10 @@ impl Case for Embeddings {
         ];
         let controls = [ops.mat(4, dim, &noise(3, 4 * dim), Format::F32).unwrap()];
         let tokens: Vec<i32> = (0..2 * 2 * steps as i32).map(|i| if i % 11 == 5 { UNKNOWN } else { i % 5 }).collect();
-        let (seq, ctl) = (ints(ops, &tokens), ints(ops, &(0..steps as i32).map(|i| i % 4).collect::<Vec<_>>()));
-        let pos = ints(ops, &[4]);
+        let (seq, ctl) = (ints(ops, &tokens), ints(ops, &(0..2 * steps as i32).map(|i| i % 4).collect::<Vec<_>>()));
+        let (deaf, pos) = (ints(ops, &[0, 0, 0, 1]), ints(ops, &[4]));
         let mut x = ops.buf(4 * n * dim).unwrap();
-        ops.embed(&grid, &tables, &controls, &seq, &ctl, &pos, n, &mut x);
+        ops.embed(&grid, &tables, &controls, &seq, &ctl, &deaf, &pos, n, &mut x);
         all(ops, &x, 4 * n * dim)
     }
 }

@@ -22,6 +22,8 @@ pub struct Fixture {
     pub controls: bool,
     /// `live.strategy` is lagged, else anticipate.
     pub lagged: bool,
+    /// Guidance leans on chords and player, too.
+    pub guides: bool,
     /// Frames of an edit window (the real ones have 1250). A multiple of 5.
     pub window: usize,
     /// Longest run in frames (the real ones have 1500).
@@ -30,7 +32,7 @@ pub struct Fixture {
 
 impl Default for Fixture {
     fn default() -> Self {
-        Fixture { seed: 1, text: true, controls: true, lagged: true, window: 1250, max_frames: 1500 }
+        Fixture { seed: 1, text: true, controls: true, lagged: true, guides: false, window: 1250, max_frames: 1500 }
     }
 }
 
@@ -96,10 +98,10 @@ impl Fixture {
             "sample_rate": 32000, "frame_rate": 50, "stems": ["bass", "drums", "other"], "streams": streams,
             "lm": {"dim": DIM, "layers": LAYERS, "heads": 2, "ffn": FFN, "norm_eps": 1e-5},
             "text": if self.text { text } else { Value::Null },
-            "controls": if self.controls { json!([{"name": "beat", "card": 192}, {"name": "tick", "card": 17}, {"name": "chord", "card": 97}]) } else { json!([]) },
+            "controls": if self.controls { json!([{"name": "beat", "card": 192}, {"name": "tick", "card": 17}, {"name": "chord", "card": 97, "guides": self.guides}]) } else { json!([]) },
             "edit": {"window": self.window, "decimation": 5},
             "max_frames": self.max_frames,
-            "live": if self.lagged { json!({"strategy": "lagged", "lags": [4, 25]}) } else { json!({"strategy": "anticipate"}) },
+            "live": if self.lagged { json!({"strategy": "lagged", "lags": [4, 25], "guides": self.guides}) } else { json!({"strategy": "anticipate"}) },
             "sampling": {"temperature": 1.0, "top_k": 250, "top_p": 0.0, "cfg": 3.0},
             "codecs": {"bass": codec("bass"), "drums": codec("drums"), "other": codec("other")}
         })

@@ -17,7 +17,7 @@ fn as_offline(jam: &mut Jam, lag: usize, frames: usize) -> i64 {
     let settings = Settings { chart: Some(chart), seed: 11, temperature: 0.9, ..Settings::new(jam.band.config()) };
     let task = Lagged { given: vec![Some(&player), None, None], lag, settings };
     let song = task.render(&mut jam.band, &mut jam.cpu, &mut |_| ControlFlow::Continue(())).unwrap().remove(0);
-    let spec = Spec { lag, tempo: 97.0, chords: Some("Em C,D"), seed: 11, temperature: 0.9, ..Spec::new(jam.band.config()) };
+    let spec = Spec { lag, tempo: 97.0, chords: Some("Em C,D"), guided: true, seed: 11, temperature: 0.9, ..Spec::new(jam.band.config()) };
     let mut session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
     let mut made = vec![vec![]; streams];
     let mut stems: Vec<Vec<f32>> = (0..3).map(|s| session.stem(s).to_vec()).collect();
@@ -48,6 +48,8 @@ fn the_first_window_is_the_lagged_task() {
     for lag in [4, 9] {
         as_offline(&mut jam, lag, 150);
     }
+    // Guided by player and chords: two lanes, another music.
+    as_offline(&mut Jam::open(Fixture { guides: true, ..Fixture::default() }), 6, 100);
     // The shape of the house model: a bass of two books, encoders and decoders that look ahead by different times.
     let mut house = Jam::at(&Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/house"));
     assert_eq!(as_offline(&mut house, 8, 70), 1696);

@@ -19,8 +19,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Bench::of(Fixture::short())
+    }
+
+    fn of(fixture: Fixture) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Fixture::short().write(dir.path()).unwrap();
+        fixture.write(dir.path()).unwrap();
         let dir = ModelDir::open(dir.path()).unwrap();
         let mut cpu = Cpu::new(2);
         let lm = Lm::load(&mut cpu, &dir, Format::F32).unwrap();
@@ -94,6 +98,38 @@ fn a_null_lane_alone_is_an_unguided_run() {
     assert_eq!(b.play(&mut single), guided);
     let mut strong = b.run(&base);
     assert_ne!(b.play(&mut strong), guided);
+}
+
+#[test]
+fn the_null_lane_is_told_neither_what_guides_nor_what_it_is_deaf_to() {
+    let mut b = Bench::of(Fixture { guides: true, ..Fixture::short() });
+    let width = 6 * CARD;
+    let chords: Vec<i32> = (0..FRAMES as i32).map(|t| 8 * (t / 8)).collect();
+    let beats: Vec<i32> = (0..FRAMES as i32).map(|t| t % 48).collect();
+    let mut play = |deaf: bool, told: bool, guided: bool| {
+        let mut run = b.run(&RunSpec { guided, ..spec(&[], 8) });
+        run.deafen(&mut b.cpu, |k| deaf && k == 0);
+        run.put(&mut b.cpu, 0, 0, 0, &if guided || !deaf { player(FRAMES) } else { vec![CARD as i32; FRAMES] }).unwrap();
+        for k in 1..6 {
+            run.put(&mut b.cpu, 0, k, 0, &player(FRAMES)).unwrap();
+        }
+        run.control(&mut b.cpu, &b.lm, 0, 0, &beats);
+        if told {
+            run.control(&mut b.cpu, &b.lm, 2, 0, &chords);
+        }
+        let mut logits = vec![0.0; width * if guided { 2 } else { 1 }];
+        for _ in 0..20 {
+            run.step(&mut b.cpu, &b.lm);
+        }
+        run.logits(&mut b.cpu, &mut logits);
+        logits
+    };
+    for deaf in [false, true] {
+        let both = play(deaf, true, true);
+        assert_eq!(both[..width], play(false, true, false), "the lane that is told all");
+        assert_eq!(both[width..], play(deaf, false, false), "the null lane, deaf: {deaf}");
+        assert_ne!(both[..width], both[width..]);
+    }
 }
 
 #[test]

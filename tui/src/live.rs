@@ -190,7 +190,8 @@ fn sheet(args: &Live, song: &Song, dir: &ModelDir, band: &Band<Cpu>, asked: &Ask
             None if song.bpm.is_none() && !devices => Clock::Free,
             _ => Clock::Internal,
         },
-        guided: !text.is_empty(),
+        // Room for it; a session uses it where it has something to lean on.
+        guided: config.text.is_some() || config.controls.iter().any(|c| c.guides),
         text,
         text_room: default.text_room,
         temperature: args.draw.temperature.unwrap_or(default.temperature),

@@ -223,7 +223,8 @@ impl<O: Ops> Session<O> {
         self.windows[index].reset(ops, score!(self, known), start, cut, role, redraw)?;
         let (sampling, seed) = (self.dice(), self.seed());
         self.windows[index].set_sampling(ops, &sampling, Some(seed));
-        self.windows[index].run().guide(self.guided);
+        let guided = self.guided && self.leans();
+        self.windows[index].run().guide(guided);
         self.next = Some(Next { index, swap, ready: f + self.need(fresh, redraw != 0), fresh });
         Ok(())
     }

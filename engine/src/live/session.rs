@@ -48,7 +48,7 @@ pub struct Spec<'a> {
     pub text: Option<&'a Hidden>,
     /// Tokens of text there shall be room for ([`Session::set_text`]).
     pub text_room: usize,
-    /// Room for guidance: two lanes.
+    /// Room for guidance: two lanes, of which one rests where guidance has nothing to lean on ([`Session::leans`]).
     pub guided: bool,
     /// How boldly; ≤ 0: always the likeliest code.
     pub temperature: f32,
@@ -146,7 +146,10 @@ pub struct Session<O: Ops> {
     /// Key as it was written; empty: not known.
     pub(super) key: String,
     pub(super) sampling: Sampling,
+    /// Not given up by who runs the band.
     pub(super) guided: bool,
+    /// There is a text.
+    pub(super) texted: bool,
     /// How often something else was asked for.
     pub(super) salt: u64,
     /// Bolder dice before this frame.
@@ -295,6 +298,7 @@ impl<O: Ops> Session<O> {
                 frame_base: 0,
             },
             guided: true,
+            texted: spec.text.is_some_and(|text| text.len > 0),
             salt: 0,
             fill_to: i64::MIN,
             dip: 0.0,
@@ -488,7 +492,17 @@ impl<O: Ops> Session<O> {
         for window in &mut self.windows {
             window.run().set_text(ops, &band.lm, 0, text)?;
         }
+        self.texted = text.is_some_and(|text| text.len > 0);
         Ok(())
+    }
+
+    /// Whether there is something that guidance leans on: a text, chords, the player, as the model has learnt. A window is fed two lanes
+    /// or one from its beginning, so a change shows with the next one.
+    pub fn leans(&self) -> bool {
+        let live = self.config.live.as_ref().is_some_and(|live| live.guides);
+        let chord = self.config.controls.iter().any(|c| c.guides && c.name == "chord");
+        let player = live && self.player.is_some() && self.mode != Mode::Lead;
+        self.sampling.cfg != 1.0 && (self.texted || player || chord && self.timeline.has_chords())
     }
 
     /// Draws without a finite logit so far, each mended by a code that can be played.

@@ -171,6 +171,11 @@ impl Timeline {
         std::mem::replace(&mut self.chords, chords.map(|c| (c, bar))).map(|(c, _)| c)
     }
 
+    /// Whether there are chords.
+    pub fn has_chords(&self) -> bool {
+        self.chords.is_some()
+    }
+
     /// The chords move up by so many semitones.
     pub fn transpose(&mut self, semitones: i32) {
         self.moved = (self.moved + semitones).rem_euclid(12);

@@ -75,6 +75,8 @@ pub(super) struct Window<O: Ops> {
     /// Stems whose history is made anew, as bits.
     pub redraw: u64,
     seed: u64,
+    /// Guidance leans on the player, too.
+    guides: bool,
     /// One stream's slots, to write them at once.
     row: Vec<i32>,
     unknown: Vec<i32>,
@@ -91,6 +93,7 @@ impl<O: Ops> Window<O> {
             role: Role { player: None, lag: None },
             redraw: 0,
             seed: 0,
+            guides: lm.config().live.as_ref().is_some_and(|live| live.guides),
             row: vec![UNKNOWN; shape.prefix],
             unknown: vec![UNKNOWN; spec.frames],
             column: vec![UNKNOWN; spec.delays.len()],
@@ -101,6 +104,7 @@ impl<O: Ops> Window<O> {
     pub fn reset(&mut self, ops: &mut O, score: Score, start: i64, cut: i64, role: Role, redraw: u64) -> Result<()> {
         (self.start, self.role, self.redraw) = (start, role, redraw);
         self.run.rollback(ops, 0)?;
+        self.run.deafen(ops, |k| self.guides && role.player == Some(score.material.stem_of[k]));
         for k in 0..score.material.delays.len() {
             self.run.put(ops, 0, k, 0, &self.unknown)?;
             let stem = score.material.stem_of[k];

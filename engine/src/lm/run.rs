@@ -83,8 +83,9 @@ impl<O: Ops> Run<O> {
         let unknown = vec![UNKNOWN; pattern.streams() * spec.frames];
         let plan = pattern.lay_out(&unknown, &specials).repeat(spec.songs);
         ops.write_ints(&mut state.seq, 0, &plan);
-        for (c, control) in config.controls.iter().enumerate() {
-            ops.write_ints(&mut state.ctl, c * grid.steps, &vec![control.card as i32; grid.steps]);
+        for row in 0..grid.branches * config.controls.len() {
+            let control = &config.controls[row % config.controls.len()];
+            ops.write_ints(&mut state.ctl, row * grid.steps, &vec![control.card as i32; grid.steps]);
         }
         ops.set_sampling(&mut state.picker, &spec.sampling);
         let plain = if spec.guided && spec.songs == 1 {
@@ -204,12 +205,26 @@ impl<O: Ops> Run<O> {
     }
 
     /// Sets control `control` (in the order of the configuration) from grid frame `frame` on; a value that the control doesn't
-    /// have (−1, say) is its null. Values of columns past the sequence are dropped.
+    /// have (−1, say) is its null. Values of columns past the sequence are dropped. The null lane of guidance is not told what guides.
     pub fn control(&mut self, ops: &mut O, lm: &Lm<O>, control: usize, frame: usize, values: &[i32]) {
-        let card = lm.config().controls[control].card as i32;
+        let config = &lm.config().controls[control];
+        let card = config.card as i32;
+        let branches = if config.guides { 1 } else { self.grid.branches };
         for (step, &value) in (frame..self.grid.steps).zip(values) {
             let value = if (0..card).contains(&value) { value } else { card };
-            ops.write_ints(&mut self.state.ctl, control * self.grid.steps + step, &[value]);
+            for branch in 0..branches {
+                let row = branch * lm.config().controls.len() + control;
+                ops.write_ints(&mut self.state.ctl, row * self.grid.steps + step, &[value]);
+            }
+        }
+    }
+
+    /// Whose streams the null lane doesn't hear, so that guidance leans on them: a player's, in a model that has practised it.
+    pub fn deafen(&mut self, ops: &mut O, deaf: impl Fn(usize) -> bool) {
+        for k in 0..self.pattern.streams() {
+            if self.grid.branches > 1 {
+                ops.write_ints(&mut self.state.deaf, self.pattern.streams() + k, &[i32::from(deaf(k))]);
+            }
         }
     }
 

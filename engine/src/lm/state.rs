@@ -23,8 +23,10 @@ pub(super) struct TextState<O: Ops> {
 pub(super) struct State<O: Ops> {
     /// Tokens [songs, streams, steps]; UNKNOWN where they are to be sampled.
     pub seq: O::Ints,
-    /// Control values [controls, steps].
+    /// Control values [branches, controls, steps].
     pub ctl: O::Ints,
+    /// Streams that a branch doesn't hear [branches, streams].
+    pub deaf: O::Ints,
     /// Columns fed so far [1].
     pub pos: O::Ints,
     /// Keys and values of every fed column: layers × lanes × steps × d.
@@ -64,7 +66,8 @@ impl<O: Ops> State<O> {
         Ok(State {
             seq: ops.ints(grid.songs * grid.cards.len() * grid.steps)?,
             // One value at least, so that a model without controls needs no second path.
-            ctl: ops.ints((config.controls.len() * grid.steps).max(1))?,
+            ctl: ops.ints((grid.branches * config.controls.len() * grid.steps).max(1))?,
+            deaf: ops.ints(grid.branches * grid.cards.len())?,
             pos: ops.ints(1)?,
             kv: ops.kv(layers, lanes, grid.steps, heads, kv)?,
             text,

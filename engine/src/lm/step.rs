@@ -10,10 +10,10 @@ use crate::model::Config;
 pub(super) fn forward<O: Ops>(ops: &mut O, config: &Config, weights: &Weights<O>, grid: &Grid, state: &mut State<O>, n: usize) {
     let lm = &config.lm;
     let lanes = grid.songs * grid.branches;
-    let State { seq, ctl, pos, kv, text, x, q, att, hidden, .. } = state;
+    let State { seq, ctl, deaf, pos, kv, text, x, q, att, hidden, .. } = state;
     let wide = Rows::packed(lanes * n, lm.dim);
     let inner = Rows::packed(lanes * n, lm.ffn);
-    ops.embed(grid, &weights.emb, &weights.controls, seq, ctl, pos, n, x);
+    ops.embed(grid, &weights.emb, &weights.controls, seq, ctl, deaf, pos, n, x);
     for (l, layer) in weights.layers.iter().enumerate() {
         ops.qkv(&layer.qkv, x, lanes, n, l, pos, q, kv);
         ops.attend(q, lanes, n, l, pos, kv, att);

@@ -127,10 +127,13 @@ pub struct TextConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Control {
-    /// `beat` or `chord`.
+    /// `beat`, `tick` or `chord`.
     pub name: String,
     /// Values; `card` itself is the null value.
     pub card: usize,
+    /// Guidance leans on it as on the text: its null lane is not told.
+    #[serde(default)]
+    pub guides: bool,
 }
 
 /// The edit grid: prefix ‖ transition ‖ target (musicgen-stem.md section 8).
@@ -162,6 +165,9 @@ pub struct LiveConfig {
     /// Lags trained, in frames, inclusive; only with [`Strategy::Lagged`].
     #[serde(default)]
     pub lags: Option<[usize; 2]>,
+    /// Guidance leans on the player as on the text: its null lane doesn't hear them.
+    #[serde(default)]
+    pub guides: bool,
 }
 
 /// Sampling parameters that suit the model; see [`sideman_kernels::Sampling`].
@@ -227,15 +233,15 @@ impl Config {
             within("edit.decimation", e.decimation, 1, e.window)?;
         }
         match &self.live {
-            Some(LiveConfig { strategy: Strategy::Lagged, lags: Some([from, to]) }) => {
+            Some(LiveConfig { strategy: Strategy::Lagged, lags: Some([from, to]), .. }) => {
                 within("live.lags", *to, 0, 1000)?;
                 within("live.lags", *from, 0, *to)?;
             }
-            Some(LiveConfig { strategy: Strategy::Lagged, lags: None }) => return bad("live.lags", "missing: [first, last]"),
-            Some(LiveConfig { strategy: Strategy::Anticipate, lags: Some(_) }) => {
+            Some(LiveConfig { strategy: Strategy::Lagged, lags: None, .. }) => return bad("live.lags", "missing: [first, last]"),
+            Some(LiveConfig { strategy: Strategy::Anticipate, lags: Some(_), .. }) => {
                 return bad("live.lags", "only the strategy `lagged` has lags");
             }
-            Some(LiveConfig { strategy: Strategy::Anticipate, lags: None }) | None => {}
+            Some(LiveConfig { strategy: Strategy::Anticipate, lags: None, .. }) | None => {}
         }
         let s = &self.sampling;
         for (key, v, max) in [("temperature", s.temperature, 100.0), ("top_p", s.top_p, 1.0), ("cfg", s.cfg, 100.0)] {

@@ -278,6 +278,11 @@ impl Chart {
         clock_values(self.meter, self.position(frame).1, self.micro())
     }
 
+    /// Whether any chord is given.
+    pub fn has_chords(&self) -> bool {
+        !self.chords.bars.is_empty()
+    }
+
     /// `chord` control value of a frame; none before bar 1 and where no chords are given.
     pub fn chord(&self, frame: i64) -> Option<i32> {
         let (bar, (num, den)) = self.position(frame);

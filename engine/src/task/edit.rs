@@ -102,6 +102,7 @@ impl<'a> Edit<'a> {
             let end = (start + edit.window).min(frames);
             let summary = prefix(config, &codes, start, |k, _| masked[k]);
             let window = Window {
+                player: &[],
                 start,
                 delays: &delays,
                 prefix: vec![summary; songs.len()],

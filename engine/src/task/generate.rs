@@ -60,7 +60,7 @@ pub(super) fn extend<O: Ops>(
     for start in starts(total - first, longest, hop).into_iter().map(|start| first + start) {
         let end = (start + longest).min(total);
         let target = songs.iter().map(|song| song.iter().map(|row| row[start..end].to_vec()).collect()).collect();
-        let window = Window { start, delays: &delays, prefix: vec![], target };
+        let window = Window { start, player: &[], delays: &delays, prefix: vec![], target };
         let made = window.play(band, ops, settings, text.as_ref(), &mut |done| report(Progress { done: start + done, total }))?;
         for (song, made) in songs.iter_mut().zip(&made) {
             for (row, new) in song.iter_mut().zip(made) {

@@ -55,6 +55,7 @@ impl Lagged<'_> {
             let heard = if start == 0 { 0 } else { overlap - self.lag };
             let summary = |song| prefix(config, song, start, |_, t| t >= heard);
             let window = Window {
+                player: &player,
                 start,
                 delays: &delays,
                 prefix: songs.iter().map(summary).collect(),

@@ -48,7 +48,7 @@ pub struct Settings {
     pub top_k: u32,
     /// Nucleus; 0: off.
     pub top_p: f32,
-    /// Guidance by the text; 1: none.
+    /// Guidance by the text, and by chords and player where the model has learnt it; 1: none.
     pub cfg: f32,
     /// Another seed, another song.
     pub seed: u64,
@@ -83,6 +83,14 @@ impl Settings {
     fn sampling(&self, frame_base: i64) -> Sampling {
         let Settings { temperature, top_k, top_p, cfg, seed, .. } = *self;
         Sampling { temperature, top_k, top_p, cfg, seed, frame_base }
+    }
+
+    /// Whether there is something that guidance leans on: a text, the chart's chords, a player heard late, as the model has learnt.
+    fn guided(&self, config: &Config, text: bool, player: bool) -> bool {
+        let chords = self.chart.as_ref().is_some_and(|chart| chart.has_chords());
+        let chords = chords && config.controls.iter().any(|c| c.guides && c.name == "chord");
+        let player = player && config.live.as_ref().is_some_and(|live| live.guides);
+        self.cfg != 1.0 && (text || chords || player)
     }
 
     /// Errors on a value that can't be, or more music than is made at once; `samples` is a song's length.

@@ -15,6 +15,8 @@ use crate::text::Hidden;
 pub(super) struct Window<'a> {
     /// Frame of the song at which the target begins.
     pub start: usize,
+    /// Which streams are a player's, heard late; empty: none.
+    pub player: &'a [bool],
     /// Delay of each stream, lag included.
     pub delays: &'a [usize],
     /// Per song, streams × prefix frames, transition included (see [`prefix`]); no frames: text only.
@@ -60,7 +62,7 @@ impl Window<'_> {
         let songs = self.target.len();
         let spec = RunSpec {
             songs,
-            guided: text.is_some() && settings.cfg != 1.0,
+            guided: settings.guided(config, text.is_some(), !self.player.is_empty()),
             delays: self.delays,
             frames: prefix + frames,
             texts: &vec![text; songs],
@@ -70,6 +72,9 @@ impl Window<'_> {
             sampling: settings.sampling(self.start as i64 - prefix as i64),
         };
         let mut run = band.lm.run(ops, &spec)?;
+        if config.live.as_ref().is_some_and(|live| live.guides) {
+            run.deafen(ops, |k| self.player.get(k) == Some(&true));
+        }
         for (song, target) in self.target.iter().enumerate() {
             for (k, row) in target.iter().enumerate() {
                 if let Some(song_prefix) = self.prefix.get(song) {

@@ -217,6 +217,7 @@ impl Ops for Cpu {
         controls: &[Mat],
         seq: &Vec<i32>,
         ctl: &Vec<i32>,
+        deaf: &Vec<i32>,
         pos: &Vec<i32>,
         n: usize,
         x: &mut Store<f32>,
@@ -232,8 +233,9 @@ impl Ops for Cpu {
         }
         for i in 0..n {
             let s = first + i;
-            for song in 0..grid.songs {
-                let at = (song * grid.branches * n + i) * dim;
+            for lane in 0..grid.songs * grid.branches {
+                let (song, branch) = (lane / grid.branches, lane % grid.branches);
+                let at = (lane * n + i) * dim;
                 let row = &mut x[at..at + dim];
                 let (cos, sin) = row.split_at_mut(half);
                 for ((wavelength, cos), sin) in self.wavelengths.iter().zip(cos).zip(sin) {
@@ -243,14 +245,11 @@ impl Ops for Cpu {
                 row[2 * half..].fill(0.0);
                 for (k, table) in tables.iter().enumerate() {
                     let token = seq[(song * streams + k) * steps + s];
-                    let token = if token == UNKNOWN { grid.cards[k] } else { token as usize };
-                    table.row(token, |j, w| row[j] += w);
+                    let special = token == UNKNOWN || deaf[branch * streams + k] != 0;
+                    table.row(if special { grid.cards[k] } else { token as usize }, |j, w| row[j] += w);
                 }
                 for (c, table) in controls.iter().enumerate() {
-                    table.row(ctl[c * steps + s] as usize, |j, w| row[j] += w);
-                }
-                for branch in 1..grid.branches {
-                    x.copy_within(at..at + dim, ((song * grid.branches + branch) * n + i) * dim);
+                    table.row(ctl[(branch * controls.len() + c) * steps + s] as usize, |j, w| row[j] += w);
                 }
             }
         }

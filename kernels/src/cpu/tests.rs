@@ -420,25 +420,28 @@ fn embeddings_add_up_over_the_sinusoid() {
     let tables = [ops.mat(6, dim, &a, Format::F32).unwrap(), ops.mat(8, dim, &b, Format::F32).unwrap()];
     let controls = [ops.mat(4, dim, &c, Format::F32).unwrap()];
     let tokens: Vec<i32> = (0..2 * 2 * steps as i32).map(|i| if i % 11 == 5 { UNKNOWN } else { i % 5 }).collect();
-    let values: Vec<i32> = (0..steps as i32).map(|i| i % 4).collect();
-    let (mut seq, mut ctl, mut pos) = (ops.ints(tokens.len()).unwrap(), ops.ints(steps).unwrap(), ops.ints(1).unwrap());
+    // The second branch is told other controls and doesn't hear the first stream.
+    let values: Vec<i32> = (0..2 * steps as i32).map(|i| i % 4).collect();
+    let [mut seq, mut ctl, mut deaf, mut pos] = [tokens.len(), 2 * steps, 4, 1].map(|n| ops.ints(n).unwrap());
+    ops.write_ints(&mut deaf, 0, &[0, 0, 1, 0]);
     ops.write_ints(&mut seq, 0, &tokens);
     ops.write_ints(&mut ctl, 0, &values);
     ops.write_ints(&mut pos, 0, &[first]);
     let mut x = buf(&mut ops, &noise(9, 4 * n * dim));
-    ops.embed(&grid, &tables, &controls, &seq, &ctl, &pos, n, &mut x);
+    ops.embed(&grid, &tables, &controls, &seq, &ctl, &deaf, &pos, n, &mut x);
     let mut want = Vec::new();
     for lane in 0..4 {
         for s in first as usize..first as usize + n {
             for j in 0..dim {
                 let token = |k: usize| match tokens[(lane / 2 * 2 + k) * steps + s] {
                     UNKNOWN => grid.cards[k],
+                    _ if lane % 2 == 1 && k == 0 => grid.cards[0],
                     token => token as usize,
                 };
                 let phase = s as f64 / 10_000f64.powf((j % 6) as f64 / 5.0);
                 let place = if j < 6 { phase.cos() } else { phase.sin() };
                 let table = |t: &[f32], r: usize| f64::from(t[r * dim + j]);
-                want.push(place + table(&a, token(0)) + table(&b, token(1)) + table(&c, values[s] as usize));
+                want.push(place + table(&a, token(0)) + table(&b, token(1)) + table(&c, values[lane % 2 * steps + s] as usize));
             }
         }
     }
@@ -451,11 +454,11 @@ fn the_sinusoid_has_the_published_values() {
     let mut ops = Cpu::new(1);
     let table = [ops.mat(2, dim, &vec![0.0; 2 * dim], Format::F32).unwrap()];
     let grid = Grid { songs: 1, branches: 1, cards: vec![1], delays: vec![0], steps: 300 };
-    let (seq, ctl, mut pos) = (ops.ints(300).unwrap(), ops.ints(300).unwrap(), ops.ints(1).unwrap());
+    let [seq, ctl, deaf, mut pos] = [300, 300, 1, 1].map(|n| ops.ints(n).unwrap());
     let mut x = ops.buf(dim).unwrap();
     for (s, i, cos, sin) in [(1, 1, 0.550_307_757_465_196_6, 0.834_961_898_575_992_7), (251, 100, 0.990_347_404_774_645, 0.0)] {
         ops.write_ints(&mut pos, 0, &[s]);
-        ops.embed(&grid, &table, &[], &seq, &ctl, &pos, 1, &mut x);
+        ops.embed(&grid, &table, &[], &seq, &ctl, &deaf, &pos, 1, &mut x);
         assert!((f64::from(x[i]) - cos).abs() < 1e-7, "cos {s} {i}");
         assert!(sin == 0.0 || (f64::from(x[dim / 2 + i]) - sin).abs() < 1e-7, "sin {s} {i}");
     }

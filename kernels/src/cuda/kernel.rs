@@ -117,7 +117,7 @@ arguments! {
         heads: i32, head_dim: i32, padded: i32, bf16: i32,
     }
     Embed for Embed {
-        tables: [MatArgument; TABLES], seq: u64, ctl: u64, pos: u64, place: u64, x: u64,
+        tables: [MatArgument; TABLES], seq: u64, ctl: u64, deaf: u64, pos: u64, place: u64, x: u64,
         streams: i32, controls: i32, steps: i32, dim: i32, n: i32, branches: i32,
     }
     Pick for Pick {

@@ -225,6 +225,7 @@ impl Ops for Cuda {
         controls: &[Mat],
         seq: &Array<i32>,
         ctl: &Array<i32>,
+        deaf: &Array<i32>,
         pos: &Array<i32>,
         n: usize,
         x: &mut Array<f32>,
@@ -234,12 +235,14 @@ impl Ops for Cuda {
         assert!(all <= TABLES, "embed: {all} streams and controls; the kernel takes {TABLES}");
         assert!(tables.iter().chain(controls).all(|t| t.cols == dim), "embed: tables of {dim} columns");
         assert!(seq.len() >= grid.songs * tables.len() * grid.steps, "embed: sequence of {}", seq.len());
-        assert!(ctl.len() >= controls.len() * grid.steps, "embed: controls of {}", ctl.len());
+        assert!(ctl.len() >= grid.branches * controls.len() * grid.steps, "embed: controls of {}", ctl.len());
+        assert!(deaf.len() >= grid.branches * tables.len(), "embed: deafness of {}", deaf.len());
         assert!(x.len() >= grid.songs * grid.branches * n * dim, "embed: x of {}", x.len());
         let mut arguments = kernel::Embed {
             tables: [MatArgument::NONE; TABLES],
             seq: self.device.at(seq),
             ctl: self.device.at(ctl),
+            deaf: self.device.at(deaf),
             pos: self.device.at(pos),
             place: self.place(grid.steps, dim),
             x: self.device.at(x),
@@ -253,7 +256,8 @@ impl Ops for Cuda {
         for (to, table) in arguments.tables.iter_mut().zip(tables.iter().chain(controls)) {
             *to = table.argument(&mut self.device);
         }
-        self.device.launch(Kernel::Embed, ((grid.songs * n) as u32, 1), dim.next_multiple_of(32).min(256) as u32, 0, arguments);
+        let lanes = grid.songs * grid.branches;
+        self.device.launch(Kernel::Embed, ((lanes * n) as u32, 1), dim.next_multiple_of(32).min(256) as u32, 0, arguments);
     }
 
     fn qkv(

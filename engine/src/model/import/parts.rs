@@ -49,7 +49,7 @@ pub struct Parts {
 
 /// How published models play live: they were trained to hear the player's past only.
 pub fn anticipate() -> LiveConfig {
-    LiveConfig { strategy: Strategy::Anticipate, lags: None }
+    LiveConfig { strategy: Strategy::Anticipate, lags: None, guides: false }
 }
 
 /// What MusicGen of this width is called.
