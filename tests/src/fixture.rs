@@ -22,7 +22,7 @@ pub struct Fixture {
     pub controls: bool,
     /// `live.strategy` is lagged, else anticipate.
     pub lagged: bool,
-    /// Guidance leans on chords and player, too.
+    /// Guidance leans on clock, chords and player, too.
     pub guides: bool,
     /// Frames of an edit window (the real ones have 1250). A multiple of 5.
     pub window: usize,
@@ -98,7 +98,7 @@ impl Fixture {
             "sample_rate": 32000, "frame_rate": 50, "stems": ["bass", "drums", "other"], "streams": streams,
             "lm": {"dim": DIM, "layers": LAYERS, "heads": 2, "ffn": FFN, "norm_eps": 1e-5},
             "text": if self.text { text } else { Value::Null },
-            "controls": if self.controls { json!([{"name": "beat", "card": 192}, {"name": "tick", "card": 17}, {"name": "chord", "card": 97, "guides": self.guides}]) } else { json!([]) },
+            "controls": if self.controls { json!([{"name": "beat", "card": 192, "guides": self.guides}, {"name": "tick", "card": 17, "guides": self.guides}, {"name": "chord", "card": 97, "guides": self.guides}]) } else { json!([]) },
             "edit": {"window": self.window, "decimation": 5},
             "max_frames": self.max_frames,
             "live": if self.lagged { json!({"strategy": "lagged", "lags": [4, 25], "guides": self.guides}) } else { json!({"strategy": "anticipate"}) },

@@ -17,7 +17,15 @@ fn as_offline(jam: &mut Jam, lag: usize, frames: usize) -> i64 {
     let settings = Settings { chart: Some(chart), seed: 11, temperature: 0.9, ..Settings::new(jam.band.config()) };
     let task = Lagged { given: vec![Some(&player), None, None], lag, settings };
     let song = task.render(&mut jam.band, &mut jam.cpu, &mut |_| ControlFlow::Continue(())).unwrap().remove(0);
-    let spec = Spec { lag, tempo: 97.0, chords: Some("Em C,D"), guided: true, seed: 11, temperature: 0.9, ..Spec::new(jam.band.config()) };
+    let spec = Spec {
+        lag,
+        tempo: 97.0,
+        chords: Some("Em C,D"),
+        guided: true,
+        seed: 11,
+        temperature: 0.9,
+        ..Spec::new(jam.band.config())
+    };
     let mut session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
     let mut made = vec![vec![]; streams];
     let mut stems: Vec<Vec<f32>> = (0..3).map(|s| session.stem(s).to_vec()).collect();

@@ -9,7 +9,8 @@ WEIGHTS = {"bass": [1.0, 0.4], "drums": [1.0, 0.5], "other": [1.0, 0.5, 0.3, 0.2
 
 WINDOW, DECIMATION, MAX_FRAMES = 1250, 5, 1500
 LAGS = (4, 25)
-CONTROLS = [{"name": "beat", "card": 192}, {"name": "tick", "card": 17}, {"name": "chord", "card": 97}]
+# All of them guide: a null lane without clock and chords is what practice without them (tasks.py) is for.
+CONTROLS = [{"name": "beat", "card": 192, "guides": True}, {"name": "tick", "card": 17, "guides": True}, {"name": "chord", "card": 97, "guides": True}]
 # How it is played unless asked otherwise; chosen by ear and grid after training, so that export takes it from here.
 SAMPLING = {"temperature": 0.9, "top_k": 100, "top_p": 0.0, "cfg": 1.5}
 

@@ -496,13 +496,12 @@ impl<O: Ops> Session<O> {
         Ok(())
     }
 
-    /// Whether there is something that guidance leans on: a text, chords, the player, as the model has learnt. A window is fed two lanes
-    /// or one from its beginning, so a change shows with the next one.
+    /// Whether there is something that guidance leans on: a text, the clock, chords, the player, as the model has learnt. A window is fed
+    /// two lanes or one from its beginning, so a change shows with the next one.
     pub fn leans(&self) -> bool {
-        let live = self.config.live.as_ref().is_some_and(|live| live.guides);
-        let chord = self.config.controls.iter().any(|c| c.guides && c.name == "chord");
-        let player = live && self.player.is_some() && self.mode != Mode::Lead;
-        self.sampling.cfg != 1.0 && (self.texted || player || chord && self.timeline.has_chords())
+        let player = self.player.is_some() && self.mode != Mode::Lead;
+        let told = self.config.guides(self.clock != Clock::Free, self.timeline.has_chords(), player);
+        self.sampling.cfg != 1.0 && (self.texted || told)
     }
 
     /// Draws without a finite logit so far, each mended by a code that can be played.

@@ -203,6 +203,12 @@ impl Config {
         self.check().map_err(|(key, what)| Error::Key { path: file.to_owned(), key, what })
     }
 
+    /// Whether guidance leans on something that is given: `clock`, `chords`, a `player` heard late.
+    pub fn guides(&self, clock: bool, chords: bool, player: bool) -> bool {
+        let given = |name: &str| if name == "chord" { chords } else { clock };
+        self.controls.iter().any(|c| c.guides && given(&c.name)) || player && self.live.as_ref().is_some_and(|live| live.guides)
+    }
+
     /// The streams of a stem, as indices into [`Config::streams`], by level.
     pub fn streams_of(&self, stem: &str) -> Vec<usize> {
         let mut of: Vec<usize> = (0..self.streams.len()).filter(|k| self.streams[*k].stem == stem).collect();

@@ -85,12 +85,10 @@ impl Settings {
         Sampling { temperature, top_k, top_p, cfg, seed, frame_base }
     }
 
-    /// Whether there is something that guidance leans on: a text, the chart's chords, a player heard late, as the model has learnt.
+    /// Whether there is something that guidance leans on: a text, the clock, the chart's chords, a player heard late, as the model has learnt.
     fn guided(&self, config: &Config, text: bool, player: bool) -> bool {
         let chords = self.chart.as_ref().is_some_and(|chart| chart.has_chords());
-        let chords = chords && config.controls.iter().any(|c| c.guides && c.name == "chord");
-        let player = player && config.live.as_ref().is_some_and(|live| live.guides);
-        self.cfg != 1.0 && (text || chords || player)
+        self.cfg != 1.0 && (text || config.guides(self.chart.is_some(), chords, player))
     }
 
     /// Errors on a value that can't be, or more music than is made at once; `samples` is a song's length.
