@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 from .codec.config import FRAME
-from .lm.config import SAMPLING, STEMS
+from .lm.config import CONTROLS, LIVE, SAMPLING, STEMS
 from .lm.model import Lm
 from .lm.tokens import load_codec
 
@@ -74,7 +74,7 @@ def main():
     out = Path(a.out)
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = torch.load(Path(a.lm) / "lm.pt", weights_only=False)
-    config = checkpoint["config"] | {"sampling": SAMPLING}
+    config = checkpoint["config"] | {"controls": CONTROLS, "live": LIVE, "sampling": SAMPLING}
     (out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     shutil.copy(Path(a.lm) / "tokenizer.json", out / "tokenizer.json")
     lm = Lm(config).eval()

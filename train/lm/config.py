@@ -11,8 +11,9 @@ WINDOW, DECIMATION, MAX_FRAMES = 1250, 5, 1500
 LAGS = (4, 25)
 # All of them guide: a null lane without clock and chords is what practice without them (tasks.py) is for.
 CONTROLS = [{"name": "beat", "card": 192, "guides": True}, {"name": "tick", "card": 17, "guides": True}, {"name": "chord", "card": 97, "guides": True}]
-# How it is played unless asked otherwise; chosen by ear and grid after training, so that export takes it from here.
-SAMPLING = {"temperature": 0.9, "top_k": 100, "top_p": 0.0, "cfg": 1.5}
+# How it is played unless asked otherwise; chosen by ear and grid after training, so that export takes all three from here.
+LIVE = {"strategy": "lagged", "lags": list(LAGS), "guides": True}
+SAMPLING = {"temperature": 1.0, "top_k": 100, "top_p": 0.0, "cfg": 4.0}
 
 
 def model_config(dim: int, layers: int, codecs: dict[str, dict] | None = None) -> dict:
@@ -26,7 +27,7 @@ def model_config(dim: int, layers: int, codecs: dict[str, dict] | None = None) -
         "text": {"kind": "t5", "dim": 128, "layers": 2, "heads": 2, "head_dim": 64, "ffn": 256, "vocab": 512,
                  "buckets": 32, "max_distance": 128, "eps": 1e-6, "pad": 0, "eos": 1},
         "controls": CONTROLS, "edit": {"window": WINDOW, "decimation": DECIMATION}, "max_frames": MAX_FRAMES,
-        "live": {"strategy": "lagged", "lags": list(LAGS)},
+        "live": LIVE,
         "sampling": SAMPLING,
         "codecs": codecs,
     }
