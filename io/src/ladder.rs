@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | 0 | everything | | |
 //! | 1 | the last bar, repeated in phase, while slots are missing ([`crate::output`] does it by itself) | a late hop | 4 s without one |
-//! | 2 | the band, guided by no text | late hops worth 3 in 10 s | 20 s without one and load under 0.7 |
+//! | 2 | the band, without guidance | late hops worth 3 in 10 s | 20 s without one and load under 0.7 |
 //! | 3 | the band, in hops twice as long | again 3 in 10 s | the same |
 //!
 //! No clock is read here: the caller says what time it is, so that the ladder can be played through in a test.

@@ -195,7 +195,9 @@ pub const ADDRESSES: &[Address] = &[
     value("/jam/sample/temperature", "0..4", "how boldly", |a| Ok(Command::Temperature(a.float()?))),
     value("/jam/sample/top_k", "k", "the k likeliest; 0: all", |a| Ok(Command::TopK(a.whole()?))),
     value("/jam/sample/top_p", "p", "nucleus; 0: off", |a| Ok(Command::TopP(a.float()?))),
-    value("/jam/sample/cfg", "x", "guidance by the text; 1: none", |a| Ok(Command::Cfg(a.float()?))),
+    value("/jam/sample/cfg", "x", "guidance: how hard the band leans on clock, chords, player and text; 1: not at all", |a| {
+        Ok(Command::Cfg(a.float()?))
+    }),
     value("/jam/sample/seed", "n", "other dice", |a| Ok(Command::Seed(a.seed()?))),
     deed("/jam/section/next", "", "to the next section", |_| Ok(Command::Section(String::new()))),
     value("/jam/section/goto", "name", "to a section of the chart", |a| Ok(Command::Section(a.text()?))),

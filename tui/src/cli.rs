@@ -101,7 +101,7 @@ pub struct Draw {
     /// Seed: the same one gives the same files [default: a new one each time; it is printed]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Guidance by the text; 1 is none
+    /// How hard the band leans on clock, chords, player and text (guidance); 1 is not at all
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub cfg: Option<f32>,
     /// Temperature; 0 takes the likeliest token always

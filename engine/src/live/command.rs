@@ -147,7 +147,7 @@ pub enum Command {
     TopK(u32),
     /// Nucleus; 0: off.
     TopP(f32),
-    /// Guidance by the text; 1: none.
+    /// Guidance by text, clock, chords and player, as far as the model has learnt it; 1: none.
     Cfg(f32),
     /// Other dice.
     Seed(u64),

@@ -56,7 +56,7 @@ pub struct Spec<'a> {
     pub top_k: u32,
     /// Nucleus; 0: off.
     pub top_p: f32,
-    /// Guidance by the text; 1: none.
+    /// Guidance by text, clock, chords and player, as far as the model has learnt it; 1: none.
     pub cfg: f32,
     /// Another seed, another song.
     pub seed: u64,
