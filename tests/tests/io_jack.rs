@@ -1,6 +1,10 @@
 //! Jams under a real JACK server (the dummy driver): a client plays a bass into our port, and records all of ours. What is exact is
-//! asserted; what is timing (xruns, late hops) is printed, for this may be a busy machine. `SIDEMAN_JAM_SECONDS` makes the jam longer.
+//! asserted; what is timing (xruns, late hops) is printed, for this may be a busy machine.
+//!
+//! `SIDEMAN_JAM_SECONDS` makes the jam longer, `SIDEMAN_JAM_MODEL` names the model that plays (at lag 10), `SIDEMAN_JAM_BASS` a WAV of 48 kHz
+//! at 120 a minute to play to it, and `SIDEMAN_JAM_TO` a WAV to keep what was recorded: bass, drums, other, click, and the mix.
 
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,6 +14,7 @@ use sideman_io::control::{Control, Event};
 use sideman_io::device::Asked;
 use sideman_io::live::Live;
 use sideman_io::supervisor;
+use sideman_io::take::Sheet;
 use sideman_tests::stage;
 
 mod jackd;
@@ -31,15 +36,19 @@ struct Rig {
     output: jack::Port<jack::AudioOut>,
     bass: Vec<f32>,
     at: usize,
+    begun: bool,
     blocks: Sender<(u32, Vec<f32>)>,
 }
 
 impl jack::ProcessHandler for Rig {
     fn process(&mut self, _: &jack::Client, scope: &jack::ProcessScope) -> jack::Control {
         let out = self.output.as_mut_slice(scope);
-        for x in out.iter_mut() {
-            *x = self.bass[self.at % self.bass.len()];
-            self.at += 1;
+        let click = self.input[3].as_slice(scope);
+        for (x, click) in out.iter_mut().zip(click) {
+            // A musician comes in with the click.
+            self.begun |= click.abs() > 0.05;
+            *x = if self.begun { self.bass[self.at % self.bass.len()] } else { 0.0 };
+            self.at += usize::from(self.begun);
         }
         let n = scope.n_frames() as usize;
         let rows = (0..n).flat_map(|i| self.input.iter().map(move |p| p.as_slice(scope)[i])).collect();
@@ -60,8 +69,15 @@ const PORTS: [&str; 6] = ["bass_out", "drums_out", "other_out", "click_out", "mi
 
 impl Jam {
     fn start(client: &str, count_in: u32) -> Jam {
-        let sheet = sideman_io::take::Sheet { count_in, bar1: i64::from(count_in) * 64_000 + 16_000, ..stage::sheet(25) };
-        let (runner, control) = stage::runner(sheet, false);
+        let sheet = Sheet { count_in, bar1: i64::from(count_in) * 64_000 + 16_000, ..stage::sheet(25) };
+        let (runner, control) = match std::env::var("SIDEMAN_JAM_MODEL") {
+            Ok(model) => {
+                let model = std::path::PathBuf::from(model);
+                let house = Sheet { model: model.clone(), lag: 10, chords: None, guided: true, cfg: 4.0, top_k: 100, ..sheet };
+                stage::runner_of(&model, house, false)
+            }
+            Err(_) => stage::runner(sheet, false),
+        };
         let said = control.events();
         // So soft that nothing is limited: the mix is then the sum of its stems, to the last bit but one.
         control.send(stage::now(Command::Stem(Which::All, Action::Gain(-18.0)))).unwrap();
@@ -106,7 +122,11 @@ fn rig(client: &str) -> (jack::AsyncClient<(), Rig>, Blocks) {
     let (blocks, recorded) = channel();
     let names: Vec<String> = input.iter().map(|p| p.name().unwrap()).collect();
     let from = output.name().unwrap();
-    let rig = Rig { input, output, bass: stage::bass(RATE as usize * 8, RATE), at: 0, blocks };
+    let bass = match std::env::var("SIDEMAN_JAM_BASS") {
+        Ok(path) => stage::wav(Path::new(&path)),
+        Err(_) => stage::bass(RATE as usize * 8, RATE),
+    };
+    let rig = Rig { input, output, bass, at: 0, begun: false, blocks };
     let me = me.activate_async((), rig).unwrap();
     me.as_client().connect_ports_by_name(&from, &format!("{client}:bass_in")).unwrap();
     for (port, name) in PORTS.iter().zip(&names) {
@@ -187,6 +207,12 @@ fn a_jam_of_all_ports() {
     eprintln!("JACK jam of {seconds} s: {}; frames that the server lost: {lost}", health(&jam));
     let snapshot = jam.control.snapshot();
     jam.end();
+    if let Ok(path) = std::env::var("SIDEMAN_JAM_TO") {
+        let spec = hound::WavSpec { channels: 6, sample_rate: RATE, bits_per_sample: 32, sample_format: hound::SampleFormat::Float };
+        let mut wav = hound::WavWriter::create(path, spec).unwrap();
+        rows.iter().flatten().for_each(|x| wav.write_sample(*x).unwrap());
+        wav.finalize().unwrap();
+    }
     let told = aligned(&rows[RATE as usize / 2..]);
     assert!(told > rows.len() / 10, "only {told} of {} frames sound", rows.len());
     let strikes = strikes(&rows);
