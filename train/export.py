@@ -68,7 +68,7 @@ def main():
     p.add_argument("--lm", required=True)
     p.add_argument("--out", required=True)
     p.add_argument("--quant", choices=["f32", "bf16", "q8"], default="q8")
-    p.add_argument("--codec-quant", choices=["f32", "bf16", "q8"], default="bf16")
+    p.add_argument("--codec-quant", choices=["f32", "bf16", "q8"], default="q8")
     p.add_argument("--golden")
     a = p.parse_args()
     out = Path(a.out)
