@@ -27,7 +27,7 @@ const GAP_MAX: u64 = 600;
 pub struct Counts {
     /// Frames that found no room.
     pub overrun: AtomicU64,
-    /// Frames that the callback has seen.
+    /// Frames that the callback has seen, and those that the device lost between them.
     pub frames: AtomicU64,
 }
 
@@ -46,6 +46,7 @@ pub fn ring(rate: u32, first: i64, steered: bool) -> Result<(Ear, Hearing)> {
         stretch: Stretch::new(rate, RATE, 1, steered)?,
         rate,
         next: base,
+        missing: 0,
         left: 0,
         piece: vec![0.0; 1024],
         heard: Vec::with_capacity(4 * RATE as usize),
@@ -77,6 +78,11 @@ impl Ear {
         let _ = self.blocks.try_push((at, n as u32));
     }
 
+    /// Frames that the device never gave; the song time of the next block leaves room for them.
+    pub fn lost(&self, frames: u64) {
+        self.counts.frames.fetch_add(frames, Ordering::Relaxed);
+    }
+
     /// Counts.
     pub fn counts(&self) -> &Arc<Counts> {
         &self.counts
@@ -91,6 +97,8 @@ pub struct Hearing {
     rate: u32,
     /// Song time of the next sample that goes into the resampler.
     next: u64,
+    /// Frames that went missing without anybody's telling: blocks that come stand so much later than they say.
+    missing: u64,
     /// Samples left of the block that was begun.
     left: usize,
     piece: Vec<f32>,
@@ -106,6 +114,7 @@ impl Hearing {
         while self.heard.len() < enough {
             if self.left == 0 {
                 let Some((at, n)) = self.stamps.try_pop() else { break };
+                let at = at + self.missing;
                 self.left = n as usize;
                 let gap = at.saturating_sub(self.next).min(GAP_MAX * u64::from(self.rate));
                 self.silence(gap as usize);
@@ -150,6 +159,12 @@ impl Hearing {
             let by = pi.step(ahead, dt);
             self.stretch.steer(by);
         }
+    }
+
+    /// So many seconds went missing on the way in: what comes from now on stands so much later, with silence before it, and is held there.
+    pub fn missed(&mut self, seconds: f64) {
+        self.missing += (seconds.clamp(0.0, 10.0) * f64::from(self.rate)) as u64;
+        self.pi = self.pi.take().map(|_| Pi::default());
     }
 
     /// Seconds that resampling takes at most.
@@ -222,6 +237,26 @@ mod tests {
         hearing.take(1000, &mut out);
         let want: Vec<f32> = (0..300).map(|n| if (100..150).contains(&n) { 0.0 } else { n as f32 }).collect();
         assert_eq!(out, want);
+    }
+
+    #[test]
+    fn what_went_missing_is_silence_and_the_rest_comes_later() {
+        let (mut ear, mut hearing) = ring(32_000, 0, true).unwrap();
+        let mut out = Vec::new();
+        let tone = |n: usize| std::iter::repeat_n(0.5f32, n);
+        for at in (0..4000).step_by(1000) {
+            ear.hear(at, tone(1000));
+        }
+        let before = hearing.listen(usize::MAX);
+        hearing.missed(0.1);
+        for at in (4000..8000).step_by(1000) {
+            ear.hear(at, tone(1000));
+        }
+        assert_eq!(hearing.listen(usize::MAX), before + 4000 + 3200);
+        assert_eq!(hearing.next().0, 8000 + 3200);
+        hearing.take(usize::MAX, &mut out);
+        let silent = out[1000..].iter().filter(|x| x.abs() < 1e-3).count();
+        assert!((3100..3200).contains(&silent), "{silent}");
     }
 
     #[test]

@@ -26,6 +26,11 @@ const SILENT: Duration = Duration::from_secs(1);
 /// How long the engine sleeps where there is nothing to do.
 const NAP: Duration = Duration::from_millis(1);
 
+/// Seconds to spare after input was lost without a word: blocks come a little early and a little late.
+const SPARE: f64 = 0.02;
+/// So many hops in a row that leave the device short are no accident.
+const BEHIND: u32 = 4;
+
 /// MIDI messages that may wait for the engine's thread, and marks for the device's.
 const MIDI: usize = 1024;
 const MARKS: usize = 256;
@@ -110,6 +115,7 @@ pub struct Live<O: Ops> {
     ladder: Ladder,
     longer: bool,
     late: u64,
+    behind: Behind,
     heard: Vec<f32>,
     device: Option<(Arc<Pulse>, (u32, u32))>,
     /// Where MIDI goes that the device hears.
@@ -128,6 +134,27 @@ struct Ends {
     steered: Option<(f64, Instant)>,
 }
 
+/// Watches for input that is lost without a word.
+#[derive(Default)]
+struct Behind {
+    hops: u32,
+    most: f64,
+    underrun: u64,
+}
+
+impl Behind {
+    /// A hop has been handed over. `underrun`: frames filled in so far; `short`: seconds that the device will be short of before the next one;
+    /// `idle`: it is not the computer's fault. Gives the seconds that are missing, once [`BEHIND`] hops in a row were so.
+    fn after(&mut self, underrun: u64, short: f64, idle: bool) -> Option<f64> {
+        let again = underrun > self.underrun && short > 0.0 && idle;
+        self.underrun = underrun;
+        (self.hops, self.most) = if again { (self.hops + 1, self.most.max(short)) } else { (0, 0.0) };
+        let missing = (self.hops >= BEHIND).then_some(self.most)?;
+        (self.hops, self.most) = (0, 0.0);
+        Some(missing)
+    }
+}
+
 /// Tells the engine's thread whose latencies to show.
 pub type Told = Sender<(Arc<Pulse>, (u32, u32))>;
 
@@ -144,6 +171,7 @@ impl<O: Ops> Live<O> {
             ladder: Ladder::default(),
             longer: false,
             late: 0,
+            behind: Behind::default(),
             heard: Vec::with_capacity(25 * FRAME),
             device: None,
             hands: None,
@@ -237,6 +265,16 @@ impl<O: Ops> Live<O> {
         }
         let guided = self.runner.guided();
         let load_now = self.runner.snapshot().health.load;
+        // Short of notes, with time to spare and nothing left to take in: what is missing was lost before it came here, by a system that told
+        // nobody (PipeWire's ALSA does), and would be missing for ever.
+        let n = self.heard.len();
+        let idle = ends.steered.is_some() && load_now < 0.5 && ends.hearing.listen(n) < n;
+        let short = n as f64 / f64::from(RATE) - ends.writer.ahead();
+        if let Some(missing) = self.behind.after(load(&shared.underrun), short, idle) {
+            let missing = missing + SPARE;
+            ends.hearing.missed(missing);
+            self.runner.say(format!("{:.0} ms went missing on the way from the input: silence stands for them", missing * 1e3));
+        }
         let step = self.ladder.after(began.elapsed().as_secs_f64(), late, load_now, guided);
         let (rung, reason) = (self.ladder.rung(), self.ladder.reason().to_owned());
         let health = &mut self.runner.snapshot().health;
@@ -293,5 +331,25 @@ impl<O: Ops> Live<O> {
             Err(e) => Err(e.to_string()),
         };
         let _ = ask.give.send(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_is_missing_where_an_idle_engine_is_short_again_and_again() {
+        let mut behind = Behind::default();
+        let mut hops =
+            |all: &[(u64, f64, bool)]| -> Vec<Option<f64>> { all.iter().map(|h| behind.after(h.0, h.1, h.2)).collect() };
+        // In time; a stall of the computer's own; three that are short and one that isn't.
+        assert!(hops(&[(0, -0.1, true), (500, 0.2, false), (900, 0.1, false)]).iter().all(Option::is_none));
+        assert!(
+            hops(&[(1000, 0.01, true), (1100, 0.02, true), (1200, 0.01, true), (1200, 0.01, true)]).iter().all(Option::is_none)
+        );
+        // Four in a row, once.
+        let told = hops(&[(1300, 0.01, true), (1400, 0.03, true), (1500, 0.02, true), (1600, 0.01, true), (1700, 0.01, true)]);
+        assert_eq!(told, [None, None, None, Some(0.03), None]);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! 1. allocates nothing and frees nothing (no heap crosses into a callback: samples are copied, scalars are atomics);
 //! 2. takes no lock, waits for no other thread, sends to no channel that may block;
-//! 3. makes no system call: no file, no log, no clock beyond what the device gives;
+//! 3. makes no system call: no file, no log, no clock beyond what the device gives, but while two streams find each other (`device::air`);
 //! 4. does work bounded by its block: copies, fades, counts. No resampler, no model, no search;
 //! 5. meets what goes wrong by a count that somebody else reads: too little is filled in, too much is dropped, both by name.
 //!

@@ -5,6 +5,7 @@ pub mod codecs;
 pub mod fixture;
 pub mod fuzz;
 pub mod golden;
+pub mod jackd;
 pub mod jam;
 pub mod published;
 pub mod stage;

@@ -17,8 +17,7 @@ use sideman_io::supervisor;
 use sideman_io::take::Sheet;
 use sideman_tests::stage;
 
-mod jackd;
-use jackd::{Server, deadline, jackd, turn};
+use sideman_tests::jackd::{Server, deadline, jackd, turn};
 
 #[global_allocator]
 static COUNTER: assert_no_alloc::AllocDisabler = assert_no_alloc::AllocDisabler;

@@ -17,8 +17,7 @@ use sideman_io::supervisor;
 use sideman_io::take::Sheet;
 use sideman_tests::stage;
 
-mod jackd;
-use jackd::{Server, deadline, jackd, turn};
+use sideman_tests::jackd::{Server, deadline, jackd, turn};
 
 const RATE: f64 = 48_000.0;
 

@@ -2,6 +2,7 @@
 //! at its rates, and runs its callbacks over them; it reports, the [`crate::supervisor`] decides. Files are no device: nothing there is
 //! late (`file`).
 
+mod air;
 pub mod cpal;
 pub mod file;
 pub mod jack;
