@@ -207,7 +207,8 @@ fn a_jam_of_all_ports() {
     let snapshot = jam.control.snapshot();
     jam.end();
     if let Ok(path) = std::env::var("SIDEMAN_JAM_TO") {
-        let spec = hound::WavSpec { channels: 6, sample_rate: RATE, bits_per_sample: 32, sample_format: hound::SampleFormat::Float };
+        let spec =
+            hound::WavSpec { channels: 6, sample_rate: RATE, bits_per_sample: 32, sample_format: hound::SampleFormat::Float };
         let mut wav = hound::WavWriter::create(path, spec).unwrap();
         rows.iter().flatten().for_each(|x| wav.write_sample(*x).unwrap());
         wav.finalize().unwrap();

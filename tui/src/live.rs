@@ -278,7 +278,7 @@ fn between_files(
     to: &Path,
     show: Show,
 ) -> Result<ExitCode> {
-    let recording = audio::read(from)?;
+    let recording = audio::read_up_to(from, audio::MAX_SET_MINUTES)?;
     recording.warnings().iter().for_each(|w| tracing::warn!("{w}"));
     let mut samples = recording.samples;
     if let Some(seconds) = args.seconds {

@@ -107,19 +107,27 @@ impl Downmix {
     }
 }
 
-/// Reads a recording.
+/// Reads a recording of [`MAX_MINUTES`] at most; see [`read_up_to`].
 ///
 /// # Errors
-/// [`Error`]: not there, not audio, without samples, a rate out of 4–384 kHz, longer than [`MAX_MINUTES`], or samples far beyond
-/// full scale. A file that ends early, holds NaNs or a damaged packet is read as far as it goes; see [`Recording::warnings`].
+/// Those of [`read_up_to`].
 pub fn read(path: &Path) -> Result<Recording> {
+    read_up_to(path, MAX_MINUTES)
+}
+
+/// Reads a recording of `most` minutes at most.
+///
+/// # Errors
+/// [`Error`]: not there, not audio, without samples, a rate out of 4–384 kHz, longer than `most` minutes, or samples far beyond
+/// full scale. A file that ends early, holds NaNs or a damaged packet is read as far as it goes; see [`Recording::warnings`].
+pub fn read_up_to(path: &Path, most: u64) -> Result<Recording> {
     // A decoder may panic on a damaged header (symphonia's WAV reader shifts by the channel count, where overflow is checked): that file
     // is unreadable, and no reason to end the program. Nothing outlives the closure, so nothing can be seen half-done.
-    std::panic::catch_unwind(|| decode(path))
+    std::panic::catch_unwind(|| decode(path, most))
         .unwrap_or_else(|_| Err(Error::file(path, "not readable as audio: its header is damaged")))
 }
 
-fn decode(path: &Path) -> Result<Recording> {
+fn decode(path: &Path, most: u64) -> Result<Recording> {
     let unusable = |what: String| Error::file(path, what);
     let not_audio =
         |what: &str| Error::file(path, format!("not readable as audio ({what}); WAV, FLAC, MP3 and OGG Vorbis are read"));
@@ -194,8 +202,8 @@ fn decode(path: &Path) -> Result<Recording> {
         decoded.copy_to_slice_interleaved(&mut interleaved);
         downmix.run(&interleaved, now.1, &mut mono);
         frames += mono.len() as u64;
-        if frames > MAX_MINUTES * 60 * u64::from(now.0) {
-            return Err(unusable(format!("longer than {MAX_MINUTES} minutes; cut it into parts")));
+        if frames > most * 60 * u64::from(now.0) {
+            return Err(unusable(format!("longer than {most} minutes; cut it into parts")));
         }
         if let Some(resampler) = &mut resampler {
             resampler.push(&mono, &mut samples);
