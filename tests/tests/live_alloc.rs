@@ -24,11 +24,13 @@ fn nothing_is_allocated_in_a_hop() {
         let mut session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
         session.hop(&mut jam.cpu, &jam.band, &player[..4 * 640]).unwrap();
         let wishes = [
-            Command::Chords("Em C".into()),
+            Command::Chords("[A] Em C [B] G".into()),
             Command::Stem(Which::All, Action::Freeze(1)),
             Command::Stem(Which::One(1), Action::Undo),
             Command::Stem(Which::One(2), Action::Freeze(0)),
             Command::Stem(Which::All, Action::Regen),
+            Command::Section("b".into()),
+            Command::Section(String::new()),
             Command::Chords("F".into()),
             Command::Tempo(210.0),
             Command::Meter(Meter::ThreeFour),

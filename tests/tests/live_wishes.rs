@@ -216,6 +216,58 @@ fn the_clock_changes_at_its_lines() {
 }
 
 #[test]
+fn sections_are_gone_to_by_name() {
+    const CHART: &str = "[A] Em C G [B] Am F [coda] D";
+    // Frames of the bars as they are played: 50 each, bar 1 is frame 0. The snapshot is the lead ahead of what is heard.
+    let mut s = stage(|spec| spec.chords = Some(CHART));
+    let seen = |s: &Stage| (s.shown.bar, s.shown.section.clone(), s.shown.section_bars, s.shown.chord.clone());
+    s.to(20);
+    assert_eq!((seen(&s), s.shown.chords.as_str()), ((1, "A".into(), 3, "Em".into()), CHART));
+    // By itself it goes on in its order.
+    s.to(160);
+    assert_eq!(seen(&s), (4, "B".into(), 2, "Am".into()));
+    // To a name: at the next bar line, from the section's first bar, and on from there.
+    s.ask(Command::Section("coda".into()));
+    assert_eq!((s.shown.pending[0].at, s.shown.section.as_str()), (4 * 32_000, "B"));
+    s.to(210);
+    assert_eq!(seen(&s), (5, "coda".into(), 1, "D".into()));
+    s.to(260);
+    assert_eq!(seen(&s), (6, "A".into(), 3, "Em".into()));
+    // To the next one, out of the middle; asked for in a last bar it is the one that would have come.
+    s.ask(Command::Section(String::new())).to(310);
+    assert_eq!(seen(&s), (7, "B".into(), 2, "Am".into()));
+    s.to(360).ask(Command::Section(String::new())).to(410);
+    assert_eq!(seen(&s), (9, "coda".into(), 1, "D".into()));
+    // At the end of the section: A is played through first.
+    s.to(460);
+    assert_eq!(seen(&s), (10, "A".into(), 3, "Em".into()));
+    s.session.request(Request { command: Command::Section("a".into()), when: Some(When::Section), from: 0 });
+    s.session.request(Request { command: Command::Dip(-3.0), when: Some(When::Section), from: 0 });
+    s.session.snapshot(&mut s.shown);
+    assert_eq!(s.shown.pending.iter().map(|p| p.at).collect::<Vec<_>>(), [12 * 32_000; 2]);
+    // What waits for a section waits for the one that comes sooner, too.
+    s.ask(Command::Section("3".into())).to(510);
+    assert_eq!(seen(&s), (11, "coda".into(), 1, "D".into()));
+    assert_eq!(s.shown.pending.iter().map(|p| p.at).collect::<Vec<_>>(), [11 * 32_000; 2]);
+    s.to(570);
+    assert_eq!((seen(&s), s.shown.dip), ((12, "A".into(), 3, "Em".into()), -3.0));
+    // A name that is none is told at once, with those that are; one of a chart that waits is known.
+    s.ask(Command::Section("verse".into()));
+    assert!(s.shown.pending.is_empty() && s.shown.message.contains("A, B, coda"), "{}", s.shown.message);
+    s.ask(Command::Chords("[verse] F [chorus] G".into())).ask(Command::Section("chorus".into())).to(620);
+    assert_eq!(seen(&s), (13, "chorus".into(), 1, "G".into()));
+    s.ask(Command::Chords("C".into())).to(670).ask(Command::Section("chorus".into()));
+    assert!(s.shown.message.contains("no sections"), "{}", s.shown.message);
+    assert_eq!((s.shown.section_bars, s.shown.chords.as_str()), (0, "C"));
+    // The model hears it from the bar line on, and not before.
+    let (mut a, mut b) = (stage(|spec| spec.chords = Some(CHART)), stage(|spec| spec.chords = Some(CHART)));
+    a.to(30).to(90);
+    b.to(30).ask(Command::Section("B".into())).to(90);
+    let part = parts(&a, &b, 1).unwrap_or(usize::MAX);
+    assert!((50..65).contains(&part), "{part}");
+}
+
+#[test]
 fn a_frozen_stem_repeats_its_bars_in_phase() {
     // 97 a minute: a bar is 123.71 frames; windows of two seconds change meanwhile.
     let mut s = stage(|spec| spec.tempo = 97.0);

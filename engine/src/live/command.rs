@@ -28,7 +28,7 @@ pub enum When {
     Beat,
     /// The next bar.
     Bar,
-    /// The next section: a multiple of the section's bars (8 unless the chart says otherwise).
+    /// The next section of the chart; where it has none with names, a multiple of 8 bars.
     Section,
     /// The beginning of a bar by its number: a whole piece can be asked for ahead. One that has begun already is now.
     AtBar(i64),
@@ -151,7 +151,8 @@ pub enum Command {
     Cfg(f32),
     /// Other dice.
     Seed(u64),
-    /// Goes to a section of the chart by name; empty: the next one.
+    /// Goes to a section of the chart by name, or by number from 1 where none is called so; empty: the next one. A chart without names
+    /// begins anew.
     Section(String),
     /// A fill into the next bar: bolder dice for one bar.
     Fill,
@@ -180,8 +181,8 @@ impl Command {
         use Command::{Chords, Key, LoopBars, Meter, Mode, Player, Section, Stem, Stop, Tempo};
         match self {
             Stem(_, Action::Gain(_) | Action::Pan(_) | Action::Mute(_) | Action::Solo(_)) => When::Now,
-            Section(_) => When::Section,
-            Stop | Chords(_) | Key(_) | LoopBars(_) | Meter(_) | Mode(_) | Player(_) | Stem(..) => When::Bar,
+            Section(name) if name.trim().is_empty() => When::Section,
+            Section(_) | Stop | Chords(_) | Key(_) | LoopBars(_) | Meter(_) | Mode(_) | Player(_) | Stem(..) => When::Bar,
             Tempo(_) => When::Beat,
             _ => When::Now,
         }

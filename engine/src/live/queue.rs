@@ -140,6 +140,15 @@ impl Queue {
         self.sort();
     }
 
+    /// The same for what waits for a section, after a change of the chart or of the place in it at sample `at`. What was to come true with that
+    /// change still does.
+    pub fn retime_sections(&mut self, timeline: &Timeline, at: i64) {
+        for entry in self.entries.iter_mut().filter(|e| e.line == Some(Line::Section) && !e.taken && e.at > at) {
+            entry.at = timeline.next(at + 1, Line::Section);
+        }
+        self.sort();
+    }
+
     /// Puts the order right after times have been changed.
     pub fn resort(&mut self) {
         self.sort();

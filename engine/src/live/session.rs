@@ -145,6 +145,8 @@ pub struct Session<O: Ops> {
     pub(super) loop_bars: u32,
     /// Key as it was written; empty: not known.
     pub(super) key: String,
+    /// Chords as they were written; empty: not known.
+    pub(super) chart: String,
     pub(super) sampling: Sampling,
     /// Not given up by who runs the band.
     pub(super) guided: bool,
@@ -289,6 +291,7 @@ impl<O: Ops> Session<O> {
             count_in: spec.count_in,
             loop_bars: 4,
             key: String::new(),
+            chart: spec.chords.unwrap_or_default().to_owned(),
             sampling: Sampling {
                 temperature: spec.temperature,
                 top_k: spec.top_k,

@@ -102,6 +102,12 @@ pub struct Snapshot {
     pub chord: String,
     /// Chord of the next bar; empty: none.
     pub next_chord: String,
+    /// Chords in force, as they were written; empty: none.
+    pub chords: String,
+    /// Section of the chart; empty: it has no name.
+    pub section: String,
+    /// Bars until the next section begins, this one included; 0: the chart has no sections with names.
+    pub section_bars: u32,
     /// Key, as it was written; empty: not known.
     pub key: String,
     /// Text in force.
@@ -167,6 +173,14 @@ impl<O: Ops> Session<O> {
                 0 => out.next_chord.push_str(symbol),
                 moved => out.next_chord.push_str(&transposed(symbol, moved)),
             }
+        }
+        out.chords.clear();
+        out.chords.push_str(&self.chart);
+        out.section.clear();
+        let section = self.timeline.section(time);
+        out.section_bars = section.map_or(0, |(_, _, bars)| bars as u32);
+        if let Some((_, name, _)) = section {
+            out.section.push_str(name);
         }
         out.key.clear();
         out.key.push_str(&self.key);

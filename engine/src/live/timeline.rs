@@ -17,7 +17,7 @@ const DEN: i128 = 60 * SAMPLE_RATE as i128 * 1_000_000;
 const QUARTER: i128 = DEN << Q;
 /// Stretches that are remembered.
 const KEPT: usize = 64;
-/// Bars of a section.
+/// Bars of a section of a chart without names.
 pub const SECTION: i64 = 8;
 
 /// Beats in a bar: quarter notes, dotted ones in 6/8 and 12/8.
@@ -36,7 +36,7 @@ pub enum Line {
     Beat,
     /// Bars.
     Bar,
-    /// Sections: every 8 bars from bar 1 on.
+    /// Sections of the chart; where it has no names, every 8 bars from bar 1 on.
     Section,
     /// The beginning of one bar, by its number; what lies past it is past it.
     Numbered(i64),
@@ -97,8 +97,10 @@ impl Segment {
 #[derive(Debug, Clone)]
 pub struct Timeline {
     segments: VecDeque<Segment>,
-    /// Chords from bar `.1` on.
-    chords: Option<(Chords, i64)>,
+    chords: Option<Chords>,
+    /// Bars from which the chords are counted anew, each with the bar of the song that is the chart's first. Before the first of them there
+    /// are none.
+    counted: VecDeque<(i64, i64)>,
     /// Semitones that they are moved by.
     moved: i32,
 }
@@ -117,7 +119,7 @@ impl Timeline {
     pub fn new(bar1: i64, tempo: f64, meter: Meter) -> Self {
         let mut segments = VecDeque::with_capacity(KEPT);
         segments.push_back(Segment { start: bar1, bar: 1, place: 0, micro: micro(tempo), meter });
-        Timeline { segments, chords: None, moved: 0 }
+        Timeline { segments, chords: None, counted: VecDeque::with_capacity(KEPT), moved: 0 }
     }
 
     /// The stretch that sample `t` lies in, and the start of the next one.
@@ -168,7 +170,8 @@ impl Timeline {
     /// Chords from bar `bar` on; none: not known. Gives those before, to be dropped elsewhere.
     pub fn set_chords(&mut self, chords: Option<Chords>, bar: i64) -> Option<Chords> {
         self.moved = 0;
-        std::mem::replace(&mut self.chords, chords.map(|c| (c, bar))).map(|(c, _)| c)
+        self.restart_chords(bar);
+        std::mem::replace(&mut self.chords, chords)
     }
 
     /// Whether there are chords.
@@ -186,11 +189,51 @@ impl Timeline {
         self.moved
     }
 
-    /// The chords begin again with bar `bar`.
+    /// The chords begin again with bar `bar`; before it there are none.
     pub fn restart_chords(&mut self, bar: i64) {
-        if let Some((_, first)) = &mut self.chords {
-            *first = bar;
+        self.counted.clear();
+        self.counted.push_back((bar, bar));
+    }
+
+    /// Bar `bar` is bar `of` of the chart, counted from 0; what was before it stays. Allocates nothing.
+    pub fn go(&mut self, bar: i64, of: i64) {
+        while self.counted.back().is_some_and(|c| c.0 >= bar) {
+            self.counted.pop_back();
         }
+        if self.counted.len() == KEPT {
+            self.counted.pop_front();
+        }
+        self.counted.push_back((bar, bar - of));
+    }
+
+    /// The bar of the chart, counted from 0, that bar `bar` is; below 0, and none, before it.
+    fn of(&self, bar: i64) -> i64 {
+        let counted = self.counted.iter().rev().find(|c| c.0 <= bar);
+        counted.map_or(-1, |c| bar - c.1)
+    }
+
+    /// The chart, where there is one.
+    pub fn chords(&self) -> Option<&Chords> {
+        self.chords.as_ref()
+    }
+
+    /// Section that sample `t` lies in, and bars from its bar until the next one: see [`Chords::section`].
+    pub fn section(&self, t: i64) -> Option<(usize, &str, i64)> {
+        self.chords.as_ref()?.section(self.of(self.place(t).bar))
+    }
+
+    /// Bars from `bar` on until a section begins.
+    fn to_section(&self, bar: i64) -> i64 {
+        let Some(chords) = self.chords.as_ref().filter(|c| c.names().next().is_some()) else {
+            return (1 - bar).rem_euclid(SECTION);
+        };
+        // What is decided further on is counted from where it was counted anew last.
+        let Some(&(from, first)) = self.counted.back() else { return 0 };
+        if bar <= from {
+            return from - bar;
+        }
+        // A bar begins a section where the bar before it was the last of one.
+        chords.section(bar - 1 - first).map_or(0, |(_, _, left)| left - 1)
     }
 
     /// Quarter notes a minute at sample `t`.
@@ -240,7 +283,7 @@ impl Timeline {
             let (mut at, n) = s.line(t, len);
             if line == Line::Section {
                 let bar = s.bar + n as i64;
-                at = s.time((n + i128::from((1 - bar).rem_euclid(SECTION))) * len);
+                at = s.time((n + i128::from(self.to_section(bar))) * len);
             }
             if at < end {
                 return at;
@@ -269,9 +312,9 @@ impl Timeline {
 
     /// Chord at sample `t`: `chord` control value, and symbol as it was written ([`Timeline::moved`]); none where it is not known.
     pub fn chord(&self, t: i64) -> Option<(i32, &str)> {
-        let (chords, first) = self.chords.as_ref()?;
+        let chords = self.chords.as_ref()?;
         let place = self.place(t);
-        chords.at(place.bar - first, place.part.0, place.part.1).map(|(chord, symbol)| (chord.moved(self.moved).value(), symbol))
+        chords.at(self.of(place.bar), place.part.0, place.part.1).map(|(chord, symbol)| (chord.moved(self.moved).value(), symbol))
     }
 }
 
@@ -345,7 +388,27 @@ mod tests {
         assert_eq!((at(639), at(640).as_deref(), at(64_640).as_deref()), (None, Some("Em"), Some("C")));
         assert_eq!((at(96_640).as_deref(), at(128_640).as_deref()), (Some("D"), Some("Em")));
         line.restart_chords(2);
-        assert_eq!(line.chord(64_640).map(|c| c.1), Some("Em"));
+        assert_eq!((line.chord(640), line.chord(64_640).map(|c| c.1)), (None, Some("Em")));
+    }
+
+    #[test]
+    fn sections_are_the_chart_s() {
+        let mut line = Timeline::new(0, 120.0, Meter::FourFour);
+        line.set_chords(Some("[A] Em Em C [B] G D".parse().unwrap()), 1);
+        let bar = |n: i64| (n - 1) * 64_000;
+        let next = |line: &Timeline, n| line.place(line.next(bar(n), Line::Section)).bar;
+        let name = |line: &Timeline, n| line.section(bar(n)).map(|s| (s.1.to_owned(), s.2));
+        assert_eq!([-2, 1, 2, 4, 5, 6, 7].map(|n| next(&line, n)), [1, 1, 4, 4, 6, 6, 9]);
+        assert_eq!(line.next(bar(4) + 1, Line::Section), bar(6));
+        assert_eq!([name(&line, 0), name(&line, 1), name(&line, 5)], [None, Some(("A".into(), 3)), Some(("B".into(), 1))]);
+        // Bar 3 is the first of B; what was before it stays.
+        line.go(3, 3);
+        assert_eq!([2, 3, 4, 5].map(|n| line.chord(bar(n)).unwrap().1.to_owned()), ["Em", "G", "D", "Em"]);
+        assert_eq!([3, 4, 5, 6].map(|n| next(&line, n)), [3, 5, 5, 8]);
+        // Often and far: nothing is lost but what nobody asks for any more.
+        (4..500).for_each(|n| line.go(n, n % 5));
+        assert_eq!((line.chord(bar(499)).unwrap().1, line.chord(bar(499 - KEPT as i64))), ("D", None));
+        assert!(line.counted.len() <= KEPT && line.counted.capacity() < 2 * KEPT);
     }
 
     #[test]

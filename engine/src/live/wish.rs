@@ -33,13 +33,22 @@ impl<O: Ops> Session<O> {
                 return;
             }
             Command::Play if self.playing => return self.say("the band plays already"),
+            Command::Section(name) if !name.trim().is_empty() && !self.has_section(name) => {
+                let names = self.timeline.chords().map(|c| c.names().filter(|n| !n.is_empty()).collect::<Vec<_>>().join(", "));
+                return match names.filter(|names| !names.is_empty()) {
+                    Some(names) => self.say(&format!("the chart has no section {}: {names}", name.trim())),
+                    None => self.say("the chart has no sections: write them into the chords, like [A] Em C [B] G D"),
+                };
+            }
             Command::Chords(text) if !text.trim().is_empty() => match text.parse::<Chords>() {
                 Ok(read) => chords = Some(read),
                 Err(e) => return self.say(&e.to_string()),
             },
             _ => {}
         }
-        let mut when = when.unwrap_or(command.when());
+        // In a chart with names the band need not wait for the end of a section to leave it.
+        let leaves = matches!(&command, Command::Section(name) if name.trim().is_empty() && self.timeline.section(sample(self.front)).is_some());
+        let mut when = when.unwrap_or(if leaves { When::Bar } else { command.when() });
         if matches!(command, Command::Meter(_)) && matches!(when, When::Now | When::Beat) {
             when = When::Bar;
         }
@@ -59,6 +68,12 @@ impl<O: Ops> Session<O> {
         if !self.queue.push(Entry { request, class, line, at, taken: false, chords }) {
             self.say("too many requests wait: this one is not taken");
         }
+    }
+
+    /// Whether the chart has a section of that name, or one that waits has.
+    fn has_section(&mut self, name: &str) -> bool {
+        let waits = self.queue.all().iter().filter_map(|e| e.chords.as_ref());
+        waits.chain(self.timeline.chords()).any(|chords| chords.find(name).is_some())
     }
 
     /// Says something to the player.
@@ -201,6 +216,12 @@ impl<O: Ops> Session<O> {
             // The old one leaves with the entry: nothing is freed in a hop.
             std::mem::swap(&mut self.key, key);
         }
+        if let Command::Chords(chart) = &mut entry.request.command {
+            let bar = self.timeline.place(at).bar;
+            entry.chords = self.timeline.set_chords(entry.chords.take(), bar);
+            std::mem::swap(&mut self.chart, chart);
+            self.queue.retime_sections(&self.timeline, at);
+        }
         match &entry.request.command {
             Command::Play => self.play(at),
             Command::Stop => self.stop(f),
@@ -216,16 +237,14 @@ impl<O: Ops> Session<O> {
                 self.timeline.set_meter(at, *meter);
                 self.retime(f);
             }
-            Command::Chords(_) => {
+            Command::Section(name) => {
                 let bar = self.timeline.place(at).bar;
-                // The old ones leave with the entry: nothing is freed in a hop.
-                entry.chords = self.timeline.set_chords(entry.chords.take(), bar);
+                match self.section(name.trim(), at) {
+                    Some(of) => self.timeline.go(bar, of),
+                    None => self.say("the chart that plays has no section of that name"),
+                }
+                self.queue.retime_sections(&self.timeline, at);
             }
-            Command::Section(name) if name.trim().is_empty() => {
-                let bar = self.timeline.place(at).bar;
-                self.timeline.restart_chords(bar);
-            }
-            Command::Section(_) => self.say("the chart has no sections with names"),
             Command::Temperature(t) => self.sampling.temperature = *t,
             Command::TopK(k) => self.sampling.top_k = *k,
             Command::TopP(p) => self.sampling.top_p = *p,
@@ -265,6 +284,17 @@ impl<O: Ops> Session<O> {
         ) {
             self.resample(ops);
         }
+    }
+
+    /// The chart's bar that a section begins with, asked for at sample `at`: by name, or the next one. A chart without names begins anew.
+    fn section(&self, name: &str, at: i64) -> Option<i64> {
+        let Some(chords) = self.timeline.chords() else { return name.is_empty().then_some(0) };
+        if !name.is_empty() {
+            return chords.find(name);
+        }
+        // At the end of a section the next one is that which would begin there.
+        let next = self.timeline.section(at - 1).map_or(0, |(i, _, _)| i + 1);
+        Some(chords.begins(next).unwrap_or(0))
     }
 
     /// Bar 1 a count-in after sample `at`.

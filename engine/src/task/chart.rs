@@ -186,36 +186,114 @@ fn quality_of(text: &str) -> Option<i32> {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Chords {
     bars: Vec<Vec<(Chord, Box<str>)>>,
+    /// Sections in their order, each with its first bar; none: the chart has no names.
+    sections: Vec<(Box<str>, usize)>,
 }
 
 impl FromStr for Chords {
     type Err = Error;
 
     /// Reads one symbol a bar: "Em Em C D". A bar may be shared: "Dm7,G7 Cmaj7". `%` repeats the bar before, `|` may stand between
-    /// bars.
+    /// bars. `[Verse] Em Em C D [Chorus] G D` names sections; a name that has been before, and no bars after it, plays those again.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let mut bars: Vec<Vec<(Chord, Box<str>)>> = vec![];
-        for bar in text.split(|c: char| c.is_whitespace() || c == '|').filter(|bar| !bar.is_empty()) {
-            let chords = match (bar, bars.last()) {
-                ("%", Some(last)) => last.clone(),
-                _ => bar.split(',').map(|symbol| Ok((symbol.parse()?, symbol.into()))).collect::<Result<_, Error>>()?,
-            };
-            bars.push(chords);
+        let mut chords = Chords::default();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('[') {
+            chords.read(before)?;
+            let (name, after) = after
+                .split_once(']')
+                .ok_or_else(|| Error::Input(format!("the section \"[{}\" has no end: write it like [A]", after.trim())))?;
+            chords.begin(name.trim())?;
+            rest = after;
         }
-        if bars.is_empty() {
+        chords.read(rest)?;
+        chords.again()?;
+        if chords.bars.is_empty() {
             return Err(Error::Input("no chord is given: write one a bar, like \"Em Em C D\"".into()));
         }
-        Ok(Chords { bars })
+        Ok(chords)
     }
 }
 
 impl Chords {
+    /// The most bars of a chart: names that repeat each other's bars end somewhere.
+    const MOST: usize = 1 << 14;
+
+    /// Adds bars to the last section.
+    fn read(&mut self, text: &str) -> Result<(), Error> {
+        for bar in text.split(|c: char| c.is_whitespace() || c == '|').filter(|bar| !bar.is_empty()) {
+            let chords = match (bar, self.bars.last()) {
+                ("%", Some(last)) => last.clone(),
+                _ => bar.split(',').map(|symbol| Ok((symbol.parse()?, symbol.into()))).collect::<Result<_, Error>>()?,
+            };
+            self.bars.push(chords);
+        }
+        Ok(())
+    }
+
+    /// Begins a section.
+    fn begin(&mut self, name: &str) -> Result<(), Error> {
+        if name.is_empty() || name.contains('[') {
+            return Err(Error::Input("a section without a name: write it like [A]".into()));
+        }
+        if self.sections.is_empty() && !self.bars.is_empty() {
+            // What comes before the first name.
+            self.sections.push(("".into(), 0));
+        }
+        self.again()?;
+        self.sections.push((name.into(), self.bars.len()));
+        Ok(())
+    }
+
+    /// Ends a section: one without bars of its own has those of the first one of its name.
+    fn again(&mut self) -> Result<(), Error> {
+        let Some((name, _)) = self.sections.last().filter(|s| s.1 == self.bars.len()) else { return Ok(()) };
+        let first = self.sections.iter().position(|s| s.0 == *name).unwrap_or(0);
+        if first + 1 == self.sections.len() {
+            return Err(Error::Input(format!("section [{name}] has no bars: write them after its name, like [{name}] Em C")));
+        }
+        let (from, to) = (self.sections[first].1, self.sections[first + 1].1);
+        if self.bars.len() + to - from > Self::MOST {
+            return Err(Error::Input(format!("the chart is longer than {} bars", Self::MOST)));
+        }
+        self.bars.extend_from_within(from..to);
+        Ok(())
+    }
+
     /// The chord that sounds `num / den` of bar `bar` in, and how it was written; bar 0 is the first. None: before it.
     pub fn at(&self, bar: i64, num: i128, den: i128) -> Option<(Chord, &str)> {
         let bars = self.bars.len() as i64;
         let bar = if bar < 0 || bars == 0 { return None } else { &self.bars[(bar % bars) as usize] };
         let (chord, symbol) = bar.get((num * bar.len() as i128 / den) as usize)?;
         Some((*chord, symbol))
+    }
+
+    /// Names of the sections in their order; what comes before the first name has none.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.sections.iter().map(|s| &*s.0)
+    }
+
+    /// The section that bar `bar` lies in (bar 0 is the first, the chart is repeated): its place among them, its name, and bars from `bar`
+    /// until the next one begins. None: there are no names, or it lies before bar 0.
+    pub fn section(&self, bar: i64) -> Option<(usize, &str, i64)> {
+        let bar = usize::try_from(bar).ok()?.checked_rem(self.bars.len())?;
+        let i = self.sections.iter().rposition(|s| s.1 <= bar)?;
+        let end = self.sections.get(i + 1).map_or(self.bars.len(), |s| s.1);
+        Some((i, &self.sections[i].0, (end - bar) as i64))
+    }
+
+    /// First bar of the section of that place, from 0; those past the last are the first ones again.
+    pub fn begins(&self, section: usize) -> Option<i64> {
+        Some(self.sections[section.checked_rem(self.sections.len())?].1 as i64)
+    }
+
+    /// First bar of the first section of that name, whatever its case; a number is the section of that place, counted from 1, where none is
+    /// called so. Allocates nothing.
+    pub fn find(&self, name: &str) -> Option<i64> {
+        let name = name.trim();
+        let named = self.sections.iter().find(|s| s.0.eq_ignore_ascii_case(name)).map(|s| s.1 as i64);
+        let number = || name.parse::<usize>().ok()?.checked_sub(1).filter(|n| *n < self.sections.len());
+        named.or_else(|| self.begins(number()?))
     }
 }
 
@@ -390,5 +468,31 @@ mod tests {
         assert!(Chart::new(f64::NAN, 0.0, Meter::FourFour).is_err());
         assert!(Chart::new(120.0, f64::INFINITY, Meter::FourFour).is_err());
         assert!("5/4".parse::<Meter>().is_err());
+    }
+
+    #[test]
+    fn sections_have_names() {
+        let written: Chords = "Em [Verse 1] Em % |C D| [B]G D,A [Verse 1] [coda]Am".parse().unwrap();
+        let plain: Chords = "Em Em Em C D G D,A Em Em C D Am".parse().unwrap();
+        for bar in -3..30 {
+            for part in 0..4 {
+                assert_eq!(written.at(bar, part, 4), plain.at(bar, part, 4));
+            }
+            assert_eq!(plain.section(bar), None);
+        }
+        assert_eq!(written.names().collect::<Vec<_>>(), ["", "Verse 1", "B", "Verse 1", "coda"]);
+        let at = |bar| written.section(bar);
+        assert_eq!([at(-1), at(0), at(1)], [None, Some((0, "", 1)), Some((1, "Verse 1", 4))]);
+        assert_eq!([at(4), at(6), at(10)], [Some((1, "Verse 1", 1)), Some((2, "B", 1)), Some((3, "Verse 1", 1))]);
+        assert_eq!([at(11), at(12), at(17)], [Some((4, "coda", 1)), Some((0, "", 1)), Some((2, "B", 2))]);
+        let find = |name| written.find(name);
+        assert_eq!([find("b"), find(" VERSE 1 "), find("coda"), find("x"), find("0")], [Some(5), Some(1), Some(11), None, None]);
+        assert_eq!([find("2"), find("5"), find("6")], [Some(1), Some(11), None], "by their place, where none is called so");
+        assert_eq!([written.begins(2), written.begins(5), plain.begins(0)], [Some(5), Some(0), None]);
+        assert_eq!("[2] Em [1] C".parse::<Chords>().unwrap().find("2"), Some(0));
+        for bad in ["[A]", "[A] Em [B] [C] D", "[A Em", "[] Em", "Em] C", "[A] Em [A", "[[A] Em"] {
+            assert!(bad.parse::<Chords>().is_err(), "{bad}");
+        }
+        assert!(("[A] Em".to_owned() + &" [A]".repeat(20_000)).parse::<Chords>().is_err());
     }
 }
