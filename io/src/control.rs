@@ -5,7 +5,7 @@
 //! never waits for a reader of snapshots, and waits for a subscriber only as long as it takes to subscribe.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
@@ -70,6 +70,8 @@ struct Shared {
     listeners: Mutex<Vec<SyncSender<Event>>>,
     ended: AtomicBool,
     origins: AtomicU64,
+    /// How well a clock from outside is known, as the bits of an f32.
+    lock: AtomicU32,
 }
 
 impl Shared {
@@ -92,6 +94,7 @@ impl Control {
             listeners: Mutex::default(),
             ended: AtomicBool::new(false),
             origins: AtomicU64::new(1),
+            lock: AtomicU32::new(0),
         });
         (Control { queue: tx, shared: shared.clone() }, Desk { queue: rx, shared })
     }
@@ -111,7 +114,13 @@ impl Control {
 
     /// The band as it was after the last hop.
     pub fn snapshot(&self) -> Snapshot {
-        lock(&self.shared.snapshot).clone()
+        let known = f32::from_bits(self.shared.lock.load(Ordering::Relaxed));
+        Snapshot { lock: known, ..lock(&self.shared.snapshot).clone() }
+    }
+
+    /// Tells how well the clock is known that the band follows, 0 to 1: who listens to that clock says so.
+    pub fn locked(&self, known: f32) {
+        self.shared.lock.store(known.to_bits(), Ordering::Relaxed);
     }
 
     /// Tells every listener a sentence for the musician.

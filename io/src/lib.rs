@@ -1,6 +1,6 @@
 //! Everything with a thread, a clock, a socket or a device. A session, from the ear to the speaker: [`device`] → [`input`] → [`live`]
 //! ([`runner`], [`ladder`], [`wake`]) → [`mix`] → [`output`] → [`device`]; beside it [`control`] (who may ask for what), what drives it ([`osc`],
-//! [`midi`], [`sync`]), [`tape`] and [`take`] (what is kept), [`supervisor`] (devices that come and go), [`rt`] (the rules). And how fast
+//! [`midi`], [`sync`], [`transport`]), [`tape`] and [`take`] (what is kept), [`supervisor`] (devices that come and go), [`rt`] (the rules). And how fast
 //! this machine is: [`speed`]; how long its sound takes: [`calibrate`].
 
 pub mod calibrate;
@@ -21,5 +21,6 @@ pub mod supervisor;
 pub mod sync;
 pub mod take;
 pub mod tape;
+pub mod transport;
 pub mod wake;
 mod words;

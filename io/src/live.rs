@@ -16,6 +16,7 @@ use sideman_kernels::Ops;
 use crate::device::Pulse;
 use crate::input::{self, Ear, Hearing};
 use crate::ladder::{Ladder, Step};
+use crate::midi::ports::Feed;
 use crate::midi::{Heard, Mark};
 use crate::output::{self, Player, Writer};
 use crate::rt;
@@ -120,6 +121,8 @@ pub struct Live<O: Ops> {
     device: Option<(Arc<Pulse>, (u32, u32))>,
     /// Where MIDI goes that the device hears.
     pub hands: Option<Sender<Heard>>,
+    /// Who is told of song time and beat beside the device: MIDI ports of the system.
+    pub ports: Option<Feed>,
 }
 
 struct Ends {
@@ -175,6 +178,7 @@ impl<O: Ops> Live<O> {
             heard: Vec::with_capacity(25 * FRAME),
             device: None,
             hands: None,
+            ports: None,
         };
         (live, Link { asks }, told)
     }
@@ -245,7 +249,11 @@ impl<O: Ops> Live<O> {
         let Some(ends) = &mut self.ends else { return };
         ends.writer.bar(bar);
         // A device without a clock to send takes none out: the ring is full then, and that is all.
-        let _ = ends.marks.try_push(Mark::of(self.runner.snapshot()));
+        let mark = Mark::of(self.runner.snapshot());
+        let _ = ends.marks.try_push(mark);
+        if let Some(ports) = &mut self.ports {
+            let _ = ports.marks.try_push(mark);
+        }
         let dropped = ends.writer.write(self.runner.slots());
         let shared = ends.writer.shared().clone();
         let load = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
@@ -320,6 +328,10 @@ impl<O: Ops> Live<O> {
             player.seek(at(heard, ask.rate_out));
             let now = Instant::now();
             let steered = ask.steered.then_some((0.0, now));
+            if let Some(ports) = &self.ports {
+                // They are gone only where the session is over.
+                let _ = ports.played.send((writer.shared().clone(), ask.rate_out));
+            }
             let (line, midi, marks) = Line::new(ear, player, at(heard, ask.rate_in));
             Ok((line, Ends { hearing, writer, midi, marks, since: now + SILENT, filling: false, came: 0, steered }))
         };

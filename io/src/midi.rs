@@ -1,11 +1,12 @@
 //! MIDI: pedals, faders and clocks. [`Message`] is what bytes say, [`Map`] which wish a control stands for (in a file of its own, in
 //! OSC's words), [`Learn`] finds out which control was meant, [`Switch`] tells tap, hold and double tap apart, [`Hands`] holds all of it
 //! together: messages in, wishes out. No port is opened there and no clock read, so a test can play a gig in a moment. [`Server`] is their
-//! thread, [`Clock`] the clock that we send; ports are the devices' (`crate::device::jack`).
+//! thread, [`Clock`] the clock that we send; ports are JACK's (`crate::device::jack`) or the system's ([`ports`]).
 
 mod chord;
 mod clock;
 mod map;
+pub mod ports;
 mod serve;
 mod switch;
 
@@ -21,9 +22,11 @@ use std::collections::BTreeMap;
 use rosc::{OscMessage, OscType};
 use sideman_engine::audio::RATE;
 use sideman_engine::live::{Clock as Source, Command, Origin, Request, Snapshot, When};
+use sideman_engine::task::Meter;
 
 use crate::osc::{Ask, Names, parse};
 use crate::sync::{Follower, TICKS};
+use crate::transport;
 
 /// What a message says; channels from 1, as they are written on devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,9 +103,17 @@ pub struct Hands {
     held: Held,
     /// The clock that comes in.
     pub clock: Follower,
-    /// The band follows it.
-    follows: bool,
-    /// The sender has started: the band comes in at one of its bar lines.
+    /// JACK's transport, where there is one.
+    pub transport: transport::Follower,
+    /// What the band follows, as it was seen last.
+    source: Option<Source>,
+    entry: Entrance,
+}
+
+/// The way in with a clock from outside: at one of its bar lines.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Entrance {
+    /// The sender has started.
     armed: bool,
     /// The band was asked to be still before it comes in.
     stilled: bool,
@@ -134,9 +145,9 @@ impl Hands {
             at: BTreeMap::new(),
             held: Held::default(),
             clock,
-            follows: false,
-            armed: false,
-            stilled: false,
+            transport: transport::Follower::default(),
+            source: None,
+            entry: Entrance::default(),
         }
     }
 
@@ -171,9 +182,9 @@ impl Hands {
             }
             Message::Stop => {
                 self.clock.stop();
-                self.armed = false;
+                self.entry.leave();
                 // The sender is still already.
-                let when = self.follows.then_some(When::Now);
+                let when = self.follows().then_some(When::Now);
                 return (vec![Request { command: Command::Stop, when, from: self.origin }], None);
             }
             // All sound off and all notes off are not for mapping.
@@ -191,7 +202,12 @@ impl Hands {
             return (chord.map(|c| self.wish(Command::Chords(c))).unwrap_or_default(), None);
         }
         let (control, value) = match message {
-            Message::Note { channel, key, velocity } => (Control::Note { channel, key }, velocity),
+            // However softly: a key is down or up.
+            Message::Note { channel, key, velocity } => {
+                let control = Control::Note { channel, key };
+                let fader = self.map.get(control).is_some_and(|e| e.way == Way::Absolute);
+                (control, if velocity > 0 && !fader { 127 } else { velocity })
+            }
             Message::Control { channel, number, value } => (Control::Cc { channel, number }, value),
             Message::Program { channel, number } => (Control::Program { channel, number }, 127),
             _ => return (Vec::new(), None),
@@ -256,49 +272,114 @@ impl Hands {
 
     /// The sender has started: where the band follows its clock it comes in at a bar line of the sender's, else as soon as it can.
     fn started(&mut self) -> Vec<Request> {
-        (self.armed, self.stilled) = (self.follows, false);
-        if self.follows { Vec::new() } else { self.wish(Command::Play) }
+        if !self.follows() {
+            return self.wish(Command::Play);
+        }
+        self.entry.arm();
+        Vec::new()
+    }
+
+    /// The band follows MIDI's clock.
+    fn follows(&self) -> bool {
+        self.source == Some(Source::Midi)
+    }
+
+    /// How well the clock that the band follows is known at a time, 0 to 1.
+    pub fn lock(&self, now: f64) -> f32 {
+        match self.source {
+            Some(Source::Midi) => self.clock.lock(now) as f32,
+            Some(Source::Jack) => f32::from(u8::from(self.transport.known())),
+            _ => 0.0,
+        }
     }
 
     /// What the clock that comes in asks of the band at a time (`now`, song time in s): a tempo to meet it, and to come in at its bar line.
     /// Nothing while the band has another source of its beat.
     pub fn follow(&mut self, band: &Snapshot, now: f64) -> Vec<Request> {
-        self.follows = band.clock == Source::Midi;
-        let (Some(tempo), true) = (self.clock.tempo().filter(|_| self.clock.lock(now) > 0.0), self.follows) else {
-            return Vec::new();
-        };
-        let request = |command, when| Request { command, when: Some(when), from: self.origin };
+        let taken_up = self.source.replace(band.clock) != Some(band.clock);
+        match band.clock {
+            Source::Jack => return self.transport.follow(band, taken_up, &mut self.entry, self.origin),
+            Source::Midi => {}
+            _ => return Vec::new(),
+        }
+        let Some(tempo) = self.clock.tempo().filter(|_| self.clock.lock(now) > 0.0) else { return Vec::new() };
         // What is asked for now is heard from the samples on that are decided next.
         let next = band.time as f64 / f64::from(RATE);
         let theirs = self.clock.quarters(now) + (next - now) * tempo / 60.0;
-        let bar = band.meter.quarters() as f64;
-        if self.armed && self.clock.running() {
-            if self.clock.since < TO_KNOW {
-                return Vec::new();
-            }
-            let apart = (theirs - quarters(band)) / bar;
-            if !band.playing {
-                self.armed = false;
-                let line = ((theirs + COME_IN * tempo / 60.0) / bar).ceil() * bar;
-                let at = next + (line - theirs) * 60.0 / tempo;
-                let at = When::Sample((at * f64::from(RATE)).round() as i64);
-                return vec![request(Command::Tempo(tempo), When::Now), request(Command::Play, at)];
-            }
-            if !self.stilled && ((apart - apart.round()) * bar).abs() > 0.5 {
-                // Its bars lie elsewhere now.
-                self.stilled = true;
-                return vec![request(Command::Stop, When::Now)];
-            }
-            self.armed = self.stilled;
+        if !self.clock.running() {
+            return keep_tempo(band, tempo, self.origin);
         }
-        let wanted = if self.clock.running() { crate::sync::bend(tempo, quarters(band), theirs) } else { tempo };
-        // A twentieth of a beat a minute is not worth a command.
-        if (wanted - band.tempo).abs() > 0.05 { vec![request(Command::Tempo(wanted), When::Now)] } else { Vec::new() }
+        if self.entry.armed && self.clock.since < TO_KNOW {
+            return Vec::new();
+        }
+        let entered = self.entry.come_in(band, next, theirs, tempo, None, self.origin);
+        entered.unwrap_or_else(|| keep_on(band, theirs, tempo, self.origin))
     }
 }
 
+impl Entrance {
+    /// The band is to come in.
+    pub fn arm(&mut self) {
+        (self.armed, self.stilled) = (true, false);
+    }
+
+    /// It is not any more.
+    pub fn leave(&mut self) {
+        self.armed = false;
+    }
+
+    /// What a band that is to come in is asked for: to begin at the sender's next bar line, in its tempo and meter; before that, to be still, where
+    /// its own bars lie elsewhere. None: it is in.
+    ///
+    /// * `next`: song time of the samples that are decided next, s. `theirs`: quarter notes of the sender's then.
+    pub fn come_in(
+        &mut self,
+        band: &Snapshot,
+        next: f64,
+        theirs: f64,
+        tempo: f64,
+        meter: Option<Meter>,
+        from: Origin,
+    ) -> Option<Vec<Request>> {
+        if !self.armed {
+            return None;
+        }
+        let request = |command, when| Request { command, when: Some(when), from };
+        let bar = meter.unwrap_or(band.meter).quarters() as f64;
+        if !band.playing {
+            self.armed = false;
+            let line = ((theirs + COME_IN * tempo / 60.0) / bar).ceil() * bar;
+            let at = next + (line - theirs) * 60.0 / tempo;
+            let at = When::Sample((at * f64::from(RATE)).round() as i64);
+            let mut wishes = vec![request(Command::Tempo(tempo), When::Now)];
+            wishes.extend(meter.filter(|m| *m != band.meter).map(|m| request(Command::Meter(m), at)));
+            wishes.push(request(Command::Play, at));
+            return Some(wishes);
+        }
+        let apart = (theirs - quarters(band)) / bar;
+        if !self.stilled && ((apart - apart.round()) * bar).abs() > 0.5 {
+            // Its bars lie elsewhere now.
+            self.stilled = true;
+            return Some(vec![request(Command::Stop, When::Now)]);
+        }
+        self.armed = self.stilled;
+        None
+    }
+}
+
+/// Bends the tempo so that the band stays on the beat of a clock that is at `theirs` quarter notes.
+pub(crate) fn keep_on(band: &Snapshot, theirs: f64, tempo: f64, from: Origin) -> Vec<Request> {
+    keep_tempo(band, crate::sync::bend(tempo, quarters(band), theirs), from)
+}
+
+/// Asks for a tempo; a twentieth of a beat a minute is not worth a command.
+fn keep_tempo(band: &Snapshot, tempo: f64, from: Origin) -> Vec<Request> {
+    let request = Request { command: Command::Tempo(tempo), when: Some(When::Now), from };
+    if (tempo - band.tempo).abs() > 0.05 { vec![request] } else { Vec::new() }
+}
+
 /// The page that every session begins with (interfaces page, "MIDI"): CC7 on channels 1 to 3 is the level of a stem, CC64 freezes it, CC11
-/// dips, CC1 is the temperature.
+/// dips, CC1 is the temperature; pads (notes 36 to 43 on channel 10) and programs 1 to 8 on channel 1 go to the sections of the chart.
 pub fn default_page(names: &[&str]) -> Map {
     let mut map = Map::default();
     for (channel, stem) in (1..).zip(names.iter().take(3)) {
@@ -317,6 +398,12 @@ pub fn default_page(names: &[&str]) -> Map {
             to: 2.0,
             ..Entry::new(Control::Cc { channel, number: 1 }, "/jam/sample/temperature", Way::Absolute)
         });
+    }
+    for section in 0..8u8 {
+        let number = f32::from(section) + 1.0;
+        for control in [Control::Note { channel: 10, key: 36 + section }, Control::Program { channel: 1, number: section }] {
+            map.put(Entry { from: number, to: number, ..Entry::new(control, "/jam/section/goto", Way::Toggle) });
+        }
     }
     map
 }

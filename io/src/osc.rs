@@ -154,12 +154,11 @@ pub const ADDRESSES: &[Address] = &[
         let (n, d) = (a.whole()?, a.whole()?);
         format!("{n}/{d}").parse::<Meter>().map(Command::Meter).map_err(|e| e.to_string())
     }),
-    value("/jam/clock", "internal|midi|jack|link|free", "where the beat comes from", |a| {
+    value("/jam/clock", "internal|midi|jack|free", "where the beat comes from", |a| {
         Ok(Command::Clock(a.one(&[
             ("internal", Clock::Internal),
             ("midi", Clock::Midi),
             ("jack", Clock::Jack),
-            ("link", Clock::Link),
             ("free", Clock::Free),
         ])?))
     }),
@@ -169,7 +168,9 @@ pub const ADDRESSES: &[Address] = &[
     value("/jam/text/N", "words [weight]", "a weighted part of the text", |a| {
         Ok(Command::Text { part: a.part(), text: a.text()?, weight: if a.number_next() { a.float()? } else { 1.0 } })
     }),
-    value("/jam/chords", "\"Am F C G\"", "one chord a bar, repeated; empty: not known", |a| Ok(Command::Chords(a.text()?))),
+    value("/jam/chords", "\"Am F C G\"", "one chord a bar, repeated, [A] names what follows; empty: not known", |a| {
+        Ok(Command::Chords(a.text()?))
+    }),
     value("/jam/key", "\"Em\"", "the key; chords that are known move with it; empty: not known", |a| Ok(Command::Key(a.text()?))),
     value("/jam/play", "STEM|none", "the stem that the player plays", |a| Ok(Command::Player(a.player()?))),
     value("/jam/stem/S/gain", "dB", "level, -60 to 12", |a| Ok(Command::Stem(a.which(), Action::Gain(a.float()?)))),
@@ -200,7 +201,9 @@ pub const ADDRESSES: &[Address] = &[
     }),
     value("/jam/sample/seed", "n", "other dice", |a| Ok(Command::Seed(a.seed()?))),
     deed("/jam/section/next", "", "to the next section", |_| Ok(Command::Section(String::new()))),
-    value("/jam/section/goto", "name", "to a section of the chart", |a| Ok(Command::Section(a.text()?))),
+    value("/jam/section/goto", "name|number", "to a section of the chart; read: the one that plays", |a| {
+        Ok(Command::Section(if a.number_next() { a.whole()?.to_string() } else { a.text()? }))
+    }),
     deed("/jam/fill", "", "a fill into the next bar", |_| Ok(Command::Fill)),
     // Down by 12 and at -12 dB mean the same.
     value("/jam/dip", "dB", "everything but the player down by so much; 0: back", |a| Ok(Command::Dip(-a.float()?.abs()))),
@@ -211,6 +214,7 @@ pub const ADDRESSES: &[Address] = &[
     deed("/jam/take/save", "name", "keeps the last ten minutes", |a| Ok(Command::Keep(a.text()?))),
     deed("/jam/midi/learn", "address", "the next MIDI control that moves is for this address", |a| Ok(Command::Learn(a.text()?))),
     out("/jam/beat", "bar beat bpm", "at every beat"),
+    out("/jam/section", "name bars", "the section that plays, and bars until the next one"),
     out("/jam/state", "stopped|counting|playing message", "what the band does, and what it last said"),
     out("/jam/pending", "what seconds ...", "what waits, soonest first: each as its message, and the seconds until then"),
     out("/jam/load", "p50 p99 ms late", "milliseconds a hop takes: median, 99th percentile; hops that were late"),

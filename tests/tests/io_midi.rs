@@ -2,6 +2,7 @@
 //! position; jack_midi_clock as a sender that others wrote; our own clock beside our own click; pedals and learned controls. What is exact
 //! is asserted, what is timing is printed, for this may be a busy machine.
 
+use std::io::Write;
 use std::process::{Child, Command as Program, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -34,16 +35,17 @@ struct Rig {
     heard: Sender<Heard>,
 }
 
-/// What came in a block: its first frame, messages of both, the click.
+/// What came in a block: its first frame, where the transport was then, messages of both, the click.
 struct Heard {
     at: u64,
+    transport: u64,
     clock: Vec<(u64, Vec<u8>)>,
     other: Vec<(u64, Vec<u8>)>,
     click: Vec<f32>,
 }
 
 impl jack::ProcessHandler for Rig {
-    fn process(&mut self, _: &jack::Client, scope: &jack::ProcessScope) -> jack::Control {
+    fn process(&mut self, client: &jack::Client, scope: &jack::ProcessScope) -> jack::Control {
         let begun = *self.begun.get_or_insert(scope.last_frame_time());
         let at = u64::from(scope.last_frame_time().wrapping_sub(begun));
         let n = u64::from(scope.n_frames());
@@ -56,7 +58,9 @@ impl jack::ProcessHandler for Rig {
         self.waiting.retain(|m| m.0 >= at + n);
         let all =
             |port: &jack::Port<jack::MidiIn>| port.iter(scope).map(|m| (at + u64::from(m.time), m.bytes.to_vec())).collect();
-        let heard = Heard { at, clock: all(&self.clock), other: all(&self.other), click: self.click.as_slice(scope).to_vec() };
+        let transport = u64::from(client.transport().query().unwrap().pos.frame());
+        let heard =
+            Heard { at, transport, clock: all(&self.clock), other: all(&self.other), click: self.click.as_slice(scope).to_vec() };
         let _ = self.heard.send(heard);
         jack::Control::Continue
     }
@@ -125,6 +129,7 @@ impl Jam {
             all.clock.extend(block.clock);
             all.other.extend(block.other);
             let from = *all.from.get_or_insert(block.at);
+            all.transport.push((block.at, block.transport));
             // Silence where the server lost frames.
             all.click.resize((block.at - from) as usize, 0.0);
             all.click.extend(block.click);
@@ -166,6 +171,7 @@ impl Drop for Jam {
 struct Recorded {
     frames: u64,
     from: Option<u64>,
+    transport: Vec<(u64, u64)>,
     clock: Vec<(u64, Vec<u8>)>,
     other: Vec<(u64, Vec<u8>)>,
     click: Vec<f32>,
@@ -187,6 +193,16 @@ impl Recorded {
             n += 1;
         }
         all
+    }
+}
+
+impl Recorded {
+    /// Strikes by the transport's frames, those within `seconds` of the recording's end.
+    fn on_the_transport(&self, seconds: f64) -> Vec<Strike> {
+        let end = self.from.unwrap_or(0) + self.click.len() as u64;
+        let block = |at: u64| self.transport.iter().rfind(|b| b.0 <= at).copied().unwrap_or_default();
+        let near = self.strikes().into_iter().filter(|s| (end - s.0) as f64 <= seconds * RATE);
+        near.map(|(at, first)| (block(at).1 + at - block(at).0, first)).collect()
     }
 }
 
@@ -328,6 +344,84 @@ fn jack_midi_clock_is_followed() {
     assert!(settled.len() >= 10 && (snapshot.tempo / bpm - 1.0).abs() < 0.05, "{} clicks, {}", settled.len(), snapshot.tempo);
     assert!(snapshot.health.late > 0 || worst < 30.0, "the band is {worst} ms beside the clock");
     drop(sender);
+}
+
+#[test]
+fn jack_s_transport_takes_the_band_along() {
+    let _turn = turn();
+    let _deadline = deadline(240);
+    if !jackd() {
+        return;
+    }
+    let _server = Server::start(256);
+    let jam = Jam::start("sideman-roll", sheet(Clock::Jack, false), Map::default(), None);
+    // With it the rig would be before and behind the band, and hear its click a block late.
+    jam.rig.as_client().disconnect_ports_by_name("rig:out", "sideman-roll:midi_in").unwrap();
+    let transport = jam.rig.as_client().transport();
+    let late = || jam.control.snapshot().health.late;
+    let told = |what: &str, strikes: &[Strike], bpm: f64, most: f64, before: u64| {
+        let (rms, worst, bars) = beside(strikes, 0.0, bpm);
+        eprintln!("{what}: {} clicks {rms:.2} ms beside the transport's beat, {worst:.2} at worst; bars {bars}", strikes.len());
+        assert!(strikes.len() >= 6, "{what}: {strikes:?}");
+        assert!(late() > before || worst < most && bars, "{what}: {worst} ms beside the transport's beat, bars {bars}");
+    };
+    jam.wait("the transport is known", |c| c.snapshot().lock == 1.0);
+    jam.record(1.0);
+    assert!(!jam.control.snapshot().playing, "it waits for the transport");
+
+    // Nobody gives a tempo: bars of the band's own 120 a minute, counted from the transport's beginning.
+    transport.start().unwrap();
+    told("rolling, no timebase master", &jam.record(9.0).on_the_transport(4.5), 120.0, 5.0, 0);
+    transport.stop().unwrap();
+    jam.wait("it stops with the transport", |c| !c.snapshot().playing);
+    transport.locate(480_123 + 12_000).unwrap();
+    transport.start().unwrap();
+    let before = late();
+    told("from the middle of bar 6", &jam.record(8.0).on_the_transport(3.5), 120.0, 5.0, before);
+
+    // Its own clock while the transport rolls elsewhere and gets a master: then the master's tempo, and no jump.
+    jam.send(Command::Clock(Clock::Internal));
+    jam.send(Command::Tempo(96.0));
+    let there =
+        Program::new("jack_transport").arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if there.is_err() {
+        eprintln!("SKIPPED: the part with a timebase master: no jack_transport on this machine (Debian: jackd2)");
+        return;
+    }
+    let mut master =
+        Other(Program::new("jack_transport").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    // A tempo whose blocks are whole ticks: jack_transport drops what is less.
+    let bpm = 93.75;
+    master.0.stdin.as_mut().unwrap().write_all(b"master\ntempo 93.75\n").unwrap();
+    jam.wait("a timebase master", |_| transport.query().unwrap().pos.bbt().is_some_and(|b| b.bpm == bpm));
+    transport.locate(0).unwrap();
+    jam.record(1.5);
+    jam.send(Command::Clock(Clock::Jack));
+    let (began, mut last, mut jump) = (Instant::now(), None, 0.0f64);
+    while began.elapsed() < Duration::from_secs(8) {
+        let s = jam.control.snapshot();
+        let at = (s.time as f64 / 32_000.0, (s.bar - 1) as f64 * 4.0 + f64::from(s.beat) - 1.0 + f64::from(s.phase));
+        if let Some((time, quarters)) = last.replace(at) {
+            jump = jump.max((at.1 - quarters - (at.0 - time) * s.tempo / 60.0).abs());
+        }
+        assert!(s.playing, "it plays on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    eprintln!(
+        "taken up while it rolls: {jump:.3} quarters beside its own way at most; tempo {:.2}",
+        jam.control.snapshot().tempo
+    );
+    assert!(jump < 0.05, "the bar jumps by {jump} quarters");
+    let before = late();
+    let (_, worst, _) = beside(&jam.record(5.0).on_the_transport(4.0), 0.0, bpm);
+    assert!(late() > before || worst < 30.0, "{worst} ms beside the master's beat");
+    // From its beginning: the master's bars, too.
+    transport.stop().unwrap();
+    jam.wait("it stops", |c| !c.snapshot().playing);
+    transport.locate(0).unwrap();
+    transport.start().unwrap();
+    let before = late();
+    told("a timebase master", &jam.record(10.0).on_the_transport(4.5), bpm, 15.0, before);
 }
 
 #[test]

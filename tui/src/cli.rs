@@ -128,7 +128,7 @@ pub struct ChartArgs {
     /// Meter: 4/4, 3/4, 6/8 or 12/8
     #[arg(long, value_name = "N/D")]
     pub meter: Option<String>,
-    /// Chords, one a bar, repeated: "Em Em C D"; "Dm7,G7" shares a bar; needs a tempo
+    /// Chords, one a bar, repeated: "Em Em C D"; "Dm7,G7" shares a bar, "[Verse] Em C [Chorus] G D" names sections; needs a tempo
     #[arg(long, value_name = "CHORDS")]
     pub chords: Option<String>,
     /// What it should sound like, in words
@@ -245,14 +245,14 @@ pub struct Hands {
     /// Don't announce the OSC port on the network (mDNS, _osc._udp)
     #[arg(long)]
     pub no_announce: bool,
-    /// MIDI port to play on the band, or the beginning of its name; `none` is for ports wired by hand (JACK: midi_in and midi_out)
+    /// MIDI port to play on the band, or the beginning of its name; under JACK `none` leaves midi_in and midi_out to be wired by hand
     #[arg(long, value_name = "PORT")]
     pub midi: Option<String>,
     /// What pedals and faders do; what is learned is kept there [default: sideman/midi.toml in your configuration folder]
     #[arg(long, value_name = "FILE")]
     pub midi_map: Option<PathBuf>,
-    /// Where the beat comes from: internal, midi (the band waits for a start) or free
-    #[arg(long, value_name = "SOURCE", value_parser = ["internal", "midi", "free"])]
+    /// Where the beat comes from: internal, midi (the band waits for a start), jack (for the server's transport to roll) or free
+    #[arg(long, value_name = "SOURCE", value_parser = ["internal", "midi", "jack", "free"])]
     pub clock: Option<String>,
     /// With a file: begin when /jam/transport/play comes, so that all that a script asks for before it comes true in its bar
     #[arg(long, requires = "from", requires = "osc")]

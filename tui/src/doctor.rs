@@ -10,6 +10,7 @@ use sideman_engine::lm::Lm;
 use sideman_engine::model::{FRAME, ModelDir};
 use sideman_io::calibrate::{self, Round};
 use sideman_io::device::{Asked, cpal, jack};
+use sideman_io::midi;
 use sideman_io::speed::{self, StepCase};
 use sideman_kernels::Format;
 use sideman_kernels::cpu::Cpu;
@@ -126,6 +127,11 @@ fn devices(say: &impl Fn(String)) -> Vec<Value> {
     }
     if all.is_empty() {
         say("device     none; sideman live plays files (--from, --to) and JACK".to_owned());
+    }
+    match midi::ports::list() {
+        Ok((ins, outs)) if ins.is_empty() && outs.is_empty() => say("MIDI       no ports".to_owned()),
+        Ok((ins, outs)) => say(format!("MIDI       in: {}; out: {}", ins.join(", "), outs.join(", "))),
+        Err(why) => say(format!("MIDI       {why}")),
     }
     all
 }

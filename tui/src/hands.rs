@@ -7,6 +7,7 @@ use std::sync::mpsc::{Sender, channel};
 use anyhow::{Result, anyhow};
 use sideman_engine::live::Command;
 use sideman_io::control::Control;
+use sideman_io::midi::ports::{self, Feed, Ports};
 use sideman_io::midi::{self, Heard, Map};
 use sideman_io::osc::{Announcement, Names, PORT, Server};
 use sideman_io::take::Sheet;
@@ -17,8 +18,11 @@ use crate::cli;
 pub struct Hands {
     _osc: Option<(Server, Option<Announcement>)>,
     _midi: Option<midi::Server>,
+    _open: Option<Ports>,
     /// For the MIDI that a device hears.
     pub midi: Option<Sender<Heard>>,
+    /// For what MIDI ports beside a device are told.
+    pub ports: Option<Feed>,
 }
 
 /// Reads `--osc`: an address and a port, or one of them.
@@ -39,17 +43,25 @@ pub fn osc_address(text: &str) -> std::result::Result<SocketAddr, String> {
         .ok_or_else(|| format!("no address: 127.0.0.1:{PORT} is this computer alone, 0.0.0.0:{PORT} everyone on the network"))
 }
 
-/// Starts what was asked for, before the session's first hop.
+/// Starts what was asked for, before the session's first hop. `jack`: the band is JACK's client, whose ports and transport are there anyway.
 ///
 /// # Errors
 /// A sentence with the flag at fault.
-pub fn start(args: &cli::Hands, control: &Control, model: &str, sheet: &Sheet) -> Result<Hands> {
+pub fn start(args: &cli::Hands, jack: bool, control: &Control, model: &str, sheet: &Sheet) -> Result<Hands> {
     let stems: Vec<&str> = sheet.stems.iter().map(String::as_str).collect();
     let names = Names::new(model, &stems);
-    let played = args.midi.is_some().then(|| midi(args, control, names.clone(), &stems)).transpose()?;
+    let played = (jack || args.midi.is_some()).then(|| midi(args, control, names.clone(), &stems)).transpose()?;
     let osc = args.osc.map(|address| osc(args, control, names, sheet, address)).transpose()?;
     let (midi, server) = played.unzip();
-    Ok(Hands { _osc: osc, _midi: server, midi })
+    let (open, ports) = match (&args.midi, &midi) {
+        (Some(name), Some(heard)) if !jack => {
+            let (open, ports) = ports::open(name, control, heard.clone()).map_err(|e| anyhow!("--midi {name}: {e}"))?;
+            eprintln!("{}", open.about());
+            (Some(open), Some(ports))
+        }
+        _ => (None, None),
+    };
+    Ok(Hands { _osc: osc, _midi: server, _open: open, midi, ports })
 }
 
 fn osc(
@@ -76,12 +88,17 @@ fn osc(
 /// The hands on MIDI: where messages go, and their thread.
 fn midi(args: &cli::Hands, control: &Control, names: Names, stems: &[&str]) -> Result<(Sender<Heard>, midi::Server)> {
     let file = args.midi_map.clone().or_else(map_file);
-    let map = match &file {
-        Some(path) if path.exists() => {
-            let text = std::fs::read_to_string(path).map_err(|e| anyhow!("{}: {e}", path.display()))?;
-            Map::parse(&text).map_err(|e| anyhow!("{}: {e}", path.display()))?
+    let read = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).map_err(|e| anyhow!("{}: {e}", path.display()))?;
+        Map::parse(&text).map_err(|e| anyhow!("{}: {e}", path.display()))
+    };
+    let map = match file.as_ref().filter(|path| path.exists()).map(read) {
+        Some(Err(e)) if args.midi.is_none() && args.midi_map.is_none() => {
+            tracing::warn!("{e}: pedals do as without it");
+            midi::default_page(stems)
         }
-        _ => midi::default_page(stems),
+        Some(map) => map?,
+        None => midi::default_page(stems),
     };
     let (tx, inbox) = channel();
     let hands = midi::Hands::new(names, map, control.origin());
@@ -100,7 +117,6 @@ fn map_file() -> Option<PathBuf> {
 fn begun(sheet: &Sheet) -> Vec<Command> {
     vec![
         Command::CountIn(sheet.count_in),
-        Command::Chords(sheet.chords.clone().unwrap_or_default()),
         // The engine's own, as nothing sets it at the start.
         Command::LoopBars(4),
         Command::Temperature(sheet.temperature),

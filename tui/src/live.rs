@@ -19,7 +19,7 @@ use sideman_io::device::{self, Asked, file};
 use sideman_io::live::Live as Engine;
 use sideman_io::runner::{Runner, take_name};
 use sideman_io::take::{self, Sheet};
-use sideman_io::{rt, supervisor};
+use sideman_io::{midi, rt, supervisor};
 use sideman_kernels::cpu::Cpu;
 
 use crate::cli::{Cli, Live, Pace, Precision};
@@ -39,8 +39,18 @@ const COMPUTE: f64 = 0.04;
 pub fn run(args: &Live) -> Result<ExitCode> {
     player::check(&args.draw)?;
     let keys = Keymap::find(args.keys.as_deref())?;
-    if args.hands.midi.is_some() && (args.from.is_some() || args.host.as_deref() != Some("jack")) {
-        return Err(usage("--midi: MIDI is played through JACK's ports so far: add --host jack"));
+    let jack = args.host.as_deref() == Some("jack") && args.from.is_none();
+    if let Some(name) = &args.hands.midi {
+        if args.from.is_some() {
+            return Err(usage("--midi: pedals play along with devices, not with a file: leave out --from and --to"));
+        }
+        // Told before the model is read.
+        if !jack {
+            midi::ports::find(name).map_err(|e| anyhow!("--midi {name}: {e}"))?;
+        }
+    }
+    if args.hands.clock.as_deref() == Some("jack") && !jack {
+        return Err(usage("--clock jack: that is the JACK server's transport: add --host jack"));
     }
     // Before the first worker is made: all of them compute alike.
     rt::quiet_denormals();
@@ -62,10 +72,10 @@ pub fn run(args: &Live) -> Result<ExitCode> {
     let patient = args.from.is_some();
     // Nobody plays along at the fast pace.
     let shown = !args.headless && !args.player.json && screen::possible() && (!patient || args.pace == Pace::Real);
-    let about = About { model: &dir.config.name, stems: &dir.config.stems, chords: song.chords.as_deref().unwrap_or_default() };
+    let about = About { model: &dir.config.name, stems: &dir.config.stems };
     let show: Show = Box::new(|hangup| shown.then(|| Screen::open(&control, &about, keys, hangup)).transpose());
     let runner = Runner::new(cpu, band, sheet, desk, takes, patient)?;
-    let mut hands = hands::start(&args.hands, &control, &dir.config.name, runner.sheet())?;
+    let mut hands = hands::start(&args.hands, jack, &control, &dir.config.name, runner.sheet())?;
     match (&args.from, &args.to) {
         (Some(from), Some(to)) => between_files(args, &song, runner, &control, from, to, show),
         _ => with_devices(args, runner, &control, &asked, &mut hands, show),
@@ -182,10 +192,11 @@ fn sheet(args: &Live, song: &Song, dir: &ModelDir, band: &Band<Cpu>, asked: &Ask
         bar1: (bar1 * f64::from(RATE)).round() as i64,
         chords: song.chords.clone(),
         count_in,
-        playing: args.hands.clock.as_deref() != Some("midi"),
+        playing: !matches!(args.hands.clock.as_deref(), Some("midi" | "jack")),
         click: args.click,
         clock: match args.hands.clock.as_deref() {
             Some("midi") => Clock::Midi,
+            Some("jack") => Clock::Jack,
             Some("free") => Clock::Free,
             None if song.bpm.is_none() && !devices => Clock::Free,
             _ => Clock::Internal,
@@ -337,6 +348,7 @@ fn with_devices(
     supervisor::narrate(control, |what| tell(&what));
     let (mut engine, link, told) = Engine::new(runner);
     engine.hands = hands.midi.take();
+    engine.ports = hands.ports.take();
     let began = Instant::now();
     let engine = std::thread::Builder::new().name("engine".into()).spawn(move || engine.run())?;
     let (watched, asked) = (control.clone(), asked.clone());

@@ -201,7 +201,7 @@ fn every_address_is_set_read_and_echoed_to_two_while_a_band_plays() {
         (vec!["/jam/text", "s", "slow dub"], "/jam/text s \"slow dub\""),
         (vec!["/jam/text/2", "sf", "brushes", "0.5"], "/jam/text/2 sf \"brushes\" 0.500000"),
         (vec!["/jam/text/1", "sf", "jazz", "1"], "/jam/text s \"jazz, brushes\""),
-        (vec!["/jam/chords", "s", "Am F C G"], "/jam/chords s \"Am F C G\""),
+        (vec!["/jam/chords", "s", "[A] Am F [B] C G"], "/jam/chords s \"[A] Am F [B] C G\""),
         (vec!["/jam/key", "s", "Am"], "/jam/key s \"Am\""),
         (vec!["/jam/key", "ss", "C minor", "now"], "/jam/key s \"C minor\""),
         (vec!["/jam/loop", "f", "2"], "/jam/loop i 2"),

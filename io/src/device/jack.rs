@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use jack::{AsyncClient, AudioIn, AudioOut, Client, ClientOptions, Frames, LatencyType, MidiIn, MidiOut, Port, RawMidi, Unowned};
+use jack::{TransportState, TransportStatePosition};
 use ringbuf::traits::Producer;
 
 use super::{Asked, Pulse, Stream};
@@ -16,6 +17,7 @@ use crate::live::{Line, Link};
 use crate::midi::{Clock, Heard};
 use crate::output::BLOCK_MAX;
 use crate::rt;
+use crate::transport::{Beat, Transport};
 
 /// No callback for so long: the server is gone, or we were thrown out.
 const GONE: Duration = Duration::from_secs(1);
@@ -38,10 +40,36 @@ struct Process {
     rate: u32,
     beyond: i32,
     pulse: Arc<Pulse>,
+    /// The transport as it was told last.
+    told: Option<Transport>,
+}
+
+impl Process {
+    /// Tells where the server's transport is: its block is the one that is given now.
+    fn transport(&mut self, client: &Client) {
+        let Ok(TransportStatePosition { pos, state }) = client.transport().query() else { return };
+        let rate = f64::from(self.rate);
+        let beat = pos.bbt().and_then(|b| {
+            let beat = b.beat as f64 + b.tick as f64 / b.ticks_per_beat;
+            let mut beat = Beat::new(b.bar as f64, beat, f64::from(b.sig_num), f64::from(b.sig_denom), b.bpm)?;
+            // It is of that many frames before the block.
+            beat.quarters += f64::from(pos.bbt_offset().unwrap_or(0)) / rate * beat.tempo / 60.0;
+            Some(beat)
+        });
+        let now = Transport {
+            at: self.line.player.at() as f64 / rate,
+            rolling: state == TransportState::Rolling,
+            seconds: f64::from(pos.frame()) / rate,
+            beat,
+        };
+        if now.is_news(self.told.as_ref()) && self.line.heard.try_push(Heard::Transport(now)).is_ok() {
+            self.told = Some(now);
+        }
+    }
 }
 
 impl jack::ProcessHandler for Process {
-    fn process(&mut self, _: &Client, scope: &jack::ProcessScope) -> jack::Control {
+    fn process(&mut self, client: &Client, scope: &jack::ProcessScope) -> jack::Control {
         rt::no_alloc(|| {
             let (now, n) = (scope.last_frame_time(), scope.n_frames());
             if self.begun.is_none() {
@@ -61,6 +89,7 @@ impl jack::ProcessHandler for Process {
                 self.line.player.seek((self.line.player.at() + trip).saturating_sub(self.ahead));
                 self.ahead = trip;
             }
+            self.transport(client);
             // What sounds at the speaker now; messages of this block belong to it, and ours are sent for it.
             let speaker = self.line.player.at() as f64 - f64::from(self.pulse.latency_out.load(Ordering::Relaxed));
             let rate = f64::from(self.rate);
@@ -185,6 +214,7 @@ pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
         rate,
         beyond: asked.beyond,
         pulse: pulse.clone(),
+        told: None,
     };
     let client = client.activate_async(notices, process).map_err(wrong)?;
     if let Some(from) = &asked.input {

@@ -12,19 +12,27 @@ use sideman_engine::live::Command;
 
 use super::{Hands, Message};
 use crate::control::{Control, Event};
+use crate::transport::Transport;
 
 /// The longest wait for a message: a held switch is told in time to this.
 const WAIT: Duration = Duration::from_millis(5);
 /// The band is held to a clock so often: a hop or so.
 const FOLLOW: Duration = Duration::from_millis(40);
 
-/// Bytes that a port has heard.
+/// What a device has heard for the hands.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Heard {
-    /// Song time that sounded then, s.
-    pub at: f64,
-    bytes: [u8; 3],
-    len: u8,
+pub enum Heard {
+    /// Bytes of a MIDI message.
+    Bytes {
+        /// Song time that sounded then, s.
+        at: f64,
+        /// They, and how many there are.
+        bytes: [u8; 3],
+        /// See `bytes`.
+        len: u8,
+    },
+    /// Where JACK's transport is.
+    Transport(Transport),
 }
 
 impl Heard {
@@ -32,11 +40,7 @@ impl Heard {
     pub fn new(at: f64, bytes: &[u8]) -> Option<Heard> {
         let mut kept = [0; 3];
         kept.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(Heard { at, bytes: kept, len: bytes.len() as u8 })
-    }
-
-    fn message(&self) -> Option<Message> {
-        Message::parse(&self.bytes[..usize::from(self.len)])
+        Some(Heard::Bytes { at, bytes: kept, len: bytes.len() as u8 })
     }
 }
 
@@ -85,9 +89,11 @@ fn serve(
     while !stop.load(Ordering::Acquire) && !control.ended() {
         let mut wishes = Vec::new();
         match inbox.recv_timeout(WAIT) {
-            Ok(heard) => {
-                (at, since) = (heard.at, Instant::now());
-                let (wished, told) = heard.message().map(|m| hands.message(m, heard.at)).unwrap_or_default();
+            Ok(Heard::Transport(transport)) => hands.transport.heard(transport),
+            Ok(Heard::Bytes { at: heard, bytes, len }) => {
+                (at, since) = (heard, Instant::now());
+                let message = bytes.get(..usize::from(len)).and_then(Message::parse);
+                let (wished, told) = message.map(|m| hands.message(m, heard)).unwrap_or_default();
                 wishes.extend(wished);
                 if let Some(told) = told {
                     if told.starts_with("learned")
@@ -114,6 +120,7 @@ fn serve(
         if followed.elapsed() >= FOLLOW {
             followed = Instant::now();
             wishes.extend(hands.follow(&control.snapshot(), now));
+            control.locked(hands.lock(now));
         }
         for wish in wishes {
             if let Err(e) = control.send(wish) {

@@ -40,6 +40,11 @@ fn the_default_page_is_the_contracts() {
     assert_eq!(played(&mut h, &[0xb2, 64, 0], 0.0), [Command::Stem(Which::One(2), Action::Freeze(0))]);
     assert_eq!(played(&mut h, &[0xb0, 11, 127], 0.0), [Command::Dip(0.0)]);
     assert_eq!(played(&mut h, &[0xb0, 1, 0], 0.0), [Command::Temperature(0.0)]);
+    // Pads, however softly, and programs go to sections.
+    assert_eq!(played(&mut h, &[0x99, 37, 9], 0.0), [Command::Section("2".into())]);
+    assert_eq!(played(&mut h, &[0x89, 37, 0], 0.0), []);
+    assert_eq!(played(&mut h, &[0xc0, 0], 0.0), [Command::Section("1".into())]);
+    assert_eq!(played(&mut h, &[0xc0, 0], 0.0), [Command::Section("1".into())]);
     for panic in [120, 123] {
         assert_eq!(played(&mut h, &[0xb9, panic, 0], 0.0), [Command::Panic]);
     }

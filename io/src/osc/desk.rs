@@ -246,7 +246,7 @@ impl Desk {
 /// What no snapshot shows and nobody has asked for yet.
 fn blank() -> Values {
     let part = |n: u8| (format!("/jam/text/{n}"), vec!["".into(), OscType::Float(0.0)]);
-    (1..=4).map(part).chain([("/jam/section/goto".to_owned(), vec!["".into()])]).collect()
+    (1..=4).map(part).collect()
 }
 
 /// Equal as a peer means it: 1, 1.0 and true are one value, and a float went through f32.

@@ -31,6 +31,9 @@ pub fn shown(s: &Snapshot, names: &Names) -> Values {
     put("/jam/lag", vec![whole(s.lag)]);
     put("/jam/hop", vec![whole(s.hop)]);
     put("/jam/key", vec![s.key.as_str().into()]);
+    put("/jam/chords", vec![s.chords.as_str().into()]);
+    put("/jam/section", vec![s.section.as_str().into(), whole(s.section_bars)]);
+    put("/jam/section/goto", vec![s.section.as_str().into()]);
     put("/jam/dip", vec![s.dip.abs().into()]);
     put("/jam/click", vec![flag(s.click)]);
     put("/jam/rec", vec![flag(s.recording)]);

@@ -336,3 +336,16 @@ fn the_namespace_is_printed_whole() {
         assert!(text.contains(entry.path) && !entry.what.is_empty());
     }
 }
+
+#[test]
+fn sections_are_told_by_name_and_asked_for_by_name_or_number() {
+    let section = |args: &[OscType]| said("/jam/section/goto", args);
+    for (args, name) in [(vec![s("Verse 1")], "Verse 1"), (vec![OscType::Int(2)], "2"), (vec![OscType::Float(3.0)], "3")] {
+        let asks = section(&args);
+        assert!(matches!(&asks[..], [Ok(Ask::Do { command: Command::Section(n), .. })] if n == name), "{asks:?}");
+    }
+    let told =
+        shown(&Snapshot { section: "B".into(), section_bars: 3, chords: "[A] C [B] G".into(), ..Snapshot::default() }, &names());
+    assert_eq!(told["/jam/section"], [s("B"), OscType::Int(3)]);
+    assert_eq!((&told["/jam/section/goto"], &told["/jam/chords"]), (&vec![s("B")], &vec![s("[A] C [B] G")]));
+}

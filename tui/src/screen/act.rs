@@ -111,7 +111,7 @@ fn band(state: &mut State, act: Act, nth: usize) -> Asked {
         Act::Up => state.chosen = Some(state.chosen.map_or(stems, |s| s.max(1)).saturating_sub(1)),
         Act::Down => state.chosen = Some(state.chosen.map_or(0, |s| (s + 1).min(stems.saturating_sub(1)))),
         Act::Text => state.focus = Focus::Text(Editor::new(&state.text())),
-        Act::Chords => state.focus = Focus::Chords(Editor::new(&state.chords), String::new()),
+        Act::Chords => state.focus = Focus::Chords(Editor::new(&state.chords()), String::new()),
         Act::Help => state.focus = Focus::Help,
         Act::Quit => return quit(state),
         // Of two that turn the band about, the first would still come true.
@@ -179,9 +179,10 @@ mod tests {
 
     fn state() -> State {
         let stems = ["bass", "drums", "other"].map(str::to_owned);
-        let mut state = State::new("house", &stems, "Em C", Keymap::default());
+        let mut state = State::new("house", &stems, Keymap::default());
         let stems = vec![StemState::default(); 3];
-        state.see(Snapshot { time: 640, tempo: 112.4, stems, player: Some(0), playing: true, ..Snapshot::default() });
+        let chords = "Em C".into();
+        state.see(Snapshot { time: 640, tempo: 112.4, stems, player: Some(0), playing: true, chords, ..Snapshot::default() });
         state
     }
 

@@ -232,8 +232,14 @@ fn song(buf: &mut Buffer, area: Rect, state: &State, ink: Ink) {
             let known = |c: &str| if c.is_empty() { "–".to_owned() } else { c.to_owned() };
             let now = format!("{:<7}", known(&band.chord));
             put(buf, x, area.y + 1, 10, &now, ink.strong());
-            let chart = if state.chords.trim().is_empty() { "unknown" } else { &state.chords };
-            put(buf, x + 8, area.y + 1, room - 8, &format!("then {}   of: {chart}", known(&band.next_chord)), ink.plain());
+            let chart = if band.chords.trim().is_empty() { "unknown" } else { &band.chords };
+            let section = match (band.section_bars, band.section.as_str()) {
+                (0, _) => String::new(),
+                (1, name) => format!("   [{name}] last bar"),
+                (bars, name) => format!("   [{name}] {bars} bars"),
+            };
+            let line = format!("then {}{section}   of: {chart}", known(&band.next_chord));
+            put(buf, x + 8, area.y + 1, room - 8, &line, ink.plain());
         }
     }
 }

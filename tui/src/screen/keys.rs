@@ -82,7 +82,7 @@ pub const TABLE: [Row; 29] = [
     row(Act::Redo, "redo", &["ctrl-r"], Some(When::Bar), "and away from it again"),
     row(Act::Text, "text", &["e"], Some(When::Now), "edit the text that describes the music"),
     row(Act::Chords, "chords", &["c"], Some(When::Bar), "edit the chords, one a bar: Em Em C D"),
-    row(Act::Next, "next", &["n"], Some(When::Section), "the chords begin anew with the next section"),
+    row(Act::Next, "next", &["n"], Some(When::Section), "to the next section of the chart; one with names waits for a bar"),
     row(Act::Fill, "fill", &["F"], Some(When::Now), "a fill into the next bar"),
     row(Act::Mode, "mode", &["o"], Some(When::Bar), "follow you, loop the last bars, or lead"),
     row(Act::Faster, "faster", &[">", "."], Some(When::Beat), "1 bpm faster"),

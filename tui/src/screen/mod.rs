@@ -27,8 +27,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use crossterm::event::{Event as Pressed, KeyEventKind};
-use sideman_engine::live::{Command, Origin, Request};
-use sideman_io::control::{Control, Event};
+use sideman_engine::live::{Origin, Request};
+use sideman_io::control::Control;
 
 use act::Asked;
 use capture::Capture;
@@ -60,8 +60,6 @@ pub struct About<'a> {
     pub model: &'a str,
     /// Stems in its order.
     pub stems: &'a [String],
-    /// Chords of the beginning.
-    pub chords: &'a str,
 }
 
 impl Screen {
@@ -71,8 +69,8 @@ impl Screen {
     /// The terminal can't be used.
     pub fn open(control: &Control, about: &About, keys: Keymap, hangup: Arc<AtomicBool>) -> anyhow::Result<Screen> {
         let failed = |e| anyhow::anyhow!("the screen can't be shown ({e}): add --headless");
-        let mut state = State::new(about.model, about.stems, about.chords, keys);
-        let (control, events, from, ink) = (control.clone(), control.events(), control.origin(), Ink::of_environment());
+        let mut state = State::new(about.model, about.stems, keys);
+        let (control, from, ink) = (control.clone(), control.origin(), Ink::of_environment());
         let mut terminal = terminal::enter().map_err(failed)?;
         let mut capture = capture::begin().map_err(|e| {
             terminal::leave();
@@ -93,11 +91,6 @@ impl Screen {
                     _ => Asked::default(),
                 };
                 ask(&control, &mut state, asked, from);
-            }
-            for event in events.try_iter() {
-                if let Event::Applied { request: Request { command: Command::Chords(chords), .. }, .. } = event {
-                    state.chords = chords;
-                }
             }
             lines.try_iter().for_each(|line| state.say(&line));
             state.see(control.snapshot());

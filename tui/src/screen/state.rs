@@ -44,8 +44,6 @@ pub struct State {
     pub chosen: Option<u8>,
     /// What keys mean.
     pub focus: Focus,
-    /// The chords as they were asked for last, by anybody.
-    pub chords: String,
     /// What was said, newest last.
     pub messages: VecDeque<String>,
     /// Held peak of each stem, dB.
@@ -56,7 +54,7 @@ pub struct State {
 
 impl State {
     /// Of a band that has shown nothing yet.
-    pub fn new(model: &str, stems: &[String], chords: &str, keys: Keymap) -> Self {
+    pub fn new(model: &str, stems: &[String], keys: Keymap) -> Self {
         State {
             band: Snapshot::default(),
             came: Instant::now(),
@@ -65,7 +63,6 @@ impl State {
             keys,
             chosen: None,
             focus: Focus::Band,
-            chords: chords.to_owned(),
             messages: VecDeque::new(),
             holds: vec![f32::NEG_INFINITY; stems.len()],
             unseen: vec![],
@@ -184,6 +181,11 @@ impl State {
         self.intended(self.band.text.clone(), |c| if let Command::Text { text, .. } = c { Some(text.clone()) } else { None })
     }
 
+    /// The same of the chords.
+    pub fn chords(&self) -> String {
+        self.intended(self.band.chords.clone(), |c| if let Command::Chords(chords) = c { Some(chords.clone()) } else { None })
+    }
+
     /// Play or stop waits for its boundary.
     pub fn turning(&self) -> bool {
         self.pending().iter().any(|p| matches!(p.command, Command::Play | Command::Stop))
@@ -220,7 +222,7 @@ mod tests {
 
     pub fn state() -> State {
         let stems = ["bass", "drums", "other"].map(str::to_owned);
-        let mut state = State::new("house", &stems, "", Keymap::default());
+        let mut state = State::new("house", &stems, Keymap::default());
         state.see(seen(640));
         state
     }

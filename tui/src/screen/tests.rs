@@ -47,6 +47,7 @@ fn band() -> Snapshot {
         ],
         chord: "Em".into(),
         next_chord: "C".into(),
+        chords: "Em C G D".into(),
         text: "warm funk, dry drums".into(),
         lag: 8,
         hop: 4,
@@ -72,7 +73,7 @@ fn band() -> Snapshot {
 
 fn state() -> State {
     let stems = ["bass", "drums", "other"].map(str::to_owned);
-    let mut state = State::new("house", &stems, "Em C G D", Keymap::default());
+    let mut state = State::new("house", &stems, Keymap::default());
     state.see(band());
     state.say("back on jack: 48000 Hz, 128 frames");
     state.say("regenerate waits for bar 14");
@@ -104,6 +105,20 @@ fn it_fits_80_by_24_and_grows() {
     insta::assert_snapshot!("100x30", shown(&state, 100, 30));
     insta::assert_snapshot!("200x60", shown(&state, 200, 60));
     insta::assert_snapshot!("40x12", shown(&state, 40, 12));
+}
+
+#[test]
+fn sections_and_the_chart_in_force_are_shown() {
+    let mut band = band();
+    // Chords wait for their bar: until then the chart is what it was.
+    (band.chords, band.section, band.section_bars) = ("[Verse] Em C [B] G D".into(), "Verse".into(), 2);
+    let mut state = state();
+    state.see(Snapshot { time: band.time + 1, ..band.clone() });
+    let row = |state: &State| shown(state, 80, 24).lines().find(|l| l.starts_with(" CHORDS")).unwrap().to_owned();
+    assert!(row(&state).contains("Em      then C   [Verse] 2 bars   of: [Verse] Em C [B] G D"), "{}", row(&state));
+    assert_eq!(state.chords(), "Am F", "who edits them goes on from those that were asked for last");
+    state.see(Snapshot { time: band.time + 2, section_bars: 1, pending: vec![], ..band });
+    assert!(row(&state).contains("[Verse] last bar") && state.chords().starts_with("[Verse]"));
 }
 
 #[test]
@@ -173,7 +188,7 @@ fn any_size() {
     state.focus = Focus::Band;
     state.see(wild);
     shown(&state, 80, 24);
-    let empty = State::new("x", &[], "", Keymap::default());
+    let empty = State::new("x", &[], Keymap::default());
     shown(&empty, 80, 24);
 }
 
@@ -196,7 +211,7 @@ fn a_panic_gives_the_terminal_back() {
 fn a_child_that_panics() {
     let (control, desk) = Control::new();
     let stems = ["bass", "drums", "other"].map(str::to_owned);
-    let about = About { model: "house", stems: &stems, chords: "" };
+    let about = About { model: "house", stems: &stems };
     let screen = Screen::open(&control, &about, Keymap::default(), Arc::new(AtomicBool::new(false))).unwrap();
     desk.publish(&mut band());
     // Once a key has come.
