@@ -70,6 +70,8 @@ struct Shared {
     listeners: Mutex<Vec<SyncSender<Event>>>,
     ended: AtomicBool,
     origins: AtomicU64,
+    /// JACK's transport has been heard.
+    transport: AtomicBool,
     /// How well a clock from outside is known, as the bits of an f32.
     lock: AtomicU32,
 }
@@ -94,6 +96,7 @@ impl Control {
             listeners: Mutex::default(),
             ended: AtomicBool::new(false),
             origins: AtomicU64::new(1),
+            transport: AtomicBool::new(false),
             lock: AtomicU32::new(0),
         });
         (Control { queue: tx, shared: shared.clone() }, Desk { queue: rx, shared })
@@ -123,6 +126,11 @@ impl Control {
         self.shared.lock.store(known.to_bits(), Ordering::Relaxed);
     }
 
+    /// Tells that JACK's transport has been heard.
+    pub fn transport(&self) {
+        self.shared.transport.store(true, Ordering::Relaxed);
+    }
+
     /// Tells every listener a sentence for the musician.
     pub fn say(&self, what: String) {
         self.shared.tell(&Event::Said(what));
@@ -150,6 +158,11 @@ impl Desk {
     /// The next request, in order; none when there is none.
     pub fn take(&self) -> Option<Sent> {
         self.queue.try_recv().ok()
+    }
+
+    /// There is a JACK transport to follow.
+    pub fn has_transport(&self) -> bool {
+        self.shared.transport.load(Ordering::Relaxed)
     }
 
     /// Tells every listener.

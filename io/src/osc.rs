@@ -154,11 +154,12 @@ pub const ADDRESSES: &[Address] = &[
         let (n, d) = (a.whole()?, a.whole()?);
         format!("{n}/{d}").parse::<Meter>().map(Command::Meter).map_err(|e| e.to_string())
     }),
-    value("/jam/clock", "internal|midi|jack|free", "where the beat comes from", |a| {
+    value("/jam/clock", "internal|midi|jack|link|free", "where the beat comes from", |a| {
         Ok(Command::Clock(a.one(&[
             ("internal", Clock::Internal),
             ("midi", Clock::Midi),
             ("jack", Clock::Jack),
+            ("link", Clock::Link),
             ("free", Clock::Free),
         ])?))
     }),

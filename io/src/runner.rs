@@ -386,9 +386,12 @@ impl<O: Ops> Runner<O> {
                 self.later.clear();
                 self.waiting = None;
             }
-            Command::Clock(clock @ (Clock::Link | Clock::Jack)) => {
-                let name = if *clock == Clock::Link { "Ableton Link" } else { "JACK transport" };
-                return self.say(format!("this build doesn't follow {name}: internal, midi or free"));
+            Command::Clock(Clock::Link) => {
+                return self.say("this build doesn't follow Ableton Link: internal, midi, jack or free".into());
+            }
+            // A replay does what its take says.
+            Command::Clock(Clock::Jack) if !self.desk.has_transport() && self.wake.is_some() => {
+                return self.say("there is no JACK transport to follow: sideman live --host jack has one".into());
             }
             // Parts are said one after the other, the heaviest first: the model weighs no words.
             Command::Text { part, text, weight } if *part > 0 => {

@@ -131,11 +131,12 @@ impl Drop for Ports {
 }
 
 fn systems(client: &str) -> Result<(MidiInput, MidiOutput), String> {
-    let wrong = |e: midir::InitError| {
-        let needed =
-            if cfg!(target_os = "linux") { ": the ALSA sequencer is missing (/dev/snd/seq; modprobe snd-seq)" } else { "" };
-        format!("this system has no MIDI ({e}){needed}; under --host jack the band has MIDI ports of its own")
-    };
+    const ELSE: &str = "under --host jack the band has MIDI ports of its own";
+    // ALSA would complain to the terminal, in its own words.
+    if cfg!(target_os = "linux") && !std::path::Path::new("/dev/snd/seq").exists() {
+        return Err(format!("this system has no MIDI: the ALSA sequencer is missing (/dev/snd/seq; modprobe snd-seq); {ELSE}"));
+    }
+    let wrong = |e: midir::InitError| format!("this system has no MIDI ({e}); {ELSE}");
     Ok((MidiInput::new(client).map_err(wrong)?, MidiOutput::new(client).map_err(wrong)?))
 }
 

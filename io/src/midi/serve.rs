@@ -89,7 +89,10 @@ fn serve(
     while !stop.load(Ordering::Acquire) && !control.ended() {
         let mut wishes = Vec::new();
         match inbox.recv_timeout(WAIT) {
-            Ok(Heard::Transport(transport)) => hands.transport.heard(transport),
+            Ok(Heard::Transport(transport)) => {
+                control.transport();
+                hands.transport.heard(transport);
+            }
             Ok(Heard::Bytes { at: heard, bytes, len }) => {
                 (at, since) = (heard, Instant::now());
                 let message = bytes.get(..usize::from(len)).and_then(Message::parse);
