@@ -10,17 +10,18 @@ use std::time::{Duration, Instant};
 
 use rosc::{OscMessage, OscPacket, OscType};
 
-#[path = "../../tests/tests/jackd/mod.rs"]
-mod jackd;
-use jackd::{Server, deadline, jackd, turn};
+use sideman_tests::jackd::{Server, deadline, jackd, turn};
 
 const RATE: f64 = 48_000.0;
 
-/// A client that sends by a plan: frames since its first block, and bytes.
+/// Frames from the block on that takes it, and bytes.
+type Plan = Vec<(f64, Vec<u8>)>;
+
+/// A client that sends by plans.
 struct Rig {
     out: jack::Port<jack::MidiOut>,
-    plan: Receiver<Vec<(f64, Vec<u8>)>>,
-    waiting: Vec<(f64, Vec<u8>)>,
+    plan: Receiver<Plan>,
+    waiting: Plan,
     at: f64,
 }
 
@@ -83,7 +84,7 @@ fn a_pedal_and_a_clock_reach_the_program() {
     let _server = Server::start(256);
     let (me, _) = jack::Client::new("rig", jack::ClientOptions::NO_START_SERVER).unwrap();
     let out = me.register_port("out", jack::MidiOut::default()).unwrap();
-    let (plan, planned): (Sender<Vec<(f64, Vec<u8>)>>, _) = channel();
+    let (plan, planned): (Sender<Plan>, _) = channel();
     let me = me.activate_async((), Rig { out, plan: planned, waiting: vec![], at: 0.0 }).unwrap();
 
     let dir = tempfile::tempdir().unwrap();
@@ -135,7 +136,7 @@ fn a_pedal_and_a_clock_reach_the_program() {
     wait(&osc, "/jam/stem/drums/gain", |a| a == [OscType::Float(6.0)]);
     // A clock of 105 a minute with a start: the band comes in, in its tempo.
     let tick = 60.0 / 105.0 / 24.0 * RATE;
-    let mut clock: Vec<(f64, Vec<u8>)> = (0..24 * 70).map(|k| (f64::from(k) * tick, vec![0xf8])).collect();
+    let mut clock: Plan = (0..24 * 70).map(|k| (f64::from(k) * tick, vec![0xf8])).collect();
     clock.push((23.5 * tick, vec![0xfa]));
     plan.send(clock).unwrap();
     wait(&osc, "/jam/state", |a| a.first() == Some(&OscType::String("playing".into())));
