@@ -35,6 +35,8 @@ fn apply(s: &mut Snapshot, command: &Command) {
         Command::Text { part: 0, text, .. } => s.text = text.clone(),
         Command::Lag(n) => s.lag = *n,
         Command::Hop(n) => s.hop = *n,
+        Command::Chords(chords) => s.chords.clone_from(chords),
+        Command::Section(name) => s.section.clone_from(name),
         Command::Key(key) => s.key.clone_from(key),
         Command::Dip(db) => s.dip = *db,
         Command::Click(on) => s.click = *on,
