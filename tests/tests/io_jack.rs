@@ -1,7 +1,7 @@
 //! Jams under a real JACK server (the dummy driver): a client plays a bass into our port, and records all of ours. What is exact is
 //! asserted; what is timing (xruns, late hops) is printed, for this may be a busy machine.
 //!
-//! `SIDEMAN_JAM_SECONDS` makes the jam longer, `SIDEMAN_JAM_MODEL` names the model that plays (at lag 10), `SIDEMAN_JAM_BASS` a WAV of 48 kHz
+//! `SIDEMAN_JAM_SECONDS` makes the jam longer, `SIDEMAN_JAM_MODEL` names the model that plays (at lag 16), `SIDEMAN_JAM_BASS` a WAV of 48 kHz
 //! at 120 a minute to play to it, and `SIDEMAN_JAM_TO` a WAV to keep what was recorded: bass, drums, other, click, and the mix.
 
 use std::path::Path;
@@ -72,7 +72,7 @@ impl Jam {
         let (runner, control) = match std::env::var("SIDEMAN_JAM_MODEL") {
             Ok(model) => {
                 let model = std::path::PathBuf::from(model);
-                let house = Sheet { model: model.clone(), lag: 10, chords: None, guided: true, cfg: 4.0, top_k: 100, ..sheet };
+                let house = Sheet { model: model.clone(), lag: 16, chords: None, guided: true, cfg: 4.0, top_k: 100, ..sheet };
                 stage::runner_of(&model, house, false)
             }
             Err(_) => stage::runner(sheet, false),
