@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sideman_engine::live::{Action, Command, Which};
+use sideman_engine::model::ModelDir;
 use sideman_io::control::{Control, Event};
 use sideman_io::device::Asked;
 use sideman_io::live::Live;
@@ -72,8 +73,10 @@ impl Jam {
         let (runner, control) = match std::env::var("SIDEMAN_JAM_MODEL") {
             Ok(model) => {
                 let model = std::path::PathBuf::from(model);
-                let house = Sheet { model: model.clone(), lag: 16, chords: None, guided: true, cfg: 4.0, top_k: 100, ..sheet };
-                stage::runner_of(&model, house, false)
+                let s = ModelDir::open(&model).unwrap().config.sampling;
+                let drawn =
+                    Sheet { temperature: s.temperature, top_k: s.top_k, top_p: s.top_p, cfg: s.cfg, guided: true, ..sheet };
+                stage::runner_of(&model, Sheet { model: model.clone(), lag: 16, chords: None, ..drawn }, false)
             }
             Err(_) => stage::runner(sheet, false),
         };
