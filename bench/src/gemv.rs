@@ -1,5 +1,5 @@
-//! One matrix times one or two rows: what a step is made of. Many copies of the matrix are gone through in turn, so that each comes
-//! from memory and not from a cache.
+//! One matrix times one or two rows, what a step is made of, or times many, what a prefill is. Many copies of the matrix are gone
+//! through in turn, so that each comes from memory and not from a cache.
 
 use std::time::Instant;
 
@@ -22,6 +22,9 @@ pub struct Gemv {
     /// Precisions of the weights
     #[arg(long, value_enum, value_delimiter = ',', default_value = "f32,bf16,q8")]
     precision: Vec<Precision>,
+    /// Rows of x: one for each lane in a step; 64, 128 or more in a prefill
+    #[arg(long, value_delimiter = ',', default_value = "1,2", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    rows: Vec<u16>,
     #[command(flatten)]
     common: Common,
 }
@@ -29,7 +32,10 @@ pub struct Gemv {
 pub fn run(args: &Gemv) -> Result<()> {
     let mut machine = args.common.machine();
     if !args.common.json {
-        println!("{:>12} {:>5} {:>5} {:>10} {:>10} {:>8} {:>7}", "matrix", "prec", "rows", "p50 us", "p99 us", "GB/s", "memory");
+        println!(
+            "{:>12} {:>5} {:>5} {:>10} {:>10} {:>8} {:>7} {:>8}",
+            "matrix", "prec", "rows", "p50 us", "p99 us", "GB/s", "memory", "Gflop/s"
+        );
     }
     let mut out = Vec::new();
     for d in args.dims.iter().map(|d| usize::from(*d)) {
@@ -48,7 +54,7 @@ pub fn run(args: &Gemv) -> Result<()> {
                         Ok(Linear { weight, bias: None, norm: None, act: Act::None, add: false })
                     })
                     .collect::<Result<Vec<_>>>()?;
-                for lanes in [1, 2] {
+                for lanes in args.rows.iter().map(|r| usize::from(*r)) {
                     let (x, mut y) = (cpu.buf(lanes * cols)?, cpu.buf(lanes * rows)?);
                     let times = (copies.iter().chain(&copies))
                         .map(|linear| {
@@ -61,20 +67,22 @@ pub fn run(args: &Gemv) -> Result<()> {
                     let (p50, p99) = (times.ms(0.5), times.ms(0.99));
                     let rate = bytes as f64 / (p50 * 1e-3);
                     let share = rate / machine.bandwidth;
+                    let flops = (2 * rows * cols * lanes) as f64 / (p50 * 1e-3);
                     if !args.common.json {
                         println!(
-                            "{:>12} {:>5} {lanes:>5} {:>10.1} {:>10.1} {:>8.1} {:>5.0} %",
+                            "{:>12} {:>5} {lanes:>5} {:>10.1} {:>10.1} {:>8.1} {:>5.0} % {:>8.1}",
                             format!("{rows} x {cols}"),
                             precision.name(),
                             p50 * 1e3,
                             p99 * 1e3,
                             rate / 1e9,
-                            share * 100.0
+                            share * 100.0,
+                            flops / 1e9
                         );
                     }
                     out.push(json!({
-                        "rows": rows, "cols": cols, "precision": precision.name(), "lanes": lanes, "p50_us": p50 * 1e3, "p99_us": p99 * 1e3,
-                        "bytes": bytes, "bytes_per_second": rate, "bandwidth_share": share,
+                        "rows": rows, "cols": cols, "precision": precision.name(), "x_rows": lanes, "p50_us": p50 * 1e3, "p99_us": p99 * 1e3,
+                        "bytes": bytes, "bytes_per_second": rate, "bandwidth_share": share, "flops": flops,
                     }));
                 }
             }

@@ -1,12 +1,14 @@
-//! Attention of rows of queries to one lane's cache: scores, softmax in two passes, weighted sum. One (row, head) an item.
+//! Attention of rows of queries to one lane's cache: scores, softmax in two passes, weighted sum. One head and one tile of rows an item,
+//! so that a prefill reads keys and values once for all rows of the tile.
 
 use super::kv::Kv;
 use super::mat::PANEL;
 use super::pool::Shared;
 use super::{Workers, kernel};
 
-/// Row (lane, i) of `q` attends to the first `seen(lane, i)` steps of its lane's cache; none gives zeros. Each score is one sum
-/// over ascending columns, each output one sum over ascending steps of e^(score − max), divided by the sum of these at the end.
+/// Row (lane, i) of `q` attends to the first `seen(lane, i)` steps of its lane's cache, never fewer than row (lane, i − 1); none gives
+/// zeros. Each score is one sum over ascending columns, each output one sum over ascending steps of e^(score − max), divided by the sum
+/// of these at the end.
 pub(super) fn attend(
     work: &mut Workers,
     q: &[f32],
@@ -22,35 +24,67 @@ pub(super) fn attend(
     assert!(lanes <= kv.lanes && layer < kv.layers, "attend: {lanes} lanes, layer {layer} of {} × {}", kv.lanes, kv.layers);
     assert!(q.len() >= lanes * n * dim && out.len() >= lanes * n * dim, "attend: {} rows of {dim} values", lanes * n);
     let scale = 1.0 / (width as f32).sqrt();
-    let room = kv.steps.next_multiple_of(PANEL) + width.next_multiple_of(PANEL);
-    work.own.iter_mut().for_each(|own| own.grow(room));
-    let (own, out, isa) = (Shared::new(&mut work.own), Shared::new(out), work.isa);
+    let (own, out, isa) = (&mut work.own, Shared::new(out), work.isa);
+    let most = kernel::rows(isa);
+    let (steps, columns) = (kv.steps.next_multiple_of(PANEL), width.next_multiple_of(PANEL));
+    // Scores of each row, the same packed for the tile, queries packed, and what a tile gives.
+    own.iter_mut().for_each(|own| own.grow(most * (2 * steps + width) + kernel::ACC.max(columns)));
+    let own = Shared::new(own);
+    let tiles = n.div_ceil(most);
     let one = |worker: usize, item: usize| {
-        let (row, head) = (item / heads, item % heads);
-        let (lane, i) = (row / n, row % n);
-        // SAFETY: each worker takes its own scratch only, each item its own columns of its own row.
-        let (scratch, out) = unsafe { (&mut own.slice(worker, 1)[0], out.slice(row * dim + head * width, width)) };
-        let seen = seen(lane, i);
-        if seen == 0 {
-            out.fill(0.0);
+        let (lane, head, tile) = (item / tiles / heads, item / tiles % heads, item % tiles);
+        let (from, to) = (tile * n / tiles, (tile + 1) * n / tiles);
+        let rows = to - from;
+        let longest = seen(lane, to - 1);
+        // SAFETY: each item has its own columns of its own rows.
+        let out = |r: usize| unsafe { out.slice((lane * n + from + r) * dim + head * width, width) };
+        if longest == 0 {
+            (0..rows).for_each(|r| out(r).fill(0.0));
             return;
         }
+        // SAFETY: each worker takes its own scratch only.
+        let scratch = &mut unsafe { own.slice(worker, 1) }[0];
+        let (scores, rest) = scratch.split_at_mut(most * steps);
+        let (weights, rest) = rest.split_at_mut(most * steps);
+        let (queries, acc) = rest.split_at_mut(most * width);
         let (keys, values) = kv.panels(layer, lane, head);
-        let (scores, sums) = scratch.split_at_mut(kv.steps.next_multiple_of(PANEL));
-        let q = &q[row * dim + head * width..][..width];
-        let group = kernel::group(isa, 1);
-        let panels = seen.div_ceil(PANEL);
+        let query = |r: usize| &q[(lane * n + from + r) * dim + head * width..][..width];
+        if rows > 1 {
+            (0..rows).for_each(|r| queries[r..].iter_mut().step_by(rows).zip(query(r)).for_each(|(to, x)| *to = *x));
+        }
+        let group = kernel::group(isa, rows);
+        let panels = longest.div_ceil(PANEL);
         for first in (0..panels).step_by(group) {
             let count = group.min(panels - first);
-            kernel::tile(isa, keys, first, count, width, q, 1, &mut scores[first * PANEL..][..count * PANEL]);
+            if rows == 1 {
+                kernel::tile(isa, keys, first, count, width, query(0), 1, &mut scores[first * PANEL..]);
+                continue;
+            }
+            kernel::tile(isa, keys, first, count, width, &queries[..rows * width], rows, acc);
+            for (r, sums) in acc.chunks_exact(count * PANEL).take(rows).enumerate() {
+                scores[r * steps + first * PANEL..][..count * PANEL].copy_from_slice(sums);
+            }
         }
-        let total = kernel::softmax(isa, &mut scores[..seen], scale);
+        let mut totals = [0.0; kernel::ROWS];
+        for (r, total) in totals.iter_mut().enumerate().take(rows) {
+            let (heard, unseen) = scores[r * steps..][..longest].split_at_mut(seen(lane, from + r));
+            *total = if heard.is_empty() { 1.0 } else { kernel::softmax(isa, heard, scale) };
+            // What the row doesn't see adds nothing to its sums.
+            unseen.fill(0.0);
+            if rows > 1 {
+                weights[r..].iter_mut().step_by(rows).zip(&scores[r * steps..][..longest]).for_each(|(to, x)| *to = *x);
+            }
+        }
+        let weights = if rows == 1 { &scores[..longest] } else { &weights[..rows * longest] };
         let panels = width.div_ceil(PANEL);
         for first in (0..panels).step_by(group) {
             let count = group.min(panels - first);
-            kernel::tile(isa, values, first, count, seen, &scores[..seen], 1, &mut sums[first * PANEL..][..count * PANEL]);
+            kernel::tile(isa, values, first, count, longest, weights, rows, acc);
+            let (at, wide) = (first * PANEL, (count * PANEL).min(width - first * PANEL));
+            for (r, sums) in acc.chunks_exact(count * PANEL).take(rows).enumerate() {
+                out(r)[at..at + wide].iter_mut().zip(sums).for_each(|(out, sum)| *out = *sum / totals[r]);
+            }
         }
-        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = *sum / total);
     };
-    work.pool.each(lanes * n * heads, &one);
+    work.pool.each(lanes * heads * tiles, &one);
 }

@@ -1,15 +1,19 @@
 //! Which version of an inner loop runs: the choice by [`Isa`].
 
-use super::mat::Panels;
+use super::mat::{PANEL, Panels};
 use super::{Isa, Level, scalar};
 use crate::Act;
+
+/// Rows of x in the largest tile of any instruction set, and the accumulators of its rows and panels.
+pub(super) const ROWS: usize = 12;
+pub(super) const ACC: usize = 2 * ROWS * PANEL;
 
 /// Rows of x in one tile, at most: as many as leave room in the registers.
 pub(super) fn rows(isa: Isa) -> usize {
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => 6,
-        _ => 12,
+        _ => ROWS,
     }
 }
 
@@ -30,11 +34,11 @@ pub(super) fn group(isa: Isa, rows: usize) -> usize {
 
 /// Accumulators of the largest tile.
 #[repr(align(64))]
-pub(super) struct Acc(pub [f32; 24 * 16]);
+pub(super) struct Acc(pub [f32; ACC]);
 
 impl Default for Acc {
     fn default() -> Self {
-        Acc([0.0; 24 * 16])
+        Acc([0.0; ACC])
     }
 }
 
