@@ -62,7 +62,7 @@ def record(song, chains, start):
     return r
 
 
-def render_shard(out: Path, seed, k):
+def render_shard(out: Path, seed, k, guests):
     """Render shard k into out/shard-000k; songs k*20 .. k*20+19 of the seed."""
     final, work = out / f"shard-{k:04d}", out / f".shard-{k:04d}.{os.getpid()}"
     work.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def render_shard(out: Path, seed, k):
     start = 0
     with open(work / "songs.jsonl", "w") as lines:
         for index in range(k * SONGS_PER_SHARD, (k + 1) * SONGS_PER_SHARD):
-            song = make(seed, index)
+            song = make(seed, index, guests)
             audio, chains = render_song(song, seed, index)
             for s in STEMS:
                 audio[s].tofile(files[s])
@@ -93,7 +93,7 @@ def songs(folder: Path):
             yield r
 
 
-def render(out: Path, hours, seed):
+def render(out: Path, hours, seed, guests=0.0):
     """Render shards until the corpus holds `hours`; those that are there are kept. Writes stats.json after each."""
     out.mkdir(parents=True, exist_ok=True)
     have, k = {}, 0
@@ -101,7 +101,7 @@ def render(out: Path, hours, seed):
         shard = out / f"shard-{k:04d}"
         if not shard.exists():
             t = time.process_time()
-            render_shard(out, seed, k)
+            render_shard(out, seed, k, guests)
             cpu = time.process_time() - t
         else:
             cpu = None

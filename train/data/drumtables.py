@@ -32,11 +32,13 @@ PATTERNS = {
                "R:o.o.o.o.o.o.o.o. K:x.....o.o....... S:....x.......x..."],
     "country": ["H:o.o.o.o.o.o.o.o. K:x.......x....... S:....o.......o...", "S:gogxgogxgogxgogx K:x...x...x...x..."],
     "house": ["O:..x...x...x...x. K:x...x...x...x... L:....x.......x... A:gogogogogogogogo"],
+    "straight brushes": ["S:o.g.o.g.o.g.o.g. P:....x.......x... K:g.......g.......", "S:o.gog.g.o.gog.g. P:....x.......x... R:x...x...x...x..."],
     # triplets: 12 steps
     "swing": ["R:x..o.ox..o.o P:...x.....x.. K:g..g..g..g.. S:...........g", "R:x..x.ox..x.o P:...x.....x.. S:..g.....g... K:........o...",
               "R:x..o.ox..o.o P:...x.....x.. X:...o.....o.. K:g..g..g..g..", "R:x..o.ox..o.o P:...x.....x.. S:.....o......"],
     "brushes": ["S:o.go.go.go.g P:...x.....x.. K:g.....g.....", "S:o..o.go..o.g P:...x.....x.. R:x.....x....."],
     "shuffle": ["H:x.ox.ox.ox.o K:x.....x.o... S:...x.....x..", "R:x.ox.ox.ox.o K:x.....x..... S:..gx.g..gx.g", "H:x.ox.ox.ox.o K:x..x..x..x.. S:...x.....x.."],
+    "shuffled house": ["O:..x..x..x..x K:x..x..x..x.. L:...x.....x..", "O:..x..x..x..x K:x..x..x..x.. A:g.gg.gg.gg.g L:...x.....x.."],
     "twelve": ["H:xooxooxooxoo K:x....ox..... S:...x.....x..", "R:xooxooxooxoo K:x.....o.o... S:...x.....x..", "H:xooxooxooxoo K:x....o..o... X:...o.....o.."],
     "halfshuffle": ["H:x.ox.ox.ox.o K:x....o...... S:.g..g.x.g.g.", "H:xgoxgoxgoxgo K:x.o........o S:......x....."],
     # 3/4: 12 sixteenths; jazz waltz: 9 triplets; 6/8: 6 eighths
@@ -44,7 +46,7 @@ PATTERNS = {
     "jazzwaltz": ["R:x..o.oo.. P:...x..... K:x.....g..", "R:x..x.ox.. P:...x..... S:.....g..g K:x........"],
     "six": ["H:xooxoo K:x....o S:...x..", "R:xooxoo K:x.o... S:...x..", "H:xooxoo K:x..... X:...o.."],
 }
-STEPS = {"swing": 12, "brushes": 12, "shuffle": 12, "twelve": 12, "halfshuffle": 12, "waltz": 12, "jazzwaltz": 9, "six": 6}
+STEPS = {"swing": 12, "brushes": 12, "shuffle": 12, "shuffled house": 12, "twelve": 12, "halfshuffle": 12, "waltz": 12, "jazzwaltz": 9, "six": 6}
 
 
 FREE_KICK = {"rock", "pop", "funk", "hiphop", "soul", "latin", "ballad", "halftime", "metal", "shuffle", "twelve", "six", "halfshuffle", "country"}
@@ -81,7 +83,7 @@ def bars(rng, table, beats, count, ride=False):
         bar = []
         for note, lane in lanes:
             for i, c in enumerate(lane):
-                if c == "." and note == 36 and i % 2 == 0 and i and b % 2 == 1 and table not in ("disco", "swing", "brushes", "house", "reggae") \
+                if c == "." and note == 36 and i % 2 == 0 and i and b % 2 == 1 and table not in ("disco", "swing", "brushes", "straight brushes", "house", "shuffled house", "reggae") \
                         and rng.random() < 0.06 * extra * 2:
                     c = "o"
                 if c == ".":

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, field
 
 from . import bass, charts, comp, drumtables, groove, heldout, theory
-from .styles import BASSES, INSTRUMENTS, KITS, REGISTER, STYLES
+from .styles import BASSES, GUESTS, INSTRUMENTS, KITS, REGISTER, STYLES
 
 
 @dataclass
@@ -23,8 +23,10 @@ class Bar:
     stop: bool = False
 
 
-def make(seed, index):
-    """Plan of song `index`: a dict of labels (see data/README.md), notes in seconds, and the timbres and chains drawn."""
+def make(seed, index, guests=0.0):
+    """Plan of song `index`: a dict of labels (see data/README.md), notes in seconds, and the timbres and chains drawn.
+
+    In a share `guests` of the songs the drummer plays another style than the band (`styles.GUESTS`), which only the words tell."""
     rng = random.Random(f"{seed}/{index}")
     split = heldout.split_of(rng)
     out = split != "train"
@@ -32,12 +34,16 @@ def make(seed, index):
     spec = STYLES[style]
     meter = spec.get("meter", (4, 4))
     beats = {(12, 8): 4, (6, 8): 2}.get(meter, meter[0])
-    bpm, triplet, drum_bars, source = choose_drums(rng, spec, beats, out)
+    guest = random.Random(f"guest/{seed}/{index}")
+    drummer, kind = spec, None
+    if guest.random() < guests:
+        kind, drummer = choose_guest(guest, spec, style, meter)
+    bpm, triplet, drum_bars, source = choose_drums(rng, drummer, beats, out)
     beat_s = 60 / bpm
     seconds = rng.uniform(62, 150)
     sections, chart = choose_form(rng, spec, round(seconds / (beats * beat_s)), out)
     bars = lay_out(rng, sections, beats, triplet)
-    write_drums(rng, spec, bars, drum_bars, triplet)
+    write_drums(rng, drummer, bars, drum_bars, triplet)
     whole = rng.random()  # now and then one stem never plays
     gone = {0: "bass", 1: "drums", 2: "other"}.get(int(whole / 0.012), "")
     for bar in bars:
@@ -72,9 +78,19 @@ def make(seed, index):
         "sections": [[round(clock(b.index * beats), 4), b.label] for i, b in enumerate(bars) if i == 0 or bars[i - 1].label != b.label],
         "caption_tags": tags(rng, style, spec, bpm, notes, end, chords), "notes": notes,
         "present": {s: spans(bars, s, beats, clock) for s in ("bass", "drums", "other")}, "groove_source": source, "chart_source": chart,
-        "timbres": choose_timbres(rng, spec, out), "players": [p["program"] for p in players], "parts": others,
+        "timbres": choose_timbres(rng, spec, out, drummer["kits"]), "drummer": kind, "players": [p["program"] for p in players], "parts": others,
         "families": [p["family"] for p in players], "modes": [p["mode"] for p in players],
     }
+
+
+def choose_guest(rng, spec, style, meter):
+    """(style, spec with that style's drums at this one's tempo) of a drummer from elsewhere; (None, spec) where none can play this meter."""
+    feel = "triplet" if spec.get("triplet") else "straight"
+    able = [k for k, g in GUESTS.items() if feel in g and k != style]
+    if meter != (4, 4) or not able:
+        return None, spec
+    kind = rng.choice(able)
+    return kind, spec | {"tables": GUESTS[kind][feel], "groove": GUESTS[kind].get(f"{feel} groove", []), "kits": GUESTS[kind]["kits"]}
 
 
 def choose_drums(rng, spec, beats, out):
@@ -324,7 +340,7 @@ def no_overlap(notes):
     return out
 
 
-def choose_timbres(rng, spec, out):
+def choose_timbres(rng, spec, out, drum_kits):
     """{'bass': sample folder or (font, bank, program), 'drums': 'muldjordkit' or ..., 'cents': tuning of the pitched stems}."""
     kits = spec["kits"]
     sampled, programs = BASSES.get(kits, BASSES["pop"])
@@ -335,6 +351,7 @@ def choose_timbres(rng, spec, out):
         low = rng.choice(trained)
     else:
         low = program(rng, [(0, rng.choice(programs))], False) if any(("fluid", 0, p) not in heldout.PROGRAMS for p in programs) else trained[0]
+    kits = drum_kits
     chance = {"rock": 0.6, "pop": 0.45, "jazz": 0.3, "brush": 0.0, "electro": 0.0}[kits]
     if out and rng.random() < 0.5:
         drums = rng.choice([k for k in heldout.KITS] + [("tim", 128, {"rock": 16, "pop": 0, "jazz": 32, "brush": 40, "electro": 24}[kits])])

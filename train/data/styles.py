@@ -74,3 +74,16 @@ BASSES = {  # sampled basses (named again: more often), then GM programs
     "rock": (["jazz-bass-di", "electric-bass-yr"], [33, 34]), "pop": (["jazz-bass-di", "jazz-bass-di", "jazz-bass-di", "electric-bass-yr", "synth-bass-1"], [33, 34, 35, 38, 39]),
     "jazz": (["double-bass-pizz"], [32, 35, 43]), "brush": (["double-bass-pizz"], [32]), "electro": (["synth-bass-1", "jazz-bass-di"], [38, 39, 33]),
 }
+# Drummers who may sit in with any band in 4/4: kits, and for straight and triplet songs their tables and Groove MIDI styles.
+GUESTS = {
+    "rock": {"kits": "rock", "straight": ["rock"], "straight groove": ["rock"], "triplet": ["shuffle"]},
+    "metal": {"kits": "rock", "straight": ["metal"]},
+    "funk": {"kits": "pop", "straight": ["funk"], "straight groove": ["funk"], "triplet": ["halfshuffle"]},
+    "hiphop": {"kits": "electro", "straight": ["hiphop"], "straight groove": ["hiphop"]},
+    "disco": {"kits": "pop", "straight": ["disco"], "straight groove": ["dance/disco"]},
+    "house": {"kits": "electro", "straight": ["house"], "triplet": ["shuffled house"]},
+    "swing": {"kits": "jazz", "triplet": ["swing"], "triplet groove": ["jazz"]},
+    "brushes": {"kits": "brush", "straight": ["straight brushes"], "triplet": ["brushes"]},
+    "latin": {"kits": "pop", "straight": ["latin"], "straight groove": ["latin"]},
+    "reggae": {"kits": "pop", "straight": ["reggae"], "straight groove": ["reggae"]},
+}

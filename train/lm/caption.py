@@ -15,7 +15,10 @@ def caption(song: dict, rng: random.Random) -> str:
     tags, style = song["caption_tags"], song["style"]
     other = [NAMES.get(i, i.replace("_", " ").replace("-", " ")) for i in song["instruments"]["other"]]
     parts = []
-    if rng.random() < 0.85:
+    drummer = song.get("drummer")
+    if drummer:  # A guest plays the drums: words must tell, for nothing else does.
+        parts.append(rng.choice([f"{drummer} drums", f"{drummer} drums", f"{drummer} groove", drummer, f"{style} band with {drummer} drums"]))
+    elif rng.random() < 0.85:
         parts.append(rng.choice([style, f"{style} drums", f"{style} groove", f"a {style} band", f"{style} trio"]))
     if rng.random() < 0.7:
         parts.append(rng.choice([" and ".join(other), "with " + " and ".join(other), rng.choice(other)]))

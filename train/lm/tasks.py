@@ -15,6 +15,7 @@ from .caption import caption
 from .config import DECIMATION, LAGS, STEMS, WEIGHTS, WINDOW
 
 PREFIX = WINDOW // DECIMATION
+GUESTS = 0.3  # of the items, where the tokens hold songs with a guest drummer
 CONTROLS = ("beat", "tick", "chord")
 LIVE, EDIT, TEXT = "live", "edit", "text"
 
@@ -43,6 +44,7 @@ class Practice:
     def __init__(self, root: str, split: str, config: dict, tokenizer, seed: int, limit: int | None = None):
         whole = [p for p in sorted(Path(root).glob("*.song.npz")) if all(Song.of(p, s).exists() for s in STEMS)]
         self.songs = [s for s in map(Song, whole) if s.label["split"] == split][:limit]
+        self.guests = [s for s in self.songs if s.label.get("drummer")]
         self.silence = {s: json.loads((Path(root) / f"{s}.json").read_text())["silence"] for s in STEMS}
         self.config, self.tokenizer = config, tokenizer
         self.rng = random.Random(seed)
@@ -57,8 +59,9 @@ class Practice:
     def window(self, frames: int):
         """`frames` of a random song from a random frame: codes [K, frames], controls [3, frames], label."""
         rng = self.rng
+        songs = self.guests if self.guests and rng.random() < GUESTS else self.songs
         for _ in range(20):
-            song = rng.choice(self.songs)
+            song = rng.choice(songs)
             total = song.tokens.shape[1]
             at = rng.randrange(max(1, total - frames + 1))
             # A band that lays out for seconds at a time is taught to fall silent, and silence leads to silence.
@@ -106,7 +109,8 @@ class Practice:
                     rows = self.rows[stem]
                     prefix[rows[rng.choice([0, 0, 1, 2, 3]) if stem == "other" else 0:]] = self.cards[rows[-1]]
             else:
-                cut = 0 if rng.random() < 0.35 else rng.randrange(WINDOW)
+                # With a guest more often nothing has been heard yet: then words are all that tells what the drums will be.
+                cut = 0 if rng.random() < (0.7 if label.get("drummer") else 0.35) else rng.randrange(WINDOW)
                 prefix[:, -(-cut // DECIMATION):] = self.cards[:, None]
                 player = rng.choices(STEMS, [0.75, 0.1, 0.15])[0]
                 for stem in STEMS:
@@ -131,7 +135,7 @@ class Practice:
             controls[:2] = -1
         if rng.random() < 0.5:
             controls[2] = -1
-        text = "" if rng.random() < 0.3 else caption(label, rng)
+        text = "" if rng.random() < (0.1 if label.get("drummer") else 0.3) else caption(label, rng)
         return grid, delays, start, weight, controls, text
 
     def lay_out(self, grid, delays):

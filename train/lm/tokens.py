@@ -83,7 +83,7 @@ def main():
                 songs += 1
                 if song["split"] == "test" or songs > (a.songs or songs):
                     continue
-                label = {k: song[k] for k in ("id", "split", "bpm", "meter", "style", "instruments", "caption_tags")}
+                label = {k: song.get(k) for k in ("id", "split", "bpm", "meter", "style", "drummer", "instruments", "caption_tags")}
                 frames = song["len"] // FRAME
 
                 def known():

@@ -146,18 +146,32 @@ fn pack(
     scratch: &mut [f32],
 ) {
     let cols = w.mat.cols;
-    for row in 0..tile_rows {
-        let x = &x[xr.at + (first + tile_row + row) * xr.stride..][..cols];
-        let x = match w.norm {
-            Some(norm) => {
-                let bias = norm.bias.as_ref().map(|b| &b[..cols]);
-                kernel::norm(isa, x, &norm.weight[..cols], bias, norm.eps, &mut scratch[..cols]);
-                &scratch[..cols]
+    let row_of = |row: usize| &x[xr.at + (first + tile_row + row) * xr.stride..][..cols];
+    match w.norm {
+        Some(norm) => {
+            let bias = norm.bias.as_ref().map(|b| &b[..cols]);
+            for row in 0..tile_rows {
+                kernel::norm(isa, row_of(row), &norm.weight[..cols], bias, norm.eps, &mut scratch[..cols]);
+                interleave(packed, row, tile_rows, &scratch[..cols]);
             }
-            None => x,
-        };
-        packed[row..].iter_mut().step_by(tile_rows).zip(x).for_each(|(p, x)| *p = *x);
+        }
+        // A stretch of all rows, then the next: what is written stays in the cache until it is full.
+        None => {
+            for (k, packed) in packed.chunks_mut(STRETCH * tile_rows).enumerate() {
+                for row in 0..tile_rows {
+                    interleave(packed, row, tile_rows, &row_of(row)[k * STRETCH..cols.min((k + 1) * STRETCH)]);
+                }
+            }
+        }
     }
+}
+
+/// Columns that [`pack`] writes of all rows before it goes on.
+const STRETCH: usize = 128;
+
+/// Row `row` of `rows` into [k][rows].
+fn interleave(packed: &mut [f32], row: usize, rows: usize, x: &[f32]) {
+    packed[row..].iter_mut().step_by(rows).zip(x).for_each(|(p, x)| *p = *x);
 }
 
 /// All tiles times panels `from..to`, finished into y.
