@@ -78,15 +78,15 @@ def together(label: dict, seconds: float) -> float | None:
     return None
 
 
-def songs(corpora: list[str], split: str, count: int, seconds: float, styles: set[str] | None = None) -> list[Song]:
-    """Up to `count` excerpts spread over the split's songs."""
+def songs(corpora: list[str], split: str, count: int, seconds: float, styles: set[str] | None = None, bass: str | None = None) -> list[Song]:
+    """Up to `count` excerpts spread over the split's songs; of these styles, and on this bass, where given."""
     found = []
     for root in corpora:
         for shard in sorted(Path(root).glob("shard-*")):
             raw = {s: np.memmap(shard / f"{s}.i16", np.int16, "r") for s in STEMS}
             for line in (shard / "songs.jsonl").read_text().splitlines():
                 label = json.loads(line)
-                if label["split"] == split and (styles is None or label["style"] in styles):
+                if label["split"] == split and (styles is None or label["style"] in styles) and bass in (None, label["instruments"]["bass"]):
                     start = together(label, seconds)
                     if start is not None:
                         a, b = label["start"], label["start"] + label["len"]
