@@ -65,13 +65,7 @@ pub fn run(args: &Gpu) -> Result<()> {
             checks.push(json!({"model": name, "precision": precision.name(), "steps": args.check, "equal": equal}));
             let lm = Lm::load(&mut cuda, &dir, format)?;
             for (&lanes, &context) in args.lanes.iter().flat_map(|l| args.context.iter().map(move |c| (l, c))) {
-                let case = StepCase {
-                    songs: usize::from(lanes).div_ceil(2),
-                    guided: lanes > 1,
-                    context,
-                    steps: args.steps,
-                    kv: Format::F32,
-                };
+                let case = StepCase { songs: usize::from(lanes).div_ceil(2), guided: lanes > 1, context, steps: args.steps };
                 let (prefill, times) = speed::step(&mut cuda, &lm, case)?;
                 let (p50, p99, p999) = (times.ms(0.5), times.ms(0.99), times.ms(0.999));
                 let bytes = speed::step_bytes(&dir.config, format, case);

@@ -5,7 +5,6 @@ use clap::Args;
 use serde_json::json;
 use sideman_engine::lm::Lm;
 use sideman_io::speed::{self, StepCase};
-use sideman_kernels::Format;
 
 use crate::{Common, Precision, models};
 
@@ -43,12 +42,10 @@ pub fn run(args: &Step) -> Result<()> {
         let dir = models::open(name)?;
         for precision in &args.precision {
             let format = (*precision).into();
-            // A cache as exact as the weights.
-            let kv = if format == Format::F32 { Format::F32 } else { Format::Bf16 };
             let lm = Lm::load(&mut machine.cpu, &dir, format)?;
             for lanes in &args.lanes {
                 for context in &args.context {
-                    let case = StepCase { songs: 1, guided: *lanes == 2, context: *context, steps: args.steps, kv };
+                    let case = StepCase { songs: 1, guided: *lanes == 2, context: *context, steps: args.steps };
                     let (prefill, times) = speed::step(&mut machine.cpu, &lm, case)?;
                     let (p50, p99) = (times.ms(0.5), times.ms(0.99));
                     let bytes = speed::step_bytes(&dir.config, format, case);

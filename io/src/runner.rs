@@ -9,7 +9,7 @@ use sideman_engine::live::{Action, Clock, Command, Pending, Request, Session, Sn
 use sideman_engine::model::FRAME;
 use sideman_engine::task::Band;
 use sideman_engine::{Error, Result};
-use sideman_kernels::{Format, Ops};
+use sideman_kernels::Ops;
 
 use crate::control::{Desk, Event};
 use crate::mix::{self, Mixer};
@@ -93,7 +93,6 @@ pub fn session<O: Ops>(ops: &mut O, band: &mut Band<O>, sheet: &Sheet) -> Result
         top_p: sheet.top_p,
         cfg: sheet.cfg,
         seed: sheet.seed,
-        kv: Format::F32,
         block: sheet.block.max(1),
     };
     Session::new(ops, band, &spec)

@@ -70,8 +70,6 @@ pub struct StepCase {
     pub context: usize,
     /// Steps that are timed.
     pub steps: usize,
-    /// Of the cache.
-    pub kv: Format,
 }
 
 /// Times of a prefill of `context` steps (in blocks of 64) and of each single step after it, the draw included. The text, where the
@@ -90,7 +88,7 @@ pub fn step<O: Ops>(ops: &mut O, lm: &Lm<O>, case: StepCase) -> Result<(Duration
         frames: case.context + case.steps,
         texts: &vec![hidden.as_ref(); case.songs],
         text_room: 0,
-        kv: case.kv,
+        kv: lm.cache(),
         block: 64,
         sampling: Sampling { temperature: 1.0, top_k: 250, top_p: 0.0, cfg: 3.0, seed: 0, frame_base: 0 },
     };
@@ -135,7 +133,7 @@ pub fn step_bytes(config: &Config, weights: Format, case: StepCase) -> f64 {
     };
     let lanes = case.songs as f64 * if case.guided { 2.0 } else { 1.0 };
     let steps = case.context as f64 + case.steps as f64 / 2.0;
-    let cached = if case.kv == Format::F32 { 4.0 } else { 2.0 };
+    let cached = if weights == Format::F32 { 4.0 } else { 2.0 };
     matrices * each + layers * lanes * steps * 2.0 * d * cached
 }
 

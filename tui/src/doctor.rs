@@ -154,7 +154,7 @@ fn model(path: &std::path::Path, threads: usize, bandwidth: f64, say: &impl Fn(S
         codecs.push(json!({"stem": stem, "encode": encode, "decode": decode}));
     }
     let context = config.max_frames.saturating_sub(STEPS).clamp(1, 1250);
-    let case = StepCase { songs: 1, guided: config.text.is_some(), context, steps: STEPS, kv: Format::F32 };
+    let case = StepCase { songs: 1, guided: config.text.is_some(), context, steps: STEPS };
     let (mut steps, mut best) = (Vec::new(), f64::INFINITY);
     for (name, format) in [("f32", Format::F32), ("bf16", Format::Bf16), ("q8", Format::Q8)] {
         let lm = Lm::load(&mut cpu, &dir, format)?;

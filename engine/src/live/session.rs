@@ -1,6 +1,6 @@
 //! The session: samples of the player in, samples of the band out. See the head of [`crate::live`].
 
-use sideman_kernels::{Format, Ops, Sampling};
+use sideman_kernels::{Ops, Sampling};
 
 use super::click::Click;
 use super::material::Material;
@@ -60,8 +60,6 @@ pub struct Spec<'a> {
     pub cfg: f32,
     /// Another seed, another song.
     pub seed: u64,
-    /// How the cache is kept.
-    pub kv: Format,
     /// The most columns fed at once, 1 or more; changes nothing but the speed.
     pub block: usize,
 }
@@ -91,7 +89,6 @@ impl Spec<'_> {
             top_p: s.top_p,
             cfg: s.cfg,
             seed: 0,
-            kv: Format::F32,
             block: 16,
         }
     }
@@ -255,7 +252,7 @@ impl<O: Ops> Session<O> {
             frames: shape.prefix + shape.frames + largest + 1,
             texts: &[spec.text],
             text_room: spec.text_room,
-            kv: spec.kv,
+            kv: band.lm.cache(),
             block: spec.block,
             sampling: Sampling { temperature: 1.0, top_k: 0, top_p: 0.0, cfg: 1.0, seed: 0, frame_base: 0 },
         };

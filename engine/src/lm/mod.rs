@@ -21,6 +21,7 @@ use crate::model::{Config, ModelDir};
 pub struct Lm<O: Ops> {
     config: Config,
     weights: weights::Weights<O>,
+    cache: Format,
 }
 
 impl<O: Ops> Lm<O> {
@@ -31,7 +32,13 @@ impl<O: Ops> Lm<O> {
     pub fn load(ops: &mut O, dir: &ModelDir, format: Format) -> Result<Self> {
         let file = dir.tensors("lm.safetensors")?;
         let weights = weights::Weights::load(ops, &dir.config, file, format)?;
-        Ok(Lm { config: dir.config.clone(), weights })
+        let cache = if format == Format::F32 { Format::F32 } else { Format::Bf16 };
+        Ok(Lm { config: dir.config.clone(), weights, cache })
+    }
+
+    /// How music is made with it keeps keys and values: as exact as the weights (bf16 beside bf16 and q8, half of what a long song reads).
+    pub fn cache(&self) -> Format {
+        self.cache
     }
 
     /// The model's configuration.

@@ -13,7 +13,7 @@ mod window;
 
 use std::ops::ControlFlow;
 
-use sideman_kernels::{Format, Sampling};
+use sideman_kernels::Sampling;
 
 pub use band::Band;
 pub use chart::{Chart, Chord, Chords, Meter, clock_values, keynote, transposed};
@@ -54,8 +54,6 @@ pub struct Settings {
     pub seed: u64,
     /// Give kept stems back through their codec instead of as they were given.
     pub coded: bool,
-    /// How the cache is kept.
-    pub kv: Format,
     /// Columns fed at once where they are known; changes nothing but the speed.
     pub block: usize,
 }
@@ -74,7 +72,6 @@ impl Settings {
             cfg: s.cfg,
             seed: 0,
             coded: false,
-            kv: Format::F32,
             block: 64,
         }
     }

@@ -67,7 +67,7 @@ impl Window<'_> {
             frames: prefix + frames,
             texts: &vec![text; songs],
             text_room: 0,
-            kv: settings.kv,
+            kv: band.lm.cache(),
             block: settings.block,
             sampling: settings.sampling(self.start as i64 - prefix as i64),
         };
