@@ -5,7 +5,7 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
 use sideman_engine::codec::Codec;
-use sideman_engine::model::{CodecConfig, IstftConfig, Tensors};
+use sideman_engine::model::{Analysis, CodecConfig, IstftConfig, LookAhead, QuantizerKind, Tensors};
 use sideman_kernels::cpu::Cpu;
 
 /// Tensors by name: shape and values.
@@ -63,6 +63,32 @@ pub fn signal(len: usize, seed: u64) -> Vec<f32> {
         0.3 * (520.0 * t).sin() + 0.2 * ((900.0 + 5000.0 * t) * t).sin()
     };
     (0..len).map(|i| tone(i) + 0.1 * noise.value()).collect()
+}
+
+/// A small codec of kind `istft` with the real windows.
+pub fn istft() -> IstftConfig {
+    IstftConfig {
+        causal: true,
+        dim: 20,
+        latent: 10,
+        ffn: 36,
+        kernel: 7,
+        eps: 1e-6,
+        encoder_blocks: 2,
+        encoder_blocks50: 1,
+        decoder_blocks50: 1,
+        decoder_blocks: 2,
+        analysis: vec![Analysis { n_fft: 512, bins: 257 }, Analysis { n_fft: 2048, bins: 512 }],
+        analysis_ahead: 640,
+        n_fft: 1280,
+        hop: 320,
+        max_log: 7.0,
+        quantizer: QuantizerKind::Factorised,
+        code_dim: 8,
+        books: 2,
+        card: 64,
+        look_ahead: LookAhead { encode: 1, decode: 1 },
+    }
 }
 
 /// Random weights of kind `istft` that let a signal through.

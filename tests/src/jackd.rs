@@ -36,7 +36,7 @@ pub fn jackd() -> bool {
     there
 }
 
-/// A running server.
+/// A running server; it is killed when this is dropped or its test dies.
 pub struct Server(Child);
 
 impl Server {
@@ -49,8 +49,10 @@ impl Server {
     fn attempt(period: u32) -> Option<Server> {
         let period = period.to_string();
         let args = ["-r", "-S", "-t", "2000", "-p", "128", "-d", "dummy", "-r", "48000", "-p", &period];
-        let mut command = Program::new("jackd");
-        command.args(args).env("JACK_NO_AUDIO_RESERVATION", "1").stdout(Stdio::null()).stderr(Stdio::null());
+        // The shell ends it when we do, however we end: our end of its stdin is closed then.
+        let mut command = Program::new("sh");
+        command.args(["-c", "jackd \"$@\" & read -r _; kill -9 $!; wait $!", "jackd"]).args(args);
+        command.env("JACK_NO_AUDIO_RESERVATION", "1").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let server = Server(command.spawn().ok()?);
         let began = Instant::now();
         while !sideman_io::device::jack::running() {
@@ -65,7 +67,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        drop(self.0.stdin.take());
         let _ = self.0.wait();
     }
 }

@@ -7,5 +7,6 @@ pub mod fuzz;
 pub mod golden;
 pub mod jackd;
 pub mod jam;
+pub mod listen;
 pub mod published;
 pub mod stage;

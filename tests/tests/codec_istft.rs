@@ -3,9 +3,9 @@
 use std::f64::consts::PI;
 
 use sideman_engine::codec::Codec;
-use sideman_engine::model::{Analysis, CodecConfig, IstftConfig, LookAhead, QuantizerKind};
+use sideman_engine::model::{Analysis, CodecConfig, IstftConfig, LookAhead};
 use sideman_kernels::cpu::Cpu;
-use sideman_tests::codecs::{Named, codec, decode_in, encode_in, random_istft, signal};
+use sideman_tests::codecs::{Named, codec, decode_in, encode_in, istft, random_istft, signal};
 
 type Rows = Vec<Vec<f64>>;
 
@@ -173,31 +173,6 @@ fn gelu(x: f64) -> f64 {
     x / 2.0 * (1.0 + erf.copysign(x))
 }
 
-fn config() -> IstftConfig {
-    IstftConfig {
-        causal: true,
-        dim: 20,
-        latent: 10,
-        ffn: 36,
-        kernel: 7,
-        eps: 1e-6,
-        encoder_blocks: 2,
-        encoder_blocks50: 1,
-        decoder_blocks50: 1,
-        decoder_blocks: 2,
-        analysis: vec![Analysis { n_fft: 512, bins: 257 }, Analysis { n_fft: 2048, bins: 512 }],
-        analysis_ahead: 640,
-        n_fft: 1280,
-        hop: 320,
-        max_log: 7.0,
-        quantizer: QuantizerKind::Factorised,
-        code_dim: 8,
-        books: 2,
-        card: 64,
-        look_ahead: LookAhead { encode: 1, decode: 1 },
-    }
-}
-
 /// The real windows, and the corners: no block, no look-ahead, one that fits no frame, a short window, a kernel of 1.
 fn configs() -> Vec<IstftConfig> {
     let bare = IstftConfig {
@@ -212,7 +187,7 @@ fn configs() -> Vec<IstftConfig> {
         max_log: 0.1,
         books: 1,
         look_ahead: LookAhead { encode: 0, decode: 1 },
-        ..config()
+        ..istft()
     };
     let odd = IstftConfig {
         kernel: 1,
@@ -222,9 +197,9 @@ fn configs() -> Vec<IstftConfig> {
         analysis_ahead: 777,
         n_fft: 1760,
         look_ahead: LookAhead { encode: 2, decode: 2 },
-        ..config()
+        ..istft()
     };
-    vec![config(), bare, odd]
+    vec![istft(), bare, odd]
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use sideman_engine::codec::{CHUNK, Codec};
-use sideman_engine::model::{Analysis, CodecConfig, IstftConfig, LookAhead, QuantizerKind, Tensors};
+use sideman_engine::model::{CodecConfig, IstftConfig, Tensors};
 use sideman_kernels::cpu::Cpu;
-use sideman_tests::codecs::{Noise, codec, decode_in, encode_in, random_istft, signal};
+use sideman_tests::codecs::{self, Noise, codec, decode_in, encode_in, random_istft, signal};
 use sideman_tests::golden;
 
 #[derive(Deserialize)]
@@ -24,28 +24,7 @@ fn seanets(ops: &mut Cpu) -> Vec<(String, Codec<Cpu>)> {
 
 /// A small house codec with the real windows.
 fn house() -> IstftConfig {
-    IstftConfig {
-        causal: true,
-        dim: 24,
-        latent: 12,
-        ffn: 40,
-        kernel: 7,
-        eps: 1e-6,
-        encoder_blocks: 2,
-        encoder_blocks50: 1,
-        decoder_blocks50: 1,
-        decoder_blocks: 2,
-        analysis: vec![Analysis { n_fft: 512, bins: 257 }, Analysis { n_fft: 2048, bins: 512 }],
-        analysis_ahead: 640,
-        n_fft: 1280,
-        hop: 320,
-        max_log: 7.0,
-        quantizer: QuantizerKind::Factorised,
-        code_dim: 8,
-        books: 2,
-        card: 128,
-        look_ahead: LookAhead { encode: 1, decode: 1 },
-    }
+    IstftConfig { dim: 24, latent: 12, ffn: 40, card: 128, ..codecs::istft() }
 }
 
 fn istft(ops: &mut Cpu) -> (String, Codec<Cpu>) {

@@ -27,7 +27,7 @@ const RATE: u32 = 48_000;
 
 /// Length of the jam.
 fn seconds() -> f64 {
-    std::env::var("SIDEMAN_JAM_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(20.0)
+    std::env::var("SIDEMAN_JAM_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60.0)
 }
 
 /// The client that plays and records: one block after another over a channel with room for all of them.

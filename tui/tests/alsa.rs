@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rosc::{OscMessage, OscPacket, OscType};
 use sideman_tests::jackd::{Server, deadline, jackd, turn};
+use sideman_tests::listen::{find, grid, strikes};
 use sideman_tests::stage;
 
 const RATE: usize = 48_000;
@@ -163,52 +164,9 @@ impl Jam {
     }
 }
 
-/// Where a click begins in frames at `rate`.
-fn strikes(samples: impl Iterator<Item = f32>, rate: usize) -> Vec<usize> {
-    let mut all: Vec<usize> = Vec::new();
-    for (n, x) in samples.enumerate() {
-        // Above what a resampler rings before an onset.
-        if x.abs() > 0.05 && all.last().is_none_or(|last| n - last > rate / 4) {
-            all.push(n);
-        }
-    }
-    all
-}
-
-/// How often the clicks leave their grid of a beat, and how many frames one is beside it at most while they don't.
-fn grid(strikes: &[usize]) -> (u64, usize) {
-    let (mut moves, mut worst, mut from) = (0, 0, strikes[0]);
-    for &n in strikes {
-        let off = ((n - from + BEAT / 2) % BEAT).abs_diff(BEAT / 2);
-        if off > 2 {
-            (moves, from) = (moves + 1, n);
-        } else {
-            worst = worst.max(off);
-        }
-    }
-    (moves, worst)
-}
-
 /// Samples of a WAV of one channel.
 fn wav(path: &Path) -> Vec<f32> {
     hound::WavReader::open(path).unwrap().into_samples::<f32>().map(Result::unwrap).collect()
-}
-
-/// Where `piece` lies in `whole`, and how alike they are there.
-fn find(piece: &[f32], whole: &[f32]) -> (usize, f64) {
-    let like = |at: usize, step: usize| -> f64 {
-        let (mut sum, mut a, mut b) = (0.0, 1e-9, 1e-9);
-        for n in (0..piece.len()).step_by(step) {
-            let (x, y) = (f64::from(piece[n]), f64::from(whole[at + n]));
-            (sum, a, b) = (sum + x * y, a + x * x, b + y * y);
-        }
-        sum / f64::sqrt(a * b)
-    };
-    let last = whole.len() - piece.len();
-    let best = |all: &mut dyn Iterator<Item = usize>, step| all.max_by(|x, y| like(*x, step).total_cmp(&like(*y, step))).unwrap();
-    let rough = best(&mut (0..last).step_by(16), 64);
-    let at = best(&mut (rough.saturating_sub(64)..(rough + 64).min(last)), 4);
-    (at, like(at, 1))
 }
 
 /// Plays on a device for so long, and listens to what came of it.
@@ -247,7 +205,7 @@ fn jam(device: &str, seconds: u32) {
     // Song time is the server's time, which on a machine that is too busy isn't the wall's.
     let played = (rows.len() - clicks[0]) as f64 / RATE as f64;
     assert!((played - length).abs() < 2.0, "{length} s of song in {played} s");
-    let (moves, worst) = grid(&clicks[1..]);
+    let (moves, worst) = grid(&clicks[1..], BEAT);
     eprintln!("  {} clicks of {}, at most {worst} frames beside the grid, which moved {moves} times", clicks.len(), wanted.len());
     assert!(moves <= lapses, "the grid moved {moves} times, the device lost time {lapses} times: {clicks:?}");
     assert!(clicks.len().abs_diff(wanted.len()) as u64 <= 1 + lapses, "{clicks:?}, not {wanted:?}");

@@ -1,0 +1,167 @@
+//! `sideman live` on PipeWire, by its JACK (`pw-jack`): the real program on a PipeWire and a WirePlumber of the test's own, in a runtime folder
+//! of the test's own, on a machine with or without a sound card. `pw-cat` plays the bass and records the band. Where one of these programs isn't
+//! installed the test says so: scripts/setup.sh leaves them out, for they would take over a machine's sound.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use sideman_tests::jackd::{deadline, turn};
+use sideman_tests::listen::{find, grid, strikes};
+use sideman_tests::stage;
+
+const RATE: usize = 48_000;
+/// Frames of a block: a loaded machine has 43 ms for it.
+const PERIOD: usize = 2048;
+/// A click at 120 a minute.
+const BEAT: usize = RATE / 2;
+const SECONDS: usize = 10;
+
+/// What it takes, and the Debian packages of it.
+const PROGRAMS: [(&str, &str); 7] = [
+    ("pipewire", "pipewire"),
+    ("wireplumber", "wireplumber"),
+    ("pw-jack", "pipewire-jack"),
+    ("pw-cat", "pipewire-bin"),
+    ("pw-link", "pipewire-bin"),
+    ("pw-metadata", "pipewire-bin"),
+    ("dbus-run-session", "dbus-daemon"),
+];
+
+/// Whether all of it is here.
+fn installed() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let there = |program: &str| std::env::split_paths(&path).any(|dir| dir.join(program).exists());
+    let missing: Vec<&str> = PROGRAMS.iter().filter(|p| !there(p.0)).map(|p| p.1).collect();
+    if !missing.is_empty() {
+        eprintln!("SKIPPED: no {} on this machine", missing.join(", "));
+    }
+    missing.is_empty()
+}
+
+/// A program in the test's own world, ended with it.
+struct Program(Child);
+
+impl Program {
+    fn start(dir: &Path, words: &[&str]) -> Program {
+        Program(command(dir, words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Asks it to end, and waits for that.
+    fn interrupt(mut self) {
+        let asked = Command::new("kill").args(["-INT", &self.0.id().to_string()]).status();
+        assert!(asked.unwrap().success() && self.0.wait().is_ok());
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn command(dir: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).current_dir(dir).env("XDG_RUNTIME_DIR", dir).env("XDG_STATE_HOME", dir.join("state"));
+    command.env("XDG_CONFIG_HOME", dir.join("config")).env_remove("PIPEWIRE_REMOTE").env_remove("DBUS_SESSION_BUS_ADDRESS");
+    command
+}
+
+/// What a program prints; nothing where it fails.
+fn said(dir: &Path, words: &[&str]) -> Option<String> {
+    let out = command(dir, words).stdin(Stdio::null()).output().unwrap();
+    out.status.success().then(|| String::from_utf8_lossy(&out.stdout).into_owned())
+}
+
+fn until(what: &str, mut there: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !there() {
+        assert!(began.elapsed() < Duration::from_secs(30), "not yet: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Plays, and listens to what came of it: whether every click was on its frame.
+fn jam() -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let wav = |name: &str, samples: &[f32]| {
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: RATE as u32,
+            bits_per_sample: 32,
+            sample_format: hound::SampleFormat::Float,
+        };
+        let mut wav = hound::WavWriter::create(dir.join(name), spec).unwrap();
+        samples.iter().for_each(|x| wav.write_sample(*x).unwrap());
+        wav.finalize().unwrap();
+    };
+    wav("bass.wav", &stage::bass(RATE * (SECONDS + 5), RATE as u32));
+
+    let _pipewire = Program::start(dir, &["pipewire"]);
+    until("PipeWire takes clients", || said(dir, &["pw-metadata", "-n", "settings"]).is_some());
+    let _session = Program::start(dir, &["dbus-run-session", "--", "wireplumber"]);
+    let period = PERIOD.to_string();
+    until("blocks of that size", || said(dir, &["pw-metadata", "-n", "settings", "0", "clock.force-quantum", &period]).is_some());
+    let player = Program::start(dir, &["pw-cat", "-p", "--target", "0", "bass.wav"]);
+    let record = ["pw-cat", "-r", "--latency", "8192/48000", "--target", "0", "--rate", "48000", "--channels", "2"];
+    let recorder = Program::start(dir, &[&record[..], &["--format", "f32", "rec.wav"]].concat());
+    let ports = |way: &str| said(dir, &["pw-link", way]).unwrap_or_default();
+    until("pw-cat's ports", || ports("-o").contains("pw-cat:output") && ports("-i").contains("pw-cat:input_FR"));
+
+    let mut live = command(dir, &["pw-jack", env!("CARGO_BIN_EXE_sideman"), "live", "--headless", "--host", "jack"]);
+    live.args(["--tempo", "120", "--count-in", "1", "--click", "--chords", "Em C", "--seed", "7", "--threads", "1", "--json"]);
+    live.args(["--lag", "25", "--seconds", &SECONDS.to_string(), "--record", "takes", "--clock", "internal"]);
+    live.env("SIDEMAN_MODEL", stage::model()).env("NO_COLOR", "1").env("JACK_NO_START_SERVER", "1");
+    let mut live = Program(live.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    until("our ports", || ports("-i").contains("sideman:bass_in"));
+    let bass = ports("-o").lines().find(|l| l.contains("pw-cat:output")).unwrap().trim().to_owned();
+    for (from, to) in
+        [("sideman:click_out", "pw-cat:input_FL"), ("sideman:mix_out_1", "pw-cat:input_FR"), (bass.as_str(), "sideman:bass_in")]
+    {
+        until("a wire", || said(dir, &["pw-link", from, to]).is_some());
+    }
+    // Nobody else may have wired them: what is heard has gone through the band.
+    let wires = ports("-l");
+    assert!(!wires.contains("pw-cat:input_FL\n  |<- pw-cat"), "{wires}");
+
+    let mut report = String::new();
+    live.0.stdout.take().unwrap().read_to_string(&mut report).unwrap();
+    assert!(live.0.wait().unwrap().success(), "{report}");
+    recorder.interrupt();
+    drop(player);
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let recorded = stage::wav(&dir.join("rec.wav"));
+    let take = std::fs::read_dir(dir.join("takes")).unwrap().next().unwrap().unwrap().path();
+    let (heard, click) = (stage::wav(&take.join("player.wav")), stage::wav(&take.join("click.wav")));
+
+    let clicks = strikes(recorded.iter().step_by(2).copied(), RATE);
+    let wanted = strikes(click.iter().copied(), 32_000);
+    assert!(clicks.len() > 8 && wanted.len() > 8, "{clicks:?} of {wanted:?}");
+    let (moves, worst) = grid(&clicks, BEAT);
+    let mix: f64 = recorded.iter().skip(1).step_by(2).map(|x| f64::from(*x).powi(2)).sum();
+    let at = heard.len() / 2;
+    let (_, like) = find(&heard[at..at + 32_000], &stage::bass(32_000 * (SECONDS + 5), 32_000));
+    eprintln!(
+        "PipeWire by pw-jack, blocks of {PERIOD}: {} clicks of {}, at most {worst} frames beside the grid, which moved {moves} times; likeness of the bass {like:.4}; xruns {}, underrun {}, late {}",
+        clicks.len(),
+        wanted.len(),
+        report["xruns"],
+        report["underrun"],
+        report["late"]
+    );
+    assert!(mix > 10.0, "the band is not heard: {mix}");
+    assert!(like > 0.5, "the bass is not heard: likeness {like}");
+    // The last one may still be on its way, the first ones came before the wire was there.
+    moves == 0 && like > 0.99 && clicks.len() + 4 >= wanted.len()
+}
+
+#[test]
+fn a_jam_on_pipewire() {
+    let _turn = turn();
+    let _deadline = deadline(150);
+    // PipeWire says nothing of a block that the machine was too busy for, and a moment without one is all it takes.
+    assert!(!installed() || (0..3).any(|_| jam()), "three times a click was beside its frame, or the bass had a gap");
+}
