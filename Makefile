@@ -8,7 +8,7 @@ OUT ?= out/$(EXAMPLE)
 MODEL ?= models/house
 
 .DEFAULT_GOAL := help
-.PHONY: help setup jam test fmt lint unit python bench clean
+.PHONY: help setup jam test fmt lint unit link python bench clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 10
@@ -37,6 +37,9 @@ unit: ## the tests of the workspace (by nextest where it is installed)
 		echo "cargo test --workspace"; \
 		cargo test --workspace; \
 	fi
+
+link: ## the tests of Ableton Link, which is GPL and in no build unless asked for (needs cmake, g++, libclang-dev)
+	cargo test -p sideman-tests --features link --test io_link
 
 python: ## the Python tests that need no torch
 	@scripts/python-tests.sh

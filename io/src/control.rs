@@ -72,6 +72,8 @@ struct Shared {
     origins: AtomicU64,
     /// JACK's transport has been heard.
     transport: AtomicBool,
+    /// Somebody listens to Ableton Link.
+    link: AtomicBool,
     /// How well a clock from outside is known, as the bits of an f32.
     lock: AtomicU32,
 }
@@ -97,6 +99,7 @@ impl Control {
             ended: AtomicBool::new(false),
             origins: AtomicU64::new(1),
             transport: AtomicBool::new(false),
+            link: AtomicBool::new(false),
             lock: AtomicU32::new(0),
         });
         (Control { queue: tx, shared: shared.clone() }, Desk { queue: rx, shared })
@@ -131,6 +134,11 @@ impl Control {
         self.shared.transport.store(true, Ordering::Relaxed);
     }
 
+    /// Tells that Ableton Link can be followed: who does so hears of it when somebody asks the band to play.
+    pub fn link(&self) {
+        self.shared.link.store(true, Ordering::Relaxed);
+    }
+
     /// Tells every listener a sentence for the musician.
     pub fn say(&self, what: String) {
         self.shared.tell(&Event::Said(what));
@@ -163,6 +171,11 @@ impl Desk {
     /// There is a JACK transport to follow.
     pub fn has_transport(&self) -> bool {
         self.shared.transport.load(Ordering::Relaxed)
+    }
+
+    /// Ableton Link can be followed.
+    pub fn has_link(&self) -> bool {
+        self.shared.link.load(Ordering::Relaxed)
     }
 
     /// Tells every listener.

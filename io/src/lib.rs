@@ -1,6 +1,6 @@
 //! Everything with a thread, a clock, a socket or a device. A session, from the ear to the speaker: [`device`] → [`input`] → [`live`]
 //! ([`runner`], [`ladder`], [`wake`]) → [`mix`] → [`output`] → [`device`]; beside it [`control`] (who may ask for what), what drives it ([`osc`],
-//! [`midi`], [`sync`], [`transport`]), [`tape`] and [`take`] (what is kept), [`supervisor`] (devices that come and go), [`rt`] (the rules). And how fast
+//! [`midi`], [`sync`], [`transport`], Ableton Link with the feature `link`; in time by [`speaker`]), [`tape`] and [`take`] (what is kept), [`supervisor`] (devices that come and go), [`rt`] (the rules). And how fast
 //! this machine is: [`speed`]; how long its sound takes: [`calibrate`].
 
 pub mod calibrate;
@@ -8,6 +8,8 @@ pub mod control;
 pub mod device;
 pub mod input;
 pub mod ladder;
+#[cfg(feature = "link")]
+pub mod link;
 pub mod live;
 pub mod midi;
 pub mod mix;
@@ -16,6 +18,7 @@ pub mod output;
 pub mod resample;
 pub mod rt;
 pub mod runner;
+pub mod speaker;
 pub mod speed;
 pub mod supervisor;
 pub mod sync;

@@ -21,6 +21,7 @@ use crate::midi::{Heard, Mark};
 use crate::output::{self, Player, Writer};
 use crate::rt;
 use crate::runner::Runner;
+use crate::speaker::Opened;
 
 /// A device that gives nothing for so long is silent: song time goes on by the clock.
 const SILENT: Duration = Duration::from_secs(1);
@@ -123,6 +124,8 @@ pub struct Live<O: Ops> {
     pub hands: Option<Sender<Heard>>,
     /// Who is told of song time and beat beside the device: MIDI ports of the system.
     pub ports: Option<Feed>,
+    /// Who is told of every device that is opened, to know what sounds now.
+    pub speakers: Vec<Sender<Opened>>,
 }
 
 struct Ends {
@@ -179,6 +182,7 @@ impl<O: Ops> Live<O> {
             device: None,
             hands: None,
             ports: None,
+            speakers: Vec::new(),
         };
         (live, Link { asks }, told)
     }
@@ -328,9 +332,9 @@ impl<O: Ops> Live<O> {
             player.seek(at(heard, ask.rate_out));
             let now = Instant::now();
             let steered = ask.steered.then_some((0.0, now));
-            if let Some(ports) = &self.ports {
+            for speaker in self.ports.iter().map(|ports| &ports.opened).chain(&self.speakers) {
                 // They are gone only where the session is over.
-                let _ = ports.played.send((writer.shared().clone(), ask.rate_out));
+                let _ = speaker.send((writer.shared().clone(), ask.rate_out));
             }
             let (line, midi, marks) = Line::new(ear, player, at(heard, ask.rate_in));
             Ok((line, Ends { hearing, writer, midi, marks, since: now + SILENT, filling: false, came: 0, steered }))

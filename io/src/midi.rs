@@ -120,7 +120,7 @@ pub struct Entrance {
 }
 
 /// The soonest that a band comes in after the samples that are decided next, s: its first window must be primed.
-const COME_IN: f64 = 1.4;
+pub(crate) const COME_IN: f64 = 1.4;
 
 /// Ticks after a start until its tempo is known well enough to foretell a bar line: two beats.
 const TO_KNOW: u64 = 48;
@@ -284,12 +284,13 @@ impl Hands {
         self.source == Some(Source::Midi)
     }
 
-    /// How well the clock that the band follows is known at a time, 0 to 1.
-    pub fn lock(&self, now: f64) -> f32 {
-        match self.source {
-            Some(Source::Midi) => self.clock.lock(now) as f32,
-            Some(Source::Jack) => f32::from(u8::from(self.transport.known())),
-            _ => 0.0,
+    /// How well the clock that the band follows is known at a time, 0 to 1; none: it is no clock of ours.
+    pub fn lock(&self, now: f64) -> Option<f32> {
+        match self.source? {
+            Source::Midi => Some(self.clock.lock(now) as f32),
+            Source::Jack => Some(f32::from(u8::from(self.transport.known()))),
+            Source::Link => None,
+            _ => Some(0.0),
         }
     }
 
@@ -326,6 +327,12 @@ impl Entrance {
     /// It is not any more.
     pub fn leave(&mut self) {
         self.armed = false;
+    }
+
+    /// It is to come in, and has not.
+    #[cfg(feature = "link")]
+    pub fn armed(&self) -> bool {
+        self.armed
     }
 
     /// What a band that is to come in is asked for: to begin at the sender's next bar line, in its tempo and meter; before that, to be still, where
@@ -373,7 +380,7 @@ pub(crate) fn keep_on(band: &Snapshot, theirs: f64, tempo: f64, from: Origin) ->
 }
 
 /// Asks for a tempo; a twentieth of a beat a minute is not worth a command.
-fn keep_tempo(band: &Snapshot, tempo: f64, from: Origin) -> Vec<Request> {
+pub(crate) fn keep_tempo(band: &Snapshot, tempo: f64, from: Origin) -> Vec<Request> {
     let request = Request { command: Command::Tempo(tempo), when: Some(When::Now), from };
     if (tempo - band.tempo).abs() > 0.05 { vec![request] } else { Vec::new() }
 }

@@ -25,6 +25,9 @@ const LATER: usize = 64;
 /// Hops whose times are remembered.
 const TIMES: usize = 256;
 
+/// Why the band doesn't follow Link.
+pub const NO_LINK: &str = "there is no Ableton Link to follow: it takes devices, and a build with --features link";
+
 /// A band on its stand.
 pub struct Runner<O: Ops> {
     ops: O,
@@ -43,6 +46,8 @@ pub struct Runner<O: Ops> {
     /// What is ours to do and waits for its bar; the bar that the last hop ended in.
     later: Vec<Request>,
     bar: i64,
+    /// After the last hop the band is still, and its clock is Link.
+    waits: bool,
     tape: Option<Tape>,
     takes: PathBuf,
     recording: bool,
@@ -117,6 +122,7 @@ impl<O: Ops> Runner<O> {
             parts: Default::default(),
             later: Vec::new(),
             bar: i64::MIN,
+            waits: false,
             ops,
             band,
             session,
@@ -253,6 +259,7 @@ impl<O: Ops> Runner<O> {
         let Runner { session, snapshot, later, .. } = self;
         session.snapshot(snapshot);
         self.bar = snapshot.bar;
+        self.waits = snapshot.clock == Clock::Link && !snapshot.playing;
         let bar = |r: &Request| if let Some(When::AtBar(bar)) = r.when { session.bar_at(bar) } else { snapshot.time };
         let waits: Vec<Pending> = later.iter().map(|r| Pending { command: r.command.clone(), at: bar(r) }).collect();
         snapshot.pending.extend(waits);
@@ -385,10 +392,15 @@ impl<O: Ops> Runner<O> {
                 self.later.clear();
                 self.waiting = None;
             }
-            Command::Clock(Clock::Link) => {
-                return self.say("this build doesn't follow Ableton Link: internal, midi, jack or free".into());
-            }
             // A replay does what its take says.
+            Command::Clock(Clock::Link) if !self.desk.has_link() && self.wake.is_some() => {
+                return self.say(NO_LINK.into());
+            }
+            // Where others keep the beat, the song begins on their bar: who listens to them asks again, and says at which sample.
+            Command::Play if request.when.is_none() && self.waits && self.desk.has_link() => {
+                let at = self.session.heard_to();
+                return self.desk.tell(&Event::Applied { at, request });
+            }
             Command::Clock(Clock::Jack) if !self.desk.has_transport() && self.wake.is_some() => {
                 return self.say("there is no JACK transport to follow: sideman live --host jack has one".into());
             }

@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 
 /// Crates that only these of ours may use, tests and benches aside.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("cudarc", &["sideman-kernels"]),
     ("half", &["sideman-kernels", "sideman-engine"]),
     ("memmap2", &["sideman-engine"]),
@@ -29,6 +29,7 @@ const HOMES: [(&str, &[&str]); 14] = [
     ("midir", &["sideman-io"]),
     ("rosc", &["sideman-io"]),
     ("ringbuf", &["sideman-io"]),
+    ("rusty_link", &["sideman-io"]),
     ("crossterm", &["sideman"]),
     ("ratatui", &["sideman"]),
 ];

@@ -160,6 +160,16 @@ fn a_count_in_is_exact_and_the_band_waits_for_bar_one() {
     s.to(420);
     assert!(s.shown.playing && !s.silent(1, at as usize / 640..400));
     assert!(s.clicks().contains(&(at as usize)) && s.clicks().contains(&(at as usize + 8000)));
+    // From the beginning, with the click on: its beats before the count-in are not counted aloud.
+    let mut s = stage(|spec| (spec.click, spec.count_in, spec.bar1) = (true, 1, 16_000 + 4 * 8000 + 8000));
+    s.to(120);
+    assert_eq!(s.clicks()[..6], [24_000, 32_000, 40_000, 48_000, 56_000, 64_000]);
+    // Who wants it to be still now doesn't want it to begin in a moment.
+    let mut s = stage(|spec| spec.playing = false);
+    s.to(40).ask(Command::Play);
+    s.session.request(Request { command: Command::Stop, when: Some(When::Now), from: 0 });
+    s.to(200);
+    assert!(!s.shown.playing && s.shown.pending.is_empty() && s.clicks().is_empty());
 }
 
 #[test]

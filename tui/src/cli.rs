@@ -251,8 +251,9 @@ pub struct Hands {
     /// What pedals and faders do; what is learned is kept there [default: sideman/midi.toml in your configuration folder]
     #[arg(long, value_name = "FILE")]
     pub midi_map: Option<PathBuf>,
-    /// Where the beat comes from: internal, midi (the band waits for a start), jack (for the server's transport to roll) or free
-    #[arg(long, value_name = "SOURCE", value_parser = ["internal", "midi", "jack", "free"])]
+    /// Where the beat comes from: internal, midi (the band waits for a start), jack (for the server's transport to roll), link (for
+    /// you or another one on Ableton Link; in builds with it) or free
+    #[arg(long, value_name = "SOURCE", value_parser = ["internal", "midi", "jack", "link", "free"])]
     pub clock: Option<String>,
     /// With a file: begin when /jam/transport/play comes, so that all that a script asks for before it comes true in its bar
     #[arg(long, requires = "from", requires = "osc")]

@@ -11,6 +11,7 @@ use sideman_engine::model::{FRAME, ModelDir};
 use sideman_io::calibrate::{self, Round};
 use sideman_io::device::{Asked, cpal, jack};
 use sideman_io::midi;
+use sideman_io::rt;
 use sideman_io::speed::{self, StepCase};
 use sideman_kernels::Format;
 use sideman_kernels::cpu::Cpu;
@@ -45,6 +46,7 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
     say(format!("processor  {}", processor()));
     say(format!("features   {}; kernels use {}", features().join(" "), cpu.isa().name()));
     say(format!("threads    {threads}"));
+    say(format!("priority   {}", rt::priorities()));
     say(format!("memory     {:.1} GB/s, read by {threads} threads", bandwidth / 1e9));
     drop(cpu);
     let gpu = gpu();
@@ -71,7 +73,7 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
     }
     if args.json {
         report::json(&json!({
-            "version": env!("CARGO_PKG_VERSION"), "processor": processor(), "features": features(), "threads": threads,
+            "version": env!("CARGO_PKG_VERSION"), "processor": processor(), "features": features(), "threads": threads, "priority": rt::priorities(),
             "bandwidth_bytes_per_second": bandwidth, "gpu": gpu.as_ref().ok(), "no_gpu": gpu.as_ref().err(), "devices": devices, "models": models,
         }));
     }

@@ -17,7 +17,7 @@ use sideman_engine::task::{Band, Meter};
 use sideman_io::control::Control;
 use sideman_io::device::{self, Asked, file};
 use sideman_io::live::Live as Engine;
-use sideman_io::runner::{Runner, take_name};
+use sideman_io::runner::{NO_LINK, Runner, take_name};
 use sideman_io::take::{self, Sheet};
 use sideman_io::{midi, rt, supervisor};
 use sideman_kernels::cpu::Cpu;
@@ -52,6 +52,9 @@ pub fn run(args: &Live) -> Result<ExitCode> {
     if args.hands.clock.as_deref() == Some("jack") && !jack {
         return Err(usage("--clock jack: that is the JACK server's transport: add --host jack"));
     }
+    if args.hands.clock.as_deref() == Some("link") && (args.from.is_some() || cfg!(not(feature = "link"))) {
+        return Err(usage(format!("--clock link: {NO_LINK}")));
+    }
     // Before the first worker is made: all of them compute alike.
     rt::quiet_denormals();
     let song = Song::known(&args.chart, args.from.as_deref())?;
@@ -59,7 +62,7 @@ pub fn run(args: &Live) -> Result<ExitCode> {
     if dir.config.fixture {
         tracing::warn!("{} is a random model for tests: what it plays is noise", dir.path.display());
     }
-    let mut cpu = Cpu::new(player::threads(args.player.threads));
+    let mut cpu = rt::favoured(|| Cpu::new(player::threads(args.player.threads)));
     let mut band = Band::load(&mut cpu, &dir, args.player.precision.into())?;
     let asked = asked(args, &dir)?;
     let sheet = sheet(args, &song, &dir, &band, &asked)?;
@@ -192,11 +195,12 @@ fn sheet(args: &Live, song: &Song, dir: &ModelDir, band: &Band<Cpu>, asked: &Ask
         bar1: (bar1 * f64::from(RATE)).round() as i64,
         chords: song.chords.clone(),
         count_in,
-        playing: !matches!(args.hands.clock.as_deref(), Some("midi" | "jack")),
+        playing: !matches!(args.hands.clock.as_deref(), Some("midi" | "jack" | "link")),
         click: args.click,
         clock: match args.hands.clock.as_deref() {
             Some("midi") => Clock::Midi,
             Some("jack") => Clock::Jack,
+            Some("link") => Clock::Link,
             Some("free") => Clock::Free,
             None if song.bpm.is_none() && !devices => Clock::Free,
             _ => Clock::Internal,
@@ -349,6 +353,12 @@ fn with_devices(
     let (mut engine, link, told) = Engine::new(runner);
     engine.hands = hands.midi.take();
     engine.ports = hands.ports.take();
+    #[cfg(feature = "link")]
+    let _link = {
+        let (link, opened) = sideman_io::link::Server::start(control.clone())?;
+        engine.speakers.push(opened);
+        link
+    };
     let began = Instant::now();
     let engine = std::thread::Builder::new().name("engine".into()).spawn(move || engine.run())?;
     let (watched, asked) = (control.clone(), asked.clone());

@@ -169,6 +169,8 @@ fn without_a_sequencer_midi_is_refused_with_a_sentence() {
     assert!(code == Some(1) && said.contains("--midi no such port: ") && said.contains("no MIDI"), "{said}");
     let (code, said) = run(&["live", "--from", "a.wav", "--to", "b", "--midi", "x"]);
     assert!(code == Some(2) && said.contains("--midi"), "{said}");
+    let (code, said) = run(&["live", "--from", "a.wav", "--to", "b", "--clock", "link"]);
+    assert!(code == Some(2) && said.contains("--clock link") && said.contains("--features link"), "{said}");
     let (code, said) = run(&["live", "--host", "null", "--clock", "jack"]);
     assert!(code == Some(2) && said.contains("--host jack"), "{said}");
 }

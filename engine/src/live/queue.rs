@@ -109,6 +109,14 @@ impl Queue {
         Some(self.entries.remove(i))
     }
 
+    /// Takes back what asks for this.
+    pub fn withdraw(&mut self, command: &Command) {
+        while let Some(i) = self.entries.iter().position(|e| e.request.command == *command) {
+            let entry = self.entries.remove(i);
+            self.keep(entry);
+        }
+    }
+
     /// Takes back everything, or what is meant for one stem. True: a window was being primed for one of them.
     pub fn cancel(&mut self, stem: Option<u8>) -> bool {
         let mut taken = false;

@@ -48,7 +48,9 @@ impl<O: Ops> Session<O> {
             self.clicks.resize(old + (to - from) as usize, 0.0);
             self.click.fill(&mut self.clicks[old..]);
             if beat < at + n {
-                if self.click_on || (self.counted.0..self.counted.1).contains(&beat) {
+                let (count_in, bar1) = self.counted;
+                // Before a count-in it would count wrongly.
+                if self.click_on && (beat >= count_in || count_in == bar1) || (count_in..bar1).contains(&beat) {
                     self.click.strike(self.timeline.place(beat).beat == 1);
                 }
                 // The struck sample itself, so that the next search begins after it.

@@ -33,6 +33,8 @@ impl<O: Ops> Session<O> {
                 return;
             }
             Command::Play if self.playing => return self.say("the band plays already"),
+            // Who is to be still now is not to begin in a moment.
+            Command::Stop if when == Some(When::Now) && !self.playing => self.queue.withdraw(&Command::Play),
             Command::Section(name) if !name.trim().is_empty() && !self.has_section(name) => {
                 let names = self.timeline.chords().map(|c| c.names().filter(|n| !n.is_empty()).collect::<Vec<_>>().join(", "));
                 return match names.filter(|names| !names.is_empty()) {

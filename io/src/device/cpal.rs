@@ -1,6 +1,6 @@
 //! The systems that cpal knows: ALSA, PipeWire and PulseAudio (features), CoreAudio, WASAPI. Input and output are two streams with two
 //! clocks and two threads; the output is the master, the input's ratio is steered. Block sizes are always asked for: what ALSA and Pulse
-//! take by default is up to two seconds. The first two output channels get left and right with the click in both.
+//! take by default is up to two seconds. The first two output channels get left and right with the click in both, limited together.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +15,7 @@ use super::air::{Lapse, Origin, SETTLE};
 use super::{Asked, Pulse, Stream};
 use crate::input::Ear;
 use crate::live::{Line, Link};
+use crate::mix::Limiter;
 use crate::output::{BLOCK_MAX, Player};
 use crate::rt;
 
@@ -105,6 +106,8 @@ fn frames(seconds: f64, rate: u32) -> i64 {
 /// What the output's callback owns.
 struct Speaker {
     player: Player,
+    /// Of band and click together.
+    limiter: Limiter,
     config: Config,
     pulse: Arc<Pulse>,
     xruns: Arc<AtomicU64>,
@@ -122,6 +125,10 @@ struct Speaker {
 impl Speaker {
     fn play<T: SizedSample + FromSample<f32>>(&mut self, data: &mut [T], info: &OutputCallbackInfo) {
         let (rate, width) = (self.config.rate, usize::from(self.config.channels));
+        if self.passed == 0 {
+            // Where it may not, it comes in time on an idle machine.
+            let _ = rt::realtime_this_thread();
+        }
         let stamp = info.timestamp();
         let away = stamp.playback.duration_since(stamp.callback).as_secs_f64();
         let passed = |frames: u64| frames as f64 / f64::from(rate);
@@ -149,7 +156,7 @@ impl Speaker {
             for (frame, slot) in block.chunks_exact_mut(width).zip(slots.chunks_exact(stems + 3)) {
                 // Integers go up to just below 1.
                 let sample = |x: f32| T::from_sample(x.clamp(-1.0, 1.0 - f32::EPSILON / 2.0));
-                let (left, right) = (slot[stems + 1] + slot[stems], slot[stems + 2] + slot[stems]);
+                let [left, right] = self.limiter.hold([slot[stems + 1] + slot[stems], slot[stems + 2] + slot[stems]]);
                 frame.fill(T::EQUILIBRIUM);
                 match frame {
                     [mono] => *mono = sample(0.5 * (left + right)),
@@ -193,6 +200,10 @@ impl Microphone {
         f32: FromSample<T>,
     {
         let (rate, width) = (self.config.rate, usize::from(self.config.channels));
+        if self.passed == 0 {
+            // Where it may not, it comes in time on an idle machine.
+            let _ = rt::realtime_this_thread();
+        }
         let stamp = info.timestamp();
         let away = stamp.callback.duration_since(stamp.capture).as_secs_f64();
         let passed = |frames: u64| frames as f64 / f64::from(rate);
@@ -283,6 +294,7 @@ pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
     let (played, captured) = (Origin::new(epoch), Origin::new(epoch));
 
     let speaker = Speaker {
+        limiter: Limiter::default(),
         player,
         config: out,
         pulse: pulse.clone(),

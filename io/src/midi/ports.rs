@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,18 +15,14 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use super::{Clock, Heard, Mark};
 use crate::control::Control;
-use crate::output::Shared;
+use crate::speaker::{Opened, Speaker};
 
 /// Between two looks at the device's counter, and two stretches of our own clock.
 const LOOK: Duration = Duration::from_millis(1);
-/// Between two looks at the output's latency.
-const LATENCY: Duration = Duration::from_millis(500);
+/// Song time that jumps by more than this, s, is at another place.
+const JUMP: f64 = 0.1;
 /// Marks that may wait.
 const MARKS: usize = 256;
-/// s a second by which the song's clock may fall behind the machine's: more than two quartzes differ.
-const DRIFT: f64 = 2e-4;
-/// A counter that jumps by more than this, s, has begun anew.
-const JUMP: f64 = 0.1;
 
 /// Open ports; dropping them closes them.
 pub struct Ports {
@@ -38,8 +34,8 @@ pub struct Ports {
 
 /// What the engine tells the ports.
 pub struct Feed {
-    /// The counter of every device that is opened, and its rate.
-    pub played: Sender<(Arc<Shared>, u32)>,
+    /// For every device that is opened.
+    pub opened: Sender<Opened>,
     /// Where the beat lies.
     pub marks: HeapProd<Mark>,
 }
@@ -105,12 +101,12 @@ pub fn open(wanted: &str, control: &Control, heard: Sender<Heard>) -> Result<(Po
     };
     let about = format!("MIDI: in {}, out {}", from.as_deref().unwrap_or("none"), to.as_deref().unwrap_or("none"));
     let stop = Arc::new(AtomicBool::new(false));
-    let (played, devices) = channel();
+    let (speaker, opened) = Speaker::new();
     let (marks, beats) = HeapRb::new(MARKS).split();
     let (ended, told) = (stop.clone(), control.clone());
-    let serve = move || serve(&told, output, &devices, beats, began, &song, &ended);
+    let serve = move || serve(&told, output, speaker, beats, began, &song, &ended);
     let thread = std::thread::Builder::new().name("midi ports".into()).spawn(serve).map_err(|e| format!("no thread: {e}"))?;
-    Ok((Ports { stop, thread: Some(thread), _input: input, about }, Feed { played, marks }))
+    Ok((Ports { stop, thread: Some(thread), _input: input, about }, Feed { opened, marks }))
 }
 
 impl Ports {
@@ -158,27 +154,17 @@ fn place(all: &[String], wanted: &str) -> Option<usize> {
 fn serve(
     control: &Control,
     mut output: Option<MidiOutputConnection>,
-    devices: &Receiver<(Arc<Shared>, u32)>,
+    mut speaker: Speaker,
     mut beats: HeapCons<Mark>,
     began: Instant,
     song: &AtomicI64,
     stop: &AtomicBool,
 ) {
-    let (mut device, mut speaker, mut clock) = (None, Speaker::default(), Clock::default());
-    let (mut latency, mut looked) = (0.0, Instant::now());
-    let mut sent = 0.0;
+    let (mut clock, mut sent) = (Clock::default(), 0.0);
     while !stop.load(Ordering::Acquire) && !control.ended() {
         std::thread::sleep(LOOK);
-        if let Some(new) = devices.try_iter().last() {
-            (device, speaker) = (Some(new), Speaker::default());
-        }
-        let Some((shared, rate)) = device.as_ref().filter(|d| d.0.running.load(Ordering::Relaxed)) else { continue };
-        if looked.elapsed() > LATENCY {
-            (latency, looked) = (f64::from(control.snapshot().health.latency_out) * 1e-3, Instant::now());
-        }
         let now = began.elapsed().as_secs_f64();
-        speaker.look(shared.at.load(Ordering::Relaxed) as f64 / f64::from(*rate) - latency, now);
-        let Some(offset) = speaker.offset else { continue };
+        let Some(offset) = speaker.look(control, now) else { continue };
         song.store((offset * 1e9) as i64, Ordering::Relaxed);
         let to = now + offset;
         let from = if (to - sent).abs() > JUMP { to - LOOK.as_secs_f64() } else { sent };
@@ -199,28 +185,6 @@ fn serve(
     }
 }
 
-/// Song time at the speaker by the machine's clock, from a counter that moves a block at a time.
-#[derive(Debug, Default)]
-struct Speaker {
-    /// What the counter said last, s.
-    at: Option<f64>,
-    /// Song time less the machine's; when that was so.
-    offset: Option<f64>,
-    since: f64,
-}
-
-impl Speaker {
-    /// The counter (song time at which the next block will be heard, s) as it is at a time.
-    fn look(&mut self, at: f64, now: f64) {
-        let Some(before) = self.at.replace(at).filter(|before| *before != at) else { return };
-        // A block was asked for just now, and what the counter said before is heard as it begins. Who looks late sees too little.
-        let seen = before - now;
-        let kept = self.offset.map(|offset| offset - DRIFT * (now - self.since));
-        self.offset = Some(kept.filter(|kept| (seen - kept).abs() < JUMP).map_or(seen, |kept| kept.max(seen)));
-        self.since = now;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,28 +202,6 @@ mod tests {
         let why = find("no such port at all").unwrap_err();
         assert!(why.contains("no MIDI") && (why.contains("--host jack") || why.contains("there")), "{why}");
         let (control, _desk) = Control::new();
-        assert_eq!(open("no such port at all", &control, channel().0).err(), Some(why));
-    }
-
-    #[test]
-    fn song_time_is_read_off_a_counter_that_moves_in_blocks() {
-        // Blocks of 256 at 48 kHz, asked for up to 1.5 ms late, looked at every millisecond and a bit; song time began 3 s before.
-        let (mut speaker, mut worst) = (Speaker::default(), 0.0f64);
-        let block = 256.0 / 48_000.0;
-        for n in 0..20_000 {
-            let now = f64::from(n) * 1.07e-3;
-            let late = |k: i64| (k * 7919 % 16) as f64 * 1e-4;
-            let k = (now / block) as i64;
-            let begun = if now < k as f64 * block + late(k) { k } else { k + 1 };
-            speaker.look(3.0 + begun as f64 * block, now);
-            if n > 2000 {
-                worst = worst.max((speaker.offset.unwrap() - 3.0).abs());
-            }
-        }
-        assert!(worst < 1.2e-3, "{worst}");
-        // The device was opened anew, elsewhere.
-        speaker.look(100.0, 30.0);
-        speaker.look(100.0 + block, 30.0 + block);
-        assert!((speaker.offset.unwrap() - 70.0).abs() < block + 1e-9);
+        assert_eq!(open("no such port at all", &control, std::sync::mpsc::channel().0).err(), Some(why));
     }
 }

@@ -123,7 +123,9 @@ fn serve(
         if followed.elapsed() >= FOLLOW {
             followed = Instant::now();
             wishes.extend(hands.follow(&control.snapshot(), now));
-            control.locked(hands.lock(now));
+            if let Some(known) = hands.lock(now) {
+                control.locked(known);
+            }
         }
         for wish in wishes {
             if let Err(e) = control.send(wish) {
