@@ -30,7 +30,8 @@ INLINE void unpack(uint4 q, float *w) {
 template <int F>
 INLINE void attend(const Attend &a) {
   constexpr int WIDTH = F == F32 ? 4 : 8;
-  __shared__ float q[WIDEST], score[CHUNK], sums[CHUNK * WIDTH], warps[8];
+  constexpr int APART = CHUNK + 32 / WIDTH;  // of a piece's columns: no two threads meet in a bank
+  __shared__ float q[WIDEST], score[CHUNK], sums[APART * WIDTH], warps[8];
   __shared__ u32 ticket;
   int t = threadIdx.x, lane32 = t & 31, warp = t >> 5;
   int item = blockIdx.x, row = a.first_row + item / a.heads, head = item % a.heads, dim = a.heads * a.head_dim;
@@ -88,14 +89,15 @@ INLINE void attend(const Attend &a) {
       for (int j = 0; j < WIDTH; j++) sum[j] = fmaf(e, w[j], sum[j]);
     }
 #pragma unroll
-    for (int j = 0; j < WIDTH; j++) sums[group * a.padded + piece * WIDTH + j] = sum[j];
+    for (int j = 0; j < WIDTH; j++) sums[j * APART + t] = sum[j];
   }
   __syncthreads();
   i64 place = (i64)item * a.splits;
   float *mine = chunks > 1 ? a.partial + (place + chunk) * (WIDEST + 2) : out;
   for (int d = t; d < a.head_dim; d += CHUNK) {
-    float y = sums[d];
-    for (int g = 1; g < groups; g++) y += sums[g * a.padded + d];
+    const float *of = sums + d % WIDTH * APART + d / WIDTH;
+    float y = of[0];
+    for (int g = 1; g < groups; g++) y += of[g * pieces];
     mine[d] = chunks > 1 ? y : y / total;
   }
   if (chunks == 1) return;

@@ -5,8 +5,8 @@ from 525 on), installed in the Python this is run with. Each text begins with th
 them on machines without NVRTC.
 
 --check   compares with the committed files byte for byte instead of writing.
---report  compiles for every real architecture that this NVRTC knows, prints registers and spills of each kernel, and fails on a
-          spill. Run it with nvidia-cuda-nvrtc==13.0.88 as well for sm_100 and sm_120.
+--report  compiles for every real architecture that this NVRTC knows, prints the registers of each kernel (the table of
+          docs/cuda.md), and fails on a spill. Run it with nvidia-cuda-nvrtc==13.0.88 as well for sm_100 and sm_120.
 """
 
 import argparse
@@ -70,19 +70,21 @@ def archs(nvrtc):
 def report(nvrtc, sources):
     """Print registers and spills of every kernel on every architecture; exit on a spill."""
     spilled = []
-    print("kernel, then registers on each architecture")
+    known = archs(nvrtc)
     table = {}
     for name in sources:
-        for arch in archs(nvrtc):
+        for arch in known:
             _, log = compile_file(nvrtc, name, f"sm_{arch}", "CUBIN", ["--ptxas-options=-v"])
             for kernel, body in re.findall(r"entry function '(\w+)'(.*?)(?=Compiling entry|\Z)", log, re.S):
                 registers = int(re.search(r"Used (\d+) registers", body).group(1))
                 spills = [int(n) for n in re.findall(r"(\d+) bytes spill", body)]
-                table.setdefault(kernel, []).append(f"sm_{arch} {registers}")
+                table.setdefault(kernel, []).append(str(registers))
                 if any(spills):
                     spilled.append(f"{kernel} on sm_{arch}: {max(spills)} bytes")
-    for kernel, line in table.items():
-        print(f"{kernel:24} {'  '.join(line)}")
+    print("| kernel | " + " | ".join(f"sm_{arch}" for arch in known) + " |")
+    print("|---" * (len(known) + 1) + "|")
+    for kernel, line in sorted(table.items()):
+        print(f"| {kernel} | {' | '.join(line)} |")
     if spilled:
         sys.exit("spills: " + "; ".join(spilled))
     print("no spills")

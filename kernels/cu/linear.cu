@@ -5,7 +5,8 @@
 // ascending order. This order is the same in every kernel here, whatever the number of rows: a prefill equals its steps and a
 // batch its lanes, bit for bit; up to 128 columns the bits are the CPU's.
 //
-// linear_F_R: up to R rows of x on one read of the weights; the 8 warps of a block have one accumulator each.
+// linear_F_R: up to R rows of x on one read of the weights; the 8 warps of a block have one accumulator each. Two normed rows of
+// up to 2048 values are held in shared memory whole, so that a block asks for them once.
 // linear_F_many: each of the 8 warps of a block has 8 rows of x, and the weights come from the first-level cache.
 #include "common.cuh"
 #define SEGMENT 128
@@ -26,19 +27,20 @@ struct Linear {
   i64 k_head, v_head;  // bytes of one head's keys, values
 };
 
-// Mean and 1/deviation of a row, by one warp.
-INLINE void row_stats(const Linear &a, const float *x, int lane, float &mean, float &rstd) {
+// Mean and 1/deviation of a row whose values are x(k), by one warp.
+template <typename X>
+INLINE void row_stats(const Linear &a, X x, int lane, float &mean, float &rstd) {
   float sum = 0.0f, squares = 0.0f;
   if (a.norm_b)
-    for (int k = lane; k < a.m.cols; k += 32) sum += x[k];
+    for (int k = lane; k < a.m.cols; k += 32) sum += x(k);
   mean = a.norm_b ? warp_sum(sum) / (float)a.m.cols : 0.0f;
-  for (int k = lane; k < a.m.cols; k += 32) squares = fmaf(x[k] - mean, x[k] - mean, squares);
+  for (int k = lane; k < a.m.cols; k += 32) squares = fmaf(x(k) - mean, x(k) - mean, squares);
   rstd = 1.0f / sqrtf(warp_sum(squares) / (float)a.m.cols + a.eps);
 }
 
-// One segment of R rows of x into shared memory, normed, zeros past the end.
-template <int R>
-INLINE void stage_x(const Linear &a, const float *x, int rows, int first, int lane, const float (*stats)[2], float (*stage)[SEGMENT]) {
+// One segment of R rows of x, whose values are x(r, k), into shared memory, normed, zeros past the end.
+template <int R, typename X>
+INLINE void stage_x(const Linear &a, X x, int rows, int first, int lane, const float (*stats)[2], float (*stage)[SEGMENT]) {
 #pragma unroll(R > 2 ? 1 : 4)
   for (int k = first + lane; k < first + SEGMENT; k += 32) {
     bool in = k < a.m.cols;
@@ -49,7 +51,7 @@ INLINE void stage_x(const Linear &a, const float *x, int rows, int first, int la
     }
 #pragma unroll
     for (int r = 0; r < R; r++) {
-      float v = in && r < rows ? x[r * a.x_stride + k] : 0.0f;
+      float v = in && r < rows ? x(r, k) : 0.0f;
       if (a.norm_w && in && r < rows) {
         float unit = (v - stats[r][0]) * stats[r][1];
         v = a.norm_b ? fmaf(unit, w, b) : unit * w;
@@ -121,6 +123,16 @@ INLINE void dot(const Linear &a, int panel, int segment, int lane, float (*x)[SE
   }
 }
 
+// Asks the second-level cache for the first 4 KB of weights of a warp: they come while the block norms x.
+template <int F>
+INLINE void prefetch(const Linear &a, int panel, int segment, int lane) {
+  constexpr int EACH = SEGMENT / (F == F32 ? 4 : F == BF16 ? 8 : 16);
+  int piece = segment * EACH + (lane >> 2);
+  if (piece >= a.m.vectors) return;
+  const uint4 *line = a.m.w + ((i64)panel * a.m.vectors + piece) * 32 + (lane & 3) * 8;
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(line));
+}
+
 // Key and value of one output of qkv into the cache (cuda/kv.rs says how it lies).
 INLINE void append(const Linear &a, int x_row, int row, float value) {
   int lane = x_row / a.n, step = a.pos[0] + x_row % a.n, part = row / a.dim, column = row % a.dim;
@@ -157,16 +169,33 @@ INLINE void finish(const Linear &a, int x_row, int row, float sum) {
 
 template <int F, int R>
 INLINE void few(const Linear &a) {
-  __shared__ __align__(16) float stage[WARPS][R][SEGMENT];
+  constexpr int ROOM = R == 2 ? 2 * WARPS : WARPS;  // segments
+  __shared__ __align__(16) float stage[ROOM][R][SEGMENT];
   __shared__ float part[WARPS][R][32];
   __shared__ float stats[R][2];
   int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = blockDim.x >> 5, panel = blockIdx.x;
   int first = blockIdx.y * R, rows = min(R, a.count - first);
   const float *x = a.x + a.x_at + first * a.x_stride;
+  auto given = [&](int r, int k) { return x[r * a.x_stride + k]; };
+  auto held = [&](int r, int k) { return stage[k / SEGMENT][r][k % SEGMENT]; };
+  prefetch<F>(a, panel, warp, lane);
+  bool hold = ROOM > WARPS && a.norm_w && a.m.cols <= ROOM * SEGMENT;
+  if (hold) {
+#pragma unroll 4
+    for (int k = threadIdx.x; k < a.m.cols; k += blockDim.x)
+#pragma unroll
+      for (int r = 0; r < R; r++) stage[k / SEGMENT][r][k % SEGMENT] = r < rows ? given(r, k) : 0.0f;
+    __syncthreads();
+  }
 #pragma unroll 1
   for (int r = warp; r < R; r += warps) {
     float mean = 0.0f, rstd = 0.0f;
-    if (a.norm_w && r < rows) row_stats(a, x + r * a.x_stride, lane, mean, rstd);
+    if (a.norm_w && r < rows) {
+      if (hold)
+        row_stats(a, [&](int k) { return held(r, k); }, lane, mean, rstd);
+      else
+        row_stats(a, [&](int k) { return given(r, k); }, lane, mean, rstd);
+    }
     if (lane == 0) stats[r][0] = mean, stats[r][1] = rstd;
   }
   __syncthreads();
@@ -175,9 +204,13 @@ INLINE void few(const Linear &a) {
   for (int r = 0; r < R; r++) acc[r] = 0.0f;
 #pragma unroll 1
   for (int s = warp; s * SEGMENT < a.m.cols; s += WARPS) {
-    stage_x<R>(a, x, rows, s * SEGMENT, lane, stats, stage[warp]);
+    float(*mine)[SEGMENT] = stage[hold ? s : warp];
+    if (hold)
+      stage_x<R>(a, held, rows, s * SEGMENT, lane, stats, mine);
+    else
+      stage_x<R>(a, given, rows, s * SEGMENT, lane, stats, mine);
     __syncwarp();
-    dot<F, R>(a, panel, s, lane, stage[warp], acc);
+    dot<F, R>(a, panel, s, lane, mine, acc);
     __syncwarp();
   }
 #pragma unroll
@@ -201,10 +234,11 @@ INLINE void many(const Linear &a) {
   if (first >= a.count) return;
   int rows = min((i64)R, a.count - first);
   const float *x = a.x + a.x_at + first * a.x_stride;
+  auto given = [&](int r, int k) { return x[r * a.x_stride + k]; };
 #pragma unroll 1
   for (int r = 0; r < R; r++) {
     float mean = 0.0f, rstd = 0.0f;
-    if (a.norm_w && r < rows) row_stats(a, x + r * a.x_stride, lane, mean, rstd);
+    if (a.norm_w && r < rows) row_stats(a, [&](int k) { return given(r, k); }, lane, mean, rstd);
     if (lane == 0) stats[warp][r][0] = mean, stats[warp][r][1] = rstd;
   }
   __syncwarp();
@@ -216,7 +250,7 @@ INLINE void many(const Linear &a) {
     for (int r = 0; r < R; r++) acc[r] = 0.0f;
 #pragma unroll 1
     for (int s = w; s * SEGMENT < a.m.cols; s += WARPS) {
-      stage_x<R>(a, x, rows, s * SEGMENT, lane, stats[warp], stage[warp]);
+      stage_x<R>(a, given, rows, s * SEGMENT, lane, stats[warp], stage[warp]);
       __syncwarp();
       dot<F, R>(a, panel, s, lane, stage[warp], acc);
       __syncwarp();

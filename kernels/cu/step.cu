@@ -36,7 +36,7 @@ struct Pick {
   Sampling *sampling;
   const int *cards, *delays;
   u32 *ticket;
-  int songs, branches, streams, steps, width, n, room, sort;  // room: largest card; sort: the power of two from it on
+  int songs, branches, streams, steps, width, n, room, sort;  // room: largest card, up to fours; sort: the power of two from it on
 };
 
 INLINE void philox(u32 c[4], u32 k0, u32 k1) {
@@ -82,8 +82,8 @@ INLINE int block_count(int n, int *counts) {
   return n;
 }
 
-// A block of 256 threads is one (song, stream). Shared: logits [room], sort keys [sort] of 8 bytes.
-KERNEL __launch_bounds__(256) pick(Pick a) {
+// A block of 256 threads is one (song, stream). Shared: sort keys [sort] of 8 bytes, logits [room].
+KERNEL __launch_bounds__(256, 2) pick(Pick a) {
   extern __shared__ __align__(16) u8 memory[];
   u64 *order = (u64 *)memory;
   float *logits = (float *)(memory + 8 * a.sort);
@@ -101,9 +101,9 @@ KERNEL __launch_bounds__(256) pick(Pick a) {
     const float *cond = a.logits + (i64)song * a.branches * a.width + first, *null = cond + a.width;
     float best = NEG_INF;
     int at = -1;
-    for (int c = t; c < card; c += 256) {
-      float l = cond[c];
-      if (a.branches == 2) l = fmaf(l - null[c], p.cfg, null[c]);
+    for (int c = t; c < (card + 3 & ~3); c += 256) {
+      float l = c < card ? cond[c] : NEG_INF;
+      if (c < card && a.branches == 2) l = fmaf(l - null[c], p.cfg, null[c]);
       if (!(fabsf(l) < __int_as_float(0x7f800000))) l = NEG_INF;
       logits[c] = l;
       if (l > best) best = l, at = c;
@@ -162,10 +162,12 @@ KERNEL __launch_bounds__(256) pick(Pick a) {
       for (int word = t; 4 * word < card; word += 256) {
         u32 dice[4] = {(u32)word, p.frame_base + (u32)frame, (u32)stream, (u32)song};
         philox(dice, p.seed_low, p.seed_high);
+        float4 four = *(const float4 *)(logits + 4 * word);  // -inf past the card
+        float each[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
         for (int i = 0; i < 4; i++) {
           int c = 4 * word + i;
-          float l = c < card ? logits[c] : NEG_INF;
+          float l = each[i];
           float value = l / p.temperature + gumbel(dice[i]);
           if (l > NEG_INF && value > highest) highest = value, picked = c;
         }

@@ -18,7 +18,7 @@ pub struct Picker {
     cards: Array<i32>,
     delays: Array<i32>,
     ticket: Array<u32>,
-    /// Largest card, and the power of two from it on.
+    /// Largest card up to fours, and the power of two from it on.
     room: (usize, usize),
 }
 
@@ -43,7 +43,7 @@ impl Picker {
             cards: Array::of(device, &ints(&grid.cards), "cards")?,
             delays: Array::of(device, &ints(&grid.delays), "delays")?,
             ticket: Array::zeros(device, 1, "a counter")?,
-            room: (largest, sort),
+            room: (largest.next_multiple_of(4), sort),
         };
         picker.set(device, &Sampling { temperature: 1.0, top_k: 0, top_p: 0.0, cfg: 1.0, seed: 0, frame_base: 0 });
         Ok(picker)

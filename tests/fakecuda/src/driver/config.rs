@@ -14,7 +14,7 @@ pub struct Config {
     pub lazy: bool,
     /// Newest PTX version that the driver takes, 80 for 8.0: `ptx=80`.
     pub ptx: u32,
-    /// How launches run: `order=forward|reverse|random`, `seed=7`, `races=0`, `threads=2`, `sms=16`.
+    /// How launches run: `order=forward|reverse|random`, `seed=7`, `races=0`, `touched`, `threads=2`, `sms=16`.
     pub options: Options,
 }
 
@@ -37,6 +37,7 @@ impl Config {
                 "eager" => self.lazy = number()? == 0,
                 "ptx" => self.ptx = number()?,
                 "races" => self.options.races = number()? != 0,
+                "touched" => self.options.touched = number()? != 0,
                 "threads" => self.options.threads = number()?.clamp(1, 256) as usize,
                 "seed" => self.options.seed = number()? as u64,
                 "sms" => self.options.multiprocessors = number()?.clamp(1, 1024),
@@ -50,7 +51,7 @@ impl Config {
                 }
                 _ => {
                     return Err(format!(
-                        "`{word}`: sm=, devices=, lazy, eager, ptx=, races=, threads=, seed=, sms= or order= expected"
+                        "`{word}`: sm=, devices=, lazy, eager, ptx=, races=, threads=, seed=, sms=, touched or order= expected"
                     ));
                 }
             }

@@ -146,7 +146,10 @@ pub fn acquire(env: &mut Env, warp: usize, space: Space, address: u64) {
 }
 
 /// Adds an access to the counts.
-pub fn tally(env: &mut Env, space: Space, address: &V, mask: u32, bytes: u32) {
+pub fn tally(env: &mut Env, space: Space, address: &V, mask: u32, bytes: u32, way: Way) {
+    if let (Space::Global, Some(touched)) = (space, &env.launch.touched) {
+        lanes(mask).for_each(|i| touched.mark(&env.launch.regions, address[i], u64::from(bytes), way == Way::Write));
+    }
     let c = &mut env.counts[env.pc as usize];
     match space {
         Space::Global => {
@@ -203,7 +206,7 @@ pub fn load(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<()> {
     let strong = strong(*order);
     warp.polled |= strong;
     for (space, mask) in spaces {
-        tally(env, space, &address, mask, whole);
+        tally(env, space, &address, mask, whole, Way::Read);
         for i in lanes(mask) {
             let a = address[i];
             match space {
@@ -279,7 +282,7 @@ pub fn store(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<()> {
         values[k].iter_mut().for_each(|v| *v &= keep);
     }
     for (space, mask) in spaces {
-        tally(env, space, &address, mask, whole);
+        tally(env, space, &address, mask, whole, Way::Write);
         for i in lanes(mask) {
             let a = address[i];
             if strong {
@@ -327,8 +330,8 @@ pub fn copy_async(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<(
     let to: V = std::array::from_fn(|i| to[i].wrapping_add(*to_offset as u64) & 0xffff_ffff);
     let (address, _) = resolve(from, warp, env, active);
     let read = read.map(|r| *warp.get(r, &env.launch.constants));
-    tally(env, Space::Global, &address, active, *bytes);
-    tally(env, Space::Shared, &to, active, *bytes);
+    tally(env, Space::Global, &address, active, *bytes, Way::Read);
+    tally(env, Space::Shared, &to, active, *bytes, Way::Write);
     for i in lanes(active) {
         let mut data = vec![0; *bytes as usize];
         let wanted = read.map_or(*bytes, |r| (r[i] as u32).min(*bytes));

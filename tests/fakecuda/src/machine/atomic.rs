@@ -73,7 +73,7 @@ pub fn run(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<()> {
     let mut out = [0; 32];
     warp.polled = true;
     for (space, mask) in spaces {
-        tally(env, space, &address, mask, bytes);
+        tally(env, space, &address, mask, bytes, Way::Write);
         for i in lanes(mask) {
             let f = |old| apply(*op, *ty, old, a[i], b[i]);
             release(env, warp.index, space, address[i], *order);

@@ -44,6 +44,10 @@ pub struct Counts {
     pub blocks: u64,
     /// Barriers that opened.
     pub barriers: u64,
+    /// Distinct sectors that launches read and wrote, each launch on its own (the word `touched`; else 0).
+    pub read: u64,
+    #[allow(missing_docs)]
+    pub written: u64,
     /// Sums over all instructions.
     pub total: InstCount,
     /// Per instruction: PTX line, source line, totals.
@@ -57,6 +61,8 @@ impl Counts {
         self.launches += o.launches;
         self.blocks += o.blocks;
         self.barriers += o.barriers;
+        self.read += o.read;
+        self.written += o.written;
         self.total.add(&o.total);
         if self.lines.len() != o.lines.len() {
             self.lines.clone_from(&o.lines);
@@ -147,11 +153,13 @@ pub fn json(all: &[Counts]) -> String {
             .map(|(line, source, i)| format!("{{\"ptx_line\":{line},\"source_line\":{source},{}}}", fields(i)))
             .collect();
         format!(
-            "{{\"kernel\":\"{}\",\"launches\":{},\"blocks\":{},\"barriers\":{},{},\"memory_lines\":[{}]}}",
+            "{{\"kernel\":\"{}\",\"launches\":{},\"blocks\":{},\"barriers\":{},\"read_sectors\":{},\"written_sectors\":{},{},\"memory_lines\":[{}]}}",
             c.kernel.replace(['"', '\\'], "?"),
             c.launches,
             c.blocks,
             c.barriers,
+            c.read,
+            c.written,
             fields(&c.total),
             lines.join(",")
         )

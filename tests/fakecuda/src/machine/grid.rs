@@ -8,6 +8,7 @@ use super::block::{Block, Round};
 use super::count::{Counts, InstCount};
 use super::fault::{Fault, FaultKind};
 use super::race::{GlobalRaces, Published};
+use super::touched::Touched;
 use crate::memory::Region;
 use crate::program::Code;
 use crate::program::lane::V;
@@ -30,6 +31,8 @@ pub struct Options {
     pub seed: u64,
     /// Whether races are looked for.
     pub races: bool,
+    /// Whether distinct sectors are counted.
+    pub touched: bool,
     /// Worker threads.
     pub threads: usize,
     /// Instructions after which a warp is taken to run for ever.
@@ -41,7 +44,15 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-        Options { order: Order::Forward, seed: 1, races: true, threads, max_steps: 2_000_000_000, multiprocessors: 16 }
+        Options {
+            order: Order::Forward,
+            seed: 1,
+            races: true,
+            touched: false,
+            threads,
+            max_steps: 2_000_000_000,
+            multiprocessors: 16,
+        }
     }
 }
 
@@ -85,6 +96,8 @@ pub struct Prepared<'a> {
     pub options: Options,
     /// The history of global memory, if races are looked for.
     pub races: Option<GlobalRaces>,
+    /// The sectors touched, if they are counted.
+    pub touched: Option<Touched>,
     /// What strong writes to global memory have published.
     pub published: Mutex<HashMap<u64, Published>>,
 }
@@ -114,6 +127,7 @@ pub fn run(
     let races = options.races && blocks <= 1 << 20;
     let prepared = Prepared {
         code,
+        touched: options.touched.then(|| Touched::new(&regions)),
         grid: launch.grid,
         block: launch.block,
         threads: launch.block.iter().product(),
@@ -158,6 +172,7 @@ pub fn run(
         counts.kernel = kernel;
     }
     counts.sum();
+    (counts.read, counts.written) = prepared.touched.as_ref().map_or((0, 0), Touched::sectors);
     let fault = shared.fault.into_inner().unwrap_or_else(|e| e.into_inner());
     (counts, fault.map_or(Ok(()), Err))
 }

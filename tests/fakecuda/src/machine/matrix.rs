@@ -3,6 +3,7 @@
 use super::access::{resolve, tally};
 use super::block::Env;
 use super::fault::Run;
+use super::race::Way;
 use super::shared::Who;
 use super::warp::Warp;
 use crate::program::float::Round;
@@ -16,7 +17,7 @@ use crate::ptx::Space;
 fn rows(at: &Place, warp: &Warp, env: &mut Env, matrices: usize) -> V {
     let lanes = if matrices == 4 { u32::MAX } else { (1 << (8 * matrices)) - 1 };
     let (address, _) = resolve(at, warp, env, lanes);
-    tally(env, Space::Shared, &address, lanes, 16);
+    tally(env, Space::Shared, &address, lanes, 16, Way::Read);
     address
 }
 

@@ -12,6 +12,7 @@ pub mod grid;
 pub mod matrix;
 pub mod race;
 pub mod shared;
+pub mod touched;
 pub mod warp;
 
 pub use count::Counts;
