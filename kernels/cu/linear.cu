@@ -8,35 +8,9 @@
 // linear_F_R: up to R rows of x on one read of the weights; the 8 warps of a block have one accumulator each. Two normed rows of
 // up to 2048 values are held in shared memory whole, so that a block asks for them once.
 // linear_F_many: each of the 8 warps of a block has 8 rows of x, and the weights come from the first-level cache.
-#include "common.cuh"
+#include "linear.cuh"
 #define SEGMENT 128
 #define WARPS 8
-
-struct Linear {
-  Mat m;
-  const float *bias, *norm_w, *norm_b;  // norm_w: a norm; norm_b: it is a LayerNorm
-  const float *x;
-  float *y;
-  i64 x_at, x_stride, y_at, y_stride;
-  int count, act, add;
-  float eps;
-  // qkv: keys and values of this layer, and where in them
-  u8 *k, *v;
-  const int *pos;
-  int append, n, dim, head_dim, padded, steps, keys_bf16, unused;
-  i64 k_head, v_head;  // bytes of one head's keys, values
-};
-
-// Mean and 1/deviation of a row whose values are x(k), by one warp.
-template <typename X>
-INLINE void row_stats(const Linear &a, X x, int lane, float &mean, float &rstd) {
-  float sum = 0.0f, squares = 0.0f;
-  if (a.norm_b)
-    for (int k = lane; k < a.m.cols; k += 32) sum += x(k);
-  mean = a.norm_b ? warp_sum(sum) / (float)a.m.cols : 0.0f;
-  for (int k = lane; k < a.m.cols; k += 32) squares = fmaf(x(k) - mean, x(k) - mean, squares);
-  rstd = 1.0f / sqrtf(warp_sum(squares) / (float)a.m.cols + a.eps);
-}
 
 // One segment of R rows of x, whose values are x(r, k), into shared memory, normed, zeros past the end.
 template <int R, typename X>
@@ -131,40 +105,6 @@ INLINE void prefetch(const Linear &a, int panel, int segment, int lane) {
   if (piece >= a.m.vectors) return;
   const uint4 *line = a.m.w + ((i64)panel * a.m.vectors + piece) * 32 + (lane & 3) * 8;
   asm volatile("prefetch.global.L2 [%0];" ::"l"(line));
-}
-
-// Key and value of one output of qkv into the cache (cuda/kv.rs says how it lies).
-INLINE void append(const Linear &a, int x_row, int row, float value) {
-  int lane = x_row / a.n, step = a.pos[0] + x_row % a.n, part = row / a.dim, column = row % a.dim;
-  if (part == 0) {
-    a.y[(i64)x_row * a.dim + column] = value;
-    return;
-  }
-  if (step >= a.steps) return;
-  int d = column % a.head_dim;
-  i64 head = (i64)lane * (a.dim / a.head_dim) + column / a.head_dim;
-  int width = a.keys_bf16 ? 8 : 4;
-  i64 at = part == 1 ? (((i64)(step >> 5) * (a.padded / width) + d / width) * 32 + (step & 31)) * width + d % width
-                     : (i64)step * a.padded + d;
-  u8 *to = part == 1 ? a.k + head * a.k_head : a.v + head * a.v_head;
-  if (a.keys_bf16)
-    ((u16 *)to)[at] = to_bf16(value);
-  else
-    ((float *)to)[at] = value;
-}
-
-// A sum becomes an output.
-INLINE void finish(const Linear &a, int x_row, int row, float sum) {
-  if (row >= a.m.rows) return;
-  if (a.bias) sum += a.bias[row];
-  if (a.act == 1) sum = gelu(sum);
-  if (a.act == 2) sum = sum > 0.0f ? sum : 0.0f;
-  if (a.append) {
-    append(a, x_row, row, sum);
-    return;
-  }
-  float *y = a.y + a.y_at + x_row * a.y_stride + row;
-  *y = a.add ? *y + sum : sum;
 }
 
 template <int F, int R>

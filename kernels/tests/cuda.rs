@@ -142,6 +142,41 @@ fn rows_of_a_product_do_not_know_each_other() {
     }
 }
 
+/// Tensor cores: near the sums in order, on any shape; without them, or where they aren't asked for, the very same.
+#[test]
+fn products_by_tensor_cores_are_near_those_in_order() {
+    for (format, rows, cols, count, norm, add) in [
+        (Format::Bf16, 70, 1312, 129, Some(true), true),
+        (Format::Bf16, 33, 33, 70, None, false),
+        (Format::Bf16, 128, 200, 64, Some(false), true),
+        (Format::Q8, 97, 416, 65, Some(true), true),
+        (Format::Q8, 64, 32, 200, None, false),
+        (Format::F32, 40, 96, 64, None, false),
+    ] {
+        let act = if add { Act::None } else { Act::Gelu };
+        let case = Product { rows, cols, count, stride: cols + 3, format, norm, act, add };
+        let play = |words: &str, tiles| {
+            let fake = Fake::load(words).unwrap();
+            let mut cuda = Cuda::new(0).unwrap();
+            cuda.tiles(tiles);
+            let got = case.play(&mut cuda);
+            let launches = cuda.launches();
+            assert_eq!((cuda.fault(), fake.faults()), (None, vec![]), "{words}");
+            (got, launches)
+        };
+        let name = format!("{format:?} {rows}x{cols} on {count} rows");
+        let in_order = play("sm=75", false);
+        assert_eq!(play("sm=75", true), in_order, "{name}: sm_75 has none");
+        for words in ["sm=80 lazy order=random", "sm=90 order=reverse", "sm=120"] {
+            let (near, launches) = play(words, true);
+            // Split, then multiplied.
+            assert_eq!(launches, if format == Format::F32 { 1 } else { 2 }, "{name}");
+            close(&name, &near, &in_order.0, 2e-5);
+            assert_eq!(play(words, false), in_order, "{name}");
+        }
+    }
+}
+
 struct Attention {
     heads: Heads,
     format: Format,

@@ -131,6 +131,21 @@ fn prefill_is_steps_bit_for_bit() {
     });
 }
 
+/// Tensor cores in the prefill of a render: the processor's tokens still, and logits near.
+#[test]
+fn a_prefill_by_tensor_cores_has_the_tokens_of_the_cpu() {
+    let song = |format| Song { model: "house", format, kv: Format::F32, sampling: SAMPLING, block: 64 };
+    for (format, words) in [(Format::Bf16, "sm=80 lazy"), (Format::Q8, "sm=90 order=random")] {
+        let (tokens, logits) = song(format).play(&mut Cpu::new(1));
+        let (on_gpu, near) = on_paper(words, |cuda| {
+            cuda.tiles(true);
+            song(format).play(cuda)
+        });
+        assert_eq!(on_gpu, tokens, "{format:?}");
+        close(&format!("logits, {format:?}"), &near, &logits, 1e-3);
+    }
+}
+
 #[test]
 fn a_step_is_one_graph_of_at_most_eight_kernels_a_layer() {
     on_paper("sm=80 lazy races=0", |cuda| {

@@ -43,6 +43,8 @@ impl Loaded {
     /// A damaged model, or no room.
     pub fn load(backend: Backend, threads: usize, dir: &ModelDir, format: Format) -> Result<Loaded> {
         if let Some(mut cuda) = gpu(backend)? {
+            // Songs are made in one go: nothing depends on a prefill having the bits of its steps.
+            cuda.tiles(true);
             match Band::load(&mut cuda, dir, format) {
                 Ok(band) if cuda.fault().is_none() => return Ok(Loaded::Cuda(Box::new((cuda, band)))),
                 Err(sideman_engine::Error::Ops(why @ (OpsError::Memory { .. } | OpsError::Lost(_))))

@@ -3,7 +3,7 @@
 //! Everything happens in order on the one stream. The first error stays: after it nothing is launched any more and reads give
 //! zeros, until the owner asks ([`crate::Ops::fault`]) and takes another player.
 
-use super::kernel::{Arguments, Kernel, SOURCES};
+use super::kernel::{Arguments, Kernel, SOURCES, TENSOR_CORES, needs};
 use super::mem::{Array, Block, Plain};
 use super::probe::{CudaError, devices};
 use cudarc::driver::sys::{CUfunction, CUmodule, CUstream};
@@ -20,7 +20,13 @@ pub(super) struct Device {
     pub(super) context: Arc<CudaContext>,
     pub(super) stream: CUstream,
     modules: Vec<CUmodule>,
+    /// By [`Kernel`]; null where the device is too old for it.
     functions: Vec<CUfunction>,
+    /// It has tensor cores for bf16.
+    pub(super) tensor_cores: bool,
+    /// Products of many rows go to them ([`super::Cuda::tiles`]), by way of this scratch.
+    pub(super) tiles: bool,
+    pub(super) parts: Option<Array<u8>>,
     /// [`PINNED`] bytes that the device writes.
     pinned: *mut u8,
     /// The thread that the context is current on.
@@ -51,6 +57,9 @@ impl Device {
             stream,
             modules: Vec::new(),
             functions: Vec::new(),
+            tensor_cores: capability >= TENSOR_CORES,
+            tiles: false,
+            parts: None,
             pinned: std::ptr::null_mut(),
             bound: Some(std::thread::current().id()),
             fault: None,
@@ -59,13 +68,18 @@ impl Device {
         };
         // SAFETY: a plain allocation, freed in drop; flags 0 leave it cached, so that the host reads it fast.
         device.pinned = unsafe { result::malloc_host(PINNED, 0) }.map_err(error("allocating pinned memory"))?.cast();
-        for source in SOURCES {
+        let known = |source: &usize| capability >= needs(*source);
+        for source in (0..SOURCES.len()).filter(known).map(|n| SOURCES[n]) {
             let text = CString::new(source).expect("PTX has no zero byte");
             // SAFETY: a text that ends in 0.
             let module = unsafe { result::module::load_data(text.as_ptr().cast()) }.map_err(error("loading kernels"))?;
             device.modules.push(module);
         }
         for kernel in Kernel::ALL {
+            if !known(&kernel.source()) {
+                device.functions.push(std::ptr::null_mut());
+                continue;
+            }
             let name = CString::new(kernel.name()).expect("a name has no zero byte");
             // SAFETY: the module is loaded and stays so until drop.
             let function = unsafe { result::module::get_function(device.modules[kernel.source()], name) };

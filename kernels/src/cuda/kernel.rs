@@ -1,13 +1,22 @@
 //! Our kernels: their PTX, which ships with the program (kernels/cu, compiled by kernels/cu/compile.py), their names, and the
 //! one structure that each of them takes. Fields lie as in the .cu files; a test compares the sizes.
 
-/// PTX texts, in the order of [`Kernel::source`].
-pub(super) const SOURCES: [&str; 4] = [
+/// PTX texts, in the order of [`Kernel::source`]. The last needs tensor cores for bf16, [`TENSOR_CORES`].
+pub(super) const SOURCES: [&str; 5] = [
     include_str!("../../cu/ptx/linear.sm_75.ptx"),
     include_str!("../../cu/ptx/attention.sm_75.ptx"),
     include_str!("../../cu/ptx/step.sm_75.ptx"),
     include_str!("../../cu/ptx/codec.sm_75.ptx"),
+    include_str!("../../cu/ptx/tiles.sm_80.ptx"),
 ];
+
+/// The compute capability from which on a source can be loaded.
+pub(super) fn needs(source: usize) -> (i32, i32) {
+    if source == 4 { TENSOR_CORES } else { (7, 5) }
+}
+
+/// The first compute capability with tensor cores for bf16.
+pub(super) const TENSOR_CORES: (i32, i32) = (8, 0);
 
 macro_rules! kernels {
     ($($variant:ident $name:literal $source:literal,)*) => {
@@ -54,6 +63,9 @@ kernels! {
     Overlap "overlap" 3,
     Choose "choose" 3,
     Stand "stand" 3,
+    SplitRows "split_rows" 4,
+    TilesBf16 "tiles_bf16" 4,
+    TilesQ8 "tiles_q8" 4,
 }
 
 /// The structure that a kernel takes: plain numbers and device addresses.
@@ -107,6 +119,7 @@ arguments! {
         append: i32, n: i32, dim: i32, head_dim: i32, padded: i32, steps: i32, keys_bf16: i32, unused: i32,
         k_head: i64, v_head: i64,
     }
+    Tiles for SplitRows TilesBf16 TilesQ8 { a: Linear, parts: u64, }
     Attend for AttendF32 AttendBf16 {
         q: u64, k: u64, v: u64, pos: u64, lens: u64, out: u64, partial: u64, tickets: u64,
         k_head: i64, v_head: i64,
@@ -176,10 +189,12 @@ mod tests {
             ("attention", include_str!("../../cu/attention.cu")),
             ("step", include_str!("../../cu/step.cu")),
             ("codec", include_str!("../../cu/codec.cu")),
+            ("tiles", include_str!("../../cu/tiles.cu")),
         ];
         for ((name, source), ptx) in sources.into_iter().zip(SOURCES) {
             let mut digest = String::new();
-            for byte in Sha256::new().chain_update(include_str!("../../cu/common.cuh")).chain_update(source).finalize() {
+            let headers = [include_str!("../../cu/common.cuh"), include_str!("../../cu/linear.cuh")].concat();
+            for byte in Sha256::new().chain_update(headers).chain_update(source).finalize() {
                 write!(digest, "{byte:02x}").expect("a String takes all");
             }
             let said = ptx.lines().next().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Matrix products: which kernel of linear.cu runs, and on how many blocks. The order of a sum is the same in all of them.
 
 use super::device::Device;
-use super::kernel::{Kernel, Linear as Argument};
+use super::kernel::{Kernel, Linear as Argument, Tiles};
 use super::kv::Kv;
 use super::mat::Mat;
 use super::mem::Array;
@@ -11,8 +11,11 @@ use crate::{Act, Format, Linear, Norm, Rows};
 /// Columns of one segment of a sum, and accumulators of an output: one a warp.
 const SEGMENT: usize = 128;
 const WARPS: usize = 8;
-/// From this many rows of x on, a warp takes 8 rows and all columns.
+/// From this many rows of x on, a warp takes 8 rows and all columns; or tensor cores take 64.
 const MANY: usize = 64;
+/// Outputs and rows of a block of tiles.cu, and columns that it takes at a time.
+const TILE: usize = 64;
+const STEP: usize = 32;
 
 /// One product: a [`Linear`], or a bare matrix.
 pub(super) struct Product<'a> {
@@ -86,6 +89,9 @@ fn launch(device: &mut Device, mat: &Mat, arguments: Argument) {
         Format::Bf16 => [Kernel::LinearBf16x2, Kernel::LinearBf16x8, Kernel::LinearBf16Many],
         Format::Q8 => [Kernel::LinearQ8x2, Kernel::LinearQ8x8, Kernel::LinearQ8Many],
     };
+    if device.tiles && device.tensor_cores && count >= MANY && mat.format() != Format::F32 {
+        return tiled(device, mat, arguments);
+    }
     let panels = mat.rows.div_ceil(32) as u32;
     let warps = mat.cols.div_ceil(SEGMENT).min(WARPS);
     if count >= MANY {
@@ -95,6 +101,21 @@ fn launch(device: &mut Device, mat: &Mat, arguments: Argument) {
     } else {
         device.launch(two, (panels, 1), 32 * warps as u32, 0, arguments);
     }
+}
+
+/// By tensor cores: x is normed and split into two bf16 parts first.
+fn tiled(device: &mut Device, mat: &Mat, arguments: Argument) {
+    let (count, padded) = (arguments.count as usize, mat.cols.next_multiple_of(STEP));
+    let mut scratch = device.parts.take();
+    Array::grow(&mut scratch, device, 2 * 2 * count * padded);
+    if let Some(parts) = &scratch {
+        let arguments = Tiles { a: arguments, parts: device.at(parts) };
+        device.launch(Kernel::SplitRows, (count.div_ceil(8) as u32, 1), 256, 0, arguments);
+        let kernel = if mat.format() == Format::Q8 { Kernel::TilesQ8 } else { Kernel::TilesBf16 };
+        let grid = (mat.rows.div_ceil(TILE) as u32, count.div_ceil(TILE) as u32);
+        device.launch(kernel, grid, 128, 0, arguments);
+    }
+    device.parts = scratch;
 }
 
 /// `y = act(W · norm(x) + bias)` or `y += …`, rows `xr` of `x` to rows `yr` of `y`.

@@ -86,6 +86,13 @@ impl Cuda {
         Ok(About { name, capability, memory: result::mem_get_info().map_err(error)? })
     }
 
+    /// Whether products of 64 rows and more go to the tensor cores, where there are any for bf16 and the weights are bf16 or q8: a
+    /// prefill is several times faster, and near its steps (sums differ by about 1e-5) instead of equal to them bit for bit. Off at
+    /// first: live play needs equal bits, a render does not.
+    pub fn tiles(&mut self, on: bool) {
+        self.device.tiles = on;
+    }
+
     /// Kernels launched since the player was made, those of replayed graphs not counted.
     pub fn launches(&self) -> u64 {
         self.device.launches
