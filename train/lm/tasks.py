@@ -41,12 +41,14 @@ class Song:
 class Practice:
     """Draws batches of items from the tokens of one split."""
 
-    def __init__(self, root: str, split: str, config: dict, tokenizer, seed: int, limit: int | None = None):
+    def __init__(self, root: str, split: str, config: dict, tokenizer, seed: int, limit: int | None = None, fresh: float | None = None):
+        """`fresh`: share of the live items in which nothing has been heard yet."""
         whole = [p for p in sorted(Path(root).glob("*.song.npz")) if all(Song.of(p, s).exists() for s in STEMS)]
         self.songs = [s for s in map(Song, whole) if s.label["split"] == split][:limit]
         self.guests = [s for s in self.songs if s.label.get("drummer")]
         self.silence = {s: json.loads((Path(root) / f"{s}.json").read_text())["silence"] for s in STEMS}
         self.config, self.tokenizer = config, tokenizer
+        self.fresh = fresh
         self.rng = random.Random(seed)
         self.rest: dict[str, list] = {}
         streams = config["streams"]
@@ -110,7 +112,8 @@ class Practice:
                     prefix[rows[rng.choice([0, 0, 1, 2, 3]) if stem == "other" else 0:]] = self.cards[rows[-1]]
             else:
                 # With a guest more often nothing has been heard yet: then words are all that tells what the drums will be.
-                cut = 0 if rng.random() < (0.7 if label.get("drummer") else 0.35) else rng.randrange(WINDOW)
+                fresh = self.fresh if self.fresh is not None else 0.7 if label.get("drummer") else 0.35
+                cut = 0 if rng.random() < fresh else rng.randrange(WINDOW)
                 prefix[:, -(-cut // DECIMATION):] = self.cards[:, None]
                 player = rng.choices(STEMS, [0.75, 0.1, 0.15])[0]
                 for stem in STEMS:
