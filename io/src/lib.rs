@@ -20,6 +20,7 @@ pub mod rt;
 pub mod runner;
 pub mod speaker;
 pub mod speed;
+pub mod stand;
 pub mod supervisor;
 pub mod sync;
 pub mod take;

@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 use sideman_engine::live::{Action, Clock, Command, Pending, Request, Session, Snapshot, Spec, When, Which};
 use sideman_engine::model::FRAME;
 use sideman_engine::task::Band;
+use sideman_engine::text::Hidden;
 use sideman_engine::{Error, Result};
 use sideman_kernels::Ops;
+use sideman_kernels::cpu::Cpu;
 
 use crate::control::{Desk, Event};
 use crate::mix::{self, Mixer};
 use crate::rt;
+use crate::stand::{Seat, Stand, seated};
 use crate::sync::Taps;
 use crate::take::{Entry, Sheet, silent};
 use crate::tape::{Piece, Tape};
@@ -30,9 +33,15 @@ pub const NO_LINK: &str = "there is no Ableton Link to follow: it takes devices,
 
 /// A band on its stand.
 pub struct Runner<O: Ops> {
-    ops: O,
-    band: Band<O>,
-    session: Session<O>,
+    stand: Stand<O>,
+    /// Who takes over, and the text in force that it is told.
+    relief: Option<Box<Seat<Cpu>>>,
+    hidden: Option<Hidden>,
+    /// The next hop may still grow a buffer.
+    settles: bool,
+    /// Names of the stems.
+    stems: Vec<String>,
+    streams: usize,
     desk: Desk,
     sheet: Sheet,
     snapshot: Snapshot,
@@ -112,6 +121,10 @@ impl<O: Ops> Runner<O> {
     pub fn new(mut ops: O, mut band: Band<O>, mut sheet: Sheet, desk: Desk, takes: PathBuf, patient: bool) -> Result<Self> {
         rt::quiet_denormals();
         let session = session(&mut ops, &mut band, &sheet)?;
+        let hidden = match (sheet.text.trim().is_empty(), &mut band.text) {
+            (false, Some(text)) => Some(text.encode(&sheet.text)?),
+            _ => None,
+        };
         sheet.lead = session.lead();
         let stems = band.config().stems.len();
         let mut runner = Runner {
@@ -123,9 +136,12 @@ impl<O: Ops> Runner<O> {
             later: Vec::new(),
             bar: i64::MIN,
             waits: false,
-            ops,
-            band,
-            session,
+            hidden,
+            settles: true,
+            stems: band.config().stems.clone(),
+            streams: band.config().streams.len(),
+            stand: Stand::First(Box::new(Seat { ops, band, session })),
+            relief: None,
             desk,
             sheet,
             snapshot: Snapshot::default(),
@@ -144,9 +160,14 @@ impl<O: Ops> Runner<O> {
             wake: Some(Wake::new(stems)),
             drag: None,
         };
-        let Runner { mixer, session, .. } = &mut runner;
-        mixer.add(|s| (session.stem(s), session.levels(s)), session.click());
+        let Runner { mixer, stand, .. } = &mut runner;
+        seated!(stand, seat => mixer.add(|s| (seat.session.stem(s), seat.session.levels(s)), seat.session.click()));
         Ok(runner)
+    }
+
+    /// The processor takes over from a player that is lost ([`Ops::fault`]): at the next bar line that a model can be ready for, in phase.
+    pub fn relieve_by(&mut self, relief: Seat<Cpu>) {
+        self.relief = Some(Box::new(relief));
     }
 
     /// Starts the recorder: `dir`, a take from the start; `roll`, the last ten minutes are kept. Before the first hop.
@@ -154,7 +175,7 @@ impl<O: Ops> Runner<O> {
     /// # Errors
     /// The system makes no thread.
     pub fn record(&mut self, dir: Option<PathBuf>, roll: bool) -> Result<()> {
-        let tape = Tape::start(self.sheet.clone(), self.band.config().streams.len(), roll);
+        let tape = Tape::start(self.sheet.clone(), self.streams, roll);
         self.tape = Some(tape.map_err(|e| Error::Input(format!("no recorder: {e}")))?);
         self.recording = dir.is_some();
         if let Some(dir) = dir {
@@ -176,7 +197,12 @@ impl<O: Ops> Runner<O> {
 
     /// Song time heard, and by how much the band is ahead of it.
     pub fn time(&self) -> (i64, i64) {
-        (self.session.heard_to(), self.session.lead())
+        seated!(&self.stand, seat => (seat.session.heard_to(), seat.session.lead()))
+    }
+
+    /// Song time heard.
+    fn heard_to(&self) -> i64 {
+        self.time().0
     }
 
     /// Frames of a hop as asked for.
@@ -205,7 +231,7 @@ impl<O: Ops> Runner<O> {
 
     /// Guidance is in use: there is something to give up.
     pub fn guided(&self) -> bool {
-        self.sheet.guided && self.session.leans()
+        self.sheet.guided && seated!(&self.stand, seat => seat.session.leans())
     }
 
     /// One hop: `heard` is a whole number of frames, 1 to 25. The band's music goes on whatever happens: what can't be played is silence
@@ -217,28 +243,45 @@ impl<O: Ops> Runner<O> {
     /// The same, of which only the first `real` samples are music: a take ends with them.
     pub fn last_hop(&mut self, heard: &[f32], real: usize) {
         if let Some(drag) = &mut self.drag {
-            drag(self.session.heard_to());
+            let heard_to = seated!(&self.stand, seat => seat.session.heard_to());
+            drag(heard_to);
         }
         self.requests();
         let began = Instant::now();
-        let Runner { ops, band, session, mixer, hops, silence, .. } = self;
-        let mut play = || session.hop(ops, band, heard);
-        // The first one may still grow a buffer.
-        let played = if *hops == 0 { play() } else { rt::no_alloc(play) };
-        mixer.clear();
-        match &played {
-            Ok(()) => mixer.add(|s| (session.stem(s), session.levels(s)), session.click()),
-            Err(_) => mixer.add(|_| (&silence[..heard.len()], &[]), &silence[..heard.len()]),
-        };
+        let Runner { stand, mixer, silence, settles, .. } = self;
+        let played = seated!(stand, seat => {
+            let Seat { ops, band, session } = &mut **seat;
+            let mut play = || session.hop(ops, band, heard);
+            // The first one may still grow a buffer.
+            let played = if std::mem::take(settles) { play() } else { rt::no_alloc(play) };
+            mixer.clear();
+            match &played {
+                Ok(()) => mixer.add(|s| (session.stem(s), session.levels(s)), session.click()),
+                Err(_) => mixer.add(|_| (&silence[..heard.len()], &[]), &silence[..heard.len()]),
+            };
+            played
+        });
         let took = began.elapsed();
         self.hops += 1;
         if let Err(e) = played {
             self.say(format!("the band is silent for a moment: {e}"));
         }
+        self.relieve();
         self.look();
         self.wake();
         self.tape_hop(&heard[..real.min(heard.len())]);
         self.measure(took, heard.len());
+    }
+
+    /// Changes over to the processor where the player is lost.
+    fn relieve(&mut self) {
+        let Some(why) = self.stand.fault().map(str::to_owned) else { return };
+        let Some(relief) = self.relief.take() else { return };
+        match self.stand.relieve(relief, self.hidden.as_ref()) {
+            Ok(()) => self.say(format!("{why}: the processor takes over at the next bar it can be ready for")),
+            Err(e) => self.say(format!("{why}, and the processor can't take over: {e}")),
+        }
+        self.settles = true;
     }
 
     /// Makes a stem anew that has fallen silent.
@@ -246,21 +289,25 @@ impl<O: Ops> Runner<O> {
         let bar = self.bar();
         let Some(wake) = &mut self.wake else { return };
         for s in 0..self.snapshot.stems.len() {
-            wake.hear(s, self.session.stem(s), self.snapshot.time);
+            seated!(&self.stand, seat => wake.hear(s, seat.session.stem(s), self.snapshot.time));
         }
-        if let Some(s) = wake.ask(self.session.heard_to(), &self.snapshot, bar) {
-            self.say(format!("{} had fallen silent and comes in again", self.band.config().stems[usize::from(s)]));
+        let heard_to = seated!(&self.stand, seat => seat.session.heard_to());
+        if let Some(s) = wake.ask(heard_to, &self.snapshot, bar) {
+            self.say(format!("{} had fallen silent and comes in again", self.stems[usize::from(s)]));
             self.request(Request { command: Command::Stem(Which::One(s), Action::Regen), when: None, from: 0 });
         }
     }
 
     /// The state as it is now, with what waits for its bar here.
     fn look(&mut self) {
-        let Runner { session, snapshot, later, .. } = self;
-        session.snapshot(snapshot);
+        let Runner { stand, snapshot, later, .. } = self;
+        seated!(stand, seat => seat.session.snapshot(snapshot));
         self.bar = snapshot.bar;
         self.waits = snapshot.clock == Clock::Link && !snapshot.playing;
-        let bar = |r: &Request| if let Some(When::AtBar(bar)) = r.when { session.bar_at(bar) } else { snapshot.time };
+        let bar = |r: &Request| match r.when {
+            Some(When::AtBar(bar)) => seated!(&*stand, seat => seat.session.bar_at(bar)),
+            _ => snapshot.time,
+        };
         let waits: Vec<Pending> = later.iter().map(|r| Pending { command: r.command.clone(), at: bar(r) }).collect();
         snapshot.pending.extend(waits);
         snapshot.pending.sort_by_key(|p| p.at);
@@ -305,7 +352,7 @@ impl<O: Ops> Runner<O> {
         let share = ms / (samples as f32 / sideman_engine::audio::RATE as f32 * 1e3);
         health.load += (share - health.load) * 0.1;
         if self.hops % 16 == 1 {
-            let faults = self.session.faults(&mut self.ops);
+            let faults = seated!(&mut self.stand, seat => seat.session.faults(&mut seat.ops));
             if faults > self.snapshot.health.faults {
                 self.say("the model gave no number where it should have: the likeliest notes were played".into());
             }
@@ -317,7 +364,7 @@ impl<O: Ops> Runner<O> {
     pub fn publish(&mut self) {
         self.snapshot.hop = self.hop as u32;
         self.snapshot.recording = self.recording;
-        self.snapshot.recorded = if self.recording { self.session.heard_to() - self.begun } else { 0 };
+        self.snapshot.recorded = if self.recording { self.heard_to() - self.begun } else { 0 };
         // A text that is being read waits like everything else.
         if let Some(waiting) = &self.waiting {
             self.snapshot.pending.push(Pending { command: waiting.command.clone(), at: self.snapshot.time });
@@ -365,9 +412,13 @@ impl<O: Ops> Runner<O> {
             }
             let request = request.clone();
             self.waiting = None;
-            match hidden.and_then(|h| self.session.set_text(&mut self.ops, &self.band, h.as_ref())) {
-                Ok(()) => {
-                    self.text = text;
+            let told = hidden.and_then(|hidden| {
+                seated!(&mut self.stand, seat => seat.session.set_text(&mut seat.ops, &seat.band, hidden.as_ref()))?;
+                Ok(hidden)
+            });
+            match told {
+                Ok(hidden) => {
+                    (self.text, self.hidden) = (text, hidden);
                     self.apply(request);
                 }
                 Err(e) => self.say(format!("the text stays as it was: {e}")),
@@ -398,7 +449,7 @@ impl<O: Ops> Runner<O> {
             }
             // Where others keep the beat, the song begins on their bar: who listens to them asks again, and says at which sample.
             Command::Play if request.when.is_none() && self.waits && self.desk.has_link() => {
-                let at = self.session.heard_to();
+                let at = self.heard_to();
                 return self.desk.tell(&Event::Applied { at, request });
             }
             Command::Clock(Clock::Jack) if !self.desk.has_transport() && self.wake.is_some() => {
@@ -412,7 +463,7 @@ impl<O: Ops> Runner<O> {
                 parts.sort_by(|a, b| b.1.total_cmp(&a.1));
                 let text = parts.iter().map(|p| p.0.as_str()).collect::<Vec<_>>().join(", ");
                 let whole = Command::Text { part: 0, text, weight: 1.0 };
-                let at = self.session.heard_to();
+                let at = self.heard_to();
                 self.desk.tell(&Event::Applied { at, request: request.clone() });
                 return self.request(Request { command: whole, ..request });
             }
@@ -428,7 +479,7 @@ impl<O: Ops> Runner<O> {
             Command::Record(on) => {
                 let dir = self.takes.join(take_name());
                 self.recording = *on && self.tape.is_some();
-                self.begun = self.session.heard_to();
+                self.begun = self.heard_to();
                 self.send(if *on { Piece::Begin(dir) } else { Piece::End });
             }
             Command::Keep(name) => {
@@ -443,9 +494,9 @@ impl<O: Ops> Runner<O> {
     /// Gives it to the session, the tape and all who listen.
     fn apply(&mut self, request: Request) {
         if !silent(&request.command) {
-            self.session.request(request.clone());
+            seated!(&mut self.stand, seat => seat.session.request(request.clone()));
         }
-        let at = self.session.heard_to();
+        let at = self.heard_to();
         self.send(Piece::Event(Entry { at, request: request.clone() }));
         self.desk.tell(&Event::Applied { at, request });
     }
@@ -461,7 +512,7 @@ impl<O: Ops> Runner<O> {
             (self.snapshot.time, self.snapshot.tempo, self.snapshot.meter)
         };
         let player = if self.hops == 0 { self.sheet.player } else { self.snapshot.player };
-        let tokens = self.session.tokens().1.to_vec();
+        let tokens = seated!(&self.stand, seat => seat.session.tokens().1.to_vec());
         let slots = self.mixer.slots().to_vec();
         self.send(Piece::Hop { heard, slots, player, tokens, tempo });
     }
@@ -486,7 +537,7 @@ impl<O: Ops> Runner<O> {
 
     /// Channels of a slot.
     pub fn channels(&self) -> usize {
-        mix::channels(self.band.config().stems.len())
+        mix::channels(self.stems.len())
     }
 }
 

@@ -203,6 +203,8 @@ pub trait Ops {
     type Picker: Send;
     /// Recorded work ([`Ops::replay`]).
     type Graph: Default + Send;
+    /// [`Ops::replay`] records: its second time with a graph costs memory, later ones none.
+    const RECORDS: bool = false;
 
     // --- the player itself ----------------------------------------------------------------------------------------
     /// Why the player can't play any more (a GPU that is lost or full), in a sentence. What it gave since is worthless: reads

@@ -1,6 +1,7 @@
 //! The CUDA player beside the CPU player, operation by operation, on a GPU on paper that runs the shipped PTX and checks every
 //! access (tests/fakecuda). Each case is written once over [`Ops`] and played by both.
 
+use proptest::prelude::*;
 use sideman_fakecuda::Fake;
 use sideman_kernels::cpu::Cpu;
 use sideman_kernels::cuda::{Cuda, CudaError};
@@ -429,6 +430,71 @@ impl Case for Codes {
 fn quantizers_have_the_same_bits() {
     held("euclidean", &Codes(false), 0.0);
     held("factorised", &Codes(true), 0.0);
+}
+
+/// A case of random shape on both, in one order.
+fn alike<C: Case>(name: &str, case: &C, words: &str, tolerance: f32) {
+    let want = case.play(&mut Cpu::new(1));
+    let fake = Fake::load(words).unwrap();
+    let mut cuda = Cuda::new(0).unwrap();
+    let got = case.play(&mut cuda);
+    assert_eq!(cuda.fault(), None, "{name}: {:?}", fake.faults());
+    drop(cuda);
+    assert_eq!(fake.faults(), [""; 0], "{name}");
+    close(name, &got, &want, tolerance);
+}
+
+fn words() -> impl Strategy<Value = String> {
+    let sm = prop::sample::select(vec![75, 80, 89, 120]);
+    let order = prop::sample::select(vec!["forward", "reverse", "random"]);
+    (sm, any::<bool>(), order, 1..100u32)
+        .prop_map(|(sm, lazy, order, seed)| format!("sm={sm} {} order={order} seed={seed}", if lazy { "lazy" } else { "eager" }))
+}
+
+fn formats() -> impl Strategy<Value = Format> {
+    prop::sample::select(vec![Format::F32, Format::Bf16, Format::Q8])
+}
+
+// Any shape: few cases, since each is run by an interpreter. PROPTEST_CASES=200 runs more.
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(
+        std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(6)) })]
+
+    #[test]
+    fn products_of_any_shape(
+        (rows, cols, count, gap) in (1..90usize, 1..320usize, 1..75usize, 0..9usize),
+        format in formats(), norm in any::<Option<bool>>(), act in 0..3usize, add: bool, words in words(),
+    ) {
+        let act = [Act::None, Act::Gelu, Act::Relu][act];
+        let case = Product { rows, cols, count, stride: cols + gap, format, norm, act, add };
+        // A norm of one or two columns divides by next to nothing.
+        let tolerance = if norm.is_some() { 2e-4 } else { 1e-5 };
+        alike(&format!("{format:?} {rows}x{cols} on {count} rows, norm {norm:?}, {words}"), &case, &words, tolerance);
+    }
+
+    #[test]
+    fn attention_of_any_shape(
+        (heads, head_dim, first, n, room) in (1..4usize, 1..70usize, 1..150usize, 1..5usize, 0..200usize),
+        bf16: bool, words in words(),
+    ) {
+        let format = if bf16 { Format::Bf16 } else { Format::F32 };
+        let case = Attention { heads: Heads { heads, head_dim }, format, steps: first + n + room, first, n };
+        let tolerance = if bf16 { 2e-2 } else { 2e-5 };
+        alike(&format!("{heads} heads of {head_dim}, {format:?}, {first} + {n} + {room}, {words}"), &case, &words, tolerance);
+    }
+
+    #[test]
+    fn draws_of_any_kind(
+        (temperature, top_k, top_p, cfg) in (0.0..2.0f32, 0..80u32, 0.0..1.0f32, 0.0..5.0f32), nucleus: bool, seed: u64, words in words(),
+    ) {
+        let s = Sampling { temperature, top_k, top_p: if nucleus { top_p } else { 0.0 }, cfg, seed, frame_base: seed as i64 };
+        alike(&format!("{s:?}, {words}"), &Draws(s), &words, 0.0);
+    }
+
+    #[test]
+    fn recurrences_of_any_size(size in 1..60usize, words in words()) {
+        alike(&format!("lstm of {size}, {words}"), &Recurrence(size), &words, 0.0);
+    }
 }
 
 #[test]

@@ -209,7 +209,7 @@ fn the_roofline_of_the_guide_is_calculated_from_the_counts() {
         let launches = 8 * layers + 3;
         for (format, bits) in [("bf16", 16), ("q8", 9)] {
             for context in [250, 1500] {
-                let kv = LANES * layers * context * d * 2 * 4;
+                let kv = LANES * layers * context * d * 2 * 2;
                 let bytes = (weights * bits / 8 + kv) as f64 * OVER;
                 let mut row = format!("| {model} | {format} | {context} | {:.0} | {launches} |", bytes / 1e6);
                 for gigabytes in [3350.0, 1008.0, 360.0, 300.0] {

@@ -67,7 +67,7 @@ pub enum Precision {
 /// What computes.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Backend {
-    /// The GPU where there is one that can, else the processor.
+    /// The GPU where there is one that can, else the processor; on stage (live) the processor.
     Auto,
     /// The processor.
     Cpu,

@@ -18,11 +18,14 @@ use sideman_io::control::Control;
 use sideman_io::device::{self, Asked, file};
 use sideman_io::live::Live as Engine;
 use sideman_io::runner::{NO_LINK, Runner, take_name};
+use sideman_io::stand::Seat;
 use sideman_io::take::{self, Sheet};
 use sideman_io::{midi, rt, supervisor};
+use sideman_kernels::Ops;
 use sideman_kernels::cpu::Cpu;
 
-use crate::cli::{Cli, Live, Pace, Precision};
+use crate::backend::gpu;
+use crate::cli::{Backend, Cli, Live, Pace, Precision};
 use crate::screen::{self, About, Keymap, Screen};
 use crate::song::{self, Song};
 use crate::{find, hands, output, player, report, usage};
@@ -63,9 +66,35 @@ pub fn run(args: &Live) -> Result<ExitCode> {
         tracing::warn!("{} is a random model for tests: what it plays is noise", dir.path.display());
     }
     let mut cpu = rt::favoured(|| Cpu::new(player::threads(args.player.threads)));
-    let mut band = Band::load(&mut cpu, &dir, args.player.precision.into())?;
-    let asked = asked(args, &dir)?;
-    let sheet = sheet(args, &song, &dir, &band, &asked)?;
+    // No GPU has played on a stage yet: one plays where it is asked for by name, and the processor waits to take over.
+    match args.player.backend {
+        Backend::Cuda => match gpu(Backend::Cuda)? {
+            Some(cuda) => {
+                let band = Band::load(&mut cpu, &dir, args.player.precision.into())?;
+                play(args, keys, jack, &song, &dir, cuda, Some((cpu, band)))
+            }
+            None => play(args, keys, jack, &song, &dir, cpu, None),
+        },
+        Backend::Auto | Backend::Cpu => play(args, keys, jack, &song, &dir, cpu, None),
+    }
+}
+
+/// Plays on `ops`; `relief` takes over where that is lost.
+fn play<O: Ops + Send + 'static>(
+    args: &Live,
+    keys: Keymap,
+    jack: bool,
+    song: &Song,
+    dir: &ModelDir,
+    mut ops: O,
+    relief: Option<(Cpu, Band<Cpu>)>,
+) -> Result<ExitCode> {
+    let mut band = Band::load(&mut ops, dir, args.player.precision.into())?;
+    if let Some(why) = ops.fault() {
+        return Err(anyhow!("{why}"));
+    }
+    let asked = asked(args, dir)?;
+    let sheet = sheet(args, song, dir, &band, &asked)?;
     // A text that can't be is told before anything sounds.
     if let (false, Some(text)) = (sheet.text.is_empty(), &mut band.text) {
         text.encode(&sheet.text)?;
@@ -77,10 +106,14 @@ pub fn run(args: &Live) -> Result<ExitCode> {
     let shown = !args.headless && !args.player.json && screen::possible() && (!patient || args.pace == Pace::Real);
     let about = About { model: &dir.config.name, stems: &dir.config.stems };
     let show: Show = Box::new(|hangup| shown.then(|| Screen::open(&control, &about, keys, hangup)).transpose());
-    let runner = Runner::new(cpu, band, sheet, desk, takes, patient)?;
+    let relief = relief.map(|(cpu, band)| Seat::relief(cpu, band, &sheet)).transpose()?;
+    let mut runner = Runner::new(ops, band, sheet, desk, takes, patient)?;
+    if let Some(relief) = relief {
+        runner.relieve_by(relief);
+    }
     let mut hands = hands::start(&args.hands, jack, &control, &dir.config.name, runner.sheet())?;
     match (&args.from, &args.to) {
-        (Some(from), Some(to)) => between_files(args, &song, runner, &control, from, to, show),
+        (Some(from), Some(to)) => between_files(args, song, runner, &control, from, to, show),
         _ => with_devices(args, runner, &control, &asked, &mut hands, show),
     }
 }
@@ -129,7 +162,7 @@ fn asked(args: &Live, dir: &ModelDir) -> Result<Asked> {
 }
 
 /// The session as it begins.
-fn sheet(args: &Live, song: &Song, dir: &ModelDir, band: &Band<Cpu>, asked: &Asked) -> Result<Sheet> {
+fn sheet<O: Ops>(args: &Live, song: &Song, dir: &ModelDir, band: &Band<O>, asked: &Asked) -> Result<Sheet> {
     let config = band.config();
     let default = Spec::new(config);
     let text = song.text.clone().filter(|_| config.text.is_some()).unwrap_or_default();
@@ -284,10 +317,10 @@ fn document(sheet: &Sheet, s: &Snapshot, took: Duration, said: &[String]) -> ser
     })
 }
 
-fn between_files(
+fn between_files<O: Ops>(
     args: &Live,
     song: &Song,
-    mut runner: Runner<Cpu>,
+    mut runner: Runner<O>,
     control: &Control,
     from: &Path,
     to: &Path,
@@ -332,9 +365,9 @@ fn between_files(
     finish(args, &sheet, control, took, &said)
 }
 
-fn with_devices(
+fn with_devices<O: Ops + Send + 'static>(
     args: &Live,
-    mut runner: Runner<Cpu>,
+    mut runner: Runner<O>,
     control: &Control,
     asked: &Asked,
     hands: &mut hands::Hands,

@@ -57,6 +57,11 @@ impl Material {
         self.made_to[k] += 1;
     }
 
+    /// Makes a decided frame silence.
+    pub fn unmake(&mut self, k: usize, t: i64) {
+        self.made[Self::at(k, t)] = self.silence[k];
+    }
+
     /// What was heard in frame `t` as stream `k`.
     pub fn heard(&self, k: usize, t: i64) -> i32 {
         if t < 0 { self.silence[k] } else { self.heard[Self::at(k, t)] }

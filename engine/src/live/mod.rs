@@ -15,6 +15,7 @@ mod command;
 mod material;
 mod play;
 mod queue;
+mod relief;
 mod session;
 mod snapshot;
 mod stem;

@@ -140,6 +140,12 @@ impl<O: Ops> Session<O> {
         if let Some(start) = self.fresh {
             return self.ready(ops, f, start, start, true);
         }
+        if self.main.is_none() && self.resume && self.stems.plays(f) {
+            let earliest = sample(f + self.need(false, false));
+            let bar = self.clock != Clock::Free;
+            let at = if bar { self.timeline.next(earliest, Line::Bar) } else { earliest };
+            return self.ready(ops, f, frame(at), at, false);
+        }
         let Some(main) = self.main.filter(|_| self.stems.plays(f)) else { return Ok(()) };
         let end = self.windows[main].end();
         if let Some(at) = self.wished(f).filter(|&at| frame(at) <= end) {
@@ -261,7 +267,7 @@ impl<O: Ops> Session<O> {
         } else {
             self.keep_heard();
         }
-        self.main = Some(next.index);
+        (self.main, self.resume) = (Some(next.index), false);
         while let Some(entry) = self.queue.taken() {
             self.assume(&entry.request.command, f);
             self.anchor(f);

@@ -6,6 +6,7 @@ use super::click::Click;
 use super::material::Material;
 use super::play::Next;
 use super::queue::Queue;
+use super::relief::Begun;
 use super::stem::Stems;
 use super::timeline::{Line, Timeline};
 use super::voice::silence;
@@ -95,11 +96,11 @@ impl Spec<'_> {
 }
 
 /// An encoder that may listen.
-struct Ear<O: Ops> {
+pub(super) struct Ear<O: Ops> {
     encoder: Encoder<O>,
-    on: bool,
+    pub on: bool,
     /// Frame of the song that its next code is for.
-    next: i64,
+    pub next: i64,
 }
 
 /// A band that plays. See the module's head.
@@ -131,6 +132,10 @@ pub struct Session<O: Ops> {
     pub(super) next: Option<Next>,
     /// The band starts from nothing at this frame.
     pub(super) fresh: Option<i64>,
+    /// It was taken over while it played ([`Session::take_over`]): it comes in again at a bar line.
+    pub(super) resume: bool,
+    /// Where the last hop began.
+    pub(super) begun: Begun,
     /// Frames of the player that a model that anticipates knows.
     pub(super) let_in: i64,
 
@@ -159,7 +164,7 @@ pub struct Session<O: Ops> {
     pub(super) counted: (i64, i64),
     pub(super) message: String,
 
-    ears: Vec<Ear<O>>,
+    pub(super) ears: Vec<Ear<O>>,
     pub(super) decoders: Vec<Decoder<O>>,
     pub(super) click: Click,
     codes: Vec<u32>,
@@ -280,6 +285,8 @@ impl<O: Ops> Session<O> {
             main: None,
             next: None,
             fresh: playing,
+            resume: false,
+            begun: Begun::new(material.delays.len(), stems),
             let_in: 0,
             player: spec.player.map(usize::from),
             mode: Mode::Follow,
@@ -367,6 +374,7 @@ impl<O: Ops> Session<O> {
             return Err(Error::Input(format!("a hop of {} samples: 1 to {MAX_HOP} frames of {FRAME}", heard.len())));
         }
         self.clear();
+        self.note();
         self.listen(ops, band);
         self.hear(ops, band, heard);
         for _ in 0..heard.len() / FRAME {

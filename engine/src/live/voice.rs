@@ -10,7 +10,7 @@ use crate::model::FRAME;
 use crate::task::Band;
 
 /// Silent frames after which a decoder rests: what it holds back is out by then, and what comes is silence.
-const RING_OUT: usize = 25;
+pub(super) const RING_OUT: usize = 25;
 /// Stands for a code of a frame that isn't decoded.
 const REST: u32 = u32::MAX;
 

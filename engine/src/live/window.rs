@@ -85,7 +85,8 @@ pub(super) struct Window<O: Ops> {
 
 impl<O: Ops> Window<O> {
     pub fn new(ops: &mut O, lm: &Lm<O>, spec: &RunSpec, shape: Shape) -> Result<Self> {
-        let run = lm.run(ops, spec)?;
+        let mut run = lm.run(ops, spec)?;
+        run.rehearse(ops, lm)?;
         Ok(Window {
             run,
             shape,

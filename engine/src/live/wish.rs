@@ -190,7 +190,7 @@ impl<O: Ops> Session<O> {
     fn panic(&mut self) {
         self.queue.cancel(None);
         self.unprime();
-        (self.main, self.fresh, self.playing) = (None, None, false);
+        (self.main, self.fresh, self.playing, self.resume) = (None, None, false, false);
         (self.stems.from, self.stems.to) = (i64::MAX, i64::MAX);
         self.counted = (0, 0);
         let f = self.front;

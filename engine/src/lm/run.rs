@@ -256,6 +256,28 @@ impl<O: Ops> Run<O> {
         n
     }
 
+    /// Feeds a few columns and takes them back, so that a player that records steps has recorded every kind of them, and none later needs
+    /// memory. Before anything is fed.
+    pub fn rehearse(&mut self, ops: &mut O, lm: &Lm<O>) -> Result<()> {
+        if !O::RECORDS {
+            return Ok(());
+        }
+        let guided = self.guided;
+        for with in [true, false] {
+            self.guided = with;
+            for draws in [false, true] {
+                // The first lets scratch grow, the second is recorded.
+                for _ in 0..2 {
+                    self.at = 0;
+                    ops.write_ints(&mut self.state.pos, 0, &[0]);
+                    self.feed(ops, lm, 1, draws);
+                }
+            }
+        }
+        self.guided = guided;
+        self.rollback(ops, 0)
+    }
+
     fn feed(&mut self, ops: &mut O, lm: &Lm<O>, n: usize, draws: bool) {
         let Run { grid, state, plain, guided, steps, .. } = self;
         let mut plain = plain.as_mut().filter(|_| !*guided);

@@ -141,6 +141,7 @@ impl Ops for Cuda {
     type Kv = Kv;
     type Picker = Picker;
     type Graph = Graph;
+    const RECORDS: bool = true;
 
     fn fault(&self) -> Option<&str> {
         self.device.fault.as_deref()

@@ -59,6 +59,14 @@ impl Fake {
         .collect()
     }
 
+    /// Loses the device: every call that would use it fails from now on.
+    pub fn lose(&self) {
+        // SAFETY: the symbol has this signature (driver/api_test.rs).
+        let f: unsafe extern "C" fn() = unsafe { std::mem::transmute(self.symbol(c"fakecuda_lose")) };
+        // SAFETY: as above.
+        unsafe { f() }
+    }
+
     /// What every kernel did since `load`, as JSON.
     pub fn counts_json(&self) -> String {
         self.counts(0)

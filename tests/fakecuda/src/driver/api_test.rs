@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, c_char};
 
+use super::code;
 use super::config::Config;
 use super::guard;
 use super::state::{State, state};
@@ -48,6 +49,12 @@ pub unsafe extern "C" fn fakecuda_faults(to: *mut u8, room: usize) -> usize {
         s.faults.clear();
     }
     text(lines.join("\n"), to, room)
+}
+
+/// The device falls off the bus: from now on every call that would use it fails with CUDA_ERROR_LAUNCH_FAILED, for good. This is no fault.
+#[unsafe(no_mangle)]
+pub extern "C" fn fakecuda_lose() {
+    state().lock().unwrap_or_else(|e| e.into_inner()).sticky = Some(code::LAUNCH_FAILED);
 }
 
 /// Writes the counts of all kernels as JSON (`kind` 0) or as a table (1); returns the length.

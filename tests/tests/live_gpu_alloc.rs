@@ -1,0 +1,46 @@
+//! A hop on a GPU (on paper, tests/fakecuda) allocates and frees nothing of the host's after the first one: steps are recorded before.
+
+use assert_no_alloc::{AllocDisabler, assert_no_alloc, reset_violation_count, violation_count};
+use sideman_engine::live::{Action, Command, Request, Session, Spec, Which};
+use sideman_engine::model::ModelDir;
+use sideman_engine::task::Band;
+use sideman_fakecuda::Fake;
+use sideman_kernels::cuda::Cuda;
+use sideman_kernels::{Format, Ops};
+use sideman_tests::fixture::Fixture;
+use sideman_tests::jam::bass;
+
+#[global_allocator]
+static COUNTER: AllocDisabler = AllocDisabler;
+
+#[test]
+fn nothing_is_allocated_in_a_hop_on_a_gpu() {
+    // The counter counts, or this test would prove nothing.
+    assert_no_alloc(|| drop(std::hint::black_box(vec![0u8; 100])));
+    assert!(violation_count() > 0);
+    reset_violation_count();
+
+    let dir = tempfile::tempdir().unwrap();
+    Fixture::short().write(dir.path()).unwrap();
+    let fake = Fake::load("sm=80 races=0").unwrap();
+    let mut cuda = Cuda::new(0).unwrap();
+    let mut band = Band::load(&mut cuda, &ModelDir::open(dir.path()).unwrap(), Format::Bf16).unwrap();
+    let text = band.text.as_mut().unwrap().encode("funk drums").unwrap();
+    let spec =
+        Spec { lag: 6, tempo: 240.0, guided: true, cfg: 2.0, text: Some(&text), text_room: 32, ..Spec::new(band.config()) };
+    let mut session = Session::new(&mut cuda, &band, &spec).unwrap();
+    let player = bass(60 * 640);
+    session.hop(&mut cuda, &band, &player[..4 * 640]).unwrap();
+    let launches = cuda.launches();
+    let wishes = [Command::Stem(Which::All, Action::Regen), Command::Guided(false), Command::Player(Some(1))];
+    for (i, command) in wishes.into_iter().enumerate() {
+        session.request(Request { command, when: None, from: 0 });
+        session.set_text(&mut cuda, &band, Some(&text).filter(|_| i % 2 == 0)).unwrap();
+        for frames in [1, 20] {
+            assert_no_alloc(|| session.hop(&mut cuda, &band, &player[..frames * 640]).unwrap());
+            assert_eq!(violation_count(), 0, "wish {i}, hop of {frames}");
+        }
+    }
+    assert!(cuda.launches() > launches, "nothing was played");
+    assert_eq!((cuda.fault(), fake.faults()), (None, vec![]));
+}

@@ -1,0 +1,104 @@
+//! Another player takes over a session (a GPU was lost): at a bar line, in phase, with the song as it was.
+
+use sideman_engine::live::{Command, Request, Session, Snapshot, Spec};
+use sideman_engine::task::Band;
+use sideman_kernels::cpu::Cpu;
+use sideman_tests::fixture::Fixture;
+use sideman_tests::jam::{Jam, bass};
+
+/// Frames of a hop.
+const HOP: usize = 4;
+
+/// Everything that a session gave: tokens by frame, the click, and at which frame a window took over.
+#[derive(Default)]
+struct Heard {
+    tokens: Vec<Vec<i32>>,
+    click: Vec<f32>,
+    windows: Vec<Option<i64>>,
+    samples: usize,
+}
+
+impl Heard {
+    fn hop(&mut self, session: &mut Session<Cpu>, cpu: &mut Cpu, band: &Band<Cpu>, heard: &[f32]) {
+        session.hop(cpu, band, heard).unwrap();
+        self.note(session, band);
+    }
+
+    fn note(&mut self, session: &Session<Cpu>, band: &Band<Cpu>) {
+        let streams = band.config().streams.len();
+        self.tokens.extend(session.tokens().1.chunks(streams).map(<[i32]>::to_vec));
+        self.click.extend_from_slice(session.click());
+        self.windows.push(session.window());
+        self.samples += session.stem(1).len();
+    }
+}
+
+#[test]
+fn who_takes_over_comes_in_at_a_bar_line_in_phase() {
+    for (lagged, lost) in [(true, 30), (true, 61), (false, 40)] {
+        let (mut jam, mut relief) =
+            (Jam::open(Fixture { lagged, ..Fixture::short() }), Jam::open(Fixture { lagged, ..Fixture::short() }));
+        let spec = Spec { lag: 6, tempo: 240.0, chords: Some("Em C"), click: true, ..Spec::new(jam.band.config()) };
+        let player = bass(110 * HOP * 640);
+        let hops: Vec<&[f32]> = player.chunks(HOP * 640).collect();
+        // Undisturbed.
+        let mut whole = Heard::default();
+        let mut session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
+        for heard in &hops {
+            whole.hop(&mut session, &mut jam.cpu, &jam.band, heard);
+        }
+        // The same; the hop `lost` is the one in which the first player fails, and the second one goes on.
+        let mut heard = Heard::default();
+        let mut session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
+        for hop in &hops[..lost] {
+            heard.hop(&mut session, &mut jam.cpu, &jam.band, hop);
+        }
+        session.request(Request { command: Command::Tempo(240.0), when: None, from: 0 });
+        session.hop(&mut jam.cpu, &jam.band, hops[lost]).unwrap();
+        let waits = Spec { playing: false, ..spec.clone() };
+        let mut next = Session::new(&mut relief.cpu, &relief.band, &waits).unwrap();
+        let heard_to = session.heard_to();
+        next.take_over(&mut relief.cpu, &relief.band, session, None).unwrap();
+        assert_eq!((next.heard_to(), next.window()), (heard_to, None));
+        heard.note(&next, &relief.band);
+        let (mut shown, mut swap) = (Snapshot::default(), None);
+        for hop in &hops[lost + 1..] {
+            for frame in hop.chunks(640) {
+                heard.hop(&mut next, &mut relief.cpu, &relief.band, frame);
+                if swap.is_none() && next.window().is_some() {
+                    next.snapshot(&mut shown);
+                    swap = Some(shown.committed / 640 - 1);
+                }
+            }
+        }
+        // The clock went on, sample by sample.
+        assert!(heard.click == whole.click && heard.samples == whole.samples, "lagged {lagged}: the click");
+        // Silence from the lost hop to the swap, on the band's streams; before, the song; after, music again.
+        let swap = swap.expect("a window takes over");
+        let bar = 50 * 60 * 4 / 240;
+        assert!(swap % bar <= 1 || swap % bar == bar - 1, "lagged {lagged}: frame {swap}, bars of {bar} frames");
+        let silence: Vec<i32> = (0..6).map(|k| next.silence(k)).collect();
+        let gone = (0..whole.tokens.len()).find(|&t| heard.tokens[t][1..3] != whole.tokens[t][1..3]).expect("it was lost");
+        assert!(
+            (gone as i64 - (lost * HOP) as i64).abs() < 40,
+            "lagged {lagged}: tokens differ from frame {gone} on, hop {lost}"
+        );
+        for t in gone..swap as usize {
+            assert_eq!(heard.tokens[t][1..3], silence[1..3], "lagged {lagged}: frame {t}, the swap is at {swap}");
+        }
+        assert!((swap - gone as i64) < 2 * bar + 20, "lagged {lagged}: back after {} frames", swap - gone as i64);
+        let after = &heard.tokens[swap as usize..];
+        let drums: std::collections::BTreeSet<i32> = after.iter().map(|frame| frame[1]).collect();
+        assert!(after.len() > 40 && drums.len() > 5, "lagged {lagged}: {drums:?} is no music");
+    }
+}
+
+#[test]
+fn a_session_of_another_lag_cannot_take_over() {
+    let mut jam = Jam::open(Fixture::short());
+    let spec = Spec { lag: 6, ..Spec::new(jam.band.config()) };
+    let lost = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
+    let mut other = Session::new(&mut jam.cpu, &jam.band, &Spec { lag: 7, ..spec }).unwrap();
+    let Jam { cpu, band } = &mut jam;
+    assert!(other.take_over(cpu, band, lost, None).is_err());
+}
