@@ -190,7 +190,9 @@ struct Attention {
 impl Case for Attention {
     fn play<O: Ops>(&self, ops: &mut O) -> Vec<f32> {
         let (dim, lanes, layer) = (self.heads.heads * self.heads.head_dim, 2, 1);
-        let weight = ops.mat(3 * dim, dim, &noise(1, 3 * dim * dim), Format::F32).unwrap();
+        // Queries and keys of size 1, as in a model: of wide noise the scores run to a hundred, and rounding alone tells players apart.
+        let weight: Vec<f32> = noise(1, 3 * dim * dim).iter().map(|w| w * 3.0 / (dim as f32).sqrt()).collect();
+        let weight = ops.mat(3 * dim, dim, &weight, Format::F32).unwrap();
         let linear = Linear::<O> { weight, bias: None, norm: None, act: Act::None, add: false };
         let mut kv = ops.kv(2, lanes, self.steps, self.heads, self.format).unwrap();
         let mut pos = ints(ops, &[0]);
