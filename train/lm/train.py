@@ -100,7 +100,7 @@ def main():
         window.append([loss.item(), *each])
         if step % 50 == 0 or step == a.steps:
             row = {"step": step, "minutes": round((spent + time.time() - start) / 60, 1), "train": [round(sum(v) / len(v), 3) for v in zip(*window)]}
-            if step % 250 == 0 or step == a.steps:
+            if valid.songs and (step % 250 == 0 or step == a.steps):
                 valid.rng.seed(7)  # the same items every time
                 with torch.no_grad():
                     rows = [losses(ema, valid.batch(4, kind=LIVE, lag=8)) for _ in range(3)]
