@@ -78,11 +78,11 @@ pub struct Runner<O: Ops> {
     pub drag: Option<Box<dyn FnMut(i64) + Send>>,
 }
 
-/// The session that a sheet describes.
+/// The session that a sheet describes, and the text that it was told.
 ///
 /// # Errors
 /// What the sheet says can't be, or the player's memory is full.
-pub fn session<O: Ops>(ops: &mut O, band: &mut Band<O>, sheet: &Sheet) -> Result<Session<O>> {
+pub fn session<O: Ops>(ops: &mut O, band: &mut Band<O>, sheet: &Sheet) -> Result<(Session<O>, Option<Hidden>)> {
     let text = match (sheet.text.trim().is_empty(), &mut band.text) {
         (true, _) => None,
         (false, Some(text)) => Some(text.encode(&sheet.text)?),
@@ -109,7 +109,7 @@ pub fn session<O: Ops>(ops: &mut O, band: &mut Band<O>, sheet: &Sheet) -> Result
         seed: sheet.seed,
         block: sheet.block.max(1),
     };
-    Session::new(ops, band, &spec)
+    Ok((Session::new(ops, band, &spec)?, text))
 }
 
 impl<O: Ops> Runner<O> {
@@ -120,11 +120,7 @@ impl<O: Ops> Runner<O> {
     /// Those of [`session`].
     pub fn new(mut ops: O, mut band: Band<O>, mut sheet: Sheet, desk: Desk, takes: PathBuf, patient: bool) -> Result<Self> {
         rt::quiet_denormals();
-        let session = session(&mut ops, &mut band, &sheet)?;
-        let hidden = match (sheet.text.trim().is_empty(), &mut band.text) {
-            (false, Some(text)) => Some(text.encode(&sheet.text)?),
-            _ => None,
-        };
+        let (session, hidden) = session(&mut ops, &mut band, &sheet)?;
         sheet.lead = session.lead();
         let stems = band.config().stems.len();
         let mut runner = Runner {
@@ -242,8 +238,8 @@ impl<O: Ops> Runner<O> {
 
     /// The same, of which only the first `real` samples are music: a take ends with them.
     pub fn last_hop(&mut self, heard: &[f32], real: usize) {
+        let heard_to = self.heard_to();
         if let Some(drag) = &mut self.drag {
-            let heard_to = seated!(&self.stand, seat => seat.session.heard_to());
             drag(heard_to);
         }
         self.requests();
@@ -286,12 +282,11 @@ impl<O: Ops> Runner<O> {
 
     /// Makes a stem anew that has fallen silent.
     fn wake(&mut self) {
-        let bar = self.bar();
+        let (bar, heard_to) = (self.bar(), self.heard_to());
         let Some(wake) = &mut self.wake else { return };
         for s in 0..self.snapshot.stems.len() {
             seated!(&self.stand, seat => wake.hear(s, seat.session.stem(s), self.snapshot.time));
         }
-        let heard_to = seated!(&self.stand, seat => seat.session.heard_to());
         if let Some(s) = wake.ask(heard_to, &self.snapshot, bar) {
             self.say(format!("{} had fallen silent and comes in again", self.stems[usize::from(s)]));
             self.request(Request { command: Command::Stem(Which::One(s), Action::Regen), when: None, from: 0 });

@@ -50,7 +50,7 @@ impl Seat<Cpu> {
             _ => sheet.text_room,
         };
         let waits = Sheet { playing: false, text: String::new(), text_room: room, ..sheet.clone() };
-        let session = session(&mut cpu, &mut band, &waits)?;
+        let (session, _) = session(&mut cpu, &mut band, &waits)?;
         Ok(Seat { ops: cpu, band, session })
     }
 }

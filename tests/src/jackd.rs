@@ -4,6 +4,8 @@ use std::process::{Child, Command as Program, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
+use sideman_io::device::Asked;
+
 /// Ends the whole test program where a test takes longer than this: libjack can wait for ever for a server that is gone. Kept while it runs.
 pub fn deadline(seconds: u64) -> Sender<()> {
     let seconds = seconds + std::env::var("SIDEMAN_JAM_SECONDS").ok().and_then(|s| s.parse::<f64>().ok()).unwrap_or(0.0) as u64;
@@ -15,6 +17,21 @@ pub fn deadline(seconds: u64) -> Sender<()> {
         }
     });
     kept
+}
+
+/// What a test's band asks of JACK: bass in, all stems out.
+pub fn asked(client: &str, period: u32) -> Asked {
+    Asked {
+        host: Some("jack".into()),
+        input: None,
+        output: None,
+        midi: None,
+        client: client.into(),
+        period,
+        beyond: 0,
+        player: "bass".into(),
+        stems: ["bass", "drums", "other"].map(str::to_owned).to_vec(),
+    }
 }
 
 /// One server at a time, in all test processes: a machine takes few of them, and clients of one process can't tell two apart.

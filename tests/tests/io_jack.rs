@@ -18,7 +18,7 @@ use sideman_io::supervisor;
 use sideman_io::take::Sheet;
 use sideman_tests::stage;
 
-use sideman_tests::jackd::{Server, deadline, jackd, turn};
+use sideman_tests::jackd::{Server, asked, deadline, jackd, turn};
 
 #[global_allocator]
 static COUNTER: assert_no_alloc::AllocDisabler = assert_no_alloc::AllocDisabler;
@@ -85,17 +85,7 @@ impl Jam {
         control.send(stage::now(Command::Stem(Which::All, Action::Gain(-18.0)))).unwrap();
         let (live, link, told) = Live::new(runner);
         let engine = std::thread::spawn(move || live.run());
-        let asked = Asked {
-            host: Some("jack".into()),
-            input: None,
-            output: None,
-            midi: None,
-            client: client.into(),
-            period: 1024,
-            beyond: 0,
-            player: "bass".into(),
-            stems: ["bass", "drums", "other"].map(str::to_owned).to_vec(),
-        };
+        let asked = asked(client, 1024);
         let watched = control.clone();
         let devices = std::thread::spawn(move || supervisor::watch(&watched, &asked, &link, &told, |what| eprintln!("  {what}")));
         Jam { control, engine, devices, said }
@@ -276,17 +266,7 @@ fn a_loop_is_measured() {
         return;
     }
     let _server = Server::start(1024);
-    let mut asked = Asked {
-        host: Some("jack".into()),
-        input: None,
-        output: None,
-        midi: None,
-        client: "sideman-loop".into(),
-        period: 1024,
-        beyond: 0,
-        player: "bass".into(),
-        stems: ["bass", "drums", "other"].map(str::to_owned).to_vec(),
-    };
+    let mut asked = asked("sideman-loop", 1024);
     let around = |asked: &Asked| {
         let cable = std::thread::spawn(|| {
             let (me, _) = jack::Client::new("cable", jack::ClientOptions::NO_START_SERVER).unwrap();

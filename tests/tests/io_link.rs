@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 use rusty_link::{AblLink, SessionState};
 use sideman_engine::live::{Clock, Command, Request};
 use sideman_io::control::Control;
-use sideman_io::device::Asked;
 use sideman_io::live::Live;
 use sideman_io::take::Sheet;
 use sideman_io::{link, supervisor};
-use sideman_tests::jackd::{Server, deadline, jackd, turn};
+use sideman_tests::jackd::{Server, asked, deadline, jackd, turn};
 use sideman_tests::stage;
 
 const RATE: f64 = 48_000.0;
@@ -79,17 +78,7 @@ impl Jam {
         let (server, opened) = link::Server::start(control.clone()).unwrap();
         live.speakers.push(opened);
         let engine = std::thread::spawn(move || live.run());
-        let asked = Asked {
-            host: Some("jack".into()),
-            input: None,
-            output: None,
-            midi: None,
-            client: "sideman-link".into(),
-            period: 1024,
-            beyond: 0,
-            player: "bass".into(),
-            stems: ["bass", "drums", "other"].map(str::to_owned).to_vec(),
-        };
+        let asked = asked("sideman-link", 1024);
         let watched = control.clone();
         let devices = std::thread::spawn(move || supervisor::watch(&watched, &asked, &into, &told, |what| eprintln!("  {what}")));
         let (me, _) = jack::Client::new("rig", jack::ClientOptions::NO_START_SERVER).unwrap();

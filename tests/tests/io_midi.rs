@@ -18,7 +18,7 @@ use sideman_io::supervisor;
 use sideman_io::take::Sheet;
 use sideman_tests::stage;
 
-use sideman_tests::jackd::{Server, deadline, jackd, turn};
+use sideman_tests::jackd::{Server, asked, deadline, jackd, turn};
 
 const RATE: f64 = 48_000.0;
 
@@ -88,18 +88,8 @@ impl Jam {
         let engine = std::thread::spawn(move || live.run());
         let (me, _) = jack::Client::new("rig", jack::ClientOptions::NO_START_SERVER).unwrap();
         let out = me.register_port("out", jack::MidiOut::default()).unwrap();
-        let asked = Asked {
-            host: Some("jack".into()),
-            input: None,
-            output: None,
-            // As `--midi rig:` does it.
-            midi: Some(out.name().unwrap()),
-            client: client.into(),
-            period: 256,
-            beyond: 0,
-            player: "bass".into(),
-            stems: ["bass", "drums", "other"].map(str::to_owned).to_vec(),
-        };
+        // As `--midi rig:` does it.
+        let asked = Asked { midi: Some(out.name().unwrap()), ..asked(client, 256) };
         let (plan, planned) = channel();
         let (tx, heard) = channel();
         let clock = me.register_port("clock", jack::MidiIn::default()).unwrap();

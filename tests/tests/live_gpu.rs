@@ -60,8 +60,9 @@ fn scene(dir: &Path) -> Sheet {
     Sheet { model: dir.to_owned(), guided: true, cfg: 2.0, tempo: 240.0, text: "funk drums".into(), ..sheet(6) }
 }
 
-/// Plays so many hops on both.
-fn as_the_processor(hops: usize) {
+#[test]
+fn five_seconds_on_a_gpu_are_those_of_the_processor() {
+    let hops = 63;
     let dir = tempfile::tempdir().unwrap();
     let sheet = scene(dir.path());
     let (want, _) = play(runner(Cpu::new(1), dir.path(), &sheet).0, hops, |_| ());
@@ -73,17 +74,6 @@ fn as_the_processor(hops: usize) {
         assert!((g - w).abs() <= 1e-3, "slot {} channel {}: {g}, the processor has {w}", i / SLOT, i % SLOT);
     }
     assert!(loudest(&channel(&want, 1)) > 0.01, "the drums are silent: nothing was compared");
-}
-
-#[test]
-fn live_on_a_gpu_is_live_on_the_processor() {
-    as_the_processor(12);
-}
-
-#[test]
-#[ignore = "minutes: five seconds of music on an interpreter (docs/cuda.md has the command)"]
-fn five_seconds_on_a_gpu_are_those_of_the_processor() {
-    as_the_processor(62);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-"""Tries to teach a trained LM to mind its text: `python -m train.lm.words --lm DIR --tokens DIR --steps 600`. Writes DIR/lm.pt anew. Not there yet (train/README.md).
+"""Tries to teach a trained LM to mind its text: `python -m train.lm.words --lm DIR --tokens DIR --steps 600`. Writes DIR/lm.pt anew.
+A trial, not there yet: what it has reached is in train/README.md.
 
 In `train.lm.train` the text's path can die: what it says is mostly known from the music already, and three small matrices in a row
 pass hardly any gradient. Here it begins anew at a healthy scale with nothing said (`out_proj` 0), all other weights stand still, and

@@ -46,7 +46,8 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
     say(format!("processor  {}", processor()));
     say(format!("features   {}; kernels use {}", features().join(" "), cpu.isa().name()));
     say(format!("threads    {threads}"));
-    say(format!("priority   {}", rt::priorities()));
+    let priority = rt::priorities();
+    say(format!("priority   {priority}"));
     say(format!("memory     {:.1} GB/s, read by {threads} threads", bandwidth / 1e9));
     drop(cpu);
     let gpu = gpu();
@@ -73,7 +74,7 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
     }
     if args.json {
         report::json(&json!({
-            "version": env!("CARGO_PKG_VERSION"), "processor": processor(), "features": features(), "threads": threads, "priority": rt::priorities(),
+            "version": env!("CARGO_PKG_VERSION"), "processor": processor(), "features": features(), "threads": threads, "priority": priority,
             "bandwidth_bytes_per_second": bandwidth, "gpu": gpu.as_ref().ok(), "no_gpu": gpu.as_ref().err(), "devices": devices, "models": models,
         }));
     }

@@ -258,6 +258,9 @@ impl<O: Ops> Run<O> {
 
     /// Feeds a few columns and takes them back, so that a player that records steps has recorded every kind of them, and none later needs
     /// memory. Before anything is fed.
+    ///
+    /// # Errors
+    /// Those of [`Run::rollback`].
     pub fn rehearse(&mut self, ops: &mut O, lm: &Lm<O>) -> Result<()> {
         if !O::RECORDS {
             return Ok(());
