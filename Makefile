@@ -31,8 +31,8 @@ lint: ## clippy, warnings denied
 
 unit: ## the tests of the workspace (by nextest where it is installed)
 	@if command -v cargo-nextest >/dev/null 2>&1; then \
-		echo "cargo nextest run --workspace && cargo test --workspace --doc"; \
-		cargo nextest run --workspace && cargo test --workspace --doc; \
+		echo "cargo nextest run --workspace --no-fail-fast && cargo test --workspace --doc"; \
+		cargo nextest run --workspace --no-fail-fast && cargo test --workspace --doc; \
 	else \
 		echo "cargo test --workspace"; \
 		cargo test --workspace; \

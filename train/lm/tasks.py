@@ -16,6 +16,7 @@ from .config import DECIMATION, LAGS, STEMS, WEIGHTS, WINDOW
 
 PREFIX = WINDOW // DECIMATION
 GUESTS = 0.3  # of the items, where the tokens hold songs with a guest drummer
+OPENING = PREFIX + 1 + 120  # steps of an opening: two seconds, before the drums' own past tells their style
 CONTROLS = ("beat", "tick", "chord")
 LIVE, EDIT, TEXT = "live", "edit", "text"
 
@@ -32,10 +33,26 @@ class Song:
         stems = {s: np.load(self.of(path, s)) for s in STEMS}
         self.tokens = np.concatenate([z["tokens"] for z in stems.values()])
         self.bass_other = stems["bass"]["other"] if "other" in stems["bass"] else None
+        self.path, self.voice = path, None
+
+    def basses(self) -> list:
+        """The bass line's other recordings, each [2, frames]: another hand's, another instrument's (`voices.py`, once it is there)."""
+        voice = self.of(self.path, "voice")
+        if self.voice is None and voice.exists():
+            self.voice = np.load(voice)["tokens"]
+        return [b for b in (self.bass_other, self.voice, self.voice) if b is not None]
 
     @staticmethod
     def of(path: Path, stem: str) -> Path:
         return path.with_name(path.name.replace(".song.npz", f".{stem}.npz"))
+
+
+def padded(tokenizer, texts: list[str]):
+    """Token ids [B, L] and mask [B, L] (True: a word); nothing for an empty text."""
+    words = [tokenizer.encode(t).ids if t else [] for t in texts]
+    L = max(1, max(map(len, words)))
+    ids = torch.tensor([w + [0] * (L - len(w)) for w in words])
+    return ids, torch.tensor([[True] * len(w) + [False] * (L - len(w)) for w in words])
 
 
 class Practice:
@@ -70,8 +87,9 @@ class Practice:
             if song.resting[min(at + frames, total)] == song.resting[at]:
                 break
         codes = song.tokens[:, at:at + frames].astype(np.int64)
-        if song.bass_other is not None and rng.random() < 0.7:
-            codes[self.rows["bass"]] = song.bass_other[:, at:at + frames]
+        basses = song.basses()
+        if basses and rng.random() < 0.75:
+            codes[self.rows["bass"]] = rng.choice(basses)[:, at:at + frames]
         controls = song.controls[:, at:at + frames].copy()
         short = frames - codes.shape[1]
         if short:
@@ -125,6 +143,8 @@ class Practice:
                 rows = self.rows[player]
                 delays[rows] += lag if lag is not None else rng.randint(*LAGS)
                 weight[rows] *= 0.2
+                if rng.random() < 0.25:  # Only what the player plays, not how it sounds: no sound of theirs is one that was practised with.
+                    source[rows[1:]], prefix[rows[1:]] = self.cards[rows[1:], None], self.cards[rows[1:], None]
                 if rng.random() < 0.1:  # A player who isn't heard at all: what guidance by the player leans away from.
                     source[rows], prefix[rows] = self.cards[rows, None], self.cards[rows, None]
                 elif rng.random() < 0.06:  # A player who plays something else, or nothing: the band holds on.
@@ -140,6 +160,11 @@ class Practice:
             controls[2] = -1
         text = "" if rng.random() < (0.1 if label.get("drummer") else 0.3) else caption(label, rng)
         return grid, delays, start, weight, controls, text
+
+    def openings(self, items: int, **kind):
+        """A batch of live items from their first frame, two seconds of each: words are nearly all that is known. As `batch`."""
+        seq, controls, ids, mask, target, weight = self.batch(items, kind=LIVE, **kind)
+        return seq[..., :OPENING], {n: v[..., :OPENING] for n, v in controls.items()}, ids, mask, target[..., :OPENING], weight
 
     def lay_out(self, grid, delays):
         """Grid [K, G] to the valid steps of training, [K, G + 1]: step s of stream k holds frame s − 1 − delay, else special."""
@@ -167,9 +192,6 @@ class Practice:
             texts.append(text)
         null = {c["name"]: c["card"] for c in self.config["controls"]}
         controls = {n: torch.from_numpy(np.where(v < 0, null[n], v)).long() for n, v in zip(CONTROLS, np.stack(known, 1))}
-        words = [self.tokenizer.encode(t).ids if t else [] for t in texts]
-        L = max(1, max(map(len, words)))
-        ids = torch.tensor([w + [0] * (L - len(w)) for w in words])
-        mask = torch.tensor([[True] * len(w) + [False] * (L - len(w)) for w in words])
+        ids, mask = padded(self.tokenizer, texts)
         return (torch.from_numpy(np.stack(seqs)).long(), controls, ids, mask,
                 torch.from_numpy(np.stack(targets)).long(), torch.from_numpy(np.stack(weights)).float())

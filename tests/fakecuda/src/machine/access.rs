@@ -77,10 +77,20 @@ pub fn region<'a>(env: &mut Env<'a>, slot: u32, address: u64, bytes: u32, lane: 
     Ok(found)
 }
 
-/// Notes a global access; a race is an error.
+/// Notes a global access and does it (`act`); a race is an error.
 #[allow(clippy::too_many_arguments)]
-pub fn note_global(env: &Env, warp: usize, lane: usize, address: u64, bytes: u32, way: Way, strong: bool, same: bool) -> Run<()> {
-    let Some(races) = &env.launch.races else { return Ok(()) };
+pub fn note_global<T>(
+    env: &Env,
+    warp: usize,
+    lane: usize,
+    address: u64,
+    bytes: u32,
+    way: Way,
+    strong: bool,
+    same: bool,
+    act: impl FnOnce() -> T,
+) -> Run<T> {
+    let Some(races) = &env.launch.races else { return Ok(act()) };
     let record = |mask| Record::new(env.block, warp as u32, lane as u32, env.clocks.now, strong, mask);
     let mine = env.block & 0xf_ffff;
     let before = |r: Record| {
@@ -90,7 +100,8 @@ pub fn note_global(env: &Env, warp: usize, lane: usize, address: u64, bytes: u32
             env.clocks.blocks.get(r.block() as usize).is_some_and(|t| *t > r.time())
         }
     };
-    let Some(clash) = races.access(address, bytes, way, same, record, before) else { return Ok(()) };
+    let (done, clash) = races.access(address, bytes, way, same, record, before, act);
+    let Some(clash) = clash else { return Ok(done) };
     let verb = if way == Way::Write { "written" } else { "read" };
     let (r, wrote) = match clash {
         Clash::ReadOnly => return Err(read_only_clash(env, lane, address, verb)),
@@ -213,7 +224,7 @@ pub fn load(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<()> {
                 Space::Global | Space::Const | Space::Generic => {
                     let r = region(env, *slot, a, whole, i)?;
                     if space == Space::Global && !read_only {
-                        note_global(env, warp.index, i, a, whole, Way::Read, strong, false)?;
+                        note_global(env, warp.index, i, a, whole, Way::Read, strong, false, || ())?;
                     }
                     for (k, out) in out[..n].iter_mut().enumerate() {
                         out[i] = r.load(a + (k as u32 * each) as u64, each);
@@ -294,7 +305,7 @@ pub fn store(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<()> {
                     let r = region(env, *slot, a, whole, i)?;
                     if env.launch.races.is_some() {
                         let same = (0..n).all(|k| r.load(part(k), each) == values[k][i]);
-                        note_global(env, warp.index, i, a, whole, Way::Write, strong, same)?;
+                        note_global(env, warp.index, i, a, whole, Way::Write, strong, same, || ())?;
                     }
                     for (k, v) in values[..n].iter().enumerate() {
                         env.progress += r.store(part(k), each, v[i]) as u64;
@@ -344,7 +355,7 @@ pub fn copy_async(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<(
                 let r = region(env, *slot, address[i] + k, 1, i)?;
                 data[k as usize] = r.load(address[i] + k, 1) as u8;
             }
-            note_global(env, warp.index, i, address[i], wanted, Way::Read, false, false)?;
+            note_global(env, warp.index, i, address[i], wanted, Way::Read, false, false, || ())?;
         }
         let who = Who { clocks: &env.clocks, warp: warp.index, lane: i as u32, pc: env.pc, strong: false };
         env.shared.promise(to[i], *bytes, who)?;

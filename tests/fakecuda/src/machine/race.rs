@@ -174,8 +174,9 @@ impl GlobalRaces {
         found
     }
 
-    /// Notes one lane's access to `bytes` at `address`.
-    pub fn access(
+    /// Notes one lane's access to `bytes` at `address` and does it (`act`) before another is noted there: atomics of two blocks must be
+    /// noted in the order in which they happen, or the last one's own plain store would seem to race with the one before.
+    pub fn access<T>(
         &self,
         address: u64,
         bytes: u32,
@@ -183,7 +184,8 @@ impl GlobalRaces {
         same: bool,
         record: impl Fn(u8) -> Record,
         before: impl Fn(Record) -> bool,
-    ) -> Option<Clash> {
+        act: impl FnOnce() -> T,
+    ) -> (T, Option<Clash>) {
         let page = address / PAGE;
         let mut shard = self.shards[(page % 64) as usize].lock().unwrap_or_else(|e| e.into_inner());
         let page = shard.entry(page).or_default();
@@ -202,7 +204,7 @@ impl GlobalRaces {
                 found = found.or(Some(Clash::With(r, w)));
             }
         }
-        found
+        (act(), found)
     }
 }
 
