@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod codecs;
+pub mod echo;
 pub mod fixture;
 pub mod fuzz;
 pub mod golden;

@@ -18,6 +18,9 @@ use sideman_io::supervisor;
 use sideman_io::take::Sheet;
 use sideman_tests::stage;
 
+use sideman_io::runner::Runner;
+use sideman_kernels::cpu::Cpu;
+use sideman_tests::echo;
 use sideman_tests::jackd::{Server, asked, deadline, jackd, turn};
 
 #[global_allocator]
@@ -80,12 +83,16 @@ impl Jam {
             }
             Err(_) => stage::runner(sheet, false),
         };
+        Jam::of(client, 1024, runner, control)
+    }
+
+    fn of(client: &str, period: u32, runner: Runner<Cpu>, control: Control) -> Jam {
         let said = control.events();
         // So soft that nothing is limited: the mix is then the sum of its stems, to the last bit but one.
         control.send(stage::now(Command::Stem(Which::All, Action::Gain(-18.0)))).unwrap();
         let (live, link, told) = Live::new(runner);
         let engine = std::thread::spawn(move || live.run());
-        let asked = asked(client, 1024);
+        let asked = asked(client, period);
         let watched = control.clone();
         let devices = std::thread::spawn(move || supervisor::watch(&watched, &asked, &link, &told, |what| eprintln!("  {what}")));
         Jam { control, engine, devices, said }
@@ -102,7 +109,7 @@ impl Jam {
 type Blocks = Receiver<(u32, Vec<f32>)>;
 
 /// Puts the rig around the client's ports, once they are there.
-fn rig(client: &str) -> (jack::AsyncClient<(), Rig>, Blocks) {
+fn rig(client: &str, bass: Vec<f32>) -> (jack::AsyncClient<(), Rig>, Blocks) {
     let (me, _) = jack::Client::new("rig", jack::ClientOptions::NO_START_SERVER).unwrap();
     let began = Instant::now();
     while me.port_by_name(&format!("{client}:mix_out_2")).is_none() {
@@ -114,10 +121,6 @@ fn rig(client: &str) -> (jack::AsyncClient<(), Rig>, Blocks) {
     let (blocks, recorded) = channel();
     let names: Vec<String> = input.iter().map(|p| p.name().unwrap()).collect();
     let from = output.name().unwrap();
-    let bass = match std::env::var("SIDEMAN_JAM_BASS") {
-        Ok(path) => stage::wav(Path::new(&path)),
-        Err(_) => stage::bass(RATE as usize * 8, RATE),
-    };
     let rig = Rig { input, output, bass, at: 0, begun: false, blocks };
     let me = me.activate_async((), rig).unwrap();
     me.as_client().connect_ports_by_name(&from, &format!("{client}:bass_in")).unwrap();
@@ -125,6 +128,14 @@ fn rig(client: &str) -> (jack::AsyncClient<(), Rig>, Blocks) {
         me.as_client().connect_ports_by_name(&format!("{client}:{port}"), name).unwrap();
     }
     (me, recorded)
+}
+
+/// What is played to the band.
+fn line() -> Vec<f32> {
+    match std::env::var("SIDEMAN_JAM_BASS") {
+        Ok(path) => stage::wav(Path::new(&path)),
+        Err(_) => stage::bass(RATE as usize * 8, RATE),
+    }
 }
 
 /// Records until `seconds` have come; rows of six, by the server's frame time, silence where it lost frames.
@@ -193,7 +204,7 @@ fn a_jam_of_all_ports() {
     let seconds = seconds();
     let _server = Server::start(1024);
     let jam = Jam::start("sideman-jam", 1);
-    let (rig, recorded) = rig("sideman-jam");
+    let (rig, recorded) = rig("sideman-jam", line());
     let (rows, lost) = record(&recorded, seconds);
     drop(rig);
     eprintln!("JACK jam of {seconds} s: {}; frames that the server lost: {lost}", health(&jam));
@@ -228,7 +239,7 @@ fn the_server_dies_and_comes_back_and_blocks_change_their_size() {
     }
     let server = Server::start(1024);
     let jam = Jam::start("sideman-fault", 0);
-    let (rig_, recorded) = rig("sideman-fault");
+    let (rig_, recorded) = rig("sideman-fault", line());
     record(&recorded, 3.0);
     rig_.as_client().set_buffer_size(512).unwrap();
     let (rows, lost) = record(&recorded, 3.0);
@@ -246,7 +257,7 @@ fn the_server_dies_and_comes_back_and_blocks_change_their_size() {
         std::thread::sleep(Duration::from_millis(20));
     }
     let _server = Server::start(1024);
-    let (rig_, recorded) = rig("sideman-fault");
+    let (rig_, recorded) = rig("sideman-fault", line());
     let (rows, _) = record(&recorded, 3.0);
     // Not while the rig connects one port after another.
     let rows = &rows[RATE as usize..];
@@ -258,6 +269,55 @@ fn the_server_dies_and_comes_back_and_blocks_change_their_size() {
 }
 
 /// Our output on our own input: JACK hands a client its own sound a block later, and tells of no latency there.
+/// From a note to the first sound that can know of it, at the ports: a band that copies what it hears answers lag + 1 frames later.
+#[test]
+fn a_note_is_answered_when_the_lag_says() {
+    let _turn = turn();
+    let _deadline = deadline(120);
+    if !jackd() {
+        return;
+    }
+    let _server = Server::start(256);
+    let dir = tempfile::tempdir().unwrap();
+    let model = echo::write(dir.path());
+    let lag = 8;
+    let sheet = Sheet { model: model.clone(), chords: None, top_k: 1, bar1: 16_000, ..stage::sheet(lag) };
+    let (runner, control) = stage::runner_of(&model, sheet, false);
+    control.send(stage::now(Command::Hop(2))).unwrap();
+    let jam = Jam::of("sideman-echo", 256, runner, control);
+    // A plucked E every 0.6 to 0.8 s, so that it falls anywhere in a frame.
+    let onsets: Vec<usize> = (0..40).map(|n| n * 33_600 + n * 7919 % 9600).collect();
+    let mut line = vec![0.0; 41 * 33_600];
+    for &at in &onsets {
+        for (n, x) in line[at..at + 12_000].iter_mut().enumerate() {
+            let t = n as f32 / RATE as f32;
+            *x = 0.6 * (-t * 12.0).exp() * ((517.8 * t).sin() + 0.5 * (1035.6 * t).sin());
+        }
+    }
+    let (rig, recorded) = rig("sideman-echo", line);
+    let (rows, lost) = record(&recorded, 30.0);
+    drop(rig);
+    let filled = jam.control.snapshot().health.underrun;
+    eprintln!("echo at lag {lag}: {}; frames that the server lost: {lost}", health(&jam));
+    jam.end();
+    let begun = rows.iter().position(|r| r[3].abs() > 0.05).expect("a click");
+    let mut late: Vec<f64> = onsets
+        .iter()
+        .filter_map(|at| {
+            let heard = rows.get(begun + at..begun + at + RATE as usize / 2)?;
+            let loudest = heard.iter().map(|r| r[1].abs()).fold(0.0, f32::max);
+            let first = heard.iter().position(|r| r[1].abs() > 0.3 * loudest)?;
+            Some(first as f64 / f64::from(RATE) * 1e3)
+        })
+        .collect();
+    late.sort_by(f64::total_cmp);
+    let (median, p99) = (late[late.len() / 2], late[late.len() * 99 / 100]);
+    eprintln!("  {} notes answered after {:.1} to {p99:.1} ms (p99), median {median:.1}", late.len(), late[0]);
+    assert!(late.len() > 30, "{} answers", late.len());
+    let due = (lag + 1) as f64 * 20.0;
+    assert!((median - due).abs() < 40.0 || filled > 0 || lost > 0, "answers after {median} ms, due after {due}: {late:?}");
+}
+
 #[test]
 fn a_loop_is_measured() {
     let _turn = turn();

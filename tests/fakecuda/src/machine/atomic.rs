@@ -80,7 +80,9 @@ pub fn run(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<()> {
             out[i] = match space {
                 Space::Global | Space::Generic => {
                     let r = region(env, *slot, address[i], bytes, i)?;
-                    note_global(env, warp.index, i, address[i], bytes, Way::Write, true, false, || r.update(address[i], bytes, f))?
+                    note_global(env, warp.index, i, address[i], bytes, Way::Write, true, false, || {
+                        r.update(address[i], bytes, f)
+                    })?
                 }
                 Space::Shared => {
                     let who = Who { clocks: &env.clocks, warp: warp.index, lane: i as u32, pc: env.pc, strong: true };
