@@ -1,4 +1,4 @@
-"""The engine's program as a player: bass in, band out (`sideman render`)."""
+"""The engine's program as a player: bass in, band out (`sideman render`, or `sideman live` from file to file)."""
 
 import json
 import subprocess
@@ -11,14 +11,14 @@ from .songs import RATE, Song
 
 
 class Player:
-    """Calls `sideman render`. A take that is there, made by the same command, is not made again."""
+    """Calls `sideman render`, or `sideman live` where `live`. A take that is there, made by the same command, is not made again."""
 
-    def __init__(self, sideman: str, model: str, lag: int | None, threads: int = 1, seed: int = 7):
-        self.sideman, self.model, self.lag, self.threads, self.seed = sideman, model, lag, threads, seed
+    def __init__(self, sideman: str, model: str, lag: int | None, threads: int = 1, seed: int = 7, live: bool = False):
+        self.sideman, self.model, self.lag, self.threads, self.seed, self.live = sideman, model, lag, threads, seed, live
 
     def command(self, bass: Path, out: Path, song: Song | None, chords: bool, text: str | None, clock) -> list[str]:
-        c = [self.sideman, "render", "--bass", str(bass), "--make", "drums,other", "--out", str(out), "--model", self.model,
-             "--seed", str(self.seed), "--threads", str(self.threads), "--no-chart", "--json"]
+        c = [self.sideman, *(["live", "--headless", "--from", str(bass), "--to"] if self.live else ["render", "--bass", str(bass), "--make", "drums,other", "--out"]),
+             str(out), "--model", self.model, "--seed", str(self.seed), "--threads", str(self.threads), *([] if self.live else ["--no-chart", "--json"])]
         if self.lag is not None:
             c += ["--lag", str(self.lag)]
         if clock:
@@ -46,7 +46,7 @@ class Player:
             if r.returncode:
                 raise RuntimeError(f"{' '.join(command)}: {r.stderr.strip()[-400:]}")
             made.write_text(json.dumps(key))
-        return {s: soundfile.read(out / f"{s}.wav", dtype="float32")[0] for s in ("drums", "other")}
+        return {s: soundfile.read(out / f"{s}.wav", dtype="float32", always_2d=True)[0].mean(1) for s in ("drums", "other")}
 
 
 def stamp(model: str) -> str:

@@ -15,7 +15,6 @@ from .caption import caption
 from .config import DECIMATION, LAGS, STEMS, WEIGHTS, WINDOW
 
 PREFIX = WINDOW // DECIMATION
-GUESTS = 0.3  # of the items, where the tokens hold songs with a guest drummer
 OPENING = PREFIX + 1 + 120  # steps of an opening: two seconds, before the drums' own past tells their style
 CONTROLS = ("beat", "tick", "chord")
 LIVE, EDIT, TEXT = "live", "edit", "text"
@@ -58,14 +57,16 @@ def padded(tokenizer, texts: list[str]):
 class Practice:
     """Draws batches of items from the tokens of one split."""
 
-    def __init__(self, root: str, split: str, config: dict, tokenizer, seed: int, limit: int | None = None, fresh: float | None = None):
-        """`fresh`: share of the live items in which nothing has been heard yet."""
+    def __init__(self, root: str, split: str, config: dict, tokenizer, seed: int, limit: int | None = None,
+                 fresh: float | None = None, guests: float = 0.3, unheard: float = 0.1):
+        """`fresh`: share of the live items in which nothing has been heard yet; `guests`: of those with a guest drummer, where the
+        tokens hold such songs; `unheard`: of the players who aren't heard at all."""
         whole = [p for p in sorted(Path(root).glob("*.song.npz")) if all(Song.of(p, s).exists() for s in STEMS)]
         self.songs = [s for s in map(Song, whole) if s.label["split"] == split][:limit]
         self.guests = [s for s in self.songs if s.label.get("drummer")]
         self.silence = {s: json.loads((Path(root) / f"{s}.json").read_text())["silence"] for s in STEMS}
         self.config, self.tokenizer = config, tokenizer
-        self.fresh = fresh
+        self.fresh, self.share, self.unheard = fresh, guests, unheard
         self.rng = random.Random(seed)
         self.rest: dict[str, list] = {}
         streams = config["streams"]
@@ -78,7 +79,7 @@ class Practice:
     def window(self, frames: int):
         """`frames` of a random song from a random frame: codes [K, frames], controls [3, frames], label."""
         rng = self.rng
-        songs = self.guests if self.guests and rng.random() < GUESTS else self.songs
+        songs = self.guests if self.guests and rng.random() < self.share else self.songs
         for _ in range(20):
             song = rng.choice(songs)
             total = song.tokens.shape[1]
@@ -145,7 +146,7 @@ class Practice:
                 weight[rows] *= 0.2
                 if rng.random() < 0.25:  # Only what the player plays, not how it sounds: no sound of theirs is one that was practised with.
                     source[rows[1:]], prefix[rows[1:]] = self.cards[rows[1:], None], self.cards[rows[1:], None]
-                if rng.random() < 0.1:  # A player who isn't heard at all: what guidance by the player leans away from.
+                if rng.random() < self.unheard:  # A player who isn't heard at all: what guidance by the player leans away from.
                     source[rows], prefix[rows] = self.cards[rows, None], self.cards[rows, None]
                 elif rng.random() < 0.06:  # A player who plays something else, or nothing: the band holds on.
                     wrong = self.window(WINDOW)[0] if rng.random() < 0.5 else np.repeat(np.concatenate([self.silence[s] for s in STEMS])[:, None], WINDOW, 1)

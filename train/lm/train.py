@@ -101,7 +101,8 @@ def main():
             opt.load_state_dict(state)
         step, curve, spent = s["step"], s["curve"], s["spent"]
     train = Practice(a.tokens, "train", config, tokenizer, seed=step + 1)
-    opening = Practice(a.tokens, "train", config, tokenizer, seed=step + 2, fresh=1.0)
+    # Words are worth most where nothing else tells the style: at the start, under another's drummer, before anybody is heard.
+    opening = Practice(a.tokens, "train", config, tokenizer, seed=step + 2, fresh=1.0, guests=0.5, unheard=0.5)
     valid = Practice(a.tokens, "valid", config, tokenizer, seed=7)
     print(f"{sum(w.numel() for w in model.parameters()) / 1e6:.1f} M parameters, {len(train.songs)} songs", flush=True)
     start, kept, window = time.time(), time.time(), []
@@ -109,7 +110,7 @@ def main():
         rate = a.lr * min(1.0, (step + 1) / 200) * max(0.05, min(1.0, (1 - step / a.steps) / 0.3))
         for g in [g for opt in opts for g in opt.param_groups]:
             g["lr"] = rate
-        begins = step % 3 == 2
+        begins = step % 2 == 1
         each, loss = losses(model, opening.openings(3 * a.items) if begins else train.batch(a.items))
         model.zero_grad(set_to_none=True)
         loss.backward()

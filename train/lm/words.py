@@ -70,6 +70,8 @@ def renew(model: Lm):
     nn.init.zeros_(model.output_proj.bias)
     for layer in model.transformer.layers:
         nn.init.normal_(layer.cross_attention.in_proj_weight, std=model.config["lm"]["dim"] ** -0.5)
+        # A trained LM's stream has grown to 8 in size: words of size 1 would be lost in it.
+        layer.cross_attention.in_proj_weight.data[2 * model.config["lm"]["dim"]:] *= 8
         nn.init.zeros_(layer.cross_attention.out_proj.weight)
         nn.init.ones_(layer.norm_cross.weight)
         nn.init.zeros_(layer.norm_cross.bias)
