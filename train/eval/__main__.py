@@ -84,6 +84,7 @@ def main():
     p.add_argument("--split", default="test")
     p.add_argument("--songs", type=int, default=8)
     p.add_argument("--bass", help="only songs on this bass (`instruments.bass` of the corpus): electric-bass-yr was never trained on")
+    p.add_argument("--on", metavar="BASS", help="the songs' basses are played anew on this sampled bass, note for note")
     p.add_argument("--seconds", type=float, default=30)
     p.add_argument("--lag", type=int, default=8, help="frames; −1: the whole bass is heard ahead")
     p.add_argument("--live", action="store_true", help="played by `sideman live` from file to file, not by `render`: what a model that anticipates needs")
@@ -102,7 +103,7 @@ def main():
         print("--text without --model: only the classifier is judged")
     out = Path(a.out)
     ear = Ear(out / "heard")
-    found = songs(a.corpus, a.split, a.songs, a.seconds, bass=a.bass)
+    found = songs(a.corpus, a.split, a.songs, a.seconds, bass=a.bass, on=a.on)
     if len(found) < 2:
         raise SystemExit("--songs: at least 2, or nothing can be shuffled")
     player = Player(a.sideman, a.model, a.lag if a.lag >= 0 else None, a.threads, a.seed, a.live) if a.model else None
@@ -133,7 +134,7 @@ def main():
     for song, takes in list(zip(found, made))[:3]:
         pictures.append(f"{song.label['id']}.png")
         picture({t: s for t, s in takes.items() if t in ("truth", "played")}, song.downbeats[2], song.downbeats, out / pictures[-1])
-    about = {"model": a.model, "split": a.split, "bass": a.bass or "all", "songs": len(found), "seconds": a.seconds, "lag": a.lag, "live": a.live, "seed": a.seed, "bass pitch by": harmony.pitch_by()}
+    about = {"model": a.model, "split": a.split, "bass": a.on or a.bass or "all", "songs": len(found), "seconds": a.seconds, "lag": a.lag, "live": a.live, "seed": a.seed, "bass pitch by": harmony.pitch_by()}
     print(report.write(out, about, scores, lived, distances, texts, pictures))
 
 

@@ -1,10 +1,13 @@
 """Held-out songs of a corpus, cut to where all three stems play (train/data/README.md is the format)."""
 
 import json
+import random
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from ..data import mix, sampler
 
 RATE = 32000
 STEMS = ("bass", "drums", "other")
@@ -78,8 +81,10 @@ def together(label: dict, seconds: float) -> float | None:
     return None
 
 
-def songs(corpora: list[str], split: str, count: int, seconds: float, styles: set[str] | None = None, bass: str | None = None) -> list[Song]:
-    """Up to `count` excerpts spread over the split's songs; of these styles, and on this bass, where given."""
+def songs(corpora: list[str], split: str, count: int, seconds: float, styles: set[str] | None = None, bass: str | None = None,
+          on: str | None = None) -> list[Song]:
+    """Up to `count` excerpts spread over the split's songs; of these styles, and on this bass, where given. `on`: their basses are
+    played anew on this sampled bass, note for note and through the same chain."""
     found = []
     for root in corpora:
         for shard in sorted(Path(root).glob("shard-*")):
@@ -94,7 +99,17 @@ def songs(corpora: list[str], split: str, count: int, seconds: float, styles: se
     if not found:
         raise SystemExit(f"--corpus {' '.join(corpora)}: no {split} song has all stems together for {seconds} s")
     picks = np.unique(np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int))
-    return [cut(*found[i], seconds) for i in picks]
+    found = [found[i] for i in picks]
+    if on is not None:
+        found = [(label, raw | {"bass": anew(label, on)}, start) for label, raw, start in found]
+    return [cut(*f, seconds) for f in found]
+
+
+def anew(label: dict, on: str) -> np.ndarray:
+    """The song's bass line on the sampled bass `on`: int16 [len], as the corpus keeps it."""
+    rng = random.Random(f"on/{on}/{label['id']}")
+    dry = sampler.bass(on).render(label["notes"]["bass"], label["len"], label["cents"][0], rng)
+    return mix.process(dry, label["chains"]["bass"], [rng.getrandbits(32)])
 
 
 def whole(label_song: Song, corpora: list[str], seconds: float) -> Song:

@@ -10,6 +10,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, decoders, 
 NAMES = {"ep": "electric piano", "clav": "clavinet", "vibes": "vibraphone", "gtr": "guitar"}
 
 
+def brief(song: dict, rng: random.Random) -> str:
+    """Nothing but the drums' style."""
+    style = song.get("drummer") or song["style"]
+    return rng.choice([f"{style} drums", f"{style} drums", f"{style} groove", style])
+
+
 def caption(song: dict, rng: random.Random) -> str:
     """A few words in no fixed order: style, drums, instruments, tempo, mood; each may be left out."""
     tags, style = song["caption_tags"], song["style"]

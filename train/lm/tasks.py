@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .caption import caption
+from .caption import brief, caption
 from .config import DECIMATION, LAGS, STEMS, WEIGHTS, WINDOW
 
 PREFIX = WINDOW // DECIMATION
-OPENING = PREFIX + 1 + 120  # steps of an opening: two seconds, before the drums' own past tells their style
+OPENING = PREFIX + 1 + 180  # steps of an opening: three and a half seconds; later the drums' own past tells their style
 CONTROLS = ("beat", "tick", "chord")
 LIVE, EDIT, TEXT = "live", "edit", "text"
 
@@ -58,15 +58,16 @@ class Practice:
     """Draws batches of items from the tokens of one split."""
 
     def __init__(self, root: str, split: str, config: dict, tokenizer, seed: int, limit: int | None = None,
-                 fresh: float | None = None, guests: float = 0.3, unheard: float = 0.1):
+                 fresh: float | None = None, guests: float = 0.3, unheard: float = 0.1, brief: float = 0.0):
         """`fresh`: share of the live items in which nothing has been heard yet; `guests`: of those with a guest drummer, where the
-        tokens hold such songs; `unheard`: of the players who aren't heard at all."""
+        tokens hold such songs; `unheard`: of the players who aren't heard at all; `brief`: of the texts that
+        name the drums' style and nothing else (a long one tells songs apart, and would be learnt by heart)."""
         whole = [p for p in sorted(Path(root).glob("*.song.npz")) if all(Song.of(p, s).exists() for s in STEMS)]
         self.songs = [s for s in map(Song, whole) if s.label["split"] == split][:limit]
         self.guests = [s for s in self.songs if s.label.get("drummer")]
         self.silence = {s: json.loads((Path(root) / f"{s}.json").read_text())["silence"] for s in STEMS}
         self.config, self.tokenizer = config, tokenizer
-        self.fresh, self.share, self.unheard = fresh, guests, unheard
+        self.fresh, self.share, self.unheard, self.brief = fresh, guests, unheard, brief
         self.rng = random.Random(seed)
         self.rest: dict[str, list] = {}
         streams = config["streams"]
@@ -159,11 +160,11 @@ class Practice:
             controls[:2] = -1
         if rng.random() < 0.5:
             controls[2] = -1
-        text = "" if rng.random() < (0.1 if label.get("drummer") else 0.3) else caption(label, rng)
-        return grid, delays, start, weight, controls, text
+        text = "" if rng.random() < (0.1 if label.get("drummer") else 0.3) else (brief if rng.random() < self.brief else caption)(label, rng)
+        return grid, delays, start, weight, controls, text, label
 
     def openings(self, items: int, **kind):
-        """A batch of live items from their first frame, two seconds of each: words are nearly all that is known. As `batch`."""
+        """A batch of live items from their first frame, a few seconds of each: words are nearly all that is known. As `batch`."""
         seq, controls, ids, mask, target, weight = self.batch(items, kind=LIVE, **kind)
         return seq[..., :OPENING], {n: v[..., :OPENING] for n, v in controls.items()}, ids, mask, target[..., :OPENING], weight
 
@@ -177,9 +178,10 @@ class Practice:
 
     def batch(self, items: int, **kind):
         """Tensors of a batch: seq [B,K,S], controls {name: [B,S−1]}, ids/mask [B,L], target [B,K,S−1] (−100: not judged), weight [B,K]."""
-        seqs, targets, weights, known, texts = [], [], [], [], []
+        seqs, targets, weights, known, texts, self.said = [], [], [], [], [], []
         for _ in range(items):
-            grid, delays, start, weight, controls, text = self.item(**kind)
+            grid, delays, start, weight, controls, text, label = self.item(**kind)
+            self.said.append(label.get("drummer") or label["style"])  # what style the last batch's drums are of
             seq = self.lay_out(grid, delays)
             steps = np.arange(1, seq.shape[1])[None] - 1 - delays[:, None]  # frame that each target step holds
             targets.append(np.where((steps >= start[:, None]) & (seq[:, 1:] < self.cards[:, None]), seq[:, 1:], -100))

@@ -39,30 +39,11 @@ def losses(model: Lm, batch):
 
 def optimisers(model: Lm, lr: float):
     """Muon for the transformer's matrices (a step of theirs is worth about two of AdamW's), AdamW for all else."""
-    matrices = [w for w in model.transformer.parameters() if w.ndim == 2]
+    matrices = [w for w in model.transformer.parameters() if w.ndim == 2 and w.requires_grad]
     taken = set(map(id, matrices))
     rest = [w for w in model.parameters() if w.requires_grad and id(w) not in taken]
     return [torch.optim.Muon(matrices, lr=lr, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)]
-
-
-def worth(model: Lm, valid: Practice) -> list[float]:
-    """Cross-entropy of the first drum book in the same openings with their own words, another's, and none: what words are worth."""
-    found, fresh, valid.fresh = [], valid.fresh, 1.0
-    k = valid.rows["drums"][0]
-    for turn in ("own", "wrong", "none"):
-        valid.rng.seed(7)
-        total = []
-        for _ in range(4):
-            batch = list(valid.openings(6, lag=8))
-            if turn == "wrong":
-                batch[2], batch[3] = batch[2].roll(1, 0), batch[3].roll(1, 0)
-            if turn == "none":
-                batch[3] = torch.zeros_like(batch[3])
-            total.append(losses(model, batch)[0][k])
-        found.append(round(sum(total) / len(total), 4))
-    valid.fresh = fresh
-    return found
 
 
 def main():
@@ -83,14 +64,13 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     config = model_config(a.dim, a.layers, {s: json.loads((Path(a.tokens) / f"{s}.json").read_text())["config"] for s in STEMS})
     vocabulary, checkpoint = out / "tokenizer.json", out / "lm.pt"
-    labels = [s.label for s in Practice(a.tokens, "train", config, None, 0).songs]
     if not vocabulary.exists():
-        train_tokenizer(labels, config["text"]["vocab"], vocabulary)
+        train_tokenizer([s.label for s in Practice(a.tokens, "train", config, None, 0).songs], config["text"]["vocab"], vocabulary)
     tokenizer = Tokenizer.from_file(str(vocabulary))
     model = Lm(config)
-    if not checkpoint.exists():
-        print(json.dumps({"drum style told": words.teach(model, tokenizer, labels)}), flush=True)
-    model.text.requires_grad_(False)  # it has learned what words mean: words.py
+    words.renew(model)  # music first: the text's path says nothing and stands still until `words.py` teaches it
+    for name, w in model.named_parameters():
+        w.requires_grad_(not words.text_path(name))
     ema = copy.deepcopy(model).eval().requires_grad_(False)
     opts = optimisers(model, a.lr)
     step, curve, spent = 0, [], 0.0
@@ -101,8 +81,6 @@ def main():
             opt.load_state_dict(state)
         step, curve, spent = s["step"], s["curve"], s["spent"]
     train = Practice(a.tokens, "train", config, tokenizer, seed=step + 1)
-    # Words are worth most where nothing else tells the style: at the start, under another's drummer, before anybody is heard.
-    opening = Practice(a.tokens, "train", config, tokenizer, seed=step + 2, fresh=1.0, guests=0.5, unheard=0.5)
     valid = Practice(a.tokens, "valid", config, tokenizer, seed=7)
     print(f"{sum(w.numel() for w in model.parameters()) / 1e6:.1f} M parameters, {len(train.songs)} songs", flush=True)
     start, kept, window = time.time(), time.time(), []
@@ -110,8 +88,7 @@ def main():
         rate = a.lr * min(1.0, (step + 1) / 200) * max(0.05, min(1.0, (1 - step / a.steps) / 0.3))
         for g in [g for opt in opts for g in opt.param_groups]:
             g["lr"] = rate
-        begins = step % 2 == 1
-        each, loss = losses(model, opening.openings(3 * a.items) if begins else train.batch(a.items))
+        each, loss = losses(model, train.batch(a.items))
         model.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -122,15 +99,13 @@ def main():
             w = min(0.998, step / (step + 50))
             for e, v in zip(ema.parameters(), model.parameters()):
                 e.lerp_(v, 1 - w)
-        if not begins:
-            window.append([loss.item(), *each])
+        window.append([loss.item(), *each])
         if step % 50 == 0 or step == a.steps:
             row = {"step": step, "minutes": round((spent + time.time() - start) / 60, 1), "train": [round(sum(v) / len(v), 3) for v in zip(*window)]}
             if valid.songs and (step % 250 == 0 or step == a.steps):
                 valid.rng.seed(7)  # the same items every time
                 with torch.no_grad():
                     rows = [losses(ema, valid.batch(4, kind=LIVE, lag=8)) for _ in range(3)]
-                    row["opening drums: right words, wrong, none"] = worth(ema, valid)
                 row["valid"] = [round(sum(v) / len(v), 3) for v in zip(*[[t.item(), *e] for e, t in rows])]
             curve.append(row)
             print(json.dumps(row), flush=True)
