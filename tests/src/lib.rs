@@ -9,5 +9,7 @@ pub mod golden;
 pub mod jackd;
 pub mod jam;
 pub mod listen;
+pub mod medium;
 pub mod published;
+pub mod song;
 pub mod stage;

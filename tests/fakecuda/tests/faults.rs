@@ -140,6 +140,67 @@ fn wait_that_is_never_satisfied() {
     });
 }
 
+/// Each block writes, fences, meets at a barrier and counts itself; the last one reads what another wrote.
+const LAST_BLOCK: &str = "
+.version 7.0
+.target sm_75
+.address_size 64
+.visible .entry last(.param .u64 data, .param .u64 ticket)
+{
+    .reg .pred %p<3>;
+    .reg .b32 %r<10>;
+    .reg .b64 %rd<7>;
+    .shared .align 4 .b8 s[4];
+    mov.u32 %r1, %tid.x;
+    mov.u32 %r2, %ctaid.x;
+    mov.u32 %r3, %ntid.x;
+    mov.u32 %r4, %nctaid.x;
+    ld.param.u64 %rd1, [data];
+    ld.param.u64 %rd2, [ticket];
+    mad.lo.s32 %r5, %r2, %r3, %r1;
+    mul.wide.u32 %rd3, %r5, 4;
+    add.s64 %rd4, %rd1, %rd3;
+    st.global.u32 [%rd4], %r5;
+    FENCE
+    bar.sync 0;
+    setp.ne.s32 %p1, %r1, 0;
+    @%p1 bra WAIT;
+    atom.global.add.u32 %r6, [%rd2], 1;
+    st.shared.u32 [s], %r6;
+WAIT:
+    bar.sync 0;
+    ld.shared.u32 %r6, [s];
+    add.s32 %r7, %r4, -1;
+    setp.ne.s32 %p2, %r6, %r7;
+    @%p2 bra DONE;
+    membar.gl;
+    add.s32 %r8, %r2, 1;
+    rem.u32 %r8, %r8, %r4;
+    mad.lo.s32 %r9, %r8, %r3, %r1;
+    mul.wide.u32 %rd5, %r9, 4;
+    add.s64 %rd6, %rd1, %rd5;
+    ld.volatile.global.u32 %r9, [%rd6];
+DONE:
+    ret;
+}
+";
+
+#[test]
+fn what_each_warp_fences_before_a_barrier_is_published_after_it() {
+    let run = |fence: &str, order| {
+        let mut b = Bench::new(&LAST_BLOCK.replace("FENCE", fence), 75, options(order));
+        let (data, ticket) = (b.put(&[0u32; 3 * 96]), b.put(&[0u32]));
+        b.launch("last", [3, 1, 1], [96, 1, 1], 0, &[&arg(data), &arg(ticket)])
+    };
+    for order in ORDERS {
+        run("membar.gl;", order).unwrap();
+        assert_eq!(run("", order).unwrap_err().kind, FaultKind::GlobalRace, "{order:?}");
+    }
+    // The first warp alone: what the others write after it is not published.
+    let first = "setp.lt.u32 %p1, %r1, 32;\n@!%p1 bra ON;\nmembar.gl;\nON:";
+    assert_eq!(run(first, Order::Forward).unwrap_err().kind, FaultKind::GlobalRace);
+}
+
 #[test]
 fn races_in_global_memory() {
     planted("global_race", FaultKind::GlobalRace, "y[0] =", &["nothing that orders the two"], |b| {

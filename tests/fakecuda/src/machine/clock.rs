@@ -26,6 +26,7 @@ pub struct Arrival {
     warp: usize,
     time: u32,
     seen: [u32; 32],
+    fenced: u32,
 }
 
 impl Clocks {
@@ -57,12 +58,14 @@ impl Clocks {
     /// A warp reaches a barrier.
     pub fn arrive(&mut self, warp: usize) -> Arrival {
         self.now += 1;
-        Arrival { warp, time: self.now, seen: self.seen[warp] }
+        Arrival { warp, time: self.now, seen: self.seen[warp], fenced: self.fenced[warp] }
     }
 
-    /// A barrier opens: each of `waiting` now knows what all arrivals knew.
+    /// A barrier opens: each of `waiting` now knows what all arrivals knew, and what they fenced for the grid, each for itself, is
+    /// published by the strong write of any of them.
     pub fn open(&mut self, arrivals: &[Arrival], waiting: &[usize]) {
         let mut all = [0u32; 32];
+        let fenced = arrivals.iter().map(|a| a.fenced).max().unwrap_or(0);
         for a in arrivals {
             for (to, from) in all.iter_mut().zip(a.seen) {
                 *to = (*to).max(from);
@@ -75,6 +78,8 @@ impl Clocks {
                 *to = (*to).max(from);
             }
             self.warp_sync[w] = self.now;
+            self.fenced[w] = self.fenced[w].max(fenced);
+            self.fenced_block[w] = self.fenced_block[w].max(fenced);
         }
     }
 

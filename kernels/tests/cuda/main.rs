@@ -1,0 +1,260 @@
+//! The CUDA player beside the CPU player, operation by operation, on a GPU on paper that runs the shipped PTX and checks every
+//! access (tests/fakecuda). Each case is written once over [`Ops`] and played by both.
+
+mod cases;
+mod codecs;
+mod shapes;
+
+use cases::{Attention, Case, Draws, Embeddings, Product, Text, all, buf, close, ints, noise};
+use codecs::{Codes, Copies, Depthwise, Elus, Inverse, Moves, Recurrence, Spectra};
+use sideman_fakecuda::Fake;
+use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cuda::{Cuda, CudaError};
+use sideman_kernels::{Act, Format, Grid, Heads, Linear, Norm, Ops, OpsError, Rows, Sampling, UNKNOWN};
+
+/// Plays a case on both, in several orders of blocks and warps and as several devices; 0 is bit for bit.
+fn held<C: Case>(name: &str, case: &C, tolerance: f32) {
+    let want = case.play(&mut Cpu::new(1));
+    let mut first: Option<Vec<f32>> = None;
+    for words in ["sm=75", "sm=80 lazy order=reverse", "sm=90 lazy order=random seed=3"] {
+        let fake = Fake::load(words).unwrap();
+        let mut cuda = Cuda::new(0).unwrap_or_else(|e| panic!("{e}"));
+        let got = case.play(&mut cuda);
+        assert_eq!(cuda.fault(), None, "{name} {words}: {:?}", fake.faults());
+        drop(cuda);
+        assert_eq!(fake.faults(), [""; 0], "{name} {words}");
+        close(&format!("{name} {words}"), &got, &want, tolerance);
+        assert_eq!(*first.get_or_insert_with(|| got.clone()), got, "{name}: the order of blocks shows");
+    }
+}
+
+#[test]
+fn products() {
+    for format in [Format::F32, Format::Bf16, Format::Q8] {
+        // One segment of a sum has the CPU's order: equal bits.
+        for (rows, cols, count, stride, tolerance) in [
+            (37, 96, 1, 96, 0.0),
+            (5, 33, 9, 20, 0.0),
+            (40, 416, 2, 416, 2e-6),
+            (70, 1312, 3, 1312, 2e-6),
+            (33, 288, 70, 64, 2e-6),
+        ] {
+            let case = Product { rows, cols, count, stride, format, norm: None, act: Act::Relu, add: count != 3 };
+            held(&format!("{format:?} {rows}x{cols} on {count} rows"), &case, tolerance);
+        }
+    }
+    for (norm, count, act) in [(Some(true), 2, Act::Gelu), (Some(false), 5, Act::None), (Some(true), 65, Act::Gelu)] {
+        let case = Product { rows: 34, cols: 200, count, stride: 210, format: Format::F32, norm, act, add: false };
+        held(&format!("norm {norm:?} on {count} rows"), &case, 3e-6);
+    }
+}
+
+/// The same product on any number of rows has the same bits.
+#[test]
+fn rows_of_a_product_do_not_know_each_other() {
+    let _fake = Fake::load("sm=80").unwrap();
+    let mut ops = Cuda::new(0).unwrap();
+    for format in [Format::F32, Format::Bf16, Format::Q8] {
+        let (rows, cols, count) = (40, 1184, 66);
+        let weight = ops.mat(rows, cols, &noise(1, rows * cols), format).unwrap();
+        let norm = Norm { weight: buf(&mut ops, &noise(5, cols)), bias: Some(buf(&mut ops, &noise(6, cols))), eps: 1e-5 };
+        let linear = Linear::<Cuda> { weight, bias: None, norm: Some(norm), act: Act::None, add: false };
+        let x = buf(&mut ops, &noise(3, count * cols));
+        let mut y = ops.buf(count * rows).unwrap();
+        let mut by = |parts: &[usize]| {
+            let mut first = 0;
+            for n in parts {
+                let from = Rows { count: *n, at: first * cols, stride: cols };
+                ops.linear(&linear, &x, from, &mut y, Rows { count: *n, at: first * rows, stride: rows });
+                first += n;
+            }
+            all(&mut ops, &y, count * rows)
+        };
+        let whole = by(&[66]);
+        assert_eq!(by(&[1, 2, 5, 30, 28]), whole, "{format:?}");
+    }
+}
+
+/// Tensor cores: near the sums in order, on any shape; without them, or where they aren't asked for, the very same.
+#[test]
+fn products_by_tensor_cores_are_near_those_in_order() {
+    for (format, rows, cols, count, norm, add) in [
+        (Format::Bf16, 70, 1312, 129, Some(true), true),
+        (Format::Bf16, 33, 33, 70, None, false),
+        (Format::Bf16, 128, 200, 64, Some(false), true),
+        (Format::Q8, 97, 416, 65, Some(true), true),
+        (Format::Q8, 64, 32, 200, None, false),
+        (Format::F32, 40, 96, 64, None, false),
+    ] {
+        let act = if add { Act::None } else { Act::Gelu };
+        let case = Product { rows, cols, count, stride: cols + 3, format, norm, act, add };
+        let play = |words: &str, tiles| {
+            let fake = Fake::load(words).unwrap();
+            let mut cuda = Cuda::new(0).unwrap();
+            cuda.tiles(tiles);
+            let got = case.play(&mut cuda);
+            let launches = cuda.launches();
+            assert_eq!((cuda.fault(), fake.faults()), (None, vec![]), "{words}");
+            (got, launches)
+        };
+        let name = format!("{format:?} {rows}x{cols} on {count} rows");
+        let in_order = play("sm=75", false);
+        assert_eq!(play("sm=75", true), in_order, "{name}: sm_75 has none");
+        for words in ["sm=80 lazy order=random", "sm=90 order=reverse", "sm=120"] {
+            let (near, launches) = play(words, true);
+            // Split, then multiplied.
+            assert_eq!(launches, if format == Format::F32 { 1 } else { 2 }, "{name}");
+            close(&name, &near, &in_order.0, 2e-5);
+            assert_eq!(play(words, false), in_order, "{name}");
+        }
+    }
+}
+
+#[test]
+fn attention_over_short_and_long_contexts() {
+    for (heads, head_dim, format, steps, first, n) in [
+        (3, 20, Format::F32, 40, 15, 4),
+        (2, 64, Format::Bf16, 100, 60, 1),
+        (2, 6, Format::Bf16, 40, 3, 2),
+        (2, 16, Format::F32, 400, 126, 5),
+        (1, 32, Format::Bf16, 600, 300, 1),
+    ] {
+        let case = Attention { heads: Heads { heads, head_dim }, format, steps, first, n };
+        // In bf16 the last bit of a sum may round a key the other way.
+        let tolerance = if format == Format::F32 { 1e-5 } else { 2e-2 };
+        held(&format!("{heads} heads of {head_dim}, {format:?}, {first} + {n} of {steps}"), &case, tolerance);
+    }
+}
+
+#[test]
+fn text_is_attended_to_and_none_is_zeros() {
+    // Long, none, short; then none where there was one.
+    let sets = vec![(0, 135), (1, 0), (2, 5), (0, 0)];
+    let heads = Heads { heads: 2, head_dim: 12 };
+    held("text", &Text { heads, format: Format::F32, lanes: 3, n: 2, room: 140, sets }, 1e-5);
+}
+
+#[test]
+fn embeddings_have_the_same_bits() {
+    let streams = vec![(5, Format::F32), (40, Format::Bf16)];
+    let case = Embeddings { dim: 44, songs: 2, branches: 2, steps: 9, pos: 4, n: 3, streams, controls: vec![3] };
+    held("embed", &case, 0.0);
+}
+
+#[test]
+fn draws_of_equal_logits_are_equal() {
+    let plain = Sampling { temperature: 1.0, top_k: 0, top_p: 0.0, cfg: 3.0, seed: 7 << 40 | 11, frame_base: -3 };
+    for s in [
+        plain,
+        Sampling { temperature: 0.0, ..plain },
+        Sampling { temperature: 0.7, top_k: 5, ..plain },
+        Sampling { top_k: 250, seed: 9, ..plain },
+        Sampling { temperature: 1.3, top_p: 0.6, cfg: 1.0, ..plain },
+        Sampling { temperature: 1e-30, ..plain },
+    ] {
+        held(&format!("{s:?}"), &Draws::of(s), 0.0);
+    }
+}
+
+#[test]
+fn moves_and_convolutions_have_the_same_bits() {
+    held("moves", &Moves, 0.0);
+    held("copies", &Copies { count: 9, width: 44, stride: 50, gap: 17 }, 0.0);
+    held("elu", &Elus(650), 0.0);
+    held("depthwise", &Depthwise { kernel: 7, dim: 21, count: 12, at: 4 }, 0.0);
+}
+
+#[test]
+fn lstm_has_the_same_bits_where_one_segment_does() {
+    held("lstm", &Recurrence { size: 24, layers: 2, count: 67 }, 0.0);
+}
+
+#[test]
+fn spectra_and_back() {
+    held("spectra", &Spectra { n_fft: 48, bins: 20, hop: 10, count: 9, col: 7 }, 1e-5);
+    held("inverse", &Inverse { n_fft: 40, hop: 10, max_log: 2.0, parts: vec![4, 5] }, 1e-5);
+}
+
+#[test]
+fn quantizers_have_the_same_bits() {
+    for factorised in [false, true] {
+        held("quantizer", &Codes { factorised, dim: 12, card: 140, width: 5, books: 3, count: 30 }, 0.0);
+    }
+}
+
+#[test]
+fn replayed_work_is_the_work_and_keeps_its_memory() {
+    let fake = Fake::load("sm=80 lazy").unwrap();
+    let mut ops = Cuda::new(0).unwrap();
+    let (mut pos, mut graph) = (ints(&mut ops, &[0]), <Cuda as Ops>::Graph::default());
+    let mut host = [0];
+    for times in 1..=5 {
+        ops.replay(&mut graph, &mut |ops| {
+            ops.advance(2, &mut pos);
+            ops.advance(1, &mut pos);
+        });
+        ops.read_ints(&pos, 0, &mut host);
+        assert_eq!(host[0], 3 * times);
+    }
+    // Two runs in the open (the second is recorded), the rest by replay.
+    assert_eq!(ops.launches(), 4);
+    drop(pos);
+    ops.replay(&mut graph, &mut |_| panic!("recorded already"));
+    ops.wait();
+    assert_eq!((ops.fault(), fake.faults()), (None, vec![]));
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() {
+    let _fake = Fake::load("").unwrap();
+    let mut ops = Cuda::new(0).unwrap();
+    let heads = Heads { heads: 2, head_dim: 8 };
+    assert!(matches!(ops.buf(usize::MAX / 2), Err(OpsError::Memory { .. })));
+    assert!(matches!(ops.buf(1 << 44), Err(OpsError::Memory { .. })));
+    assert!(matches!(ops.ints(usize::MAX / 2), Err(OpsError::Memory { .. })));
+    assert!(matches!(ops.kv(1 << 30, 1 << 30, 1 << 30, heads, Format::F32), Err(OpsError::Memory { .. })));
+    assert!(matches!(ops.kv(0, 1, 1, heads, Format::F32), Err(OpsError::Shape { .. })));
+    assert!(matches!(ops.mat(3, 4, &[0.0; 11], Format::F32), Err(OpsError::Shape { .. })));
+    assert!(matches!(ops.mat_q8(2, 64, &[0; 128], &[0.0; 3]), Err(OpsError::Shape { .. })));
+    let grid = Grid { songs: 1, branches: 1, cards: vec![5000], delays: vec![0], steps: 4 };
+    assert!(matches!(ops.picker(&grid), Err(OpsError::Shape { .. })));
+    assert_eq!(ops.fault(), None);
+}
+
+#[test]
+fn a_lost_gpu_says_so_and_gives_zeros() {
+    let fake = Fake::load("lazy").unwrap();
+    let mut ops = Cuda::new(0).unwrap();
+    let b = buf(&mut ops, &[1.0, 2.0]);
+    assert_eq!(all(&mut ops, &b, 2), [1.0, 2.0]);
+    // A position that can't be: the draw reads far outside its memory.
+    let grid = Grid { songs: 1, branches: 1, cards: vec![4], delays: vec![0], steps: 4 };
+    let mut picker = ops.picker(&grid).unwrap();
+    let (logits, mut pos, mut seq) = (buf(&mut ops, &[0.0; 4]), ints(&mut ops, &[-1 << 24]), ints(&mut ops, &[UNKNOWN; 4]));
+    ops.pick(&mut picker, &logits, 1, &mut pos, &mut seq);
+    assert_eq!(all(&mut ops, &b, 2), [0.0, 0.0]);
+    assert!(ops.fault().is_some_and(|why| why.starts_with("the GPU is lost: CUDA_ERROR_")), "{:?}", ops.fault());
+    assert_eq!(fake.faults().len(), 1);
+    // All goes on, and does nothing.
+    let launches = ops.launches();
+    ops.advance(1, &mut pos);
+    assert!(matches!(ops.buf(5), Err(OpsError::Lost(_))));
+    assert_eq!((ops.launches(), all(&mut ops, &b, 2)), (launches, vec![0.0, 0.0]));
+}
+
+#[test]
+fn a_machine_that_cannot_play_says_why() {
+    let sentence = |words: &str| {
+        let _fake = Fake::load(words).unwrap();
+        Cuda::new(0).err().map(|e| e.to_string())
+    };
+    assert_eq!(sentence("devices=0").unwrap(), CudaError::NoDevice.to_string());
+    assert_eq!(sentence("ptx=74").unwrap(), CudaError::OldPtx.to_string());
+    assert_eq!(sentence("sm=120"), None);
+    let _fake = Fake::load("").unwrap();
+    let mut ops = Cuda::new(0).unwrap();
+    let about = ops.about().unwrap();
+    assert!(about.name.contains("sm_80") && about.capability == (8, 0) && about.memory.0 <= about.memory.1);
+    fn sendable<T: Send>(_: &T) {}
+    sendable(&ops);
+}
