@@ -5,8 +5,8 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
 use sideman_engine::codec::Codec;
-use sideman_engine::model::{Analysis, CodecConfig, IstftConfig, LookAhead, QuantizerKind, Tensors};
-use sideman_kernels::cpu::Cpu;
+use sideman_engine::model::{Analysis, CodecConfig, IstftConfig, LookAhead, QuantizerKind, SeanetConfig, Tensors};
+use sideman_kernels::Ops;
 
 /// Tensors by name: shape and values.
 pub type Named = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
@@ -20,7 +20,7 @@ pub fn save(path: &Path, tensors: &Named) {
 }
 
 /// A codec read from a file of its own.
-pub fn codec(ops: &mut Cpu, config: &CodecConfig, tensors: &Named) -> Codec<Cpu> {
+pub fn codec<O: Ops>(ops: &mut O, config: &CodecConfig, tensors: &Named) -> Codec<O> {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("codec.safetensors");
     save(&path, tensors);
@@ -139,8 +139,65 @@ pub fn random_istft(c: &IstftConfig, seed: u64) -> Named {
     out
 }
 
+/// Random weights of kind `seanet` (docs/model-format.md) that let a signal through.
+pub fn random_seanet(c: &SeanetConfig, seed: u64) -> Named {
+    let (mut out, mut noise) = (Named::new(), Noise(seed));
+    let mut put = |name: String, shape: &[usize], scale: f32| {
+        out.insert(name, (shape.to_vec(), noise.values(shape.iter().product(), scale)));
+    };
+    let mut conv = |name: String, shape: [usize; 3], bias: usize| {
+        // Of a transposed one, two taps of each input make a sample.
+        let inputs = if name.ends_with("convtr") { 2 * shape[0] } else { shape[1] * shape[2] };
+        put(format!("{name}.weight"), &shape, 1.7 / (inputs as f32).sqrt());
+        put(format!("{name}.bias"), &[bias], 0.1);
+    };
+    let residual = |conv: &mut dyn FnMut(String, [usize; 3], usize), name: String, width: usize| {
+        let hidden = width / c.compress;
+        conv(format!("{name}.block.1.conv.conv"), [hidden, width, c.residual_kernel], hidden);
+        conv(format!("{name}.block.3.conv.conv"), [width, hidden, 1], width);
+    };
+    let (mut width, mut n) = (c.filters, 1);
+    conv("encoder.model.0.conv.conv".into(), [width, c.channels, c.kernel], width);
+    for ratio in c.ratios.iter().rev() {
+        residual(&mut conv, format!("encoder.model.{n}"), width);
+        conv(format!("encoder.model.{}.conv.conv", n + 2), [2 * width, width, 2 * ratio], 2 * width);
+        (width, n) = (2 * width, n + 3);
+    }
+    let (widest, lstm) = (width, n);
+    conv(format!("encoder.model.{}.conv.conv", n + 2), [c.dim, width, c.last_kernel], c.dim);
+    conv("decoder.model.0.conv.conv".into(), [width, c.dim, c.kernel], width);
+    n = 3;
+    for ratio in &c.ratios {
+        conv(format!("decoder.model.{n}.convtr.convtr"), [width, width / 2, 2 * ratio], width / 2);
+        residual(&mut conv, format!("decoder.model.{}", n + 1), width / 2);
+        (width, n) = (width / 2, n + 3);
+    }
+    conv(format!("decoder.model.{n}.conv.conv"), [c.channels, width, c.last_kernel], c.channels);
+    for name in [format!("encoder.model.{lstm}.lstm"), "decoder.model.1.lstm".into()] {
+        for l in 0..c.lstm {
+            for what in ["ih", "hh"] {
+                put(format!("{name}.weight_{what}_l{l}"), &[4 * widest, widest], 1.0 / (widest as f32).sqrt());
+                put(format!("{name}.bias_{what}_l{l}"), &[4 * widest], 0.1);
+            }
+        }
+    }
+    for q in 0..c.books {
+        let Some(code) = c.code_dim else {
+            put(format!("quantizer.vq.layers.{q}._codebook.embed"), &[c.card, c.dim], 0.5);
+            continue;
+        };
+        let name = format!("quantizer.vq.quantizers.{q}");
+        put(format!("{name}.in_proj.weight"), &[code, c.dim], 1.7 / (c.dim as f32).sqrt());
+        put(format!("{name}.in_proj.bias"), &[code], 0.3);
+        put(format!("{name}.out_proj.weight"), &[c.dim, code], 1.7 / (code as f32).sqrt());
+        put(format!("{name}.out_proj.bias"), &[c.dim], 0.3);
+        put(format!("{name}.codebook.weight"), &[c.card, code], 1.0);
+    }
+    out
+}
+
 /// Codes of a signal that comes in pieces of the lengths that `next` gives.
-pub fn encode_in(ops: &mut Cpu, codec: &Codec<Cpu>, samples: &[f32], mut next: impl FnMut() -> usize) -> Vec<u32> {
+pub fn encode_in<O: Ops>(ops: &mut O, codec: &Codec<O>, samples: &[f32], mut next: impl FnMut() -> usize) -> Vec<u32> {
     let mut encoder = codec.encoder(ops).expect("fits");
     let (mut codes, mut at) = (Vec::new(), 0);
     while at < samples.len() {
@@ -154,7 +211,7 @@ pub fn encode_in(ops: &mut Cpu, codec: &Codec<Cpu>, samples: &[f32], mut next: i
 }
 
 /// Samples of codes that come in pieces of as many frames as `next` gives.
-pub fn decode_in(ops: &mut Cpu, codec: &Codec<Cpu>, codes: &[u32], mut next: impl FnMut() -> usize) -> Vec<f32> {
+pub fn decode_in<O: Ops>(ops: &mut O, codec: &Codec<O>, codes: &[u32], mut next: impl FnMut() -> usize) -> Vec<f32> {
     let mut decoder = codec.decoder(ops).expect("fits");
     let (mut samples, mut at, books) = (Vec::new(), 0, codec.books());
     while at < codes.len() {

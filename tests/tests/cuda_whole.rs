@@ -44,7 +44,7 @@ fn held(song: &Song, words: &[&str]) {
 
 #[test]
 fn the_trained_model_has_the_tokens_of_the_cpu() {
-    held(&Song { frames: 16, ..Song::of(house(), Format::Q8) }, &WORDS[..1]);
+    held(&Song { frames: 12, ..Song::of(house(), Format::Q8) }, &WORDS[..1]);
 }
 
 #[test]
@@ -53,10 +53,12 @@ fn a_hundred_steps_of_the_trained_model_have_the_tokens_of_the_cpu() {
     held(&Song::of(house(), Format::Q8), &WORDS);
 }
 
+/// Fewer steps: each takes some ten seconds of a processor here. 16 frames, the delays and the lag hold prefix, rollback and both texts.
 #[test]
-#[ignore = "takes half an hour on an interpreter: docs/cuda.md has the command"]
+#[ignore = "takes a quarter of an hour on an interpreter: docs/cuda.md has the command"]
 fn a_model_of_medium_width_has_the_tokens_of_the_cpu() {
     let dir = tempfile::tempdir().unwrap();
     medium::write(dir.path(), 2).unwrap();
-    held(&Song::of(ModelDir::open(dir.path()).unwrap(), Format::Bf16), &WORDS);
+    let song = Song { frames: 16, ..Song::of(ModelDir::open(dir.path()).unwrap(), Format::Bf16) };
+    held(&song, &WORDS[..2]);
 }

@@ -299,8 +299,8 @@ impl<O: Ops> DecoderState<O> {
         &mut self.latents
     }
 
-    /// Decodes the first `n` latents and appends what is final.
-    pub fn run(&mut self, ops: &mut O, net: &Istft<O>, n: usize, samples: &mut Vec<f32>) {
+    /// Decodes the first `n` latents: the same launches on the same memory for the same `n`. [`DecoderState::give`] gives what is final.
+    pub fn run(&mut self, ops: &mut O, net: &Istft<O>, n: usize) {
         let c = &net.config;
         let (x, at) = self.coarse.input();
         let to = Rows { count: n, at, stride: c.dim };
@@ -311,7 +311,7 @@ impl<O: Ops> DecoderState<O> {
         let fine = self.fine.run(ops, c, &net.decoder_blocks, &mut self.scratch, 2 * n);
         let spectra = Rows::packed(2 * n, c.n_fft + 2);
         ops.linear(&net.head, fine, Rows::packed(2 * n, c.dim), &mut self.spectra, spectra);
-        self.synthesise(ops, net, 2 * n, samples);
+        self.synthesise(ops, net, 2 * n);
     }
 
     /// Appends the rest, `net.held()` samples: the overlap, moved out by silence.
@@ -319,15 +319,21 @@ impl<O: Ops> DecoderState<O> {
         let end = samples.len() + net.held() - self.skip.min(net.held());
         ops.write(&mut self.spectra, 0, &self.silence);
         while samples.len() < end {
-            self.synthesise(ops, net, 1, samples);
+            self.synthesise(ops, net, 1);
+            self.give(ops, net, 1, samples);
         }
         samples.truncate(end);
     }
 
-    fn synthesise(&mut self, ops: &mut O, net: &Istft<O>, rows: usize, samples: &mut Vec<f32>) {
+    fn synthesise(&mut self, ops: &mut O, net: &Istft<O>, rows: usize) {
         let c = &net.config;
         let spectra = Rows::packed(rows, c.n_fft + 2);
         ops.istft(c.n_fft, c.hop, c.max_log, &self.spectra, spectra, &mut self.tail, &mut self.wave, 0);
+    }
+
+    /// Appends what the last `rows` fine frames made final.
+    pub fn give(&mut self, ops: &mut O, net: &Istft<O>, rows: usize, samples: &mut Vec<f32>) {
+        let c = &net.config;
         let skip = self.skip.min(rows * c.hop);
         self.skip -= skip;
         let old = samples.len();

@@ -20,6 +20,9 @@ use stream::ChainState;
 /// The most frames that are worked off at a time.
 pub const CHUNK: usize = 16;
 
+/// A player that records work ([`Ops::replay`]) decodes in pieces of so many frames: each is one graph.
+const PIECES: [usize; 3] = [CHUNK, 4, 1];
+
 /// Samples are clipped here (+40 dB over full scale), so that no input can make a recurrent state infinite.
 const CEILING: f32 = 100.0;
 
@@ -60,6 +63,8 @@ pub struct Decoder<O: Ops> {
     /// Codes of one chunk [books, frames], in the player's memory and here.
     codes: O::Ints,
     host: Vec<i32>,
+    /// Of each of [`PIECES`], for kind `istft`: what one launches is the same each time. (A `seanet`'s queues move.)
+    graphs: [O::Graph; PIECES.len()],
 }
 
 enum DecoderNet<O: Ops> {
@@ -155,7 +160,7 @@ impl<O: Ops> Codec<O> {
             Net::Istft(net) => DecoderNet::Istft(Box::new(istft::DecoderState::new(ops, net, CHUNK)?)),
         };
         let len = self.books() * CHUNK;
-        Ok(Decoder { net, codes: ops.ints(len)?, host: vec![0; len] })
+        Ok(Decoder { net, codes: ops.ints(len)?, host: vec![0; len], graphs: Default::default() })
     }
 
     /// Codes of a whole signal, frame-major: `books` values for each of ceil(samples / frame) frames.
@@ -272,10 +277,31 @@ impl<O: Ops> Decoder<O> {
             let what = format!("code {} of frame {frame}, book {book}: it should be below {}", codes[at], codec.card());
             return Err(Error::Input(what));
         }
-        for chunk in codes.chunks(CHUNK * books) {
-            self.run(codec, ops, chunk, samples);
+        let mut rest = codes;
+        while !rest.is_empty() {
+            let frames = rest.len() / books;
+            let piece = PIECES.into_iter().find(|n| O::RECORDS && *n <= frames).unwrap_or(frames.min(CHUNK));
+            let (piece, after) = rest.split_at(piece * books);
+            self.run(codec, ops, piece, samples);
+            rest = after;
         }
         Ok(())
+    }
+
+    /// Decodes a few frames and forgets them, so that a player that records work has recorded every piece, and none later needs memory.
+    /// Before anything is decoded.
+    pub fn rehearse(&mut self, codec: &Codec<O>, ops: &mut O) {
+        if !O::RECORDS || matches!(codec.net, Net::Seanet(_)) {
+            return;
+        }
+        let mut samples = Vec::new();
+        for n in PIECES {
+            // The first lets scratch grow, the second is recorded.
+            for _ in 0..2 {
+                self.run(codec, ops, &vec![0; n * codec.books()], &mut samples);
+            }
+        }
+        self.finish(codec, ops, &mut samples);
     }
 
     /// Ends the signal: appends the remaining samples, up to `frame` for each frame in all. The decoder is at the start of a new
@@ -295,25 +321,33 @@ impl<O: Ops> Decoder<O> {
         }
     }
 
-    fn run(&mut self, codec: &Codec<O>, ops: &mut O, codes: &[u32], samples: &mut Vec<f32>) {
+    fn run(&mut self, codec: &Codec<O>, ops: &mut O, new: &[u32], samples: &mut Vec<f32>) {
         let (books, dim) = (codec.books(), codec.quantizer.dim);
-        let frames = codes.len() / books;
-        let host = &mut self.host[..codes.len()];
-        for (i, c) in codes.iter().enumerate() {
+        let frames = new.len() / books;
+        let Decoder { net, codes, host, graphs } = self;
+        let host = &mut host[..new.len()];
+        for (i, c) in new.iter().enumerate() {
             host[i % books * frames + i / books] = c.cast_signed();
         }
-        ops.write_ints(&mut self.codes, 0, host);
-        match (&mut self.net, &codec.net) {
+        ops.write_ints(codes, 0, host);
+        match (net, &codec.net) {
             (DecoderNet::Seanet(state), Net::Seanet(net)) => {
                 let (z, at) = state.input(dim);
                 let to = Rows { count: frames, at, stride: dim };
-                ops.dequantize(&codec.books, dim, &self.codes, frames, 0, z, to);
+                ops.dequantize(&codec.books, dim, codes, frames, 0, z, to);
                 let n = net.decoder.run(ops, state, frames, false);
                 append(ops, state.output(), n, samples);
             }
             (DecoderNet::Istft(state), Net::Istft(net)) => {
-                ops.dequantize(&codec.books, dim, &self.codes, frames, 0, state.latents(), Rows::packed(frames, dim));
-                state.run(ops, net, frames, samples);
+                let mut work = |ops: &mut O| {
+                    ops.dequantize(&codec.books, dim, codes, frames, 0, state.latents(), Rows::packed(frames, dim));
+                    state.run(ops, net, frames);
+                };
+                match PIECES.iter().position(|n| *n == frames) {
+                    Some(piece) => ops.replay(&mut graphs[piece], &mut work),
+                    None => work(ops),
+                }
+                state.give(ops, net, 2 * frames, samples);
             }
             _ => unreachable!("a decoder of another codec"),
         }

@@ -264,6 +264,11 @@ impl<O: Ops> Session<O> {
         let windows = [Window::new(ops, &band.lm, &run, shape)?, Window::new(ops, &band.lm, &run, shape)?];
         let ear =
             |codec: &Codec<O>, ops: &mut O| -> Result<Ear<O>> { Ok(Ear { encoder: codec.encoder(ops)?, on: false, next: 0 }) };
+        let voice = |codec: &Codec<O>, ops: &mut O| -> Result<Decoder<O>> {
+            let mut decoder = codec.decoder(ops)?;
+            decoder.rehearse(codec, ops);
+            Ok(decoder)
+        };
         let most = (spec.lag as i64 + largest as i64 + ahead) as usize + 2 * MAX_HOP + CHUNK;
         let vectors = |len: usize| (0..stems).map(|_| Vec::with_capacity(len)).collect::<Vec<Vec<f32>>>();
         let playing = spec.playing.then_some(spec.bar1.max(0).div_euclid(FRAME as i64));
@@ -313,7 +318,7 @@ impl<O: Ops> Session<O> {
             counted: if spec.playing { counted } else { (0, 0) },
             message: String::with_capacity(256),
             ears: band.codecs.iter().map(|codec| ear(codec, ops)).collect::<Result<_>>()?,
-            decoders: band.codecs.iter().map(|codec| codec.decoder(ops)).collect::<Result<_>>()?,
+            decoders: band.codecs.iter().map(|codec| voice(codec, ops)).collect::<Result<_>>()?,
             click: Click::new(),
             codes: Vec::with_capacity(16 * (MAX_HOP + CHUNK)),
             decoded: vec![0; stems],

@@ -176,6 +176,7 @@ impl GlobalRaces {
 
     /// Notes one lane's access to `bytes` at `address` and does it (`act`) before another is noted there: atomics of two blocks must be
     /// noted in the order in which they happen, or the last one's own plain store would seem to race with the one before.
+    #[allow(clippy::too_many_arguments)]
     pub fn access<T>(
         &self,
         address: u64,
