@@ -23,9 +23,8 @@ const STEMS: [&str; 2] = ["bass", "other"];
 /// The disk is full.
 pub fn write(dir: &Path, layers: usize) -> io::Result<()> {
     std::fs::write(dir.join("config.json"), serde_json::to_vec_pretty(&config(layers))?)?;
-    let mut noise = Noise(11);
-    let tensors = published::lm(4 * STEMS.len(), DIM, layers).into_iter().map(|t| {
-        let len: usize = t.shape.iter().product();
+    let (tensors, mut noise) = (published::lm(4 * STEMS.len(), DIM, layers), Noise(11));
+    let data = tensors.iter().map(|t| {
         // Sums of the order of one, norms around one, and logits wide enough that a token depends on what was before.
         let (mean, scale) = match t.name.as_str() {
             name if name.starts_with("emb.") => (0.0, 0.5),
@@ -34,11 +33,11 @@ pub fn write(dir: &Path, layers: usize) -> io::Result<()> {
             _ if t.shape.len() == 1 => (0.0, 0.2),
             _ => (0.0, 1.7 / (t.shape[1] as f32).sqrt()),
         };
-        let values = (0..len).flat_map(|_| bf16::from_f32(mean + scale * noise.value()).to_le_bytes());
-        (t.name, (t.shape, values.collect::<Vec<u8>>()))
+        let len: usize = t.shape.iter().product();
+        (0..len).flat_map(|_| bf16::from_f32(mean + scale * noise.value()).to_le_bytes()).collect()
     });
-    let tensors: Vec<(String, (Vec<usize>, Vec<u8>))> = tensors.collect();
-    let views = tensors.iter().map(|(name, (shape, data))| Ok((name, TensorView::new(Dtype::BF16, shape.clone(), data)?)));
+    let data: Vec<Vec<u8>> = data.collect();
+    let views = tensors.iter().zip(&data).map(|(t, d)| Ok((&t.name, TensorView::new(Dtype::BF16, t.shape.clone(), d)?)));
     let views = views.collect::<Result<Vec<_>, safetensors::SafeTensorError>>().map_err(io::Error::other)?;
     safetensors::serialize_to_file(views, None, &dir.join("lm.safetensors")).map_err(io::Error::other)
 }
