@@ -21,7 +21,7 @@ use stream::ChainState;
 pub const CHUNK: usize = 16;
 
 /// A player that records work ([`Ops::replay`]) decodes in pieces of so many frames: each is one graph.
-const PIECES: [usize; 3] = [CHUNK, 4, 1];
+const PIECES: [usize; 2] = [4, 1];
 
 /// Samples are clipped here (+40 dB over full scale), so that no input can make a recurrent state infinite.
 const CEILING: f32 = 100.0;
