@@ -4,7 +4,7 @@ Left to the LM's loss a text's path dies: a style is 3 nats at most, once a song
 and are turned off (T5's last norm shrank to 0.009, and after that three small matrices in a row pass no gradient). So the LM learns
 music without words (`train.lm.train`), and then, with all else standing still, `python -m train.lm.words --lm DIR --tokens DIR`:
 T5 learns in a minute what captions say, and cross-attention to make a song's opening likelier under its own words than under
-another's. What the LM plays without a text stays what it was, bit for bit.
+another's. What the LM plays without a text stays what it was, bit for bit. A trial, not good enough to ship yet: train/README.md.
 """
 
 import argparse
@@ -118,7 +118,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--lm", required=True)
     p.add_argument("--tokens", required=True)
-    p.add_argument("--steps", type=int, default=700)
+    p.add_argument("--steps", type=int, default=300)
     p.add_argument("--items", type=int, default=12)
     p.add_argument("--lr", type=float, default=2e-4)
     p.add_argument("--threads", type=int, default=2)
