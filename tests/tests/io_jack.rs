@@ -14,14 +14,12 @@ use sideman_engine::model::ModelDir;
 use sideman_io::control::{Control, Event};
 use sideman_io::device::Asked;
 use sideman_io::live::Live;
+use sideman_io::runner::Runner;
 use sideman_io::supervisor;
 use sideman_io::take::Sheet;
-use sideman_tests::stage;
-
-use sideman_io::runner::Runner;
 use sideman_kernels::cpu::Cpu;
-use sideman_tests::echo;
 use sideman_tests::jackd::{Server, asked, deadline, jackd, turn};
+use sideman_tests::{echo, stage};
 
 #[global_allocator]
 static COUNTER: assert_no_alloc::AllocDisabler = assert_no_alloc::AllocDisabler;
@@ -268,7 +266,6 @@ fn the_server_dies_and_comes_back_and_blocks_change_their_size() {
     jam.end();
 }
 
-/// Our output on our own input: JACK hands a client its own sound a block later, and tells of no latency there.
 /// From a note to the first sound that can know of it, at the ports: a band that copies what it hears answers lag + 1 frames later.
 #[test]
 fn a_note_is_answered_when_the_lag_says() {
@@ -285,7 +282,7 @@ fn a_note_is_answered_when_the_lag_says() {
     let (runner, control) = stage::runner_of(&model, sheet, false);
     control.send(stage::now(Command::Hop(2))).unwrap();
     let jam = Jam::of("sideman-echo", 256, runner, control);
-    // A plucked E every 0.6 to 0.8 s, so that it falls anywhere in a frame.
+    // A plucked E every 0.67 or 0.86 s, so that it falls anywhere in a frame.
     let onsets: Vec<usize> = (0..40).map(|n| n * 33_600 + n * 7919 % 9600).collect();
     let mut line = vec![0.0; 41 * 33_600];
     for &at in &onsets {
@@ -318,6 +315,7 @@ fn a_note_is_answered_when_the_lag_says() {
     assert!((median - due).abs() < 40.0 || filled > 0 || lost > 0, "answers after {median} ms, due after {due}: {late:?}");
 }
 
+/// Our output on our own input: JACK hands a client its own sound a block later, and tells of no latency there.
 #[test]
 fn a_loop_is_measured() {
     let _turn = turn();

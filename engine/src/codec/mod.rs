@@ -20,7 +20,7 @@ use stream::ChainState;
 /// The most frames that are worked off at a time.
 pub const CHUNK: usize = 16;
 
-/// A player that records work ([`Ops::replay`]) decodes in pieces of so many frames: each is one graph.
+/// A player that records work ([`Ops::replay`]) decodes kind `istft` in pieces of so many frames: each is one graph.
 const PIECES: [usize; 2] = [4, 1];
 
 /// Samples are clipped here (+40 dB over full scale), so that no input can make a recurrent state infinite.
@@ -277,10 +277,11 @@ impl<O: Ops> Decoder<O> {
             let what = format!("code {} of frame {frame}, book {book}: it should be below {}", codes[at], codec.card());
             return Err(Error::Input(what));
         }
+        let records = O::RECORDS && matches!(self.net, DecoderNet::Istft(_));
         let mut rest = codes;
         while !rest.is_empty() {
             let frames = rest.len() / books;
-            let piece = PIECES.into_iter().find(|n| O::RECORDS && *n <= frames).unwrap_or(frames.min(CHUNK));
+            let piece = PIECES.into_iter().find(|n| records && *n <= frames).unwrap_or(frames.min(CHUNK));
             let (piece, after) = rest.split_at(piece * books);
             self.run(codec, ops, piece, samples);
             rest = after;
