@@ -35,12 +35,13 @@ def main():
     stage("train.lm.tokens", "--codecs", codecs, "--corpus", corpus, "--out", tokens)
     stage("train.lm.voices", "--codecs", codecs, "--corpus", corpus, "--out", tokens)
     stage("train.lm.train", "--tokens", tokens, "--out", lm, "--steps", 100, "--items", 2, "--dim", 128, "--layers", 2)
-    stage("train.lm.words", "--tokens", tokens, "--lm", lm, "--steps", 25, "--items", 2)
+    stage("train.lm.words", "--tokens", tokens, "--lm", lm, "--steps", 200)
+    stage("train.lm.train", "--tokens", tokens, "--out", lm, "--steps", 120, "--items", 2, "--dim", 128, "--layers", 2)
     stage("train.export", "--codecs", codecs, "--lm", lm, "--out", out / "model", "--golden", out / "golden.safetensors")
     import torch
     for stem in ("bass", "drums", "other"):
         improves(f"codec {stem}", [r["loss"] for r in torch.load(codecs / f"{stem}.pt", weights_only=False)["curve"]])
-    improves("words", [1 - told for told in json.loads((lm / "words.json").read_text())[0]["drum style told"]])
+    improves("words", [1 - told for told in torch.load(lm / "lm.pt", weights_only=False)["words"]])
     improves("lm", [r["train"][0] for r in json.loads((lm / "curve.json").read_text())])
 
 

@@ -91,7 +91,7 @@ def main():
     p.add_argument("--takes", nargs="*", default=list(TAKES), choices=TAKES)
     p.add_argument("--life", type=float, default=0, metavar="SECONDS", help="a long take of this length; 0: none")
     p.add_argument("--codecs", help="folder of codec checkpoints: token entropy of the long take")
-    p.add_argument("--text", type=int, default=0, metavar="N", help="songs to play with three texts; 0: none")
+    p.add_argument("--text", type=int, default=0, metavar="N", help="songs in straight 4/4 to play with three texts; 0: none")
     p.add_argument("--fad", action="store_true")
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--seed", type=int, default=7)
@@ -128,7 +128,7 @@ def main():
     texts = {}
     if a.text:
         classifier, how = style.train(a.corpus)
-        texts = {"classifier": how} | ({"takes": style.judge(classifier, player, found[:a.text], out / "takes")} if player else {})
+        texts = {"classifier": how} | ({"takes": style.judge(classifier, player, songs(a.corpus, a.split, a.text, a.seconds, anyone=True), out / "takes")} if player else {})
     pictures = []
     from .picture import picture
     for song, takes in list(zip(found, made))[:3]:

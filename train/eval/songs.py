@@ -82,16 +82,18 @@ def together(label: dict, seconds: float) -> float | None:
 
 
 def songs(corpora: list[str], split: str, count: int, seconds: float, styles: set[str] | None = None, bass: str | None = None,
-          on: str | None = None) -> list[Song]:
+          on: str | None = None, anyone: bool = False) -> list[Song]:
     """Up to `count` excerpts spread over the split's songs; of these styles, and on this bass, where given. `on`: their basses are
-    played anew on this sampled bass, note for note and through the same chain."""
+    played anew on this sampled bass, note for note and through the same chain. `anyone`: only songs in straight 4/4, where any
+    drummer may sit in (nobody knows what house drums are to a jazz waltz)."""
     found = []
     for root in corpora:
         for shard in sorted(Path(root).glob("shard-*")):
             raw = {s: np.memmap(shard / f"{s}.i16", np.int16, "r") for s in STEMS}
             for line in (shard / "songs.jsonl").read_text().splitlines():
                 label = json.loads(line)
-                if label["split"] == split and (styles is None or label["style"] in styles) and bass in (None, label["instruments"]["bass"]):
+                if label["split"] == split and (styles is None or label["style"] in styles) and bass in (None, label["instruments"]["bass"]) \
+                        and not (anyone and (label["meter"] != [4, 4] or label["triplet"])):
                     start = together(label, seconds)
                     if start is not None:
                         a, b = label["start"], label["start"] + label["len"]

@@ -15,7 +15,6 @@ from .caption import brief, caption
 from .config import DECIMATION, LAGS, STEMS, WEIGHTS, WINDOW
 
 PREFIX = WINDOW // DECIMATION
-OPENING = PREFIX + 1 + 180  # steps of an opening: three and a half seconds; later the drums' own past tells their style
 CONTROLS = ("beat", "tick", "chord")
 LIVE, EDIT, TEXT = "live", "edit", "text"
 
@@ -58,16 +57,15 @@ class Practice:
     """Draws batches of items from the tokens of one split."""
 
     def __init__(self, root: str, split: str, config: dict, tokenizer, seed: int, limit: int | None = None,
-                 fresh: float | None = None, guests: float = 0.3, unheard: float = 0.1, brief: float = 0.0):
-        """`fresh`: share of the live items in which nothing has been heard yet; `guests`: of those with a guest drummer, where the
-        tokens hold such songs; `unheard`: of the players who aren't heard at all; `brief`: of the texts that
-        name the drums' style and nothing else (a long one tells songs apart, and would be learnt by heart)."""
+                 guests: float = 0.3, forgetful: float = 0.0, brief: float = 0.0):
+        """`guests`: share of the items with a guest drummer, where the tokens hold such songs; `forgetful`: of the items in which the
+        band has forgotten some or all of what it has played (see `forget`); `brief`: of the texts that name the drums' style and nothing else."""
         whole = [p for p in sorted(Path(root).glob("*.song.npz")) if all(Song.of(p, s).exists() for s in STEMS)]
         self.songs = [s for s in map(Song, whole) if s.label["split"] == split][:limit]
         self.guests = [s for s in self.songs if s.label.get("drummer")]
         self.silence = {s: json.loads((Path(root) / f"{s}.json").read_text())["silence"] for s in STEMS}
         self.config, self.tokenizer = config, tokenizer
-        self.fresh, self.share, self.unheard, self.brief = fresh, guests, unheard, brief
+        self.share, self.forgetful, self.brief = guests, forgetful, brief
         self.rng = random.Random(seed)
         self.rest: dict[str, list] = {}
         streams = config["streams"]
@@ -132,7 +130,7 @@ class Practice:
                     prefix[rows[rng.choice([0, 0, 1, 2, 3]) if stem == "other" else 0:]] = self.cards[rows[-1]]
             else:
                 # With a guest more often nothing has been heard yet: then words are all that tells what the drums will be.
-                fresh = self.fresh if self.fresh is not None else 0.7 if label.get("drummer") else 0.35
+                fresh = 0.7 if label.get("drummer") else 0.35
                 cut = 0 if rng.random() < fresh else rng.randrange(WINDOW)
                 prefix[:, -(-cut // DECIMATION):] = self.cards[:, None]
                 player = rng.choices(STEMS, [0.75, 0.1, 0.15])[0]
@@ -147,7 +145,7 @@ class Practice:
                 weight[rows] *= 0.2
                 if rng.random() < 0.25:  # Only what the player plays, not how it sounds: no sound of theirs is one that was practised with.
                     source[rows[1:]], prefix[rows[1:]] = self.cards[rows[1:], None], self.cards[rows[1:], None]
-                if rng.random() < self.unheard:  # A player who isn't heard at all: what guidance by the player leans away from.
+                if rng.random() < 0.1:  # A player who isn't heard at all: what guidance by the player leans away from.
                     source[rows], prefix[rows] = self.cards[rows, None], self.cards[rows, None]
                 elif rng.random() < 0.06:  # A player who plays something else, or nothing: the band holds on.
                     wrong = self.window(WINDOW)[0] if rng.random() < 0.5 else np.repeat(np.concatenate([self.silence[s] for s in STEMS])[:, None], WINDOW, 1)
@@ -163,10 +161,22 @@ class Practice:
         text = "" if rng.random() < (0.1 if label.get("drummer") else 0.3) else (brief if rng.random() < self.brief else caption)(label, rng)
         return grid, delays, start, weight, controls, text, label
 
-    def openings(self, items: int, **kind):
-        """A batch of live items from their first frame, a few seconds of each: words are nearly all that is known. As `batch`."""
-        seq, controls, ids, mask, target, weight = self.batch(items, kind=LIVE, **kind)
-        return seq[..., :OPENING], {n: v[..., :OPENING] for n, v in controls.items()}, ids, mask, target[..., :OPENING], weight
+    def forget(self, seq):
+        """Takes from a laid-out item [K, S] what the drums (now and then `other` too) have played: everything, or spans of it.
+
+        What sounds next is told by the last bar so well that words, chart and clock hardly matter (a style is worth 3.2 nats, once a
+        song). Who has forgotten the last bar needs them in every frame. At play that is how each song begins.
+        """
+        rng = self.rng
+        for stem, share in (("drums", 0.9), ("other", 0.4)):
+            if rng.random() < share:
+                gone = np.full(seq.shape[1], True)
+                if rng.random() < 0.5:
+                    edges = np.sort([rng.randrange(seq.shape[1]) for _ in range(2 * rng.randint(1, 4))])
+                    gone[:] = np.searchsorted(edges, np.arange(seq.shape[1])) % 2 == rng.randrange(2)
+                rows = self.rows[stem]
+                seq[rows] = np.where(gone, self.cards[rows, None], seq[rows])
+        return seq
 
     def lay_out(self, grid, delays):
         """Grid [K, G] to the valid steps of training, [K, G + 1]: step s of stream k holds frame s − 1 − delay, else special."""
@@ -178,10 +188,9 @@ class Practice:
 
     def batch(self, items: int, **kind):
         """Tensors of a batch: seq [B,K,S], controls {name: [B,S−1]}, ids/mask [B,L], target [B,K,S−1] (−100: not judged), weight [B,K]."""
-        seqs, targets, weights, known, texts, self.said = [], [], [], [], [], []
+        seqs, targets, weights, known, texts = [], [], [], [], []
         for _ in range(items):
             grid, delays, start, weight, controls, text, label = self.item(**kind)
-            self.said.append(label.get("drummer") or label["style"])  # what style the last batch's drums are of
             seq = self.lay_out(grid, delays)
             steps = np.arange(1, seq.shape[1])[None] - 1 - delays[:, None]  # frame that each target step holds
             targets.append(np.where((steps >= start[:, None]) & (seq[:, 1:] < self.cards[:, None]), seq[:, 1:], -100))
@@ -189,7 +198,7 @@ class Practice:
             noise = np.random.default_rng(self.rng.getrandbits(32))
             wrong = noise.random(seq.shape) < noise.choice([0.0, 0.02, 0.05])
             seq = np.where(wrong & (seq < self.cards[:, None]), noise.integers(0, self.cards[:, None], seq.shape), seq)
-            seqs.append(seq[:, :-1])
+            seqs.append((self.forget(seq) if self.rng.random() < self.forgetful else seq)[:, :-1])
             weights.append(weight)
             known.append(controls)
             texts.append(text)

@@ -37,6 +37,17 @@ def losses(model: Lm, batch):
     return each, total / weight.sum(1).mean()
 
 
+@torch.no_grad()
+def by_words(model: Lm, practice: Practice) -> list[float]:
+    """Cross-entropy of the first drum book where the band forgets: under the song's words, and without any."""
+    practice.rng.seed(7)
+    row, seen = practice.rows["drums"][0], []
+    for _ in range(4):
+        seq, controls, ids, mask, target, weight = practice.batch(4, kind=LIVE, lag=8)
+        seen.append([losses(model, (seq, controls, ids, m, target, weight))[0][row] for m in (mask, torch.zeros_like(mask))])
+    return [round(sum(v) / len(v), 3) for v in zip(*seen)]
+
+
 def optimisers(model: Lm, lr: float):
     """Muon for the transformer's matrices (a step of theirs is worth about two of AdamW's), AdamW for all else."""
     matrices = [w for w in model.transformer.parameters() if w.ndim == 2 and w.requires_grad]
@@ -68,20 +79,22 @@ def main():
         train_tokenizer([s.label for s in Practice(a.tokens, "train", config, None, 0).songs], config["text"]["vocab"], vocabulary)
     tokenizer = Tokenizer.from_file(str(vocabulary))
     model = Lm(config)
-    words.renew(model)  # music first: the text's path says nothing and stands still until `words.py` teaches it
-    for name, w in model.named_parameters():
-        w.requires_grad_(not words.text_path(name))
+    words.renew(model)
+    s = torch.load(checkpoint, weights_only=False) if checkpoint.exists() else {}
+    taught = s.get("words", False)
+    for name, w in model.named_parameters():  # music first: the text's path says nothing and stands still until `words.py` teaches it
+        w.requires_grad_(not name.startswith("text.") if taught else not words.text_path(name))
     ema = copy.deepcopy(model).eval().requires_grad_(False)
     opts = optimisers(model, a.lr)
     step, curve, spent = 0, [], 0.0
-    if checkpoint.exists():
-        s = torch.load(checkpoint, weights_only=False)
+    if s:
         model.load_state_dict(s["model"]), ema.load_state_dict(s["ema"])
         for opt, state in zip(opts, s["opt"] or []):  # none after words.py
             opt.load_state_dict(state)
         step, curve, spent = s["step"], s["curve"], s["spent"]
-    train = Practice(a.tokens, "train", config, tokenizer, seed=step + 1)
+    train = Practice(a.tokens, "train", config, tokenizer, seed=step + 1, forgetful=0.4 if taught else 0.0, brief=0.4 if taught else 0.0)
     valid = Practice(a.tokens, "valid", config, tokenizer, seed=7)
+    forgetting = Practice(a.tokens, "valid", config, tokenizer, seed=7, forgetful=1.0, brief=1.0)
     print(f"{sum(w.numel() for w in model.parameters()) / 1e6:.1f} M parameters, {len(train.songs)} songs", flush=True)
     start, kept, window = time.time(), time.time(), []
     while step < a.steps:
@@ -106,14 +119,16 @@ def main():
                 valid.rng.seed(7)  # the same items every time
                 with torch.no_grad():
                     rows = [losses(ema, valid.batch(4, kind=LIVE, lag=8)) for _ in range(3)]
-                row["valid"] = [round(sum(v) / len(v), 3) for v in zip(*[[t.item(), *e] for e, t in rows])]
+                    row["valid"] = [round(sum(v) / len(v), 3) for v in zip(*[[t.item(), *e] for e, t in rows])]
+                    if taught:
+                        row["drums by a style's name, and without"] = by_words(ema, forgetting)
             curve.append(row)
             print(json.dumps(row), flush=True)
             (out / "curve.json").write_text(json.dumps(curve))
             window = []
         if time.time() - kept > 240 or step == a.steps:
             kept = time.time()
-            save(checkpoint, model=model.state_dict(), ema=ema.state_dict(), opt=[opt.state_dict() for opt in opts], step=step, curve=curve, spent=spent + kept - start, config=config)
+            save(checkpoint, model=model.state_dict(), ema=ema.state_dict(), opt=[opt.state_dict() for opt in opts], step=step, curve=curve, spent=spent + kept - start, config=config, words=taught)
 
 
 if __name__ == "__main__":

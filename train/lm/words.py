@@ -1,17 +1,14 @@
-"""What words mean: teaches a trained LM to mind its text. Writes DIR/lm.pt anew; resumes.
+"""What words mean: `python -m train.lm.words --lm DIR --tokens DIR` gives a trained LM a text path that is alive. Writes DIR/lm.pt anew.
 
 Left to the LM's loss a text's path dies: a style is 3 nats at most, once a song, which the music tells as well; so words are noise
 and are turned off (T5's last norm shrank to 0.009, and after that three small matrices in a row pass no gradient). So the LM learns
-music without words (`train.lm.train`), and then, with all else standing still, `python -m train.lm.words --lm DIR --tokens DIR`:
-T5 learns in a minute what captions say, and cross-attention to make a song's opening likelier under its own words than under
-another's. What the LM plays without a text stays what it was, bit for bit. A trial, not good enough to ship yet: train/README.md.
+music without words first (`train.lm.train`); here T5 learns in two minutes what captions say; and from then on `train.lm.train`
+practises with words, and with a band that forgets what it has played (`tasks.py`), for which words matter in every frame.
 """
 
 import argparse
-import copy
 import json
 import random
-import time
 from pathlib import Path
 
 import torch
@@ -82,98 +79,27 @@ def text_path(name: str) -> bool:
     return name.startswith(("text.", "output_proj.")) or "cross" in name
 
 
-def song_nll(model: Lm, batch, memory, mask, rows: list[int]) -> torch.Tensor:
-    """−log p of each item's judged codes on the streams `rows`, summed: [B]."""
-    seq, controls, _, _, target, _ = batch
-    with torch.autocast("cpu", torch.bfloat16):
-        hidden = model(seq, controls, memory, mask)
-        logits = [model.linears[k](hidden).float() for k in rows]
-    nll = [F.cross_entropy(l.flatten(0, 1), target[:, k].flatten(), reduction="none").view(target.shape[0], -1).sum(1) for l, k in zip(logits, rows)]
-    return torch.stack(nll).sum(0)
-
-
-def told_apart(model: Lm, practice: Practice, items: int):
-    """Loss of one batch of openings under their own words and under another's, and what was seen: share of items likelier under their own,
-    nats an item by which they are.
-
-    A song's style is 3 nats at most, once, in a window of thousands: in the LM's own loss words drown in noise. The same notes
-    under right and wrong words differ by nothing but the words.
-    """
-    batch = practice.openings(items, lag=8)
-    ids, mask = batch[2], batch[3]
-    # Whoever has no text of their own is left out below; the wrong words are a neighbour's of another style.
-    other = [next((j % items for j in range(i + 1, i + items) if practice.said[j % items] != practice.said[i] and mask[j % items].any()), i) for i in range(items)]
-    memory = model.words(ids, mask)
-    streams = practice.rows["drums"] + practice.rows["other"][:1]
-    right = song_nll(model, batch, memory, mask, streams)
-    wrong = song_nll(model, batch, memory[other], mask[other], streams)
-    counts = torch.tensor([bool(mask[i].any()) and other[i] != i for i in range(items)])
-    gain = (wrong - right)[counts]
-    judged = (batch[4][:, streams] >= 0).sum()
-    loss = right.sum() / judged
-    if not len(gain):  # a small batch without two texts
-        return loss, 0.5, 0.0
-    return loss + 0.1 * F.softplus(-gain).mean(), (gain > 0).float().mean().item(), gain.mean().item()
-
-
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--lm", required=True)
     p.add_argument("--tokens", required=True)
-    p.add_argument("--steps", type=int, default=300)
-    p.add_argument("--items", type=int, default=12)
-    p.add_argument("--lr", type=float, default=2e-4)
-    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--steps", type=int, default=1500)
     a = p.parse_args()
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    torch.set_num_threads(1)  # small matrices: a second thread costs more than it does
     torch.manual_seed(2)
     checkpoint = Path(a.lm) / "lm.pt"
     state = torch.load(checkpoint, weights_only=False)
+    if state.get("words"):
+        raise SystemExit(f"{checkpoint}: has its words already")
     tokenizer = Tokenizer.from_file(str(Path(a.lm) / "tokenizer.json"))
+    songs = Practice(a.tokens, "train", state["config"], tokenizer, seed=1).songs
     model = Lm(state["config"])
     model.load_state_dict(state["ema"])
-    done = state.get("words", 0)
-    train = Practice(a.tokens, "train", state["config"], tokenizer, seed=done + 1, fresh=1.0, guests=0.4, unheard=0.6, brief=0.7)
-    valid = Practice(a.tokens, "valid", state["config"], tokenizer, seed=7, fresh=1.0, unheard=1.0, brief=1.0)
-    if "words" not in state:
-        renew(model)
-        rows = [{"drum style told": teach(model, tokenizer, [s.label for s in train.songs])}]
-        print(json.dumps(rows[0]), flush=True)
-        state |= {"words_curve": rows, "model": copy.deepcopy(model.state_dict()), "ema": model.state_dict(), "opt": None, "words": 0}
-        save(checkpoint, **state)
-    torch.set_num_threads(a.threads)
-    for name, w in model.named_parameters():
-        w.requires_grad_(text_path(name) and not name.startswith("text."))
-    path = [w for w in model.parameters() if w.requires_grad]
-    opt = torch.optim.AdamW(path, lr=a.lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
-    if state.get("words_opt"):
-        opt.load_state_dict(state["words_opt"])
-    rows = state.get("words_curve", [])
-    kept, seen, began = time.time(), [], time.time()
-    for step in range(done + 1, a.steps + 1):
-        for g in opt.param_groups:
-            g["lr"] = a.lr * min(1.0, step / 30) * max(0.05, min(1.0, (1 - step / a.steps) / 0.4))
-        loss, share, gain = told_apart(model, train, a.items)
-        opt.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(path, 1.0)
-        opt.step()
-        seen.append((share, gain))
-        last = step == a.steps
-        if step % 25 == 0 or last:
-            row = {"words": step, "minutes": round((time.time() - began) / 60, 1), "likelier under its own words, by nats": [round(sum(v) / len(v), 3) for v in zip(*seen)]}
-            if valid.songs and (step % 100 == 0 or last):
-                valid.rng.seed(7)
-                with torch.no_grad():
-                    row["valid"] = [round(sum(v) / len(v), 3) for v in zip(*[told_apart(model, valid, 8)[1:] for _ in range(12)])]
-            rows.append(row)
-            print(json.dumps(row), flush=True)
-            (Path(a.lm) / "words.json").write_text(json.dumps(rows))
-            seen = []
-        if time.time() - kept > 120 or last:
-            kept = time.time()
-            save(checkpoint, **state | {"model": copy.deepcopy(model.state_dict()), "ema": model.state_dict(), "opt": None, "words": step, "words_curve": rows, "words_opt": opt.state_dict()})
+    renew(model)
+    told = teach(model, tokenizer, [s.label for s in songs], a.steps)
+    print(json.dumps({"drum style told": told}), flush=True)
+    path = {n: w for n, w in model.state_dict().items() if text_path(n)}
+    save(checkpoint, **state | {"model": state["model"] | path, "ema": state["ema"] | path, "opt": None, "words": told})
 
 
 if __name__ == "__main__":
