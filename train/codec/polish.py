@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from .critic import Critics, critic_loss, player_loss
-from .loss import spectral
+from .loss import attacks, spectral
 from .model import Codec, analyse, synthesise
 from .sound import Stem
 from .train import save
@@ -71,7 +71,8 @@ def main():
         believe, match = player_loss(judged[1], fake)
         spectra = spectral(y, x, a.stem)
         opt.zero_grad(set_to_none=True)
-        (4 * spectra + 0.3 * believe + 0.6 * match).backward()
+        strokes = attacks(y, x) if a.stem == "drums" else torch.zeros(())
+        (4 * spectra + 0.3 * believe + 0.6 * match + strokes).backward()
         torch.nn.utils.clip_grad_norm_(model.decoder.parameters(), 1.0)
         opt.step()
         critics.requires_grad_(True)
@@ -79,9 +80,9 @@ def main():
         with torch.no_grad():
             for e, v in zip(ema.decoder.parameters(), model.decoder.parameters()):
                 e.lerp_(v, 0.005)
-        window.append([v.item() for v in (loss_critic, believe, match, spectra)])
+        window.append([v.item() for v in (loss_critic, believe, match, spectra, strokes)])
         if step % 50 == 0:
-            print(json.dumps({"step": step, **dict(zip(("critic", "believe", "match", "spectra"), (round(sum(v) / len(v), 3) for v in zip(*window))))}), flush=True)
+            print(json.dumps({"step": step, **dict(zip(("critic", "believe", "match", "spectra", "strokes"), (round(sum(v) / len(v), 3) for v in zip(*window))))}), flush=True)
             window = []
         if time.time() - kept > 240 or step == a.steps:
             kept = time.time()
