@@ -20,7 +20,7 @@ pub struct Gemv {
     #[arg(long, value_delimiter = ',', default_value = "384,1024,1536", value_parser = clap::value_parser!(u16).range(32..=8192))]
     dims: Vec<u16>,
     /// Precisions of the weights
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "f32,bf16,q8")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "f32,bf16,q8,q4")]
     precision: Vec<Precision>,
     /// Rows of x: one for each lane in a step; 64, 128 or more in a prefill
     #[arg(long, value_delimiter = ',', default_value = "1,2", value_parser = clap::value_parser!(u16).range(1..=4096))]
@@ -45,6 +45,7 @@ pub fn run(args: &Gemv) -> Result<()> {
                     Format::F32 => rows * cols * 4,
                     Format::Bf16 => rows * cols * 2,
                     Format::Q8 => rows * cols / 32 * 36,
+                    Format::Q4 => rows * cols / 32 * 20,
                 };
                 let cpu = &mut machine.cpu;
                 let values: Vec<f32> = (0..rows * cols).map(|i| (i % 61) as f32 / 61.0 - 0.5).collect();

@@ -26,7 +26,7 @@ struct Cli {
 enum Command {
     /// Milliseconds of one step of the transformer, and of a prefill.
     #[command(
-        after_help = "Example:\n  sideman-bench step --models small,medium --precision f32,bf16,q8 --lanes 1,2 --context 250,1250"
+        after_help = "Example:\n  sideman-bench step --models small,medium --precision f32,bf16,q8,q4 --lanes 1,2 --context 250,1250"
     )]
     Step(step::Step),
     /// How many times faster than real time the codecs run, at full size.
@@ -84,6 +84,7 @@ enum Precision {
     F32,
     Bf16,
     Q8,
+    Q4,
 }
 
 impl Precision {
@@ -92,6 +93,7 @@ impl Precision {
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16",
             Precision::Q8 => "q8",
+            Precision::Q4 => "q4",
         }
     }
 }
@@ -102,6 +104,7 @@ impl From<Precision> for Format {
             Precision::F32 => Format::F32,
             Precision::Bf16 => Format::Bf16,
             Precision::Q8 => Format::Q8,
+            Precision::Q4 => Format::Q4,
         }
     }
 }

@@ -14,7 +14,7 @@ pub struct Step {
     #[arg(long, value_delimiter = ',', default_value = "house,small")]
     models: Vec<String>,
     /// Precisions of the weights
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "f32,bf16,q8")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "f32,bf16,q8,q4")]
     precision: Vec<Precision>,
     /// Lanes: 1, or 2 as with guidance
     #[arg(long, value_delimiter = ',', default_value = "1,2", value_parser = clap::value_parser!(u8).range(1..=2))]

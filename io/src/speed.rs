@@ -130,6 +130,7 @@ pub fn step_bytes(config: &Config, weights: Format, case: StepCase) -> f64 {
         Format::F32 => 4.0,
         Format::Bf16 => 2.0,
         Format::Q8 => 1.125,
+        Format::Q4 => 0.625,
     };
     let lanes = case.songs as f64 * if case.guided { 2.0 } else { 1.0 };
     let steps = case.context as f64 + case.steps as f64 / 2.0;

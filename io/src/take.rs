@@ -31,7 +31,7 @@ pub struct Sheet {
     pub model: PathBuf,
     /// See `model`.
     pub model_sha256: String,
-    /// Weights in memory: f32, bf16 or q8.
+    /// Weights in memory: f32, bf16, q8 or q4.
     pub precision: String,
     /// The model's stems.
     pub stems: Vec<String>,

@@ -69,7 +69,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for lanes in [1, 2, 4, 8] {
         let x = ops.buf(lanes * cols)?;
         let mut y = ops.buf(lanes * rows)?;
-        for (format, copies) in [(Format::F32, 7), (Format::Bf16, 14), (Format::Q8, 24)] {
+        for (format, copies) in [(Format::F32, 7), (Format::Bf16, 14), (Format::Q8, 24), (Format::Q4, 42)] {
             let mats = (0..copies).map(|_| Ok(linear(ops.mat(rows, cols, &weights, format)?)));
             let mats = mats.collect::<Result<Vec<_>, Box<dyn std::error::Error>>>()?;
             let bytes: usize = mats.iter().map(|m| m.weight.bytes()).sum();
@@ -97,7 +97,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (rows, cols, count) in [(6144, 1536, 256), (1536, 6144, 256), (1152, 384, 256), (128, 448, 4000), (64, 192, 32000)] {
         let x = ops.buf(count * cols)?;
         let mut y = ops.buf(count * rows)?;
-        for format in [Format::F32, Format::Bf16, Format::Q8] {
+        for format in [Format::F32, Format::Bf16, Format::Q8, Format::Q4] {
             let m = linear(ops.mat(rows, cols, &weights[..rows * cols], format)?);
             let (median, best) =
                 time(own, 9, || ops.linear(&m, &x, Rows::packed(count, cols), &mut y, Rows::packed(count, rows)));

@@ -74,6 +74,8 @@ pub enum Format {
     Bf16,
     /// Blocks of 32 weights along a row: 32 int8 and one f32 scale, 1.125 bytes a weight.
     Q8,
+    /// The same with whole numbers from −8 to 7, two a byte: 0.625 bytes a weight.
+    Q4,
 }
 
 /// What a [`Linear`] does to its sum.
@@ -221,10 +223,13 @@ pub trait Ops {
     fn buf(&mut self, len: usize) -> Result<Self::Buf, OpsError>;
     /// `len` zeros.
     fn ints(&mut self, len: usize) -> Result<Self::Ints, OpsError>;
-    /// Packs row-major f32 weights [rows, cols] into `format`. Q8 needs `cols % 32 == 0` (else it is kept as bf16).
+    /// Packs row-major f32 weights [rows, cols] into `format`. Q8 and Q4 need `cols % 32 == 0` (else they are kept as bf16).
     fn mat(&mut self, rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Self::Mat, OpsError>;
     /// The same from a q8 file as it stands: ints [rows, cols], scales [rows, cols/32].
     fn mat_q8(&mut self, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Self::Mat, OpsError>;
+    /// The same from a q4 file as it stands: nibbles [rows, cols/2], the first of two in the low half and 8 more than it stands
+    /// for, scales [rows, cols/32].
+    fn mat_q4(&mut self, rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Self::Mat, OpsError>;
     /// An empty cache of keys and values for `heads`; `format` F32 or Bf16. It holds the head shape, so that a player may keep
     /// each head's keys together; [`Ops::attend`] and [`Ops::attend_text`] take the shape from it.
     fn kv(&mut self, layers: usize, lanes: usize, steps: usize, heads: Heads, format: Format) -> Result<Self::Kv, OpsError>;

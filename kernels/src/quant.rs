@@ -1,8 +1,8 @@
-//! Block formats of weights: bf16 and q8, one row at a time. Players pack the result in their own order.
+//! Block formats of weights: bf16, q8 and q4, one row at a time. Players pack the result in their own order.
 
 use half::bf16;
 
-/// Weights of one q8 block.
+/// Weights of one block of q8 or q4.
 pub const BLOCK: usize = 32;
 
 /// f32 to bf16 bits, nearest even.
@@ -45,6 +45,30 @@ pub fn from_q8(ints: &[i8], scales: &[f32], row: &mut [f32]) {
     }
 }
 
+/// Quantizes a row to q4 as a model file has it: `w ≈ scale · (nibble − 8)`, two weights a byte, the first in the low half, scale =
+/// max|w|/7, nibbles from 1 to 15. Else as [`to_q8`]. `nibbles` [len/2], `scales` [len/32].
+pub fn to_q4(row: &[f32], nibbles: &mut [u8], scales: &mut [f32]) {
+    assert!(
+        row.len().is_multiple_of(BLOCK) && nibbles.len() * 2 == row.len() && scales.len() * BLOCK == row.len(),
+        "q4 row of {}",
+        row.len()
+    );
+    for ((block, nibbles), scale) in row.chunks_exact(BLOCK).zip(nibbles.chunks_exact_mut(BLOCK / 2)).zip(scales) {
+        let finite = |w: f32| if w.is_finite() { w } else { 0.0 };
+        *scale = block.iter().map(|w| finite(*w).abs()).fold(0.0, f32::max) / 7.0;
+        let inverse = if *scale > 0.0 { 1.0 / *scale } else { 0.0 };
+        let nibble = |w: f32| ((finite(w) * inverse).round().clamp(-7.0, 7.0) + 8.0) as u8;
+        for (pair, byte) in block.chunks_exact(2).zip(nibbles) {
+            *byte = nibble(pair[0]) | nibble(pair[1]) << 4;
+        }
+    }
+}
+
+/// The whole numbers that nibbles stand for, −8 to 7, in order.
+pub fn ints_of(nibbles: &[u8]) -> impl Iterator<Item = i8> {
+    nibbles.iter().flat_map(|byte| [(byte & 15) as i8 - 8, (byte >> 4) as i8 - 8])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +97,31 @@ mod tests {
     }
 
     #[test]
+    fn q4_is_within_half_a_step_keeps_the_largest_and_stays_what_it_is() {
+        let row: Vec<f32> = (0..96).map(|i| ((i * 37 % 101) as f32 - 50.0) * 10f32.powi(i / 32 - 1)).collect();
+        let (mut nibbles, mut scales) = (vec![0u8; 48], vec![0f32; 3]);
+        let back = |nibbles: &[u8], scales: &[f32]| -> Vec<f32> {
+            ints_of(nibbles).enumerate().map(|(i, int)| scales[i / BLOCK] * f32::from(int)).collect()
+        };
+        to_q4(&row, &mut nibbles, &mut scales);
+        let once = back(&nibbles, &scales);
+        for (i, (a, b)) in row.iter().zip(&once).enumerate() {
+            assert!((a - b).abs() <= scales[i / BLOCK] * 0.5001, "{a} became {b}");
+        }
+        let ints: Vec<i8> = ints_of(&nibbles).collect();
+        assert!(ints.chunks(BLOCK).all(|b| b.iter().any(|i| i.abs() == 7) && b.iter().all(|i| i.abs() <= 7)));
+        let (mut again, mut same) = (vec![0u8; 48], vec![0f32; 3]);
+        to_q4(&once, &mut again, &mut same);
+        assert_eq!(again, nibbles);
+        // The first of two weights is in the low half: 1·scale is 9.
+        let mut two = vec![0.0; 32];
+        (two[0], two[1]) = (7.0, 1.0);
+        let (mut nibbles, mut scale) = (vec![0u8; 16], [0.0]);
+        to_q4(&two, &mut nibbles, &mut scale);
+        assert_eq!((nibbles[0], nibbles[1], scale), (15 | 9 << 4, 0x88, [1.0]));
+    }
+
+    #[test]
     fn q8_of_zeros_and_of_nonsense_is_finite() {
         let mut row = vec![0f32; 64];
         row[40] = f32::NAN;
@@ -82,5 +131,10 @@ mod tests {
         to_q8(&row, &mut ints, &mut scales);
         from_q8(&ints, &scales, &mut back);
         assert_eq!((back[0], back[40], back[41], back[42]), (0.0, 0.0, 0.0, 3.0));
+        let mut nibbles = vec![0u8; 32];
+        to_q4(&row, &mut nibbles, &mut scales);
+        let ints: Vec<i8> = ints_of(&nibbles).collect();
+        assert_eq!((ints[0], ints[40], ints[41], ints[42]), (0, 0, 0, 7));
+        assert!(scales.iter().all(|s| s.is_finite()));
     }
 }

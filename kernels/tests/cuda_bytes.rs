@@ -95,6 +95,7 @@ fn step(format: Format) -> Vec<Part> {
         Format::F32 => 4 * rows * cols,
         Format::Bf16 => 2 * rows * cols,
         Format::Q8 => rows * cols * 9 / 8,
+        Format::Q4 => rows * cols * 5 / 8,
     };
     let norm = |ops: &mut Cuda| Norm::<Cuda> { weight: ops.buf(DIM).unwrap(), bias: Some(ops.buf(DIM).unwrap()), eps: 1e-5 };
     let linear = |ops: &mut Cuda, rows: usize, cols: usize, normed: bool, add: bool| Linear::<Cuda> {

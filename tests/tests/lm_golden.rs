@@ -97,7 +97,7 @@ fn other_formats_are_near() {
     let (_, expected) = values(&mut file, "lm.logits");
     let mut cpu = Cpu::new(1);
     // The file is stored in q8: played so, it loses nothing.
-    for (format, least, most) in [(Format::Bf16, 1e-5, 0.02), (Format::Q8, 0.0, 1e-5)] {
+    for (format, least, most) in [(Format::Bf16, 1e-5, 0.02), (Format::Q8, 0.0, 1e-5), (Format::Q4, 0.01, 0.3)] {
         let lm = Lm::load(&mut cpu, &golden::model("house"), format).unwrap();
         let mut run = forced(&mut cpu, &lm, &text, &shape, &tokens, 1);
         let all = all_logits(&mut cpu, &lm, &mut run);

@@ -147,15 +147,22 @@ fn every_stored_type_gives_its_values() {
     t.finish().unwrap();
 }
 
-/// A q8 matrix that goes to the player as it stands is the one that passes through f32.
+/// A q8 or q4 matrix that goes to the player as it stands is the one that passes through f32; so is q4 that is played as q8.
 #[test]
-fn a_q8_matrix_passes_through() {
+fn q8_and_q4_matrices_pass_through() {
+    for (name, formats) in [("q8", [Format::Q8, Format::F32].as_slice()), ("q4", &[Format::Q4, Format::Q8, Format::F32])] {
+        passes_through(name, formats);
+    }
+}
+
+fn passes_through(name: &str, formats: &[Format]) {
     let ops = &mut Cpu::new(1);
     let (raw, _) = sample();
     let mut t = open(&file(&raw)).unwrap();
     let mut y = Vec::new();
-    for format in [Format::Q8, Format::F32] {
-        let weight = t.mat(ops, "q8", 2, 64, format).unwrap();
+    for format in formats {
+        let weight = t.mat(ops, name, 2, 64, *format).unwrap();
+        assert_eq!(weight.format(), *format);
         let linear = Linear { weight, bias: None, norm: None, act: Act::None, add: false };
         let (mut x, mut out) = (ops.buf(64).unwrap(), ops.buf(2).unwrap());
         ops.write(&mut x, 0, &[1.0; 64]);
@@ -164,9 +171,10 @@ fn a_q8_matrix_passes_through() {
         ops.read(&out, 0, &mut got);
         y.push(got);
     }
-    let q8 = t.get("q8", &[2, 64]).unwrap();
-    assert_eq!(y[1], [q8[..64].iter().sum::<f32>(), q8[64..].iter().sum()]);
-    assert_eq!(y[0], y[1]);
+    let w = t.get(name, &[2, 64]).unwrap();
+    for y in y {
+        assert_eq!(y, [w[..64].iter().sum::<f32>(), w[64..].iter().sum()], "{name}");
+    }
 }
 
 #[test]
@@ -270,6 +278,7 @@ proptest! {
                 if let [rows, cols] = shape[..] {
                     let _ = t.get(&name, &[rows, cols.saturating_mul(2)]);
                     let _ = t.mat(&mut Cpu::new(1), &name, rows, cols, Format::Q8);
+                    let _ = t.mat(&mut Cpu::new(1), &name, rows, cols.saturating_mul(2), Format::Q4);
                 }
             }
             let _ = t.get("f32", &[2, 64]);

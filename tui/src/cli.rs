@@ -62,6 +62,8 @@ pub enum Precision {
     Bf16,
     /// 1.125 bytes a weight.
     Q8,
+    /// 0.625 bytes a weight: coarse, for large models.
+    Q4,
 }
 
 /// What computes.

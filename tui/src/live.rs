@@ -217,6 +217,7 @@ fn sheet<O: Ops>(args: &Live, song: &Song, dir: &ModelDir, band: &Band<O>, asked
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16",
             Precision::Q8 => "q8",
+            Precision::Q4 => "q4",
         }
         .to_owned(),
         stems: config.stems.clone(),

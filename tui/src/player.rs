@@ -24,6 +24,7 @@ impl From<Precision> for Format {
             Precision::F32 => Format::F32,
             Precision::Bf16 => Format::Bf16,
             Precision::Q8 => Format::Q8,
+            Precision::Q4 => Format::Q4,
         }
     }
 }

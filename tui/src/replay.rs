@@ -49,6 +49,7 @@ pub fn run(args: &Replay) -> Result<ExitCode> {
     let format = match sheet.precision.as_str() {
         "f32" => Format::F32,
         "q8" => Format::Q8,
+        "q4" => Format::Q4,
         _ => Format::Bf16,
     };
     let mut cpu = Cpu::new(player::threads(args.threads));

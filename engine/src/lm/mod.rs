@@ -36,7 +36,7 @@ impl<O: Ops> Lm<O> {
         Ok(Lm { config: dir.config.clone(), weights, cache })
     }
 
-    /// How music is made with it keeps keys and values: as exact as the weights (bf16 beside bf16 and q8, half of what a long song reads).
+    /// How music is made with it keeps keys and values: as exact as the weights (bf16 beside bf16, q8 and q4, half of what a long song reads).
     pub fn cache(&self) -> Format {
         self.cache
     }

@@ -9,12 +9,11 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
+use sideman_kernels::quant::{BLOCK, ints_of};
 use sideman_kernels::{Format, Ops};
 
 use crate::error::{Error, Result};
 
-/// Weights that share one scale in a quantized matrix.
-const BLOCK: usize = 32;
 /// The longest header that is read: the largest published model's has 80 KiB.
 const MAX_HEADER: usize = 16 << 20;
 
@@ -85,11 +84,8 @@ impl Tensors {
             Dtype::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
             Dtype::BF16 => bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
             Dtype::I8 | Dtype::U8 => {
-                let ints: Vec<i8> = if dtype == Dtype::I8 {
-                    bytes.iter().map(|b| *b as i8).collect()
-                } else {
-                    bytes.iter().flat_map(|b| [(b & 15) as i8 - 8, (b >> 4) as i8 - 8]).collect()
-                };
+                let ints: Vec<i8> =
+                    if dtype == Dtype::I8 { bytes.iter().map(|b| *b as i8).collect() } else { ints_of(bytes).collect() };
                 ints.chunks_exact(BLOCK)
                     .zip(&scales)
                     .flat_map(|(block, s)| block.iter().map(move |i| f32::from(*i) * s))
@@ -105,20 +101,29 @@ impl Tensors {
         Ok(values)
     }
 
-    /// The player's matrix [rows, cols] of `name` in `format`. A matrix that is stored as q8 goes to the player as it stands
-    /// where `format` is [`Format::Q8`]; all else passes through f32.
+    /// The player's matrix [rows, cols] of `name` in `format`. A matrix that is stored as q8 or q4 goes to the player as it stands
+    /// where `format` is the same, and one of q4 with the same numbers and scales where it is [`Format::Q8`]; all else passes
+    /// through f32.
     ///
     /// # Errors
     /// As [`Tensors::get`], and the player's.
     pub fn mat<O: Ops>(&mut self, ops: &mut O, name: &str, rows: usize, cols: usize, format: Format) -> Result<O::Mat> {
-        if self.ask(name)? == Dtype::I8 && format == Format::Q8 {
-            self.check(name, &[rows, cols])?;
-            let scales = self.scales(name, &[rows, cols])?;
-            let ints: Vec<i8> = self.bytes(name)?.iter().map(|b| *b as i8).collect();
-            return Ok(ops.mat_q8(rows, cols, &ints, &scales)?);
+        let stored = self.ask(name)?;
+        match (stored, format) {
+            (Dtype::I8, Format::Q8) => self.check(name, &[rows, cols])?,
+            (Dtype::U8, Format::Q4 | Format::Q8) => self.check(name, &[rows, cols / 2])?,
+            _ => {
+                let values = self.get(name, &[rows, cols])?;
+                return Ok(ops.mat(rows, cols, &values, format)?);
+            }
         }
-        let values = self.get(name, &[rows, cols])?;
-        Ok(ops.mat(rows, cols, &values, format)?)
+        let scales = self.scales(name, &[rows, cols])?;
+        let bytes = self.bytes(name)?;
+        Ok(match (stored, format) {
+            (Dtype::U8, Format::Q4) => ops.mat_q4(rows, cols, bytes, &scales)?,
+            (Dtype::U8, _) => ops.mat_q8(rows, cols, &ints_of(bytes).collect::<Vec<_>>(), &scales)?,
+            _ => ops.mat_q8(rows, cols, &bytes.iter().map(|b| b.cast_signed()).collect::<Vec<_>>(), &scales)?,
+        })
     }
 
     /// The player's buffer of a vector `name` [len].

@@ -31,7 +31,7 @@ impl Kv {
     pub(super) fn new(layers: usize, lanes: usize, steps: usize, heads: Heads, format: Format) -> Result<Kv, OpsError> {
         let Heads { heads: count, head_dim } = heads;
         let shape = format!("{layers} layers × {lanes} lanes × {steps} steps × {count} heads of {head_dim}");
-        if [layers, lanes, steps, count, head_dim].contains(&0) || format == Format::Q8 {
+        if [layers, lanes, steps, count, head_dim].contains(&0) || !matches!(format, Format::F32 | Format::Bf16) {
             return Err(OpsError::Shape { op: "kv", what: format!("{shape} as {format:?}; sizes from 1, F32 or Bf16") });
         }
         let what = format!("a KV cache of {shape}");

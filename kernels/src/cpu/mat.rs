@@ -2,13 +2,18 @@
 //!
 //! So 16 outputs are one vector of accumulators, and each of them sums over ascending k: the order that [`crate`] promises.
 //! Rows past the last one are zeros.
+//!
+//! In q4 the 16 side by side are words of 32 bits: the weights of 8 k, four bits with a sign each, the first in the lowest. So a
+//! cache line is 16 rows by 8 k, and one load brings what eight take of q8.
 
 use super::mem::Store;
-use crate::quant::{BLOCK, from_bf16, to_bf16, to_q8};
+use crate::quant::{BLOCK, from_bf16, to_bf16, to_q4, to_q8};
 use crate::{Format, OpsError};
 
 /// Rows of a panel.
 pub(super) const PANEL: usize = 16;
+/// Weights of q4 in a word.
+pub(super) const WORD: usize = 8;
 
 /// A packed weight matrix [rows, cols] of the CPU player.
 pub struct Mat {
@@ -17,26 +22,29 @@ pub struct Mat {
     weights: Weights,
 }
 
-/// [panel][k][16] values; q8 has scales [panel][k/32][16] beside.
+/// [panel][k][16] values, q4 [panel][k/8][16] words; q8 and q4 have scales [panel][k/32][16] beside.
 enum Weights {
     F32(Store<f32>),
     Bf16(Store<u16>),
     Q8 { ints: Store<i8>, scales: Store<f32> },
+    Q4 { words: Store<u32>, scales: Store<f32> },
 }
 
-/// A view of panels: panel `p` begins `p * stride` values after the first (its scales `p * stride/32`).
+/// A view of panels: panel `p` begins `p * stride` values after the first (its words of q4 `p * stride/8`, its scales `p * stride/32`).
 #[derive(Clone, Copy)]
 pub(super) enum Panels<'a> {
     F32 { w: &'a [f32], stride: usize },
     Bf16 { w: &'a [u16], stride: usize },
     Q8 { w: &'a [i8], scales: &'a [f32], stride: usize },
+    Q4 { w: &'a [u32], scales: &'a [f32], stride: usize },
 }
 
 impl Panels<'_> {
     /// Values from one panel to the next.
     pub(super) fn stride(self) -> usize {
         match self {
-            Panels::F32 { stride, .. } | Panels::Bf16 { stride, .. } | Panels::Q8 { stride, .. } => stride,
+            Panels::F32 { stride, .. } | Panels::Bf16 { stride, .. } => stride,
+            Panels::Q8 { stride, .. } | Panels::Q4 { stride, .. } => stride,
         }
     }
 
@@ -46,12 +54,13 @@ impl Panels<'_> {
             Panels::F32 { w, .. } => w.len(),
             Panels::Bf16 { w, .. } => w.len(),
             Panels::Q8 { w, .. } => w.len(),
+            Panels::Q4 { w, .. } => w.len() * WORD,
         }
     }
 }
 
 impl Mat {
-    /// Packs row-major `data`. Q8 with cols that 32 does not divide is kept as bf16.
+    /// Packs row-major `data`. Q8 and Q4 with cols that 32 does not divide are kept as bf16.
     pub(super) fn new(rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Mat, OpsError> {
         let size = packed_len("mat", rows, cols, data.len())?;
         let weights = match format {
@@ -65,7 +74,16 @@ impl Mat {
                 }
                 packed.weights()
             }
-            Format::Bf16 | Format::Q8 => Weights::Bf16(pack(rows, cols, size, |r, k| to_bf16(data[r * cols + k]))?),
+            Format::Q4 if cols.is_multiple_of(BLOCK) => {
+                let (mut nibbles, mut scales) = (vec![0; cols / 2], vec![0.0; cols / BLOCK]);
+                let mut packed = Q4::zeros(size)?;
+                for r in 0..rows {
+                    to_q4(&data[r * cols..][..cols], &mut nibbles, &mut scales);
+                    packed.put(r, &nibbles, &scales);
+                }
+                packed.weights()
+            }
+            Format::Bf16 | Format::Q8 | Format::Q4 => Weights::Bf16(pack(rows, cols, size, |r, k| to_bf16(data[r * cols + k]))?),
         };
         Ok(Mat { rows, cols, weights })
     }
@@ -73,14 +91,21 @@ impl Mat {
     /// Packs a q8 file's tensors.
     pub(super) fn q8(rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, OpsError> {
         let size = packed_len("mat_q8", rows, cols, ints.len())?;
-        if !cols.is_multiple_of(BLOCK) || scales.len() * BLOCK != ints.len() {
-            let what =
-                format!("[{rows}, {cols}] with {} scales; cols must be a multiple of 32 and scales one in 32", scales.len());
-            return Err(OpsError::Shape { op: "mat_q8", what });
-        }
+        blocks("mat_q8", rows, cols, scales.len())?;
         let mut packed = Q8::zeros(size)?;
         for r in 0..rows {
             packed.put(r, &ints[r * cols..][..cols], &scales[r * (cols / BLOCK)..][..cols / BLOCK]);
+        }
+        Ok(Mat { rows, cols, weights: packed.weights() })
+    }
+
+    /// Packs a q4 file's tensors.
+    pub(super) fn q4(rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, OpsError> {
+        let size = packed_len("mat_q4", rows, cols, nibbles.len().saturating_mul(2))?;
+        blocks("mat_q4", rows, cols, scales.len())?;
+        let mut packed = Q4::zeros(size)?;
+        for r in 0..rows {
+            packed.put(r, &nibbles[r * (cols / 2)..][..cols / 2], &scales[r * (cols / BLOCK)..][..cols / BLOCK]);
         }
         Ok(Mat { rows, cols, weights: packed.weights() })
     }
@@ -91,6 +116,7 @@ impl Mat {
             Weights::F32(_) => Format::F32,
             Weights::Bf16(_) => Format::Bf16,
             Weights::Q8 { .. } => Format::Q8,
+            Weights::Q4 { .. } => Format::Q4,
         }
     }
 
@@ -100,6 +126,7 @@ impl Mat {
             Weights::F32(w) => w.len() * 4,
             Weights::Bf16(w) => w.len() * 2,
             Weights::Q8 { ints, scales } => ints.len() + scales.len() * 4,
+            Weights::Q4 { words, scales } => (words.len() + scales.len()) * 4,
         }
     }
 
@@ -109,6 +136,7 @@ impl Mat {
             Weights::F32(w) => Panels::F32 { w, stride },
             Weights::Bf16(w) => Panels::Bf16 { w, stride },
             Weights::Q8 { ints, scales } => Panels::Q8 { w: ints, scales, stride },
+            Weights::Q4 { words, scales } => Panels::Q4 { w: words, scales, stride },
         }
     }
 
@@ -117,15 +145,35 @@ impl Mat {
     pub(super) fn row(&self, r: usize, mut f: impl FnMut(usize, f32)) {
         assert!(r < self.rows, "row {r} of a matrix of {}", self.rows);
         let at = r / PANEL * self.cols * PANEL + r % PANEL;
+        let scales_at = r / PANEL * (self.cols / BLOCK) * PANEL + r % PANEL;
         match &self.weights {
             Weights::F32(w) => (0..self.cols).for_each(|k| f(k, w[at + k * PANEL])),
             Weights::Bf16(w) => (0..self.cols).for_each(|k| f(k, from_bf16(w[at + k * PANEL]))),
             Weights::Q8 { ints, scales } => {
-                let scales_at = r / PANEL * (self.cols / BLOCK) * PANEL + r % PANEL;
                 (0..self.cols).for_each(|k| f(k, scales[scales_at + k / BLOCK * PANEL] * f32::from(ints[at + k * PANEL])));
+            }
+            Weights::Q4 { words, scales } => {
+                let at = r / PANEL * (self.cols / WORD) * PANEL + r % PANEL;
+                let int = |k: usize| int4(words[at + k / WORD * PANEL], k % WORD);
+                (0..self.cols).for_each(|k| f(k, scales[scales_at + k / BLOCK * PANEL] * int(k)));
             }
         }
     }
+}
+
+/// Weight `i` of a word of q4.
+#[inline]
+pub(super) fn int4(word: u32, i: usize) -> f32 {
+    ((word << (28 - 4 * i)).cast_signed() >> 28) as f32
+}
+
+/// Errors unless a matrix of blocks has as many scales as blocks.
+fn blocks(op: &'static str, rows: usize, cols: usize, scales: usize) -> Result<(), OpsError> {
+    if cols.is_multiple_of(BLOCK) && scales == rows * (cols / BLOCK) {
+        return Ok(());
+    }
+    let what = format!("[{rows}, {cols}] with {scales} scales; cols must be a multiple of 32 and scales one in 32");
+    Err(OpsError::Shape { op, what })
 }
 
 /// Values of the packed matrix; `given` is what the caller handed in.
@@ -165,15 +213,41 @@ impl Q8 {
     }
 
     fn put(&mut self, r: usize, ints: &[i8], scales: &[f32]) {
-        let at = |cols: usize| r / PANEL * cols * PANEL + r % PANEL;
-        let (ints_at, scales_at) = (at(ints.len()), at(scales.len()));
-        ints.iter().enumerate().for_each(|(k, int)| self.ints[ints_at + k * PANEL] = *int);
-        scales.iter().enumerate().for_each(|(b, scale)| self.scales[scales_at + b * PANEL] = *scale);
+        put(&mut self.ints, r, ints.iter().copied());
+        put(&mut self.scales, r, scales.iter().copied());
     }
 
     fn weights(self) -> Weights {
         Weights::Q8 { ints: self.ints, scales: self.scales }
     }
+}
+
+struct Q4 {
+    words: Store<u32>,
+    scales: Store<f32>,
+}
+
+impl Q4 {
+    fn zeros(size: usize) -> Result<Q4, OpsError> {
+        Ok(Q4 { words: Store::zeros(size / WORD, "weights")?, scales: Store::zeros(size / BLOCK, "scales")? })
+    }
+
+    fn put(&mut self, r: usize, nibbles: &[u8], scales: &[f32]) {
+        // Four bytes of the file are a word, but for the signs: 8 more than a number is that number with its sign bit turned.
+        let word = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) ^ 0x8888_8888;
+        put(&mut self.words, r, nibbles.chunks_exact(WORD / 2).map(word));
+        put(&mut self.scales, r, scales.iter().copied());
+    }
+
+    fn weights(self) -> Weights {
+        Weights::Q4 { words: self.words, scales: self.scales }
+    }
+}
+
+/// Row `r` into panels of rows of `row`'s length.
+fn put<T: super::mem::Plain>(panels: &mut [T], r: usize, row: impl ExactSizeIterator<Item = T>) {
+    let at = r / PANEL * row.len() * PANEL + r % PANEL;
+    row.enumerate().for_each(|(k, value)| panels[at + k * PANEL] = value);
 }
 
 #[cfg(test)]
@@ -184,7 +258,9 @@ mod tests {
     fn rows_come_back() {
         let (rows, cols) = (19, 64);
         let data: Vec<f32> = (0..rows * cols).map(|i| (i as f32 * 0.37).sin()).collect();
-        for (format, tolerance) in [(Format::F32, 0.0), (Format::Bf16, 1.0 / 256.0), (Format::Q8, 1.0 / 127.0)] {
+        for (format, tolerance) in
+            [(Format::F32, 0.0), (Format::Bf16, 1.0 / 256.0), (Format::Q8, 1.0 / 127.0), (Format::Q4, 0.5001 / 7.0)]
+        {
             let mat = Mat::new(rows, cols, &data, format).unwrap();
             assert_eq!(mat.format(), format);
             for r in 0..rows {
@@ -199,8 +275,30 @@ mod tests {
     }
 
     #[test]
-    fn q8_of_odd_columns_is_bf16() {
-        assert_eq!(Mat::new(3, 33, &[0.5; 99], Format::Q8).unwrap().format(), Format::Bf16);
+    fn blocks_of_odd_columns_are_bf16() {
+        for format in [Format::Q8, Format::Q4] {
+            assert_eq!(Mat::new(3, 33, &[0.5; 99], format).unwrap().format(), Format::Bf16);
+        }
+    }
+
+    /// Every number of four bits, at every place of a word, is what the file says.
+    #[test]
+    fn q4_as_it_stands() {
+        let (rows, cols) = (19, 64);
+        let nibbles: Vec<u8> = (0..rows * cols / 2).map(|i| ((i * 40_503) >> 7) as u8).collect();
+        let scales: Vec<f32> = (0..rows * 2).map(|i| i as f32 * 0.25 - 3.0).collect();
+        let mat = Mat::q4(rows, cols, &nibbles, &scales).unwrap();
+        assert_eq!((mat.format(), mat.bytes()), (Format::Q4, 32 * 64 * 5 / 8));
+        let mut seen = std::collections::BTreeSet::new();
+        for r in 0..rows {
+            mat.row(r, |k, w| {
+                let byte = nibbles[(r * cols + k) / 2];
+                let nibble = if k % 2 == 0 { byte & 15 } else { byte >> 4 };
+                seen.insert((k % WORD, nibble));
+                assert_eq!(w, scales[(r * cols + k) / 32] * (f32::from(nibble) - 8.0), "[{r}, {k}]");
+            });
+        }
+        assert_eq!(seen.len(), 128);
     }
 
     #[test]
@@ -210,5 +308,9 @@ mod tests {
         assert!(matches!(Mat::new(usize::MAX, 2, &[0.0; 4], Format::F32), Err(OpsError::Shape { .. })));
         assert!(matches!(Mat::q8(2, 40, &[0; 80], &[0.0; 2]), Err(OpsError::Shape { .. })));
         assert!(matches!(Mat::q8(2, 64, &[0; 128], &[0.0; 3]), Err(OpsError::Shape { .. })));
+        assert!(matches!(Mat::q4(2, 40, &[0; 40], &[0.0; 2]), Err(OpsError::Shape { .. })));
+        assert!(matches!(Mat::q4(2, 64, &[0; 128], &[0.0; 4]), Err(OpsError::Shape { .. })));
+        assert!(matches!(Mat::q4(2, 64, &[0; 64], &[0.0; 3]), Err(OpsError::Shape { .. })));
+        assert!(matches!(Mat::q4(usize::MAX, 64, &[0; 64], &[0.0; 4]), Err(OpsError::Shape { .. })));
     }
 }

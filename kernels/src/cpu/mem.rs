@@ -9,6 +9,7 @@ use std::ptr::NonNull;
 pub trait Plain: Copy + Send + Sync + 'static {}
 impl Plain for f32 {}
 impl Plain for u16 {}
+impl Plain for u32 {}
 impl Plain for i8 {}
 
 /// A fixed array of zeros at first, aligned to 64 bytes.

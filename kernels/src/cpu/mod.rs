@@ -170,6 +170,10 @@ impl Ops for Cpu {
         Mat::q8(rows, cols, ints, scales)
     }
 
+    fn mat_q4(&mut self, rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, OpsError> {
+        Mat::q4(rows, cols, nibbles, scales)
+    }
+
     fn kv(&mut self, layers: usize, lanes: usize, steps: usize, heads: Heads, format: Format) -> Result<Kv, OpsError> {
         Kv::new(layers, lanes, steps, heads, format)
     }

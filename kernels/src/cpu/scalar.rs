@@ -3,7 +3,7 @@
 //! Order matters, so it is stated: sums of products run over ascending k in one accumulator by fused multiply-add; sums over a
 //! row (norms, softmax) run in 16 partial sums, element j into partial j mod 16, added up by [`sum16`].
 
-use super::mat::{PANEL, Panels};
+use super::mat::{PANEL, Panels, WORD, int4};
 use crate::Act;
 use crate::quant::{BLOCK, from_bf16};
 
@@ -138,6 +138,15 @@ pub(super) fn tile(view: Panels, first: usize, panels: usize, k: usize, x: &[f32
                         (0..k / BLOCK).fold(0.0, |acc, b| {
                             let block = (b * BLOCK..(b + 1) * BLOCK)
                                 .fold(0.0, |sum, i| f32::from(w[i * PANEL]).mul_add(x[i * rows + row], sum));
+                            scales[b * PANEL].mul_add(block, acc)
+                        })
+                    }
+                    Panels::Q4 { w, scales, stride } => {
+                        let w = &w[(first + panel) * stride / WORD + lane..];
+                        let scales = &scales[(first + panel) * stride / BLOCK + lane..];
+                        (0..k / BLOCK).fold(0.0, |acc, b| {
+                            let block = (b * BLOCK..(b + 1) * BLOCK)
+                                .fold(0.0, |sum, i| int4(w[i / WORD * PANEL], i % WORD).mul_add(x[i * rows + row], sum));
                             scales[b * PANEL].mul_add(block, acc)
                         })
                     }

@@ -10,11 +10,16 @@ use std::arch::x86_64::*;
 /// # Safety (of all methods)
 /// The machine must have the instructions of the implementation. Pointers must be good for 16 values (no alignment asked).
 pub(super) trait V16: Copy {
+    /// Sixteen words of q4 ([`super::mat`]).
+    type Words: Copy;
     /// x in each lane.
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(at: *const f32) -> Self;
     unsafe fn load_bf16(at: *const u16) -> Self;
     unsafe fn load_i8(at: *const i8) -> Self;
+    unsafe fn load_words(at: *const u32) -> Self::Words;
+    /// Weight `I` of 8 of each word: −8 to 7.
+    unsafe fn int4<const I: u32>(words: Self::Words) -> Self;
     unsafe fn store(self, at: *mut f32);
     /// self · b + c with one rounding.
     unsafe fn fma(self, b: Self, c: Self) -> Self;
@@ -39,6 +44,7 @@ pub(super) struct Pair(__m256, __m256);
 
 // SAFETY (all blocks below): the trait's contract, the same for each method.
 impl V16 for Wide {
+    type Words = __m512i;
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         // SAFETY: see above.
@@ -61,6 +67,29 @@ impl V16 for Wide {
     unsafe fn load_i8(at: *const i8) -> Self {
         // SAFETY: see above.
         unsafe { Wide(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at.cast())))) }
+    }
+    #[inline(always)]
+    unsafe fn load_words(at: *const u32) -> __m512i {
+        // SAFETY: see above.
+        unsafe { _mm512_loadu_si512(at.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn int4<const I: u32>(words: __m512i) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            // Two ways in turn, each of which keeps other units of the processor busy (measured on Zen 4). One: only the lowest four
+            // bits choose of a table.
+            let pair = _mm512_srlv_epi32(words, _mm512_set1_epi32((I / 2 * 8) as i32));
+            if I.is_multiple_of(2) {
+                let table =
+                    _mm512_setr_ps(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, -8.0, -7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0);
+                return Wide(_mm512_permutexvar_ps(pair, table));
+            }
+            // The other: bits 4 to 7, made 0 to 15 by the sign turned, are the lowest bits of the mantissa of 2^19. (pair & mask ^ turn)
+            let (mask, turn) = (_mm512_set1_epi32(0xf0), _mm512_set1_epi32(((1u32 << 19) as f32).to_bits() as i32 | 0x80));
+            let sum = _mm512_castsi512_ps(_mm512_ternarylogic_epi32::<0x6a>(pair, mask, turn));
+            Wide(_mm512_sub_ps(sum, _mm512_set1_ps(((1 << 19) + 8) as f32)))
+        }
     }
     #[inline(always)]
     unsafe fn store(self, at: *mut f32) {
@@ -113,6 +142,8 @@ impl V16 for Wide {
 }
 
 impl V16 for Pair {
+    /// Where they are: sixteen registers have no room for them.
+    type Words = *const u32;
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         // SAFETY: see above.
@@ -140,6 +171,21 @@ impl V16 for Pair {
         unsafe {
             let half = |at: *const i8| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(at.cast())));
             Pair(half(at), half(at.add(8)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_words(at: *const u32) -> Self::Words {
+        at
+    }
+    #[inline(always)]
+    unsafe fn int4<const I: u32>(words: Self::Words) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            let half = |at: *const u32| {
+                let top = _mm256_sllv_epi32(at.cast::<__m256i>().read_volatile(), _mm256_set1_epi32((28 - 4 * I) as i32));
+                _mm256_cvtepi32_ps(_mm256_srai_epi32::<28>(top))
+            };
+            Pair(half(words), half(words.add(8)))
         }
     }
     #[inline(always)]

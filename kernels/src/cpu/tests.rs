@@ -42,7 +42,7 @@ fn unpacked(mat: &Mat) -> Vec<f32> {
 
 #[test]
 fn linear_over_overlapping_rows_is_a_convolution() {
-    for format in [Format::F32, Format::Bf16, Format::Q8] {
+    for format in [Format::F32, Format::Bf16, Format::Q8, Format::Q4] {
         for (rows, cols, count, stride) in [(5, 64, 1, 64), (37, 96, 3, 32), (64, 32, 40, 8), (16, 160, 250, 160), (3, 33, 9, 33)]
         {
             let mut ops = Cpu::new(1);
@@ -170,6 +170,15 @@ fn same_everywhere(name: &str, mut f: impl FnMut(&mut Cpu) -> Vec<f32>) {
     }
 }
 
+fn formats() -> impl Strategy<Value = Format> {
+    prop_oneof![Just(Format::F32), Just(Format::Bf16), Just(Format::Q8), Just(Format::Q4)]
+}
+
+/// Columns of a matrix: those of q8 and q4 are blocks of 32.
+fn columns(format: Format, cols: usize) -> usize {
+    if matches!(format, Format::Q8 | Format::Q4) { cols.next_multiple_of(32) } else { cols }
+}
+
 fn config() -> ProptestConfig {
     ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() }
 }
@@ -180,11 +189,11 @@ proptest! {
     #[test]
     fn linear_is_the_same_everywhere(
         rows in 1usize..200, cols in 1usize..150, count in 1usize..40, overlap in 0usize..3,
-        format in prop_oneof![Just(Format::F32), Just(Format::Bf16), Just(Format::Q8)],
+        format in formats(),
         act in prop_oneof![Just(Act::None), Just(Act::Gelu), Just(Act::Relu)],
         biased: bool, norm in 0usize..3, add: bool, wide: bool,
     ) {
-        let cols = if format == Format::Q8 { cols.next_multiple_of(32) } else { cols };
+        let cols = columns(format, cols);
         // Some with enough rows to deal rows out.
         let (rows, count) = if wide { (rows.min(40), count + 290) } else { (rows, count) };
         let stride = (cols >> overlap).max(1);
@@ -198,12 +207,32 @@ proptest! {
         });
     }
 
+    /// Whole numbers of four bits in q4 and the same ones in q8 have the same products, bit for bit: the order of sums is one.
+    #[test]
+    fn q4_is_q8_of_the_same_numbers(rows in 1usize..90, blocks in 1usize..5, count in 1usize..30, seed in any::<u8>()) {
+        let cols = 32 * blocks;
+        let nibbles: Vec<u8> = noise(1, rows * cols / 2).iter().map(|x| (x * 127.0) as i8 as u8 ^ seed).collect();
+        let (ints, scales) = (crate::quant::ints_of(&nibbles).collect::<Vec<_>>(), noise(2, rows * blocks));
+        let x = noise(3, count * cols);
+        let mut first = None;
+        for mut ops in players() {
+            let (q4, q8) = (ops.mat_q4(rows, cols, &nibbles, &scales).unwrap(), ops.mat_q8(rows, cols, &ints, &scales).unwrap());
+            prop_assert_eq!(unpacked(&q4), unpacked(&q8));
+            for weight in [q4, q8] {
+                let linear = Linear::<Cpu> { weight, bias: None, norm: None, act: Act::None, add: false };
+                let (x, mut y) = (buf(&mut ops, &x), ops.buf(count * rows).unwrap());
+                ops.linear(&linear, &x, Rows::packed(count, cols), &mut y, Rows::packed(count, rows));
+                prop_assert_eq!(first.get_or_insert_with(|| bits(&y)), &bits(&y));
+            }
+        }
+    }
+
     #[test]
     fn rows_alone_equal_rows_together(
         rows in 1usize..90, cols in 1usize..130, count in 2usize..30,
-        format in prop_oneof![Just(Format::F32), Just(Format::Bf16), Just(Format::Q8)],
+        format in formats(),
     ) {
-        let cols = if format == Format::Q8 { cols.next_multiple_of(32) } else { cols };
+        let cols = columns(format, cols);
         for isa in simd() {
             let mut ops = Cpu::with_isa(2, isa);
             let norm = Norm { weight: buf(&mut ops, &noise(4, cols)), bias: Some(buf(&mut ops, &noise(5, cols))), eps: 1e-5 };
@@ -644,6 +673,7 @@ fn constructors_refuse_what_cannot_be() {
     assert!(matches!(ops.kv(1 << 30, 1 << 30, 1 << 30, heads, Format::F32), Err(OpsError::Memory { .. })));
     assert!(matches!(ops.kv(0, 1, 1, heads, Format::F32), Err(OpsError::Shape { .. })));
     assert!(matches!(ops.kv(1, 1, 1, heads, Format::Q8), Err(OpsError::Shape { .. })));
+    assert!(matches!(ops.kv(1, 1, 1, heads, Format::Q4), Err(OpsError::Shape { .. })));
     let grid = Grid { songs: 1, branches: 3, cards: vec![4], delays: vec![0], steps: 4 };
     assert!(matches!(ops.picker(&grid), Err(OpsError::Shape { .. })));
     assert!(matches!(ops.picker(&Grid { branches: 1, delays: vec![], ..grid }), Err(OpsError::Shape { .. })));

@@ -3,7 +3,7 @@
 //! R = 1 is a GEMV: several panels at once, so that as many runs of memory stream in and no sum waits for the one before it.
 //! R = 12 (AVX-512) or 6 (AVX2) is the heart of a GEMM.
 
-use super::mat::{PANEL, Panels};
+use super::mat::{PANEL, Panels, WORD};
 use super::simd::V16;
 use crate::quant::BLOCK;
 
@@ -28,15 +28,63 @@ pub(super) unsafe fn tile<V: V16, const P: usize, const R: usize>(
         match view {
             Panels::F32 { w, stride } => {
                 let w = w.as_ptr().add(at);
-                plain::<V, P, R>(k, x, acc, |p, i| V::load(w.add(p * stride + i * PANEL)));
+                plain::<V, P, R>(
+                    k,
+                    x,
+                    acc,
+                    #[inline(always)]
+                    |p, i| V::load(w.add(p * stride + i * PANEL)),
+                );
             }
             Panels::Bf16 { w, stride } => {
                 let w = w.as_ptr().add(at);
-                plain::<V, P, R>(k, x, acc, |p, i| V::load_bf16(w.add(p * stride + i * PANEL)));
+                plain::<V, P, R>(
+                    k,
+                    x,
+                    acc,
+                    #[inline(always)]
+                    |p, i| V::load_bf16(w.add(p * stride + i * PANEL)),
+                );
             }
             Panels::Q8 { w, scales, stride } => {
                 assert!(end / BLOCK <= scales.len() && k.is_multiple_of(BLOCK), "tile: scales of {}", scales.len());
-                q8::<V, P, R>(w.as_ptr().add(at), scales.as_ptr().add(at / BLOCK), stride, k, x, acc);
+                let (w, scales) = (w.as_ptr().add(at), scales.as_ptr().add(at / BLOCK));
+                blocks::<V, P, R>(
+                    scales,
+                    stride,
+                    k,
+                    acc,
+                    #[inline(always)]
+                    |block, sums| {
+                        for i in block * BLOCK..(block + 1) * BLOCK {
+                            column(
+                                x.add(i * R),
+                                sums,
+                                #[inline(always)]
+                                |p| V::load_i8(w.add(p * stride + i * PANEL)),
+                            );
+                        }
+                    },
+                );
+            }
+            Panels::Q4 { w, scales, stride } => {
+                assert!(end / BLOCK <= scales.len() && k.is_multiple_of(BLOCK), "tile: scales of {}", scales.len());
+                let (w, scales) = (w.as_ptr().add(at / WORD), scales.as_ptr().add(at / BLOCK));
+                blocks::<V, P, R>(
+                    scales,
+                    stride,
+                    k,
+                    acc,
+                    #[inline(always)]
+                    |block, sums| {
+                        for p in 0..P {
+                            ahead::<R>(scales.wrapping_add((P + p) * (stride / BLOCK) + block * PANEL));
+                        }
+                        for i in block * (BLOCK / WORD)..(block + 1) * (BLOCK / WORD) {
+                            word(w.add(i * PANEL), stride / WORD, x.add(i * WORD * R), sums);
+                        }
+                    },
+                );
             }
         }
     }
@@ -53,16 +101,12 @@ unsafe fn plain<V: V16, const P: usize, const R: usize>(
     unsafe {
         let mut sums = [[V::splat(0.0); P]; R];
         for i in 0..k {
-            let w: [V; P] = std::array::from_fn(
+            column(
+                x.add(i * R),
+                &mut sums,
                 #[inline(always)]
                 |p| weight(p, i),
             );
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let x = V::splat(*x.add(i * R + r));
-                for p in 0..P {
-                    sums[p] = w[p].fma(x, sums[p]);
-                }
-            }
         }
         for (r, sums) in sums.iter().enumerate() {
             for (p, sum) in sums.iter().enumerate() {
@@ -72,14 +116,62 @@ unsafe fn plain<V: V16, const P: usize, const R: usize>(
     }
 }
 
+/// One k: the weights of P panels times R values of x, onto their sums. (Loops, not `array::from_fn`: what the compiler leaves as a
+/// call has not the vector's instructions.)
 #[inline(always)]
-unsafe fn q8<V: V16, const P: usize, const R: usize>(
-    w: *const i8,
+unsafe fn column<V: V16, const P: usize, const R: usize>(x: *const f32, sums: &mut [[V; P]; R], weight: impl Fn(usize) -> V) {
+    // SAFETY: see `tile`.
+    unsafe {
+        let mut w = [V::splat(0.0); P];
+        for (p, w) in w.iter_mut().enumerate() {
+            *w = weight(p);
+        }
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let x = V::splat(*x.add(r));
+            for p in 0..P {
+                sums[p] = w[p].fma(x, sums[p]);
+            }
+        }
+    }
+}
+
+/// Asks for what the next P panels have at this place, where weights are read for the sake of one row or two: 5 bytes of q4 go by in the
+/// time of 16 of f32, and runs of memory this short end before the processor has foreseen them. Past the end is no fault.
+#[inline(always)]
+fn ahead<const R: usize>(at: *const impl Sized) {
+    if R <= 2 {
+        // SAFETY: any x86-64 has it, and it reads nothing.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast()) }
+    }
+}
+
+/// Eight k of q4: one word of each row.
+#[inline(always)]
+unsafe fn word<V: V16, const P: usize, const R: usize>(w: *const u32, stride: usize, x: *const f32, sums: &mut [[V; P]; R]) {
+    macro_rules! columns {
+        ($words:ident: $($i:literal)*) => {
+            $(column(x.add($i * R), sums, #[inline(always)] |p| V::int4::<$i>($words[p]));)*
+        };
+    }
+    // SAFETY: see `tile`.
+    unsafe {
+        let mut words = [V::load_words(w); P];
+        for (p, words) in words.iter_mut().enumerate() {
+            *words = V::load_words(w.add(p * stride));
+            ahead::<R>(w.wrapping_add((P + p) * stride));
+        }
+        columns!(words: 0 1 2 3 4 5 6 7);
+    }
+}
+
+/// q8 and q4: `products` adds those of one block to its sums, which the block's scales then take to the outer ones.
+#[inline(always)]
+unsafe fn blocks<V: V16, const P: usize, const R: usize>(
     scales: *const f32,
     stride: usize,
     k: usize,
-    x: *const f32,
     acc: *mut f32,
+    products: impl Fn(usize, &mut [[V; P]; R]),
 ) {
     // SAFETY: see `tile`.
     unsafe {
@@ -88,18 +180,7 @@ unsafe fn q8<V: V16, const P: usize, const R: usize>(
         }
         for block in 0..k / BLOCK {
             let mut sums = [[V::splat(0.0); P]; R];
-            for i in block * BLOCK..(block + 1) * BLOCK {
-                let w: [V; P] = std::array::from_fn(
-                    #[inline(always)]
-                    |p| V::load_i8(w.add(p * stride + i * PANEL)),
-                );
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let x = V::splat(*x.add(i * R + r));
-                    for p in 0..P {
-                        sums[p] = w[p].fma(x, sums[p]);
-                    }
-                }
-            }
+            products(block, &mut sums);
             // The outer sums live in memory: touched once in 32 k, while the registers go to the block.
             for p in 0..P {
                 let scale = V::load(scales.add(p * (stride / BLOCK) + block * PANEL));

@@ -36,7 +36,8 @@ impl Kv {
     ) -> Result<Kv, OpsError> {
         let Heads { heads: count, head_dim } = heads;
         let shape = format!("{layers} layers × {lanes} lanes × {steps} steps × {count} heads of {head_dim}");
-        if [layers, lanes, steps, count, head_dim].contains(&0) || format == Format::Q8 || head_dim > WIDEST {
+        let known = matches!(format, Format::F32 | Format::Bf16);
+        if [layers, lanes, steps, count, head_dim].contains(&0) || !known || head_dim > WIDEST {
             let what = format!("{shape} as {format:?}; sizes from 1, heads up to {WIDEST}, F32 or Bf16");
             return Err(OpsError::Shape { op: "kv", what });
         }

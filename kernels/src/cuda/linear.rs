@@ -87,7 +87,7 @@ fn launch(device: &mut Device, mat: &Mat, arguments: Argument) {
     let [two, eight, many] = match mat.format() {
         Format::F32 => [Kernel::LinearF32x2, Kernel::LinearF32x8, Kernel::LinearF32Many],
         Format::Bf16 => [Kernel::LinearBf16x2, Kernel::LinearBf16x8, Kernel::LinearBf16Many],
-        Format::Q8 => [Kernel::LinearQ8x2, Kernel::LinearQ8x8, Kernel::LinearQ8Many],
+        Format::Q8 | Format::Q4 => [Kernel::LinearQ8x2, Kernel::LinearQ8x8, Kernel::LinearQ8Many],
     };
     if device.tiles && device.tensor_cores && count >= MANY && mat.format() != Format::F32 {
         return tiled(device, mat, arguments);

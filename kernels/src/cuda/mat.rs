@@ -4,7 +4,7 @@
 use super::device::Device;
 use super::kernel::MatArgument;
 use super::mem::Array;
-use crate::quant::{BLOCK, to_bf16, to_q8};
+use crate::quant::{BLOCK, ints_of, to_bf16, to_q4, to_q8};
 use crate::{Format, OpsError};
 
 /// Rows of a panel.
@@ -26,7 +26,8 @@ pub struct Mat {
 impl Mat {
     pub(super) fn new(device: &mut Device, rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Mat, OpsError> {
         check("mat", rows, cols, data.len())?;
-        let format = if format == Format::Q8 && !cols.is_multiple_of(BLOCK) { Format::Bf16 } else { format };
+        let blocks = matches!(format, Format::Q8 | Format::Q4);
+        let format = if blocks && !cols.is_multiple_of(BLOCK) { Format::Bf16 } else { format };
         match format {
             Format::F32 => pack(device, rows, cols, format, |r, k| data[r * cols + k].to_le_bytes()),
             Format::Bf16 => pack(device, rows, cols, format, |r, k| to_bf16(data[r * cols + k]).to_le_bytes()),
@@ -38,7 +39,18 @@ impl Mat {
                 }
                 Mat::q8(device, rows, cols, &ints, &scales)
             }
+            Format::Q4 => {
+                let (mut nibbles, mut scales) = (vec![0; data.len() / 2], vec![0.0; data.len() / BLOCK]);
+                to_q4(data, &mut nibbles, &mut scales);
+                Mat::q4(device, rows, cols, &nibbles, &scales)
+            }
         }
+    }
+
+    /// There are no kernels for q4 yet: it is kept as q8 of the same numbers and scales, whose products are the same.
+    pub(super) fn q4(device: &mut Device, rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, OpsError> {
+        let ints: Vec<i8> = ints_of(nibbles).collect();
+        Mat::q8(device, rows, cols, &ints, scales)
     }
 
     pub(super) fn q8(device: &mut Device, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, OpsError> {
@@ -92,7 +104,7 @@ fn pieces(cols: usize, format: Format) -> usize {
     let bytes = match format {
         Format::F32 => 4,
         Format::Bf16 => 2,
-        Format::Q8 => 1,
+        Format::Q8 | Format::Q4 => 1,
     };
     (cols * bytes).div_ceil(PIECE)
 }

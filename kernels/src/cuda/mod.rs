@@ -167,6 +167,10 @@ impl Ops for Cuda {
         Mat::q8(&mut self.device, rows, cols, ints, scales)
     }
 
+    fn mat_q4(&mut self, rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, OpsError> {
+        Mat::q4(&mut self.device, rows, cols, nibbles, scales)
+    }
+
     fn kv(&mut self, layers: usize, lanes: usize, steps: usize, heads: Heads, format: Format) -> Result<Kv, OpsError> {
         Kv::new(&mut self.device, layers, lanes, steps, heads, format)
     }

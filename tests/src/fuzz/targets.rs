@@ -162,6 +162,7 @@ fn safetensors() -> Target {
                     if let [rows, cols] = shape[..] {
                         // As a matrix of q8, and of q4: two weights a byte.
                         let _ = file.mat(&mut cpu, &name, rows, cols, Format::Q8);
+                        let _ = file.mat(&mut cpu, &name, rows, cols.saturating_mul(2), Format::Q4);
                         let _ = file.get(&name, &[rows, cols.saturating_mul(2)]);
                     }
                 }

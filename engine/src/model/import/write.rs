@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
-use sideman_kernels::quant::{BLOCK, to_q8};
+use sideman_kernels::quant::{BLOCK, to_q4, to_q8};
 
 use super::names::{Need, Role};
 use crate::error::{Error, Result};
@@ -120,7 +120,8 @@ impl Writer {
                 self.bytes(name, &ints.iter().map(|i| i.cast_unsigned()).collect::<Vec<_>>())
             }
             Form::Q4 => {
-                let (nibbles, scales) = to_q4(values);
+                let (mut nibbles, mut scales) = (vec![0; values.len() / 2], vec![0.0; values.len() / BLOCK]);
+                to_q4(values, &mut nibbles, &mut scales);
                 self.scales(name, &scales)?;
                 self.bytes(name, &nibbles)
             }
@@ -145,19 +146,6 @@ impl Writer {
         self.file.seek(SeekFrom::Start(self.data + from as u64)).map_err(Error::io(&self.path))?;
         self.file.write_all(bytes).map_err(Error::io(&self.path))
     }
-}
-
-/// Blocks of 32 as nibbles, low first, and their scales: w ≈ scale · (nibble − 8), scale = max|w|/7.
-fn to_q4(values: &[f32]) -> (Vec<u8>, Vec<f32>) {
-    let (mut nibbles, mut scales) = (Vec::with_capacity(values.len() / 2), Vec::with_capacity(values.len() / BLOCK));
-    for block in values.chunks_exact(BLOCK) {
-        let scale = block.iter().map(|w| w.abs()).fold(0.0, f32::max) / 7.0;
-        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-        let nibble = |w: f32| ((w * inverse).round().clamp(-7.0, 7.0) + 8.0) as u8;
-        nibbles.extend(block.chunks_exact(2).map(|pair| nibble(pair[0]) | nibble(pair[1]) << 4));
-        scales.push(scale);
-    }
-    (nibbles, scales)
 }
 
 /// Bytes of a value of the types that are written.
