@@ -366,12 +366,16 @@ fn the_doctor_examines() {
     let document: serde_json::Value =
         serde_json::from_str(&good(&sideman([&"doctor", &"--model", &golden("six"), &"--json"]))).unwrap();
     let model = &document["models"][0];
-    assert_eq!(model["steps"].as_array().unwrap().len(), 3);
-    for step in model["steps"].as_array().unwrap() {
+    let steps = model["steps"].as_array().unwrap();
+    assert_eq!(steps.iter().map(|s| s["precision"].as_str().unwrap()).collect::<Vec<_>>(), ["f32", "bf16", "q8", "q4"]);
+    for step in steps {
         assert!(step["p50_ms"].as_f64().unwrap() > 0.0 && step["p99_ms"].as_f64() >= step["p50_ms"].as_f64(), "{step}");
     }
     assert!(document["bandwidth_bytes_per_second"].as_f64().unwrap() > 1e8);
-    assert!(model["verdict"].as_str().unwrap().contains("of a frame"));
+    let fastest = steps.iter().min_by(|a, b| a["p99_ms"].as_f64().unwrap().total_cmp(&b["p99_ms"].as_f64().unwrap())).unwrap();
+    let verdict = model["verdict"].as_str().unwrap();
+    assert!(verdict.contains("of a frame"), "{verdict}");
+    assert!(verdict.contains(&format!("--precision {}:", fastest["precision"].as_str().unwrap())), "{verdict}");
 }
 
 #[test]
