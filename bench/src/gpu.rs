@@ -25,7 +25,7 @@ pub struct Gpu {
     #[arg(long, value_delimiter = ',', default_value = "house,small,medium")]
     models: Vec<String>,
     /// Precisions of the weights
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "bf16,q8")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "bf16,q8,q4")]
     precision: Vec<Precision>,
     /// Lanes: 1, or an even number (songs with guidance)
     #[arg(long, value_delimiter = ',', default_value = "1,2,4,8")]

@@ -17,6 +17,7 @@ typedef signed char i8;
 #define F32 0
 #define BF16 1
 #define Q8 2
+#define Q4 3
 
 // bf16 is the upper half of an f32.
 INLINE float from_bf16(u32 bits) { return __uint_as_float(bits << 16); }
@@ -93,12 +94,19 @@ INLINE float tanh_(float x) {
 }
 
 // A packed matrix (cuda/mat.rs): panels of 32 rows; inside a panel 16 bytes of each row side by side, so that a warp whose lane
-// is a row reads 512 bytes in one go. Scales of q8 lie [panel][cols / 32][32].
+// is a row reads 512 bytes in one go. Scales of q8 and q4 lie [panel][cols / 32][32].
 struct Mat {
   const uint4 *w;
   const float *scales;
   int rows, cols, format, vectors;  // vectors: 16-byte pieces of a row
 };
+
+// Weight I of the four in the lower half of a word of q4, as whole number -8 to 7: its bits, which stand for 8 more, become the
+// lowest of the mantissa of a power of two, and that and the 8 are taken off. Exact, and no conversion.
+template <int I>
+INLINE float nibble(u32 word) {
+  return __uint_as_float((word & (15u << 4 * I)) | (u32)(150 - 4 * I) << 23) - (float)((1 << (23 - 4 * I)) + 8);
+}
 
 // Weight (r, k).
 INLINE float weight(const Mat &m, int r, int k) {
@@ -111,6 +119,11 @@ INLINE float weight(const Mat &m, int r, int k) {
     const u16 *w = (const u16 *)(m.w + ((i64)panel * m.vectors + (k >> 3)) * 32 + lane);
     return from_bf16(w[k & 7]);
   }
+  float scale = m.scales[((i64)panel * (m.cols >> 5) + (k >> 5)) * 32 + lane];
+  if (m.format == Q4) {
+    const u32 *w = (const u32 *)(m.w + ((i64)panel * m.vectors + (k >> 5)) * 32 + lane);
+    return scale * nibble<0>(w[k >> 3 & 3] >> (k & 7) * 4);
+  }
   const i8 *w = (const i8 *)(m.w + ((i64)panel * m.vectors + (k >> 4)) * 32 + lane);
-  return m.scales[((i64)panel * (m.cols >> 5) + (k >> 5)) * 32 + lane] * (float)w[k & 15];
+  return scale * (float)w[k & 15];
 }

@@ -48,27 +48,44 @@ template <int R>
 INLINE void fma_i8(u32 q, int k, float (*x)[SEGMENT], float *acc) {
   fma4<R>(int8(q, 0), int8(q, 1), int8(q, 2), int8(q, 3), k, x, acc);
 }
+template <int R>
+INLINE void fma_i4(u32 q, int k, float (*x)[SEGMENT], float *acc) {
+  fma4<R>(nibble<0>(q), nibble<1>(q), nibble<2>(q), nibble<3>(q), k, x, acc);
+  q >>= 16;
+  fma4<R>(nibble<0>(q), nibble<1>(q), nibble<2>(q), nibble<3>(q), k + 4, x, acc);
+}
+
+// Weights of a row in 16 bytes.
+template <int F>
+struct Piece {
+  static constexpr int WIDTH = F == F32 ? 4 : F == BF16 ? 8 : F == Q8 ? 16 : 32;
+};
 
 // acc[r] += the products of one segment, ascending k.
 template <int F, int R>
 INLINE void dot(const Linear &a, int panel, int segment, int lane, float (*x)[SEGMENT], float *acc) {
-  constexpr int WIDTH = F == F32 ? 4 : F == BF16 ? 8 : 16;
+  constexpr int WIDTH = Piece<F>::WIDTH;
   constexpr int EACH = SEGMENT / WIDTH;
   // Loads in flight at a time.
-  constexpr int U = R > 2 ? 2 : F == Q8 ? 4 : 8;
+  constexpr int U = R > 2 ? 2 : F == Q8 || F == Q4 ? 4 : 8;
   int from = segment * EACH, to = min(from + EACH, a.m.vectors);
   const uint4 *w = a.m.w + ((i64)panel * a.m.vectors + from) * 32 + lane;
 #pragma unroll 1
   for (int v = from; v < to; v += U, w += U * 32) {
     uint4 q[U];
-    float scale[U / 2 + 1];
+    float scale[U];  // of q8 every other one
 #pragma unroll
     for (int u = 0; u < U; u++)  // past the end: zeros, times zeros
       q[u] = v + u < to ? w[u * 32] : make_uint4(0, 0, 0, 0);
     if (F == Q8) {
       const float *scales = a.m.scales + ((i64)panel * (a.m.vectors / 2) + v / 2) * 32 + lane;
 #pragma unroll
-      for (int u = 0; u < U; u += 2) scale[u / 2] = v + u < to ? scales[u / 2 * 32] : 0.0f;
+      for (int u = 0; u < U; u += 2) scale[u] = v + u < to ? scales[u / 2 * 32] : 0.0f;
+    }
+    if (F == Q4) {
+      const float *scales = a.m.scales + ((i64)panel * a.m.vectors + v) * 32 + lane;
+#pragma unroll
+      for (int u = 0; u < U; u++) scale[u] = v + u < to ? scales[u * 32] : 0.0f;
     }
 #pragma unroll
     for (int u = 0; u < U; u++) {
@@ -78,6 +95,16 @@ INLINE void dot(const Linear &a, int panel, int segment, int lane, float (*x)[SE
       } else if (F == BF16) {
         fma4<R>(low_bf16(q[u].x), high_bf16(q[u].x), low_bf16(q[u].y), high_bf16(q[u].y), k, x, acc);
         fma4<R>(low_bf16(q[u].z), high_bf16(q[u].z), low_bf16(q[u].w), high_bf16(q[u].w), k + 4, x, acc);
+      } else if (F == Q4) {
+        float block[R];
+#pragma unroll
+        for (int r = 0; r < R; r++) block[r] = 0.0f;
+        fma_i4<R>(q[u].x, k, x, block);
+        fma_i4<R>(q[u].y, k + 8, x, block);
+        fma_i4<R>(q[u].z, k + 16, x, block);
+        fma_i4<R>(q[u].w, k + 24, x, block);
+#pragma unroll
+        for (int r = 0; r < R; r++) acc[r] = fmaf(scale[u], block[r], acc[r]);
       } else if (u % 2 == 0) {
         float block[R];
 #pragma unroll
@@ -91,17 +118,18 @@ INLINE void dot(const Linear &a, int panel, int segment, int lane, float (*x)[SE
           fma_i8<R>(p.w, k + 16 * h + 12, x, block);
         }
 #pragma unroll
-        for (int r = 0; r < R; r++) acc[r] = fmaf(scale[u / 2], block[r], acc[r]);
+        for (int r = 0; r < R; r++) acc[r] = fmaf(scale[u], block[r], acc[r]);
       }
     }
   }
 }
 
-// Asks the second-level cache for the first 4 KB of weights of a warp: they come while the block norms x.
+// Asks the second-level cache for the first 4 KB of weights of a warp (of q4 those of two segments): they come while the block
+// norms x.
 template <int F>
 INLINE void prefetch(const Linear &a, int panel, int segment, int lane) {
-  constexpr int EACH = SEGMENT / (F == F32 ? 4 : F == BF16 ? 8 : 16);
-  int piece = segment * EACH + (lane >> 2);
+  constexpr int EACH = SEGMENT / Piece<F>::WIDTH;
+  int piece = (segment + (lane >> 2) / EACH * WARPS) * EACH + (lane >> 2) % EACH;
   if (piece >= a.m.vectors) return;
   const uint4 *line = a.m.w + ((i64)panel * a.m.vectors + piece) * 32 + (lane & 3) * 8;
   asm volatile("prefetch.global.L2 [%0];" ::"l"(line));
@@ -210,3 +238,4 @@ INLINE void many(const Linear &a) {
 ALL(F32, f32)
 ALL(BF16, bf16)
 ALL(Q8, q8)
+ALL(Q4, q4)

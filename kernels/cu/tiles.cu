@@ -1,6 +1,6 @@
 // Matrix products of many rows by tensor cores (sm_80 and later): y = act(W norm(x) + bias), or y += ..., and qkv of a prefill.
 //
-// Weights are exact in bf16 (bf16 themselves; q8's whole numbers, times the scale of their 32 columns after each 32). x is split into
+// Weights are exact in bf16 (bf16 themselves; the whole numbers of q8 and q4, times the scale of their 32 columns after each 32). x is split into
 // two bf16 numbers, upper and lower, that hold 16 bits of each value; both are multiplied and their sums kept in f32. So sums are
 // as good as f32's to about 1e-5, but not in the order of linear.cu: a prefill here is near its steps, not equal bit for bit.
 //
@@ -59,9 +59,17 @@ INLINE u32 pair(u32 word, int i) {
   return __float_as_uint(a) >> 16 | (__float_as_uint(b) & 0xffff0000u);
 }
 
+// Weights I and I + 1 of the four in the lower half of a word of q4 likewise.
+template <int I>
+INLINE u32 pair4(u32 word) {
+  return __float_as_uint(nibble<I>(word)) >> 16 | (__float_as_uint(nibble<I + 1>(word)) & 0xffff0000u);
+}
+INLINE uint4 eight(u32 word) { return make_uint4(pair4<0>(word), pair4<2>(word), pair4<0>(word >> 16), pair4<2>(word >> 16)); }
+
 template <int F>
 INLINE void tiles(const Tiles &t) {
-  constexpr int WIDTH = F == BF16 ? 8 : 16;             // columns of a piece
+  constexpr bool BLOCKS = F == Q8 || F == Q4;
+  constexpr int WIDTH = F == BF16 ? 8 : 16;             // columns of a piece, of q4 of half a one
   constexpr int PIECES = TILE * STEP / WIDTH / 128;     // of the weights, a thread and step: 2 or 1
   const Linear &a = t.a;
   __shared__ __align__(16) u16 w[TILE][WIDE], x[2][TILE][WIDE];
@@ -75,8 +83,16 @@ INLINE void tiles(const Tiles &t) {
 #pragma unroll
     for (int i = 0; i < PIECES; i++) {
       int at = i * 128 + tid, panel = first_out / 32 + at / 32 % 2, piece = s * (STEP / WIDTH) + at / 64;
+      if (F == Q4) piece = s;
       bool in = panel * 32 < a.m.rows && piece < a.m.vectors;
-      next_w[i] = in ? a.m.w[((i64)panel * a.m.vectors + piece) * 32 + lane] : make_uint4(0, 0, 0, 0);
+      const uint4 *from = a.m.w + ((i64)panel * a.m.vectors + piece) * 32 + lane;
+      next_w[i] = make_uint4(0, 0, 0, 0);
+      if (in && F == Q4) {
+        uint2 half = ((const uint2 *)from)[at / 64];
+        next_w[i] = make_uint4(half.x, half.y, 0, 0);
+      } else if (in) {
+        next_w[i] = *from;
+      }
     }
 #pragma unroll
     for (int i = 0; i < 4; i++) {
@@ -93,6 +109,9 @@ INLINE void tiles(const Tiles &t) {
       uint4 q = next_w[i];
       if (F == BF16) {
         *(uint4 *)to = q;
+      } else if (F == Q4) {
+        ((uint4 *)to)[0] = eight(q.x);
+        ((uint4 *)to)[1] = eight(q.y);
       } else {
         ((uint4 *)to)[0] = make_uint4(pair(q.x, 0), pair(q.x, 2), pair(q.y, 0), pair(q.y, 2));
         ((uint4 *)to)[1] = make_uint4(pair(q.z, 0), pair(q.z, 2), pair(q.w, 0), pair(q.w, 2));
@@ -113,8 +132,8 @@ INLINE void tiles(const Tiles &t) {
     if (s + 1 < steps) fetch(s + 1);
     float block[2][4][4];
 #pragma unroll
-    for (int i = 0; F == Q8 && i < 32; i++) (&block[0][0][0])[i] = 0.0f;
-    float(*sum)[4][4] = F == Q8 ? block : acc;
+    for (int i = 0; BLOCKS && i < 32; i++) (&block[0][0][0])[i] = 0.0f;
+    float(*sum)[4][4] = BLOCKS ? block : acc;
 #pragma unroll
     for (int k = 0; k < STEP; k += 16) {
       u32 fw[2][4];
@@ -130,7 +149,7 @@ INLINE void tiles(const Tiles &t) {
           for (int m = 0; m < 2; m++) mma(sum[m][n], fw[m], fx), mma(sum[m][n + 1], fw[m], fx + 2);
         }
     }
-    if (F == Q8) {
+    if (BLOCKS) {
 #pragma unroll
       for (int m = 0; m < 2; m++)
 #pragma unroll
@@ -157,3 +176,4 @@ INLINE void tiles(const Tiles &t) {
 
 KERNEL __launch_bounds__(128) tiles_bf16(Tiles t) { tiles<BF16>(t); }
 KERNEL __launch_bounds__(128) tiles_q8(Tiles t) { tiles<Q8>(t); }
+KERNEL __launch_bounds__(128) tiles_q4(Tiles t) { tiles<Q4>(t); }

@@ -170,7 +170,7 @@ fn whole(parts: &[Part]) -> (u64, u64) {
 
 #[test]
 fn a_step_moves_little_more_than_its_weights_and_cache() {
-    for (format, asked) in [(Format::Bf16, 1.3), (Format::Q8, 1.5)] {
+    for (format, asked, most) in [(Format::Bf16, 1.3, OVER), (Format::Q8, 1.5, OVER), (Format::Q4, 1.9, OVER_Q4)] {
         let parts = step(format);
         println!("\n| kernel of a step, {format:?} | must read | moved | asked | sectors / ideal | passes / ideal |");
         for p in &parts {
@@ -190,12 +190,14 @@ fn a_step_moves_little_more_than_its_weights_and_cache() {
         }
         let (moved, least) = whole(&parts);
         println!("whole step of 48 layers: {moved} of {least}: {:.4}", over(moved, least));
-        assert!(over(moved, least) <= OVER, "a step moves {:.4} of what it must", over(moved, least));
+        assert!(over(moved, least) <= most, "a step moves {:.4} of what it must", over(moved, least));
     }
 }
 
 /// What a step moves of what it must, at most: held by the test above, used by the table below.
 const OVER: f64 = 1.011;
+/// The same activations are a larger share of q4's bytes.
+const OVER_Q4: f64 = 1.018;
 
 /// Microseconds from one kernel of a graph to the next, as others have measured on an H100 (docs/performance-gpu.md).
 const LAUNCH: f64 = 1.3;
@@ -208,10 +210,10 @@ fn the_roofline_of_the_guide_is_calculated_from_the_counts() {
     for (model, d, layers, codes) in [("house", 256, 6, 8 * 1024), ("small", 1024, 24, 8192), ("medium", 1536, 48, 8192)] {
         let weights = layers * (4 + 8 + 2) * d * d + codes * d;
         let launches = 8 * layers + 3;
-        for (format, bits) in [("bf16", 16), ("q8", 9)] {
+        for (format, bits, over) in [("bf16", 16, OVER), ("q8", 9, OVER), ("q4", 5, OVER_Q4)] {
             for context in [250, 1500] {
                 let kv = LANES * layers * context * d * 2 * 2;
-                let bytes = (weights * bits / 8 + kv) as f64 * OVER;
+                let bytes = (weights * bits / 8 + kv) as f64 * over;
                 let mut row = format!("| {model} | {format} | {context} | {:.0} | {launches} |", bytes / 1e6);
                 for gigabytes in [3350.0, 1008.0, 360.0, 300.0] {
                     let ms = bytes / gigabytes / 1e6;

@@ -34,6 +34,7 @@ fn a_hundred_steps_have_the_tokens_of_the_cpu() {
     let nucleus = Sampling { temperature: 0.9, top_k: 0, top_p: 0.8, ..SAMPLING };
     for (model, format, sampling, words) in [
         ("house", Format::Q8, SAMPLING, ["sm=75 order=reverse", "sm=80 lazy order=random seed=5"]),
+        ("house", Format::Q4, SAMPLING, ["sm=75 lazy order=random seed=2", "sm=80 order=reverse"]),
         ("six", Format::F32, nucleus, ["sm=80", "sm=90 lazy races=0"]),
         ("six", Format::Bf16, Sampling { temperature: 0.0, ..SAMPLING }, ["sm=75 lazy", "sm=120 races=0"]),
     ] {
@@ -61,7 +62,7 @@ fn prefill_is_steps_bit_for_bit() {
 #[test]
 fn a_prefill_by_tensor_cores_has_the_tokens_of_the_cpu() {
     let song = |format| Song { block: 64, ..Song::of(golden::model("house"), format) };
-    for (format, words) in [(Format::Bf16, "sm=80 lazy"), (Format::Q8, "sm=90 order=random")] {
+    for (format, words) in [(Format::Bf16, "sm=80 lazy"), (Format::Q8, "sm=90 order=random"), (Format::Q4, "sm=80 order=reverse")] {
         let want = song(format).play(&mut Cpu::new(1));
         let got = on_paper(words, |cuda| {
             cuda.tiles(true);

@@ -47,6 +47,9 @@ kernels! {
     LinearQ8x2 "linear_q8_2" 0,
     LinearQ8x8 "linear_q8_8" 0,
     LinearQ8Many "linear_q8_many" 0,
+    LinearQ4x2 "linear_q4_2" 0,
+    LinearQ4x8 "linear_q4_8" 0,
+    LinearQ4Many "linear_q4_many" 0,
     AttendF32 "attend_f32" 1,
     AttendBf16 "attend_bf16" 1,
     SetText "set_text" 1,
@@ -66,6 +69,7 @@ kernels! {
     SplitRows "split_rows" 4,
     TilesBf16 "tiles_bf16" 4,
     TilesQ8 "tiles_q8" 4,
+    TilesQ4 "tiles_q4" 4,
 }
 
 /// The structure that a kernel takes: plain numbers and device addresses.
@@ -111,7 +115,8 @@ impl MatArgument {
 pub(super) const TABLES: usize = 24;
 
 arguments! {
-    Linear for LinearF32x2 LinearF32x8 LinearF32Many LinearBf16x2 LinearBf16x8 LinearBf16Many LinearQ8x2 LinearQ8x8 LinearQ8Many {
+    Linear for LinearF32x2 LinearF32x8 LinearF32Many LinearBf16x2 LinearBf16x8 LinearBf16Many LinearQ8x2 LinearQ8x8 LinearQ8Many
+        LinearQ4x2 LinearQ4x8 LinearQ4Many {
         m: MatArgument, bias: u64, norm_w: u64, norm_b: u64, x: u64, y: u64,
         x_at: i64, x_stride: i64, y_at: i64, y_stride: i64,
         count: i32, act: i32, add: i32, eps: f32,
@@ -119,7 +124,7 @@ arguments! {
         append: i32, n: i32, dim: i32, head_dim: i32, padded: i32, steps: i32, keys_bf16: i32, unused: i32,
         k_head: i64, v_head: i64,
     }
-    Tiles for SplitRows TilesBf16 TilesQ8 { a: Linear, parts: u64, }
+    Tiles for SplitRows TilesBf16 TilesQ8 TilesQ4 { a: Linear, parts: u64, }
     Attend for AttendF32 AttendBf16 {
         q: u64, k: u64, v: u64, pos: u64, lens: u64, out: u64, partial: u64, tickets: u64,
         k_head: i64, v_head: i64,

@@ -87,7 +87,8 @@ fn launch(device: &mut Device, mat: &Mat, arguments: Argument) {
     let [two, eight, many] = match mat.format() {
         Format::F32 => [Kernel::LinearF32x2, Kernel::LinearF32x8, Kernel::LinearF32Many],
         Format::Bf16 => [Kernel::LinearBf16x2, Kernel::LinearBf16x8, Kernel::LinearBf16Many],
-        Format::Q8 | Format::Q4 => [Kernel::LinearQ8x2, Kernel::LinearQ8x8, Kernel::LinearQ8Many],
+        Format::Q8 => [Kernel::LinearQ8x2, Kernel::LinearQ8x8, Kernel::LinearQ8Many],
+        Format::Q4 => [Kernel::LinearQ4x2, Kernel::LinearQ4x8, Kernel::LinearQ4Many],
     };
     if device.tiles && device.tensor_cores && count >= MANY && mat.format() != Format::F32 {
         return tiled(device, mat, arguments);
@@ -111,7 +112,11 @@ fn tiled(device: &mut Device, mat: &Mat, arguments: Argument) {
     if let Some(parts) = &scratch {
         let arguments = Tiles { a: arguments, parts: device.at(parts) };
         device.launch(Kernel::SplitRows, (count.div_ceil(8) as u32, 1), 256, 0, arguments);
-        let kernel = if mat.format() == Format::Q8 { Kernel::TilesQ8 } else { Kernel::TilesBf16 };
+        let kernel = match mat.format() {
+            Format::Q4 => Kernel::TilesQ4,
+            Format::Q8 => Kernel::TilesQ8,
+            Format::Bf16 | Format::F32 => Kernel::TilesBf16,
+        };
         let grid = (mat.rows.div_ceil(TILE) as u32, count.div_ceil(TILE) as u32);
         device.launch(kernel, grid, 128, 0, arguments);
     }

@@ -4,7 +4,7 @@
 use super::device::Device;
 use super::kernel::MatArgument;
 use super::mem::Array;
-use crate::quant::{BLOCK, ints_of, to_bf16, to_q4, to_q8};
+use crate::quant::{BLOCK, to_bf16, to_q4, to_q8};
 use crate::{Format, OpsError};
 
 /// Rows of a panel.
@@ -19,7 +19,7 @@ pub struct Mat {
     format: Format,
     /// [panel][piece][32][16 bytes].
     weights: Array<u8>,
-    /// q8: [panel][cols / 32][32].
+    /// q8 and q4: [panel][cols / 32][32].
     scales: Option<Array<f32>>,
 }
 
@@ -29,8 +29,14 @@ impl Mat {
         let blocks = matches!(format, Format::Q8 | Format::Q4);
         let format = if blocks && !cols.is_multiple_of(BLOCK) { Format::Bf16 } else { format };
         match format {
-            Format::F32 => pack(device, rows, cols, format, |r, k| data[r * cols + k].to_le_bytes()),
-            Format::Bf16 => pack(device, rows, cols, format, |r, k| to_bf16(data[r * cols + k]).to_le_bytes()),
+            Format::F32 => {
+                let weights = pack(device, rows, cols, |r, k| data[r * cols + k].to_le_bytes())?;
+                Ok(Mat { rows, cols, format, weights, scales: None })
+            }
+            Format::Bf16 => {
+                let weights = pack(device, rows, cols, |r, k| to_bf16(data[r * cols + k]).to_le_bytes())?;
+                Ok(Mat { rows, cols, format, weights, scales: None })
+            }
             Format::Q8 => {
                 let (mut ints, mut scales) = (vec![0; data.len()], vec![0.0; data.len() / BLOCK]);
                 for r in 0..rows {
@@ -47,28 +53,19 @@ impl Mat {
         }
     }
 
-    /// There are no kernels for q4 yet: it is kept as q8 of the same numbers and scales, whose products are the same.
-    pub(super) fn q4(device: &mut Device, rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, OpsError> {
-        let ints: Vec<i8> = ints_of(nibbles).collect();
-        Mat::q8(device, rows, cols, &ints, scales)
-    }
-
     pub(super) fn q8(device: &mut Device, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, OpsError> {
         check("mat_q8", rows, cols, ints.len())?;
-        if !cols.is_multiple_of(BLOCK) || scales.len() * BLOCK != ints.len() {
-            let what =
-                format!("[{rows}, {cols}] with {} scales; cols must be a multiple of 32 and scales one in 32", scales.len());
-            return Err(OpsError::Shape { op: "mat_q8", what });
-        }
-        let mut mat = pack(device, rows, cols, Format::Q8, |r, k| ints[r * cols + k].to_le_bytes())?;
-        let blocks = cols / BLOCK;
-        let mut packed = vec![0.0; rows.next_multiple_of(PANEL) * blocks];
-        for (i, scale) in scales.iter().enumerate() {
-            let (r, b) = (i / blocks, i % blocks);
-            packed[(r / PANEL * blocks + b) * PANEL + r % PANEL] = *scale;
-        }
-        mat.scales = Some(Array::of(device, &packed, "scales")?);
-        Ok(mat)
+        let scales = pack_scales(device, "mat_q8", rows, cols, scales)?;
+        let weights = pack(device, rows, cols, |r, k| ints[r * cols + k].to_le_bytes())?;
+        Ok(Mat { rows, cols, format: Format::Q8, weights, scales: Some(scales) })
+    }
+
+    /// Bytes of the file as they stand: a piece is a block.
+    pub(super) fn q4(device: &mut Device, rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, OpsError> {
+        check("mat_q4", rows, cols, nibbles.len().saturating_mul(2))?;
+        let scales = pack_scales(device, "mat_q4", rows, cols, scales)?;
+        let weights = pack(device, rows, cols / 2, |r, k| [nibbles[r * (cols / 2) + k]])?;
+        Ok(Mat { rows, cols, format: Format::Q4, weights, scales: Some(scales) })
     }
 
     /// How it is kept.
@@ -101,28 +98,44 @@ fn check(op: &'static str, rows: usize, cols: usize, given: usize) -> Result<(),
 
 /// Pieces of a row.
 fn pieces(cols: usize, format: Format) -> usize {
-    let bytes = match format {
-        Format::F32 => 4,
-        Format::Bf16 => 2,
-        Format::Q8 | Format::Q4 => 1,
+    let bits = match format {
+        Format::F32 => 32,
+        Format::Bf16 => 16,
+        Format::Q8 => 8,
+        Format::Q4 => 4,
     };
-    (cols * bytes).div_ceil(PIECE)
+    (cols * bits).div_ceil(8 * PIECE)
 }
 
+/// Rows of `len` values of `N` bytes: [panel][piece][32][16 bytes].
 fn pack<const N: usize>(
     device: &mut Device,
     rows: usize,
-    cols: usize,
-    format: Format,
-    weight: impl Fn(usize, usize) -> [u8; N],
-) -> Result<Mat, OpsError> {
-    let (pieces, each) = (pieces(cols, format), PIECE / N);
+    len: usize,
+    value: impl Fn(usize, usize) -> [u8; N],
+) -> Result<Array<u8>, OpsError> {
+    let (pieces, each) = ((len * N).div_ceil(PIECE), PIECE / N);
     let mut packed = vec![0; rows.next_multiple_of(PANEL) * pieces * PIECE];
     for r in 0..rows {
-        for k in 0..cols {
+        for k in 0..len {
             let piece = (r / PANEL * pieces + k / each) * PANEL + r % PANEL;
-            packed[piece * PIECE + k % each * N..][..N].copy_from_slice(&weight(r, k));
+            packed[piece * PIECE + k % each * N..][..N].copy_from_slice(&value(r, k));
         }
     }
-    Ok(Mat { rows, cols, format, weights: Array::of(device, &packed, "weights")?, scales: None })
+    Array::of(device, &packed, "weights")
+}
+
+/// Scales of blocks: [panel][cols / 32][32].
+fn pack_scales(device: &mut Device, op: &'static str, rows: usize, cols: usize, scales: &[f32]) -> Result<Array<f32>, OpsError> {
+    let blocks = cols / BLOCK;
+    if !cols.is_multiple_of(BLOCK) || scales.len() != rows * blocks {
+        let what = format!("[{rows}, {cols}] with {} scales; cols must be a multiple of 32 and scales one in 32", scales.len());
+        return Err(OpsError::Shape { op, what });
+    }
+    let mut packed = vec![0.0; rows.next_multiple_of(PANEL) * blocks];
+    for (i, scale) in scales.iter().enumerate() {
+        let (r, b) = (i / blocks, i % blocks);
+        packed[(r / PANEL * blocks + b) * PANEL + r % PANEL] = *scale;
+    }
+    Array::of(device, &packed, "scales")
 }

@@ -30,7 +30,7 @@ fn held<C: Case>(name: &str, case: &C, tolerance: f32) {
 
 #[test]
 fn products() {
-    for format in [Format::F32, Format::Bf16, Format::Q8] {
+    for format in [Format::F32, Format::Bf16, Format::Q8, Format::Q4] {
         // One segment of a sum has the CPU's order: equal bits.
         for (rows, cols, count, stride, tolerance) in [
             (37, 96, 1, 96, 0.0),
@@ -54,7 +54,7 @@ fn products() {
 fn rows_of_a_product_do_not_know_each_other() {
     let _fake = Fake::load("sm=80").unwrap();
     let mut ops = Cuda::new(0).unwrap();
-    for format in [Format::F32, Format::Bf16, Format::Q8] {
+    for format in [Format::F32, Format::Bf16, Format::Q8, Format::Q4] {
         let (rows, cols, count) = (40, 1184, 66);
         let weight = ops.mat(rows, cols, &noise(1, rows * cols), format).unwrap();
         let norm = Norm { weight: buf(&mut ops, &noise(5, cols)), bias: Some(buf(&mut ops, &noise(6, cols))), eps: 1e-5 };
@@ -84,6 +84,8 @@ fn products_by_tensor_cores_are_near_those_in_order() {
         (Format::Bf16, 128, 200, 64, Some(false), true),
         (Format::Q8, 97, 416, 65, Some(true), true),
         (Format::Q8, 64, 32, 200, None, false),
+        (Format::Q4, 97, 416, 65, Some(true), true),
+        (Format::Q4, 64, 32, 200, None, false),
         (Format::F32, 40, 96, 64, None, false),
     ] {
         let act = if add { Act::None } else { Act::Gelu };
@@ -216,6 +218,8 @@ fn what_does_not_fit_is_an_error() {
     assert!(matches!(ops.kv(0, 1, 1, heads, Format::F32), Err(OpsError::Shape { .. })));
     assert!(matches!(ops.mat(3, 4, &[0.0; 11], Format::F32), Err(OpsError::Shape { .. })));
     assert!(matches!(ops.mat_q8(2, 64, &[0; 128], &[0.0; 3]), Err(OpsError::Shape { .. })));
+    assert!(matches!(ops.mat_q4(2, 64, &[0; 64], &[0.0; 3]), Err(OpsError::Shape { .. })));
+    assert!(matches!(ops.mat_q4(2, 40, &[0; 40], &[0.0; 2]), Err(OpsError::Shape { .. })));
     let grid = Grid { songs: 1, branches: 1, cards: vec![5000], delays: vec![0], steps: 4 };
     assert!(matches!(ops.picker(&grid), Err(OpsError::Shape { .. })));
     assert_eq!(ops.fault(), None);

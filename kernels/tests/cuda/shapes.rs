@@ -15,13 +15,14 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 /// Matrix products by format: of up to 2 rows, up to 63, and more.
-const PRODUCTS: [(Format, [&str; 3]); 3] = [
+const PRODUCTS: [(Format, [&str; 3]); 4] = [
     (Format::F32, ["linear_f32_2", "linear_f32_8", "linear_f32_many"]),
     (Format::Bf16, ["linear_bf16_2", "linear_bf16_8", "linear_bf16_many"]),
     (Format::Q8, ["linear_q8_2", "linear_q8_8", "linear_q8_many"]),
+    (Format::Q4, ["linear_q4_2", "linear_q4_8", "linear_q4_many"]),
 ];
 const COUNTS: [std::ops::Range<usize>; 3] = [1..3, 3..64, 64..90];
-const TILES: [(Format, &str); 2] = [(Format::Bf16, "tiles_bf16"), (Format::Q8, "tiles_q8")];
+const TILES: [(Format, &str); 3] = [(Format::Bf16, "tiles_bf16"), (Format::Q8, "tiles_q8"), (Format::Q4, "tiles_q4")];
 const ATTENTION: [(Format, &str); 2] = [(Format::F32, "attend_f32"), (Format::Bf16, "attend_bf16")];
 /// Kernels of the other tests below, which hold that these were launched.
 const OTHERS: [&[&str]; 11] = [
@@ -101,9 +102,10 @@ fn acts() -> impl Strategy<Value = Act> {
     select(vec![Act::None, Act::Gelu, Act::Relu])
 }
 
-/// Columns of a matrix; q8 is blocks of 32 (anything else is kept as bf16).
+/// Columns of a matrix; q8 and q4 are blocks of 32 (anything else is kept as bf16).
 fn columns(format: Format, most: usize) -> impl Strategy<Value = usize> {
-    (1..=most).prop_map(move |cols| if format == Format::Q8 { cols.next_multiple_of(32) } else { cols })
+    let blocks = matches!(format, Format::Q8 | Format::Q4);
+    (1..=most).prop_map(move |cols| if blocks { cols.next_multiple_of(32) } else { cols })
 }
 
 fn products(format: Format, count: std::ops::Range<usize>) -> impl Strategy<Value = Product> {
