@@ -62,7 +62,8 @@ fn prefill_is_steps_bit_for_bit() {
 #[test]
 fn a_prefill_by_tensor_cores_has_the_tokens_of_the_cpu() {
     let song = |format| Song { block: 64, ..Song::of(golden::model("house"), format) };
-    for (format, words) in [(Format::Bf16, "sm=80 lazy"), (Format::Q8, "sm=90 order=random"), (Format::Q4, "sm=80 order=reverse")] {
+    for (format, words) in [(Format::Bf16, "sm=80 lazy"), (Format::Q8, "sm=90 order=random"), (Format::Q4, "sm=80 order=reverse")]
+    {
         let want = song(format).play(&mut Cpu::new(1));
         let got = on_paper(words, |cuda| {
             cuda.tiles(true);
