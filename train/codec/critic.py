@@ -19,7 +19,7 @@ class SpectrumCritic(nn.Module):
 
     def forward(self, x):
         """Audio [B, samples] → (verdicts, feature maps)."""
-        spec = torch.fft.rfft(x.unfold(1, self.n, self.n // 4) * torch.hann_window(self.n)) * (4.0 / self.n)
+        spec = torch.fft.rfft(x.unfold(1, self.n, self.n // 4) * torch.hann_window(self.n, device=x.device)) * (4.0 / self.n)
         # Compressed, or the bass would drown the rest.
         size = spec.abs().clamp(min=1e-6)
         spec = spec * size ** -0.7

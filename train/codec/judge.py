@@ -1,7 +1,7 @@
 """How well a codec keeps its stem: `python -m train.codec.judge bass --codecs DIR --corpus DIR [--split test] [--wav DIR] [--picture FILE]`.
 
 bass: frames whose pitch, measured in the original and right by the score, is within 50 cents after coding (octave errors apart);
-drums: onsets kept within 20 ms; all: mel distance and codes used. Control: the same against another song.
+drums: onsets kept within 20 ms, and kick, snare and hat told apart (`strokes.py`, taught on true drums of the train split); all: mel distance and codes used. Control: the same against another song.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import torch
 from ..eval.onset import f_measure, onsets
 from ..eval.pitch import cents, yin
 from ..lm.tokens import load_codec
+from . import strokes
 from .sound import Stem
 
 SECONDS = 30
@@ -55,6 +56,7 @@ def main():
     torch.set_num_threads(1)
     codec = load_codec(Path(a.codecs) / f"{a.stem}.pt")
     songs = Stem(a.corpus, a.stem, a.split).songs
+    listener = teach(a.corpus) if a.stem == "drums" else None
     rows, used, previous = [], [set() for _ in range(codec.c["books"])], None
     for raw, song in songs[:: max(1, len(songs) // a.songs)][:a.songs]:
         at = min(20.0, len(raw) / 32000 - SECONDS)
@@ -78,6 +80,9 @@ def main():
         if a.stem == "drums":
             truth = onsets(x)
             row |= {"onset_f": f_measure(truth, onsets(y)), "onset_f_other_song": f_measure(truth, onsets(previous)) if previous is not None else None}
+            known = [(t, k) for t, k in strokes.alone(song, at, SECONDS)]
+            if known:
+                row |= strokes.told_apart([strokes.features(x, t) for t, _ in known], [strokes.features(y, t) for t, _ in known], np.array([k for _, k in known]), listener)
         rows.append(row)
         previous = x
         if a.wav:
@@ -89,6 +94,19 @@ def main():
     keys = [k for k in rows[0] | rows[-1] if k not in ("song", "timbre")]
     mean = {k: round(float(np.mean([r[k] for r in rows if r.get(k) is not None])), 4) for k in keys}
     print(json.dumps({"stem": a.stem, "split": a.split, "songs": len(rows), "mean": mean, "codes_used": [len(u) for u in used], "rows": rows}))
+
+
+def teach(corpus: list[str], count: int = 40) -> strokes.Listener:
+    """A listener taught on the strokes of true drums of the train split."""
+    songs = Stem(corpus, "drums", "train").songs
+    rows, kinds = [], []
+    for raw, song in songs[:: max(1, len(songs) // count)]:
+        at = min(20.0, len(raw) / 32000 - SECONDS)
+        x = raw[int(at * 32000):][:SECONDS * 32000].astype(np.float32) / 32768
+        for t, kind in strokes.alone(song, at, SECONDS):
+            rows.append(strokes.features(x, t))
+            kinds.append(kind)
+    return strokes.Listener(np.array(rows), np.array(kinds))
 
 
 def picture(x, y, path, top):

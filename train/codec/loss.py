@@ -15,7 +15,7 @@ WINDOWS = {
 
 def magnitudes(x, n, hop, top):
     """A full-scale sine measures 1. [B, frames, bins]"""
-    spec = torch.fft.rfft(x.unfold(1, n, hop) * torch.hann_window(n))
+    spec = torch.fft.rfft(x.unfold(1, n, hop) * torch.hann_window(n, device=x.device))
     return (spec[..., :top] if top else spec).abs() * (4.0 / n)
 
 
@@ -32,9 +32,9 @@ def spectral(y, x, stem: str):
 
 def rises(x):
     """How much each of 37 bands of a third of an octave or so grows within 15 ms, every 5 ms: strokes and nothing else. [B, frames, bands]"""
-    edges = torch.unique(torch.logspace(0, 9, 40, 2).round().long())
+    edges = torch.unique(torch.logspace(0, 9, 40, 2).round().long()).to(x.device)
     count = edges.diff()
-    sums = torch.cumsum(torch.fft.rfft(x.unfold(1, 1024, 160) * torch.hann_window(1024)).abs(), -1)
+    sums = torch.cumsum(torch.fft.rfft(x.unfold(1, 1024, 160) * torch.hann_window(1024, device=x.device)).abs(), -1)
     bands = torch.log1p((sums[..., edges[1:] - 1] - sums[..., edges[:-1] - 1]) / count * (4000 / 1024))
     return torch.relu(bands[:, 3:] - bands[:, :-3])
 

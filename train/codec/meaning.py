@@ -50,5 +50,5 @@ class Meaning(nn.Module):
         said = self.read(torch.cat([x[:, :-2], x[:, 1:-1], x[:, 2:]], -1))
         if self.stem == "bass":
             return F.cross_entropy(said.flatten(0, 1), known.flatten())
-        weight = torch.full((OUTPUTS[self.stem],), 4.0 if self.stem == "drums" else 1.0)
+        weight = torch.full((OUTPUTS[self.stem],), 4.0 if self.stem == "drums" else 1.0, device=x.device)
         return 4 * F.binary_cross_entropy_with_logits(said, known, pos_weight=weight)

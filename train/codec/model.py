@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..place import quick
 from .quantizer import ResidualQuantizer
 
 
@@ -47,7 +48,7 @@ def analyse(audio: torch.Tensor, c: dict) -> torch.Tensor:
         x = F.pad(audio, (max(left, 0), 0))[:, max(-left, 0):]
         need = (2 * frames - 1) * 320 + n
         x = F.pad(x, (0, max(0, need - x.shape[1])))[:, :need]
-        spec = torch.fft.rfft(x.unfold(1, n, 320) * torch.hann_window(n))
+        spec = torch.fft.rfft(x.unfold(1, n, 320) * torch.hann_window(n, device=x.device))
         out.append((torch.log(spec[..., :a["bins"]].abs() * (4.0 / n) + 1e-5) + 6.0) / 3.0)
     return torch.cat(out, -1)
 
@@ -102,12 +103,12 @@ def synthesise(logmag, phase, c: dict) -> torch.Tensor:
     n, hop = c["n_fft"], c["hop"]
     logmag, phase = logmag.float(), phase.float()
     mag = torch.exp(logmag.clamp(max=c["max_log"]))
-    window = torch.hann_window(n)
+    window = torch.hann_window(n, device=logmag.device)
     wave = torch.fft.irfft(torch.complex(mag * phase.cos(), mag * phase.sin()), n) * window
     count = wave.shape[1]
     full = F.fold(wave.transpose(1, 2), (1, (count - 1) * hop + n), (1, n), stride=(1, hop))[:, 0, 0]
     first = n // 2 - hop // 2  # index in `full` of sample 0
-    return full[:, first:first + count * hop] / envelope(n, hop).repeat(count)
+    return full[:, first:first + count * hop] / envelope(n, hop).to(full.device).repeat(count)
 
 
 @functools.cache
@@ -128,17 +129,17 @@ class Codec(nn.Module):
 
     def forward(self, audio, quantize: bool = True, drop: float = 0.0):
         """Audio [B, n·640] → (audio, codes [B, books, T] or None, quantizer loss, coarse latents [B, T, latent])."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.training):
+        with quick(self.training, audio.device.type):
             z = self.encoder(analyse(audio, self.c))
         z, codes, loss, coarse = self.quantizer(z.float(), drop) if quantize else (z.float(), None, z.new_zeros(()).float(), z.float())
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.training):
+        with quick(self.training, audio.device.type):
             head = self.decoder(z)
         return synthesise(*head, self.c), codes, loss, coarse
 
     @torch.no_grad()
     def encode(self, audio, fast: bool = False):
-        """Audio [B, samples] to codes [B, books, ceil(samples/640)]; `fast`: the encoder in bf16."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+        """Audio [B, samples] to codes [B, books, ceil(samples/640)]; `fast`: the encoder in bf16, where that is faster."""
+        with quick(fast, audio.device.type):
             z = self.encoder(analyse(audio, self.c))
         return self.quantizer(z.float())[1]
 

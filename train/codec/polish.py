@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from .. import place
 from .critic import Critics, critic_loss, player_loss
 from .loss import attacks, spectral
 from .model import Codec, analyse, synthesise
@@ -32,47 +33,53 @@ def main():
     torch.set_num_threads(a.threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(2)
+    here = place.device()
     path, beside = Path(a.out) / f"{a.stem}.pt", Path(a.out) / f"{a.stem}.critic.pt"
-    whole = torch.load(path, weights_only=False)
+    whole = torch.load(path, weights_only=False, map_location="cpu")
     model = Codec(whole["config"]).eval()
     model.load_state_dict(whole["ema"])
+    model.to(here)
     ema = Codec(whole["config"]).eval().requires_grad_(False)
     ema.load_state_dict(whole["ema"])
-    critics = Critics()
+    ema.to(here)
+    critics = Critics().to(here)
     opt = torch.optim.AdamW(model.decoder.parameters(), lr=a.lr, betas=(0.8, 0.99), weight_decay=0.01, fused=True)
     opt_critic = torch.optim.AdamW(critics.parameters(), lr=a.lr, betas=(0.8, 0.99), weight_decay=0.01, fused=True)
     step = 0
     if beside.exists():
-        s = torch.load(beside, weights_only=False)
+        s = torch.load(beside, weights_only=False, map_location="cpu")
         model.load_state_dict(s["model"]), critics.load_state_dict(s["critics"])
         opt.load_state_dict(s["opt"]), opt_critic.load_state_dict(s["opt_critic"])
         step = s["step"]
-    music = Stem(a.corpus, a.stem, "train", seed=1000 + step)
+    music = Stem(a.corpus, a.stem, "train", seed=1000 + step + 1_000_003 * place.RANK)
+    place.alike(critics)
     samples = int(a.seconds * 50) * 640
     kept, window = time.time(), []
     while step < a.steps:
-        x, _ = music.batch(a.batch, samples)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        x = music.batch(a.batch, samples)[0].to(here)
+        with torch.no_grad(), place.quick():
             z = model.encoder(analyse(x, model.c))
         with torch.no_grad():
             z = model.quantizer(z.float())[0]
-        with torch.autocast("cpu", torch.bfloat16):
+        with place.quick():
             head = model.decoder(z)
         y = synthesise(*head, model.c)
-        with torch.autocast("cpu", torch.bfloat16):
+        with place.quick():
             judged = critics(y.detach()), critics(x)
         loss_critic = critic_loss(judged[1], judged[0])
         opt_critic.zero_grad(set_to_none=True)
         loss_critic.backward()
+        place.share(critics.parameters())
         opt_critic.step()
         critics.requires_grad_(False)
-        with torch.autocast("cpu", torch.bfloat16):
+        with place.quick():
             fake = critics(y)
         believe, match = player_loss(judged[1], fake)
         spectra = spectral(y, x, a.stem)
         opt.zero_grad(set_to_none=True)
-        strokes = attacks(y, x) if a.stem == "drums" else torch.zeros(())
+        strokes = attacks(y, x) if a.stem == "drums" else x.new_zeros(())
         (4 * spectra + 0.3 * believe + 0.6 * match + strokes).backward()
+        place.share(model.decoder.parameters())
         torch.nn.utils.clip_grad_norm_(model.decoder.parameters(), 1.0)
         opt.step()
         critics.requires_grad_(True)
@@ -81,10 +88,10 @@ def main():
             for e, v in zip(ema.decoder.parameters(), model.decoder.parameters()):
                 e.lerp_(v, 0.005)
         window.append([v.item() for v in (loss_critic, believe, match, spectra, strokes)])
-        if step % 50 == 0:
+        if place.FIRST and step % 50 == 0:
             print(json.dumps({"step": step, **dict(zip(("critic", "believe", "match", "spectra", "strokes"), (round(sum(v) / len(v), 3) for v in zip(*window))))}), flush=True)
             window = []
-        if time.time() - kept > 240 or step == a.steps:
+        if place.FIRST and (time.time() - kept > 240 or step == a.steps):
             kept = time.time()
             save(beside, model=model.state_dict(), critics=critics.state_dict(), opt=opt.state_dict(), opt_critic=opt_critic.state_dict(), step=step)
             save(path, **{**whole, "ema": ema.state_dict(), "polished": step})

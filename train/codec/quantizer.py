@@ -35,16 +35,16 @@ class Quantizer(nn.Module):
         dead = (self.idle > 300).nonzero().flatten()
         if len(dead):
             pool = e.reshape(-1, e.shape[-1])
-            pick = torch.randint(len(pool), (len(dead),))
-            self.codebook.weight[dead] = pool[pick] + 0.01 * torch.randn(len(dead), pool.shape[1])
+            pick = torch.randint(len(pool), (len(dead),), device=pool.device)
+            self.codebook.weight[dead] = pool[pick] + 0.01 * torch.randn(len(dead), pool.shape[1], device=pool.device)
             self.idle[dead] = 0
 
     @torch.no_grad()
     def seed(self, r):
         """Starts the book from real latents [N, dim]."""
         e = self.in_proj(r).reshape(-1, self.codebook.weight.shape[1])
-        pick = torch.randint(len(e), (len(self.codebook.weight),))
-        self.codebook.weight.copy_(e[pick] + 0.01 * e.std() * torch.randn(len(pick), e.shape[1]))
+        pick = torch.randint(len(e), (len(self.codebook.weight),), device=e.device)
+        self.codebook.weight.copy_(e[pick] + 0.01 * e.std() * torch.randn(len(pick), e.shape[1], device=e.device))
 
     def decode(self, codes):
         return self.out_proj(self.codebook(codes))
@@ -60,10 +60,10 @@ class ResidualQuantizer(nn.Module):
 
         `drop`: share of items that keep only a few books.
         """
-        keep = torch.full((z.shape[0], 1, 1), len(self.books))
+        keep = torch.full((z.shape[0], 1, 1), len(self.books), device=z.device)
         if drop > 0:
-            few = torch.randint(1, len(self.books) + 1, keep.shape)
-            keep = torch.where(torch.rand(keep.shape) < drop, few, keep)
+            few = torch.randint(1, len(self.books) + 1, keep.shape, device=z.device)
+            keep = torch.where(torch.rand(keep.shape, device=z.device) < drop, few, keep)
         r, total, codes, loss, coarse = z, torch.zeros_like(z), [], z.new_zeros(()), None
         for q, book in enumerate(self.books):
             y, k, one = book(r)

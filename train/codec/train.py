@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from .. import place
 from .config import codec_config
 from .loss import spectral
 from .meaning import Meaning
@@ -43,14 +44,15 @@ def main():
     torch.set_num_threads(a.threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(1)
+    here = place.device()
     out = Path(a.out)
     out.mkdir(parents=True, exist_ok=True)
     c = codec_config(a.stem)
     for item in a.set:
         key, value = item.split("=")
         c[key] = int(value)
-    model = Codec(c).train()
-    meaning = Meaning(a.stem, c["latent"])
+    model = Codec(c).train().to(here)
+    meaning = Meaning(a.stem, c["latent"]).to(here)
     ema = copy.deepcopy(model).eval().requires_grad_(False)
     # Books are left out of weight decay and move faster: they are means of what they stand for.
     books = [w for n, w in model.named_parameters() if "codebook" in n]
@@ -59,36 +61,39 @@ def main():
     step, curve, spent = 0, [], 0.0
     checkpoint = out / f"{a.stem}.pt"
     if checkpoint.exists():
-        s = torch.load(checkpoint, weights_only=False)
+        s = torch.load(checkpoint, weights_only=False, map_location="cpu")
         model.load_state_dict(s["model"])
         ema.load_state_dict(s["ema"])
         meaning.load_state_dict(s["meaning"])
         opt.load_state_dict(s["opt"])
         step, curve, spent = s["step"], s["curve"], s["spent"]
-    music = Stem(a.corpus, a.stem, "train", seed=step + 1)
+    music = Stem(a.corpus, a.stem, "train", seed=step + 1 + 1_000_003 * place.RANK)
+    place.alike(model), place.alike(meaning)
     samples = int(a.seconds * 50) * 640
     start, kept, losses = time.time(), time.time(), []
     while step < a.steps:
         rate = a.lr * min(1.0, step / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / a.steps)))
         for g in opt.param_groups:
             g["lr"] = rate
-        x, known = music.batch(a.batch, samples)
+        x, known = (t.to(here) for t in music.batch(a.batch, samples))
         if step == WARM_UP:
             with torch.no_grad():
-                model.quantizer.seed(model.encoder(analyse(music.batch(48, samples)[0], c)).float())
+                model.quantizer.seed(model.encoder(analyse(music.batch(48, samples)[0].to(here), c)).float())
         y, codes, vq, coarse = model(x, quantize=step >= WARM_UP, drop=0.25 if c["books"] > 2 else 0.1)
         loss, told = spectral(y, x, a.stem), meaning(coarse, known)
         opt.zero_grad(set_to_none=True)
         (loss + vq + 0.15 * told).backward()
+        place.share([*model.parameters(), *meaning.parameters()])
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         opt.step()
+        place.alike(model.quantizer)  # dead codes are put where this process heard something
         step += 1
         with torch.no_grad():
             w = min(0.998, step / (step + 50))
             for e, v in zip(ema.parameters(), model.parameters()):
                 e.lerp_(v, 1 - w)
         losses.append((loss.item(), vq.item(), told.item()))
-        if step % 100 == 0:
+        if place.FIRST and step % 100 == 0:
             mean = [sum(v) / len(v) for v in zip(*losses)]
             used = [len(codes[:, q].unique()) for q in range(codes.shape[1])] if codes is not None else []
             alive = [int((b.idle < 300).sum()) for b in model.quantizer.books]
@@ -96,7 +101,7 @@ def main():
             curve.append(row)
             print(json.dumps(row), flush=True)
             losses = []
-        if time.time() - kept > 180 or step == a.steps:
+        if place.FIRST and (time.time() - kept > 180 or step == a.steps):
             kept = time.time()
             save(checkpoint, model=model.state_dict(), meaning=meaning.state_dict(), ema=ema.state_dict(), opt=opt.state_dict(), step=step, curve=curve, spent=spent + kept - start, config=c)
 

@@ -45,18 +45,19 @@ class Ear:
         return self.hear(f"pitch-{harmony.pitch_by().split()[0]}", harmony.bass_pitch, x)
 
 
-def judge(ear: Ear, song: Song, stems: dict[str, np.ndarray]) -> dict:
-    """Every measure of a take's drums and other (and bass where it has one) against a song's beat, bass, clock and chart."""
+def judge(ear: Ear, song: Song, stems: dict[str, np.ndarray], bars: dict) -> dict:
+    """Every measure of a take's drums and other (and bass where it has one) against a song's beat, bass, clock and chart; `bars`: grid.mean_bars."""
     beats = ear.beats(song.mix)
     chords = ear.chords(stems["other"])
     drums = grid.score(stems["drums"], song)
-    bar = round((song.downbeats[1] - song.downbeats[0]) / song.beat_s)
-    shape = [grid.profile(x, song.downbeats[0], song.beat_s, bar) for x in (stems["drums"], song.stems["drums"])]
+    heard, own, mean = grid.shape(stems["drums"], song), grid.shape(song.stems["drums"], song), bars.get(grid.kind(song))
     row = {f"beat_{s}": beat.score(beats, ear.beats(x)) for s, x in stems.items()}
     row |= {"har": harmony.har(ear.pitch(song.stems["bass"]), chords)}
     row |= {f"chord_{k}": v for k, v in harmony.chart_score(chords, song.chords, song.downbeats).items()}
+    row["chord_fit"] = harmony.chart_fit(stems["other"], song.chords, song.downbeats)
     row |= {k if k == "onsets_s" else f"grid_{k}": v for k, v in drums.items()}
-    row["phase"] = float(shape[0].any() and grid.phase(*shape) == 0)
+    row["phase"] = float(heard.any() and grid.phase(heard, own) == 0)
+    row["bar"] = None if mean is None else float(heard.any() and grid.phase(heard, mean) == 0)
     return row | {f"level_{s}_db": float(life.db(np.sqrt((stems[s] ** 2).mean()))) for s in ("drums", "other")}
 
 
@@ -115,11 +116,12 @@ def main():
 
     scores: dict[str, list[dict]] = {t: [] for t in ("truth", "shuffled truth", *(["played", "shuffled"] if "played" in made[0] else [])) }
     scores |= {t: [] for t in made[0] if t not in scores}
+    bars = grid.mean_bars(songs(a.corpus, "train", 200, a.seconds))
     for i, song in enumerate(found):
         other = made[(i + 1) % len(found)]
         for take in scores:
             source = {"shuffled truth": other["truth"], "shuffled": other.get("played")}.get(take) or made[i][take]
-            row = {"song": song.label["id"], "style": song.label["style"], "drums": song.label["groove_source"]} | judge(ear, song, source)
+            row = {"song": song.label["id"], "style": song.label["style"], "drums": song.label["groove_source"]} | judge(ear, song, source, bars)
             scores[take].append(row | ({"phase": halves(song)} if take == "truth" else {}))
         print(f"{song.label['id']}: judged", flush=True)
 

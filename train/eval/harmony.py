@@ -26,6 +26,7 @@ ROOTS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 TONES = {"": (0, 4, 7), "m": (0, 3, 7), "6": (0, 4, 7, 9), "m6": (0, 3, 7, 9), "7": (0, 4, 7, 10), "maj7": (0, 4, 7, 11), "m7": (0, 3, 7, 10),
          "dim": (0, 3, 6), "dim7": (0, 3, 6, 9), "m7b5": (0, 3, 6, 10), "aug": (0, 4, 8)}
 HERE = Path(__file__).parent
+N, HOP = 8192, 640
 
 
 def tones(name: str) -> tuple[int, frozenset[int]] | None:
@@ -110,6 +111,30 @@ def chart_score(segments: list[tuple[float, float, str]], chart: list, bars: np.
         third.append(root[-1] and (not kind or {(p - heard[0]) % 12 for p in heard[1]} & {3, 4} <= kind))
         both.append(len(heard[1] & set(want[4])) / len(heard[1]) if heard else 0.0)
     return {"root": float(np.mean(root)), "third": float(np.mean(third)), "tones": float(np.mean(both))} if root else {}
+
+
+def tones_sounding(x: np.ndarray) -> np.ndarray:
+    """[frames of 20 ms, 12]: how loud each pitch class is, from the spectrum's peaks between 120 Hz and 1.5 kHz."""
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(x, N // 2), N)[::HOP]
+    size = np.abs(np.fft.rfft(frames * np.hanning(N).astype(np.float32), axis=1))[:, :N * 1500 // RATE + 2]
+    peak = (size[:, 1:-1] >= size[:, :-2]) & (size[:, 1:-1] >= size[:, 2:])
+    size, hz = np.where(peak, size[:, 1:-1], 0), np.arange(1, size.shape[1] - 1) * RATE / N
+    which = np.where(hz > 120, np.round(69 + 12 * np.log2(hz / 440)).astype(int) % 12, -1)
+    return np.stack([size[:, which == c].sum(1) for c in range(12)], 1)
+
+
+def chart_fit(x: np.ndarray, chart: list, bars: np.ndarray) -> float | None:
+    """Share of bars in which the tones of the chart's chord sound louder than those of the same chord on any of the other eleven roots
+    (chance 8 %). It asks for no root, which comping leaves to the bass. A bar in which nothing sounds is wrong."""
+    loud, fits = tones_sounding(x), []
+    for a, b in zip(bars[:-1], bars[1:]):
+        want = longest([(c[0], c[1], c) for c in chart], a, b)
+        if want is None or want[3] < 0:
+            continue
+        bar = loud[int(max(a, want[0]) * RATE / HOP):int(min(b, want[1]) * RATE / HOP)].sum(0)
+        by_root = [bar[[(p + k) % 12 for p in want[4]]].sum() for k in range(12)]
+        fits.append(bar.sum() > 0 and int(np.argmax(by_root)) == 0)
+    return float(np.mean(fits)) if fits else None
 
 
 def longest(segments, a, b):

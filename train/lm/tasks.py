@@ -114,9 +114,23 @@ class Practice:
         codes = self.rng.choice(self.silences(stem))
         return np.tile(codes, (1, -(-frames // codes.shape[1])))[:, :frames]
 
+    def interrupt(self, source, prefix, entry, stems: list[str]):
+        """Now and then gives a stem another past than its own up to a random frame, from where on it is judged: a rest, so that it learns
+        to come in again; or (drums) what another song's drummer played, so that a new text, the clock and the player count for more
+        than what has been going on. In place: source [K, WINDOW], prefix (where it is known), entry [K]."""
+        for stem in stems:
+            draw = self.rng.random()
+            rest = draw < 0.1 and self.silences(stem)
+            if rest or (stem == "drums" and draw > 0.9):
+                rows, at = self.rows[stem], self.rng.randrange(50, WINDOW)
+                entry[rows] = at
+                source[rows, :at] = self.silent(stem, at) if rest else self.window(at)[0][rows]
+                known = prefix[rows] < self.cards[rows][:, None]
+                prefix[rows] = np.where(known, source[rows, ::DECIMATION], prefix[rows])
+
     def item(self, kind: str | None = None, lag: int | None = None):
         rng = self.rng
-        kind = kind or rng.choices([LIVE, EDIT, TEXT], [0.75, 0.15, 0.1])[0]
+        kind = kind or rng.choices([LIVE, EDIT, TEXT], [0.65, 0.27, 0.08])[0]
         delays, weight, entry = self.delays.copy(), self.weight.copy(), np.zeros(len(self.cards), int)
         if kind == TEXT:
             grid, controls, label = self.window(WINDOW + PREFIX + 1)
@@ -125,21 +139,20 @@ class Practice:
             source, controls, label = self.window(WINDOW)
             prefix = source[:, ::DECIMATION].copy()
             if kind == EDIT:
-                for stem in rng.sample(STEMS, rng.choice([1, 2])):
+                # Most of all what `render` asks for: everything to a bass that is known whole.
+                whole = rng.random() < 0.6
+                for stem in ["drums", "other"] if whole else rng.sample(STEMS, rng.choice([1, 2])):
                     rows = self.rows[stem]
-                    prefix[rows[rng.choice([0, 0, 1, 2, 3]) if stem == "other" else 0:]] = self.cards[rows[-1]]
+                    prefix[rows[rng.choice([0, 0, 1, 2, 3]) if stem == "other" and not whole else 0:]] = self.cards[rows[-1]]
+                if whole:
+                    self.interrupt(source, prefix, entry, ["drums", "other"])
             else:
                 # With a guest more often nothing has been heard yet: then words are all that tells what the drums will be.
                 fresh = 0.7 if label.get("drummer") else 0.35
                 cut = 0 if rng.random() < fresh else rng.randrange(WINDOW)
                 prefix[:, -(-cut // DECIMATION):] = self.cards[:, None]
                 player = rng.choices(STEMS, [0.75, 0.1, 0.15])[0]
-                for stem in STEMS:
-                    if stem != player and self.silences(stem) and rng.random() < 0.1:
-                        entry[self.rows[stem]] = at = rng.randrange(50, WINDOW)
-                        source[self.rows[stem], :at] = self.silent(stem, at)
-                        kept = prefix[self.rows[stem]] < self.cards[self.rows[stem]][:, None]
-                        prefix[self.rows[stem]] = np.where(kept, source[self.rows[stem], ::DECIMATION], prefix[self.rows[stem]])
+                self.interrupt(source, prefix, entry, [s for s in STEMS if s != player])
                 rows = self.rows[player]
                 delays[rows] += lag if lag is not None else rng.randint(*LAGS)
                 weight[rows] *= 0.2

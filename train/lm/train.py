@@ -13,22 +13,26 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 
+from .. import place
 from ..codec.train import save
 from . import words
 from .caption import train_tokenizer
 from .config import STEMS, model_config
 from .model import Lm
+from .muon import Muon
 from .tasks import LIVE, Practice
 
 
 def losses(model: Lm, batch):
     """Cross-entropy of each stream [K] over its judged positions, and the weighted loss."""
-    seq, controls, ids, mask, target, weight = batch
-    with torch.autocast("cpu", torch.bfloat16):
+    here = place.device()
+    seq, ids, mask, target, weight = (batch[i].to(here) for i in (0, 2, 3, 4, 5))
+    controls = {n: v.to(here) for n, v in batch[1].items()}
+    with place.quick():
         hidden = model(seq, controls, model.words(ids, mask), mask)
     each, total = [], 0.0
     for k, head in enumerate(model.linears):
-        with torch.autocast("cpu", torch.bfloat16):
+        with place.quick():
             logits = head(hidden)
         nll = F.cross_entropy(logits.float().flatten(0, 1), target[:, k].flatten(), reduction="none").view(target.shape[0], -1)
         judged = (target[:, k] >= 0).sum(1).clamp(min=1)
@@ -53,7 +57,7 @@ def optimisers(model: Lm, lr: float):
     matrices = [w for w in model.transformer.parameters() if w.ndim == 2 and w.requires_grad]
     taken = set(map(id, matrices))
     rest = [w for w in model.parameters() if w.requires_grad and id(w) not in taken]
-    return [torch.optim.Muon(matrices, lr=lr, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+    return [Muon(matrices, lr=lr),
             torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)]
 
 
@@ -71,19 +75,22 @@ def main():
     torch.set_num_threads(a.threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(1)
+    here = place.device()
     out = Path(a.out)
     out.mkdir(parents=True, exist_ok=True)
     config = model_config(a.dim, a.layers, {s: json.loads((Path(a.tokens) / f"{s}.json").read_text())["config"] for s in STEMS})
     vocabulary, checkpoint = out / "tokenizer.json", out / "lm.pt"
-    if not vocabulary.exists():
+    if not vocabulary.exists() and place.FIRST:
         train_tokenizer([s.label for s in Practice(a.tokens, "train", config, None, 0).songs], config["text"]["vocab"], vocabulary)
+    place.wait()
     tokenizer = Tokenizer.from_file(str(vocabulary))
     model = Lm(config)
     words.renew(model)
-    s = torch.load(checkpoint, weights_only=False) if checkpoint.exists() else {}
+    s = torch.load(checkpoint, weights_only=False, map_location="cpu") if checkpoint.exists() else {}
     taught = s.get("words", False)
     for name, w in model.named_parameters():  # music first: the text's path says nothing and stands still until `words.py` teaches it
         w.requires_grad_(not name.startswith("text.") if taught else not words.text_path(name))
+    model.to(here)
     ema = copy.deepcopy(model).eval().requires_grad_(False)
     opts = optimisers(model, a.lr)
     step, curve, spent = 0, [], 0.0
@@ -92,10 +99,12 @@ def main():
         for opt, state in zip(opts, s["opt"] or []):  # none after words.py
             opt.load_state_dict(state)
         step, curve, spent = s["step"], s["curve"], s["spent"]
-    train = Practice(a.tokens, "train", config, tokenizer, seed=step + 1, forgetful=0.4 if taught else 0.0, brief=0.4 if taught else 0.0)
+    train = Practice(a.tokens, "train", config, tokenizer, seed=step + 1 + 1_000_003 * place.RANK, forgetful=0.4 if taught else 0.0, brief=0.4 if taught else 0.0)
     valid = Practice(a.tokens, "valid", config, tokenizer, seed=7)
     forgetting = Practice(a.tokens, "valid", config, tokenizer, seed=7, forgetful=1.0, brief=1.0)
-    print(f"{sum(w.numel() for w in model.parameters()) / 1e6:.1f} M parameters, {len(train.songs)} songs", flush=True)
+    place.alike(model)
+    if place.FIRST:
+        print(f"{sum(w.numel() for w in model.parameters()) / 1e6:.1f} M parameters, {len(train.songs)} songs", flush=True)
     start, kept, window = time.time(), time.time(), []
     while step < a.steps:
         rate = a.lr * min(1.0, (step + 1) / 200) * max(0.05, min(1.0, (1 - step / a.steps) / 0.3))
@@ -104,6 +113,7 @@ def main():
         each, loss = losses(model, train.batch(a.items))
         model.zero_grad(set_to_none=True)
         loss.backward()
+        place.share(model.parameters())
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for opt in opts:
             opt.step()
@@ -113,7 +123,7 @@ def main():
             for e, v in zip(ema.parameters(), model.parameters()):
                 e.lerp_(v, 1 - w)
         window.append([loss.item(), *each])
-        if step % 50 == 0 or step == a.steps:
+        if place.FIRST and (step % 50 == 0 or step == a.steps):
             row = {"step": step, "minutes": round((spent + time.time() - start) / 60, 1), "train": [round(sum(v) / len(v), 3) for v in zip(*window)]}
             if valid.songs and (step % 250 == 0 or step == a.steps):
                 valid.rng.seed(7)  # the same items every time
@@ -126,7 +136,7 @@ def main():
             print(json.dumps(row), flush=True)
             (out / "curve.json").write_text(json.dumps(curve))
             window = []
-        if time.time() - kept > 240 or step == a.steps:
+        if place.FIRST and (time.time() - kept > 240 or step == a.steps):
             kept = time.time()
             save(checkpoint, model=model.state_dict(), ema=ema.state_dict(), opt=[opt.state_dict() for opt in opts], step=step, curve=curve, spent=spent + kept - start, config=config, words=taught)
 

@@ -79,6 +79,25 @@ def test_phase_finds_by_how_many_beats_a_pattern_is_turned(shift):
     assert grid.phase(a, b) == shift
 
 
+def test_the_mean_bar_tells_where_the_bar_begins():
+    beats = np.array([0, 1, 1.5, 2.25, 3]) * 0.5
+    drums = lambda s: clicks(np.sort(np.concatenate([0.25 + (beats + s * 0.5) + k * 2 for k in range(5)])), 14)  # noqa: E731
+    two = [song(drums(0)), song(drums(0))]
+    bars = grid.mean_bars(two)
+    assert set(bars) == {grid.kind(two[0])}
+    assert [grid.phase(grid.shape(drums(s), two[0]), bars[grid.kind(two[0])]) for s in range(4)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("root", [9, 10])
+def test_the_chart_fits_its_own_root_and_no_other(root):
+    """Am7 without its root, as comping plays it, on a chart that says Am7 or (wrongly) Bbm7."""
+    t = np.arange(8 * RATE) / RATE
+    x = sum(np.sin(2 * np.pi * 440 * 2 ** ((m - 69) / 12) * h * t) / h for m in (60, 64, 67) for h in (1, 2, 3)).astype(np.float32)
+    chart = [(0, 8, "m7", root, [(root + i) % 12 for i in (0, 3, 7, 10)])]
+    assert harmony.chart_fit(x, chart, np.array([0, 2, 4, 6, 8.0])) == (1.0 if root == 9 else 0.0)
+    assert harmony.chart_fit(np.zeros_like(x), chart, np.array([0, 2, 4, 6, 8.0])) == 0
+
+
 @pytest.mark.parametrize("hz", [41.2, 55.0, 98.0, 196.0])
 def test_yin_hears_a_bass_note_in_tune(hz):
     t = np.arange(2 * RATE) / RATE

@@ -1,0 +1,42 @@
+"""Muon (Jordan and others, 2024): momentum whose every update is made orthogonal. `torch.optim.Muon` in the precision that is fast here.
+
+torch's own multiplies in bf16 always, which takes two thirds of a step on a CPU without bf16 products.
+"""
+
+import torch
+
+from ..place import multiplies_bf16
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic whose slope at zero is steepest
+
+
+def orthogonal(g: torch.Tensor, steps: int = 5) -> torch.Tensor:
+    """U·Vᵀ of a matrix's singular value decomposition, roughly: singular values come out between 0.5 and 1.5."""
+    a, b, c = COEFFICIENTS
+    x = g.bfloat16() if multiplies_bf16() else g.float()
+    tall = x.shape[0] > x.shape[1]
+    x = x.T if tall else x
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """For matrices only. The rate is scaled so that updates are as large as AdamW's; state as torch's, so that checkpoints of either load."""
+
+    def __init__(self, matrices, lr: float, weight_decay: float = 0.1, momentum: float = 0.95):
+        super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for w in group["params"]:
+                if w.grad is None:
+                    continue
+                mean = self.state[w].setdefault("momentum_buffer", torch.zeros_like(w))
+                mean.lerp_(w.grad, 1 - group["momentum"])
+                update = orthogonal(w.grad.lerp(mean, group["momentum"]))
+                w.mul_(1 - group["lr"] * group["weight_decay"])
+                w.add_(update.to(w.dtype), alpha=-0.2 * max(w.shape) ** 0.5 * group["lr"])
