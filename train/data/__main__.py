@@ -12,6 +12,7 @@ def main():
     p.add_argument("--hours", type=float, required=True)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--guests", type=float, default=0.0, help="share of songs in 4/4 whose drummer plays another style than the band")
+    p.add_argument("--mma", type=float, default=0.0, help="share of songs that Debian's mma plays over our charts")
     p = commands.add_parser("stats", help="how far the stems agree, hours, styles, timbres")
     p.add_argument("dir", type=Path)
     p = commands.add_parser("page", help="a listening page in one file")
@@ -21,7 +22,7 @@ def main():
     args = parser.parse_args()
     if args.command == "render":
         from .corpus import render
-        render(args.out, args.hours, args.seed, args.guests)
+        render(args.out, args.hours, args.seed, args.guests, args.mma)
     elif args.command == "stats":
         from .stats import main as stats
         stats(args.dir)

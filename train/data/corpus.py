@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import mix, sampler, soundfont
+from . import mix, mma, sampler, soundfont
 from .song import make
 
 RATE, FRAME, SONGS_PER_SHARD = 32000, 640, 20
@@ -62,7 +62,14 @@ def record(song, chains, start):
     return r
 
 
-def render_shard(out: Path, seed, k, guests):
+def plan(seed, index, guests=0.0, by_mma=0.0):
+    """The plan of song `index`: by mma for a share `by_mma` of the songs (the others stay what they are without), else by song.make."""
+    if random.Random(f"mma or not/{seed}/{index}").random() < by_mma:
+        return mma.make(seed, index)
+    return make(seed, index, guests)
+
+
+def render_shard(out: Path, seed, k, guests, by_mma):
     """Render shard k into out/shard-000k; songs k*20 .. k*20+19 of the seed."""
     final, work = out / f"shard-{k:04d}", out / f".shard-{k:04d}.{os.getpid()}"
     work.mkdir(parents=True, exist_ok=True)
@@ -70,7 +77,7 @@ def render_shard(out: Path, seed, k, guests):
     start = 0
     with open(work / "songs.jsonl", "w") as lines:
         for index in range(k * SONGS_PER_SHARD, (k + 1) * SONGS_PER_SHARD):
-            song = make(seed, index, guests)
+            song = plan(seed, index, guests, by_mma)
             audio, chains = render_song(song, seed, index)
             for s in STEMS:
                 audio[s].tofile(files[s])
@@ -93,15 +100,17 @@ def songs(folder: Path):
             yield r
 
 
-def render(out: Path, hours, seed, guests=0.0):
+def render(out: Path, hours, seed, guests=0.0, by_mma=0.0):
     """Render shards until the corpus holds `hours`; those that are there are kept. Writes stats.json after each."""
+    if by_mma:
+        mma.program()  # says at once if it is missing
     out.mkdir(parents=True, exist_ok=True)
     have, k = {}, 0
     while True:
         shard = out / f"shard-{k:04d}"
         if not shard.exists():
             t = time.process_time()
-            render_shard(out, seed, k, guests)
+            render_shard(out, seed, k, guests, by_mma)
             cpu = time.process_time() - t
         else:
             cpu = None

@@ -4,6 +4,8 @@
 POP909 = [f"{n:03d}" for n in range(7, 910, 15)]
 # Charts of our own grammar (see charts.py).
 CHARTS = ["pop-06", "pop-13", "minor-04", "blues-03", "jazz-04", "jazz-09", "rhythm-02", "modal-03", "soul-04", "latin-03", "rock-05"]
+# Libraries of mma's grooves: every tenth of those in mmabands.py, from the fifth on.
+MMA = ["8beat", "bluegrass", "bvfunk", "dixie", "foxtrot", "lighttango", "popballad", "shuffleboggie", "spiritual"]
 # Timbres. Every program of TimGM6mb; the sampled electric bass; and these (soundfont, bank, program).
 BASSES = ["electric-bass-yr"]
 PROGRAMS = [("muse", 0, 36), ("fluid", 0, 37), ("muse", 0, 4), ("fluid", 0, 17), ("muse", 0, 27), ("fluid", 0, 25), ("muse", 0, 61),

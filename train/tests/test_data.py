@@ -2,11 +2,13 @@
 
 import math
 import random
+import shutil
 
 import numpy as np
 import pytest
 
-from train.data import bass, charts, comp, drumtables, heldout, mix, sampler, stats, theory
+from train.data import bass, charts, comp, drumtables, heldout, mix, mma, sampler, stats, theory
+from train.data.mmabands import BANDS
 from train.data.paths import data_dir, soundfont
 from train.data.song import Bar
 
@@ -21,6 +23,7 @@ def have_soundfonts():
 
 
 needs_soundfonts = pytest.mark.skipif(not have_soundfonts(), reason="soundfonts absent: Debian fluid-soundfont-gm, musescore-general-soundfont-lossless, timgm6mb-soundfont")
+needs_mma = pytest.mark.skipif(not (shutil.which("mma") and mma.LIBRARY.is_dir()), reason="the mma program is absent: Debian mma")
 
 
 def bar(chords, drums, index=0, beats=4, triplet=False):
@@ -178,3 +181,78 @@ def test_training_songs_use_nothing_held_out():
         timbres = [s["timbres"]["bass"], s["timbres"]["drums"], *s["players"]]
         for t in timbres:
             assert t not in heldout.BASSES + heldout.PROGRAMS + heldout.KITS and t[0] != "tim"
+
+
+def test_every_tenth_mma_library_is_held_out_and_every_meter_is_known_to_the_clock():
+    from train.lm.controls import METERS
+    assert heldout.MMA == sorted(BANDS)[4::10]
+    assert all(b["meter"] in METERS and b["bpm"][0] < b["bpm"][1] for b in BANDS.values())
+
+
+@needs_mma
+def test_mma_understands_every_chord_as_we_do():
+    chords = [theory.Chord((5 * i) % 12, q) for i, q in enumerate(theory.QUALITIES)]
+    bars = [bar([(0, c)], [], i) for i, c in enumerate(chords)]
+    _, tracks = mma.play(mma.chart(bars, {0: "stdlib/basicrock:BasicRock"}, BANDS["basicrock"], 120, 1))
+    harmony = [n for name, notes in tracks.items() if name.startswith("Chord") for n in notes]
+    for i, c in enumerate(chords):
+        played = {midi % 12 for on, _, _, midi, _ in harmony if i * 768 - 24 <= on < (i + 1) * 768 - 24}
+        assert played and played <= set(theory.pitch_classes(c)), (c, played)
+
+
+@needs_mma
+def test_two_chords_in_a_bar_fall_where_mma_counts_three_quarters_for_two_beats():
+    band = BANDS["afro-cuban"]
+    bars = [bar([(0, theory.Chord(0, "maj")), (1, theory.Chord(6, "maj"))], [], i, beats=2, triplet=True) for i in range(2)]
+    marks, tracks = mma.play(mma.chart(bars, {0: "stdlib/afro-cuban:Afro-CubanSus"}, band, 70, 1))
+    assert marks == [0, 576, 1152]
+    late = {midi % 12 for name, notes in tracks.items() if name.startswith("Chord") for on, _, _, midi, _ in notes if on % 576 >= 288}
+    assert late and late <= {6, 10, 1}
+
+
+def test_off_beats_of_mma_come_to_lie_on_the_grid_and_strums_keep_their_spread():
+    bars = [bar(TWO_CHORDS, [])]
+    strum = [(2, 90, 0, 60, 80), (12, 90, 0, 64, 80), (22, 90, 0, 67, 80), (126, 180, 0, 60, 80)]
+    swung, straight = (mma.on_bars(strum, bars, BANDS[b])[0] for b in ("swing", "bossanova"))
+    assert [n[0] for n in swung] == [0, 0, 0, 2 / 3] and [n[0] for n in straight] == [0, 0, 0, 2 / 3]
+    assert [round(n[5] * 192) for n in swung] == [0, 10, 20, 0]
+    assert mma.settled(1.75, BANDS["swing"]) == 1 + 2 / 3 and mma.settled(1.75, BANDS["bossanova"]) == 1.75
+
+
+def test_what_is_called_bass_but_is_not_is_harmony():
+    assert mma.is_bass("Bass", 26) and mma.is_bass("Walk-Main", 32) and not mma.is_bass("Bass-Sax", 66) and not mma.is_bass("Chord", 32)
+    assert mma.nearest(["SwingEnd", "Swing1End"], "Swing1Plus") == "Swing1End" and mma.nearest([], "Swing") is None
+
+
+@needs_data
+@needs_mma
+def test_an_mma_song_is_always_the_same_and_its_labels_fit():
+    from train.data import corpus, song
+    ours = set(song.make(9, 3))
+    for i in range(6):
+        s = mma.make(9, i)
+        assert set(s) == ours and s == mma.make(9, i)
+        beats = {(12, 8): 4, (6, 8): 2}.get(tuple(s["meter"]), s["meter"][0])
+        assert len(s["beats"]) == beats * len(s["downbeats"]) and s["len"] % 640 == 0
+        assert abs(s["beats"][-1] - s["beats"][0] - (len(s["beats"]) - 1) * 60 / s["bpm"]) < 0.01
+        held = s["groove_source"].split(":")[1] in heldout.MMA
+        assert held == (s["split"] != "train")
+        if s["split"] == "train":
+            assert not any(c in s["chart_source"] for c in heldout.CHARTS)
+            assert not s["chart_source"].startswith("pop909:") or s["chart_source"][7:] not in heldout.POP909
+            assert not any(t in heldout.BASSES + heldout.PROGRAMS + heldout.KITS or t[0] == "tim" for t in [s["timbres"]["bass"], s["timbres"]["drums"], *s["players"]])
+        low = s["notes"]["bass"]
+        assert all(a[1] <= b[0] and 26 <= a[2] <= 60 and a[3] >= 40 for a, b in zip(low, low[1:]))
+        r = corpus.record(s, {}, 0)
+        hits, count = stats.in_chord(r["notes"]["other"], r["chords"])
+        assert hits >= 0.95 * count
+        errors = stats.clock_error(r)
+        assert np.all(np.abs(errors) < 40) and (not len(errors) or errors.std() < 8)
+        for stem in ("bass", "drums", "other"):  # nothing begins where its stem rests, but for human timing
+            assert all(any(a - 0.05 <= n[0] < b + 0.05 for a, b in s["present"][stem]) for n in s["notes"][stem])
+
+
+@needs_data
+def test_songs_that_mma_does_not_play_are_what_they_were():
+    from train.data import corpus, song
+    assert corpus.plan(9, 3) == corpus.plan(9, 3, 0.0, 0.0) == song.make(9, 3)
