@@ -51,6 +51,12 @@ def entropy(tokens: np.ndarray) -> float:
     return float(-(p * np.log2(p)).sum())
 
 
+def rests(x: np.ndarray) -> float:
+    """Share of the whole seconds of audio that are softer than −50 dB."""
+    seconds = x[:len(x) // RATE * RATE].reshape(-1, RATE)
+    return float((db(np.sqrt((seconds**2).mean(1))) < -50).mean()) if len(seconds) else 0.0
+
+
 def score(x: np.ndarray, bar1: float, bar_s: float) -> dict:
     """Of one stem: `rms_db`, `crest_db`, `creep_db_min` (slope of the level), `range_db` (between the softest and loudest 10 s),
     `silent` (share of 10 s blocks under −50 dB), `repeated` (share of bars)."""

@@ -22,6 +22,8 @@ ROWS = {
     "chord_root": ("chord of the chart: root, per bar (%)", "{:.0%}"),
     "chord_third": ("chord of the chart: root and third (%)", "{:.0%}"),
     "chord_tones": ("heard chord's tones that are in the chart's (%)", "{:.0%}"),
+    "rests_drums": ("seconds in which the drums rest (%)", "{:.0%}"),
+    "rests_other": ("seconds in which `other` rests (%)", "{:.0%}"),
     "level_drums_db": ("level of drums (dB RMS)", "{:.1f}"),
     "level_other_db": ("level of other (dB RMS)", "{:.1f}"),
 }
@@ -81,6 +83,7 @@ def write(out: Path, about: dict, scores: dict[str, list[dict]], life: dict, fad
                   flat("classifier", {"true drums": text["classifier"]})]
         if "takes" in text:
             kinds = text["takes"]["kinds"]
+            parts.append(f"Heard as asked: {text['takes']['right']:.0%} (chance {text['takes']['chance']:.0%}); `other` rests in {text['takes']['rests_other']:.0%} of the seconds.")
             parts.append(flat("asked \\ heard", {k: dict(zip(kinds, row)) for k, row in zip(kinds, text["takes"]["asked_heard"])}))
     parts += [f"![{p}]({p})" for p in pictures]
     page = "\n\n".join(parts) + "\n"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import life
 from .grid import BANDS, profile
 from .songs import RATE, Song, songs
 
@@ -87,9 +88,10 @@ def train(corpora: list[str], per_kind: int = 40) -> tuple[Classifier, dict]:
 
 def judge(classifier: Classifier, player, takes: list[Song], out: Path) -> dict:
     """The same bass with each text: share of takes heard as what was asked, and the table asked → heard."""
-    table = np.zeros((len(KINDS), len(KINDS)), int)
+    table, rests = np.zeros((len(KINDS), len(KINDS)), int), []
     for song in takes:
         for k, kind in enumerate(KINDS):
             made = player.play(song.stems["bass"], out / song.label["id"] / f"text {kind}", song, text=TEXTS[kind])
+            rests.append(life.rests(made["other"]))
             table[k, classifier.votes(pieces(song, made["drums"])).argmax()] += 1
-    return {"right": float(np.trace(table) / table.sum()), "chance": 1 / len(KINDS), "asked_heard": table.tolist(), "kinds": list(KINDS)}
+    return {"right": float(np.trace(table) / table.sum()), "chance": 1 / len(KINDS), "rests_other": float(np.mean(rests)), "asked_heard": table.tolist(), "kinds": list(KINDS)}
