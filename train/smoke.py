@@ -37,7 +37,11 @@ def main():
     stage("train.lm.train", "--tokens", tokens, "--out", lm, "--steps", 100, "--items", 2, "--dim", 128, "--layers", 2)
     stage("train.lm.words", "--tokens", tokens, "--lm", lm, "--steps", 200)
     stage("train.lm.train", "--tokens", tokens, "--out", lm, "--steps", 120, "--items", 2, "--dim", 128, "--layers", 2)
+    for stem in ("bass", "drums", "other"):  # the decoders alone: tokens stay what they are
+        stage("train.codec.polish", stem, "--corpus", corpus, "--out", codecs, "--steps", 10, "--batch", 2)
+        stage("train.codec.level", stem, "--corpus", corpus, "--codecs", codecs, "--songs", 10)
     stage("train.export", "--codecs", codecs, "--lm", lm, "--out", out / "model", "--golden", out / "golden.safetensors")
+    stage("train.restore", "--model", out / "model", "--codecs", out / "again", "--lm", out / "again", "--step", 120)
     import torch
     for stem in ("bass", "drums", "other"):
         improves(f"codec {stem}", [r["loss"] for r in torch.load(codecs / f"{stem}.pt", weights_only=False)["curve"]])

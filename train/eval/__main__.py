@@ -1,7 +1,7 @@
 """`python -m train.eval --corpus DIR --model DIR --out DIR`: held-out songs, the true bass played to, every measure beside its controls.
 
 Takes of each song: `truth`; `played` (true bass heard `--lag` frames late, clock and chart given); the same with no bass, with another
-song's bass, without chords, and by ear (neither clock nor chords). `shuffled`: another song's stems held to this song. Without
+song's bass, without chords, with neither chords nor bass, and by ear (neither clock nor chords). `shuffled`: another song's stems held to this song. Without
 `--model` only truth is judged: how good the measures are. README: train/eval/README.md.
 """
 
@@ -19,7 +19,7 @@ from . import text as style
 from .player import Player
 from .songs import Song, songs, whole
 
-TAKES = ("played", "silent bass", "other bass", "no chords", "by ear")
+TAKES = ("played", "silent bass", "other bass", "no chords", "silent, no chords", "by ear")
 
 
 class Ear:
@@ -74,8 +74,8 @@ def halves(song: Song) -> float:
 def play(player: Player, takes: list[str], i: int, found: list[Song], out: Path) -> dict[str, dict]:
     song, other = found[i], found[(i + 1) % len(found)]
     n, here = len(song.stems["bass"]), out / song.label["id"]
-    bass = {"silent bass": np.zeros(n, np.float32), "other bass": np.resize(other.stems["bass"], n)}
-    return {t: player.play(bass.get(t, song.stems["bass"]), here / t, None if t == "by ear" else song, chords=t != "no chords") for t in takes}
+    bass = {"silent bass": np.zeros(n, np.float32), "silent, no chords": np.zeros(n, np.float32), "other bass": np.resize(other.stems["bass"], n)}
+    return {t: player.play(bass.get(t, song.stems["bass"]), here / t, None if t == "by ear" else song, chords="no chords" not in t) for t in takes}
 
 
 def main():
