@@ -5,6 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{RngSeed, TestRunner};
+use sideman_engine::codec::{Codec, Decoder, Encoder};
 use sideman_engine::model::{Analysis, CodecConfig, IstftConfig, LookAhead, PadMode, QuantizerKind, SeanetConfig};
 use sideman_fakecuda::Fake;
 use sideman_kernels::Ops;
@@ -134,52 +135,182 @@ fn istfts_of_any_shape() {
     });
 }
 
-/// A hop of four frames is decoded by one graph, any other by one for each piece of 4 and 1: bit for bit what kernel after kernel gives.
+/// Frames of hops that are no multiples of a graph's.
+const HOPS: [usize; 7] = [4, 4, 4, 4, 1, 5, 21];
+
 /// As many layers as the trained model's `other`, of small sizes.
-#[test]
-fn a_decoded_hop_is_one_graph() {
-    let small = IstftConfig {
+fn small() -> IstftConfig {
+    IstftConfig {
+        encoder_blocks: 4,
+        encoder_blocks50: 2,
         decoder_blocks50: 2,
         decoder_blocks: 6,
         books: 4,
-        analysis: vec![Analysis { n_fft: 64, bins: 20 }],
+        analysis: [(128, 20), (64, 24), (16, 9)].map(|(n_fft, bins)| Analysis { n_fft, bins }).to_vec(),
         analysis_ahead: 64,
         n_fft: 128,
         hop: 32,
         ..istft()
-    };
-    let (weights, config) = (random_istft(&small, 5), CodecConfig::Istft(small));
+    }
+}
+
+/// A small codec of kind `seanet`.
+fn seanet(causal: bool, pad_mode: PadMode) -> SeanetConfig {
+    SeanetConfig {
+        causal,
+        pad_mode,
+        channels: 1,
+        dim: 12,
+        filters: 4,
+        ratios: vec![3, 2],
+        kernel: 7,
+        last_kernel: 7,
+        residual_kernel: 3,
+        compress: 2,
+        lstm: 2,
+        quantizer: QuantizerKind::Euclidean,
+        books: 2,
+        card: 40,
+        code_dim: None,
+    }
+}
+
+/// Codes of a signal in such pieces, and the kernels launched for each of them, those of graphs not counted.
+fn encoded(
+    cuda: &mut Cuda,
+    codec: &Codec<Cuda>,
+    encoder: &mut Encoder<Cuda>,
+    heard: &[f32],
+    mut pieces: impl FnMut() -> usize,
+) -> (Vec<u32>, Vec<u64>) {
+    let (mut codes, mut rest, mut launches) = (Vec::new(), heard, Vec::new());
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(pieces().min(rest.len()));
+        let before = cuda.launches();
+        encoder.push(codec, cuda, piece, &mut codes);
+        launches.push(cuda.launches() - before);
+        rest = after;
+    }
+    encoder.finish(codec, cuda, &mut codes);
+    (codes, launches)
+}
+
+/// Samples of codes in [`HOPS`], and the kernels launched for each.
+fn decoded(cuda: &mut Cuda, codec: &Codec<Cuda>, decoder: &mut Decoder<Cuda>, codes: &[u32]) -> (Vec<f32>, Vec<u64>) {
+    let (mut samples, mut rest) = (Vec::new(), codes);
+    let launches = HOPS.map(|hop| {
+        let (hop, after) = rest.split_at(hop * codec.books());
+        rest = after;
+        let before = cuda.launches();
+        decoder.push(codec, cuda, hop, &mut samples).unwrap();
+        cuda.launches() - before
+    });
+    assert!(rest.is_empty());
+    decoder.finish(codec, cuda, &mut samples);
+    (samples, launches.to_vec())
+}
+
+/// Codes as random as they are many.
+fn drawn<O: Ops>(codec: &Codec<O>) -> Vec<u32> {
+    let mut noise = Noise(4);
+    (0..HOPS.iter().sum::<usize>() * codec.books()).map(|_| noise.below(codec.card()) as u32).collect()
+}
+
+/// What the processor makes of a signal of [`HOPS`] and of codes: the signal, its codes, samples.
+fn on_cpu(config: &CodecConfig, weights: &Named) -> (Vec<f32>, Vec<u32>, Vec<f32>) {
+    let cpu = &mut Cpu::new(1);
+    let codec = codec(cpu, config, weights);
+    let heard = signal(HOPS.iter().sum::<usize>() * codec.frame(), 3);
+    let codes = codec.encode(cpu, &heard).unwrap();
+    assert!(codes.chunks(codec.books()).any(|frame| frame != &codes[..codec.books()]), "one code all along: nothing is compared");
+    let samples = codec.decode(cpu, &drawn(&codec)).unwrap();
+    (heard, codes, samples)
+}
+
+fn near(got: &[f32], want: &[f32]) {
+    let off = got.iter().zip(want).map(|(g, w)| (g - w).abs() / w.abs().max(1.0)).fold(0.0, f32::max);
+    assert!(got.len() == want.len() && off <= 1e-4, "samples {off:e} apart");
+}
+
+/// A hop of four frames is one graph, encoded and decoded, any other one for each piece of 4 and 1: the processor's codes, and bit for bit
+/// the samples that kernel after kernel gives, whatever came before and (of samples heard) in pieces of any length.
+#[test]
+fn a_hop_is_one_graph() {
+    let (weights, config) = (random_istft(&small(), 5), CodecConfig::Istft(small()));
+    let (heard, codes, samples) = on_cpu(&config, &weights);
     let fake = Fake::load("sm=80 lazy").unwrap();
     let mut cuda = Cuda::new(0).unwrap();
     let on_gpu = codec(&mut cuda, &config, &weights);
-    let mut noise = Noise(4);
-    let codes: Vec<u32> = (0..43 * on_gpu.books()).map(|_| noise.below(on_gpu.card()) as u32).collect();
-    let mut play = |rehearsed: bool| {
-        let mut decoder = on_gpu.decoder(&mut cuda).unwrap();
-        if rehearsed {
-            decoder.rehearse(&on_gpu, &mut cuda);
-        }
-        let (mut samples, mut rest, mut launches) = (Vec::new(), &codes[..], Vec::new());
-        for hop in [4, 4, 4, 4, 1, 5, 21] {
-            let (hop, after) = rest.split_at(hop * on_gpu.books());
-            let before = cuda.launches();
-            decoder.push(&on_gpu, &mut cuda, hop, &mut samples).unwrap();
-            launches.push(cuda.launches() - before);
-            rest = after;
-        }
-        assert!(rest.is_empty());
-        decoder.finish(&on_gpu, &mut cuda, &mut samples);
-        (samples, launches)
+    let hops = || {
+        let mut hops = HOPS.into_iter().map(|frames| frames * on_gpu.frame());
+        move || hops.next().unwrap()
     };
-    let (samples, launches) = play(false);
+
+    let mut encoder = on_gpu.encoder(&mut cuda).unwrap();
+    // The first hop, less the look-ahead: one frame in the open, one recorded, one replayed; then four in the open, recorded, replayed.
+    let want = (codes, vec![90, 45, 45, 0, 0, 0, 0]);
+    assert_eq!(encoded(&mut cuda, &on_gpu, &mut encoder, &heard, hops()), want);
+    // The next signal finds the graphs of the one before.
+    let want = (want.0, vec![0; HOPS.len()]);
+    assert_eq!(encoded(&mut cuda, &on_gpu, &mut encoder, &heard, hops()), want);
+    let mut encoder = on_gpu.encoder(&mut cuda).unwrap();
+    encoder.rehearse(&on_gpu, &mut cuda);
+    let mut noise = Noise(8);
+    let odd = || 1 + noise.below(6 * on_gpu.frame());
+    let (codes, launches) = encoded(&mut cuda, &on_gpu, &mut encoder, &heard, odd);
+    assert_eq!(codes, want.0);
+    assert!(launches.len() > 5 && launches.iter().all(|n| *n == 0), "{launches:?}");
+
+    let mut decoder = on_gpu.decoder(&mut cuda).unwrap();
+    let (open, launches) = decoded(&mut cuda, &on_gpu, &mut decoder, &drawn(&on_gpu));
     // In the open, recorded, replayed; one frame in the open; four replayed and one recorded; all replayed.
     assert_eq!(launches, [42, 42, 0, 0, 42, 42, 0]);
-    let (rehearsed, launches) = play(true);
-    assert_eq!(launches, [0; 7]);
-    assert_eq!(rehearsed, samples);
+    near(&open, &samples);
+    let mut decoder = on_gpu.decoder(&mut cuda).unwrap();
+    decoder.rehearse(&on_gpu, &mut cuda);
+    assert_eq!(decoded(&mut cuda, &on_gpu, &mut decoder, &drawn(&on_gpu)), (open, vec![0; HOPS.len()]));
     assert_eq!((cuda.fault(), fake.faults()), (None, vec![]));
-    let cpu = &mut Cpu::new(1);
-    let want = codec(cpu, &config, &weights).decode(cpu, &codes).unwrap();
-    let off = samples.iter().zip(&want).map(|(g, w)| (g - w).abs() / w.abs().max(1.0)).fold(0.0, f32::max);
-    assert!(samples.len() == want.len() && off <= 1e-4, "samples {off:e} apart");
+}
+
+/// So is a hop of a `seanet` once its layers have read what their mirrors need, as long as whole frames come; other pieces are launched in
+/// the open, as are a signal's first frames.
+#[test]
+fn a_hop_of_a_seanet_is_one_graph_once_it_has_begun() {
+    for (causal, pad_mode) in [(false, PadMode::Reflect), (true, PadMode::Constant), (true, PadMode::Reflect)] {
+        let small = seanet(causal, pad_mode);
+        let (weights, config) = (random_seanet(&small, 5), CodecConfig::Seanet(small));
+        let (heard, codes, samples) = on_cpu(&config, &weights);
+        let fake = Fake::load("sm=80 lazy").unwrap();
+        let mut cuda = Cuda::new(0).unwrap();
+        let on_gpu = codec(&mut cuda, &config, &weights);
+        let begun = |launches: &[u64]| {
+            println!("{causal} {pad_mode:?}: launches of hops of {HOPS:?} frames {launches:?}");
+            launches[0] > 0 && launches[2..].iter().all(|n| *n == 0)
+        };
+
+        let mut encoder = on_gpu.encoder(&mut cuda).unwrap();
+        encoder.rehearse(&on_gpu, &mut cuda);
+        let mut hops = HOPS.into_iter().map(|frames| frames * on_gpu.frame());
+        let (got, launches) = encoded(&mut cuda, &on_gpu, &mut encoder, &heard, || hops.next().unwrap());
+        assert!(got == codes && begun(&launches), "{launches:?}");
+        let mut noise = Noise(8);
+        let odd = || 1 + noise.below(6 * on_gpu.frame());
+        assert_eq!(encoded(&mut cuda, &on_gpu, &mut encoder, &heard, odd).0, codes);
+        // Whole frames and ends of frames by turns, each of which moves the queues.
+        let mut turn = 0;
+        let mixed = || {
+            turn += 1;
+            [4 * on_gpu.frame(), 4 * on_gpu.frame(), on_gpu.frame() / 2][turn % 3]
+        };
+        assert_eq!(encoded(&mut cuda, &on_gpu, &mut encoder, &heard, mixed).0, codes);
+
+        let mut decoder = on_gpu.decoder(&mut cuda).unwrap();
+        decoder.rehearse(&on_gpu, &mut cuda);
+        let (got, launches) = decoded(&mut cuda, &on_gpu, &mut decoder, &drawn(&on_gpu));
+        assert!(begun(&launches), "{launches:?}");
+        near(&got, &samples);
+        let mut decoder = on_gpu.decoder(&mut cuda).unwrap();
+        assert_eq!(decoded(&mut cuda, &on_gpu, &mut decoder, &drawn(&on_gpu)).0, got);
+        assert_eq!((cuda.fault(), fake.faults()), (None, vec![]));
+    }
 }

@@ -166,16 +166,15 @@ impl<O: Ops> Stack<O> {
     }
 }
 
-/// State of an encoder.
+/// State of an encoder. What it works on always lies at the same place, so that it is the same launches each time.
 pub struct EncoderState<O: Ops> {
-    /// Samples still needed: zeros before the start, past samples, new ones.
+    /// Samples still needed, [room]: zeros before the start, past samples, new ones. The window of the next fine frame ends at `span`.
     x: O::Buf,
-    /// Samples in `x`.
+    room: usize,
+    /// Samples in `x`; what lies behind them is left over from before.
     have: usize,
-    /// Where in `x` the window of the next fine frame ends; it may lie past what is there.
-    end: usize,
-    /// The longest window.
-    reach: usize,
+    /// The longest window, or what comes before the end of the first one.
+    span: usize,
     /// [2·frames, features].
     features: O::Buf,
     fine: Stack<O>,
@@ -189,14 +188,14 @@ impl<O: Ops> EncoderState<O> {
     /// State for at most `frames` frames of new samples at a time.
     pub fn new(ops: &mut O, net: &Istft<O>, frames: usize) -> Result<Self> {
         let c = &net.config;
-        let reach = c.analysis.iter().map(|a| a.n_fft).max().unwrap_or(0);
+        let span = c.analysis.iter().map(|a| a.n_fft).max().unwrap_or(0).max(c.hop + c.analysis_ahead);
         let features: usize = c.analysis.iter().map(|a| a.bins).sum();
-        let room = reach + c.analysis_ahead + 2 * c.hop * (frames + 1);
+        let room = span + c.hop + 2 * c.hop * frames;
         let mut state = EncoderState {
             x: ops.buf(room)?,
+            room,
             have: 0,
-            end: 0,
-            reach,
+            span,
             features: ops.buf(2 * frames * features)?,
             fine: Stack::new(ops, c, c.encoder_blocks, 2 * frames)?,
             coarse: Stack::new(ops, c, c.encoder_blocks50, frames)?,
@@ -207,27 +206,29 @@ impl<O: Ops> EncoderState<O> {
         Ok(state)
     }
 
-    /// Takes samples; gives the number of frames whose latents are now at the start of [`EncoderState::latents`].
-    pub fn run(&mut self, ops: &mut O, net: &Istft<O>, samples: &[f32]) -> usize {
-        let c = &net.config;
+    /// Takes samples; gives the number of frames that can be encoded now.
+    pub fn take(&mut self, ops: &mut O, net: &Istft<O>, samples: &[f32]) -> usize {
         ops.write(&mut self.x, self.have, samples);
         self.have += samples.len();
         // A token frame needs the windows of two fine frames, the second a hop later.
-        let Some(past) = self.have.checked_sub(self.end + c.hop) else {
-            return 0;
-        };
-        let n = past / (2 * c.hop) + 1;
+        let hop = net.config.hop;
+        self.have.checked_sub(self.span + hop).map_or(0, |past| past / (2 * hop) + 1)
+    }
+
+    /// Encodes the next `n` frames, whose latents are then at the start of [`EncoderState::latents`], and moves the samples up: the
+    /// same launches on the same memory for the same `n`. [`EncoderState::pass`] has to follow.
+    pub fn run(&mut self, ops: &mut O, net: &Istft<O>, n: usize) {
+        let c = &net.config;
         let width = c.analysis.iter().map(|a| a.bins).sum();
         let mut col = 0;
         for a in &c.analysis {
             let rows = Rows::packed(2 * n, width);
-            ops.spectrum(a.n_fft, a.bins, &self.x, self.end, c.hop, 2 * n, &mut self.features, rows, col);
+            ops.spectrum(a.n_fft, a.bins, &self.x, self.span, c.hop, 2 * n, &mut self.features, rows, col);
             col += a.bins;
         }
-        self.end += 2 * n * c.hop;
-        let drop = self.end.saturating_sub(self.reach).min(self.have);
-        ops.shift(&mut self.x, drop, 0, self.have - drop);
-        (self.have, self.end) = (self.have - drop, self.end - drop);
+        // All that follows, whether it is samples or left over: how many samples there are differs from time to time.
+        let read = 2 * n * c.hop;
+        ops.shift(&mut self.x, read, 0, self.room - read);
 
         let (x, at) = self.fine.input();
         let to = Rows { count: 2 * n, at, stride: c.dim };
@@ -237,7 +238,11 @@ impl<O: Ops> EncoderState<O> {
         ops.linear(&net.down, fine, Rows::packed(n, 2 * c.dim), x, Rows { count: n, at, stride: c.dim });
         let coarse = self.coarse.run(ops, c, &net.encoder_blocks50, &mut self.scratch, n);
         ops.linear(&net.encoder_out, coarse, Rows::packed(n, c.dim), &mut self.latents, Rows::packed(n, c.latent));
-        n
+    }
+
+    /// Counts the samples that [`EncoderState::run`] has moved away.
+    pub fn pass(&mut self, net: &Istft<O>, n: usize) {
+        self.have -= 2 * n * net.config.hop;
     }
 
     /// Latents of the last run, [frames, latent].
@@ -247,8 +252,8 @@ impl<O: Ops> EncoderState<O> {
 
     /// Makes the state ready for another signal.
     pub fn reset(&mut self, ops: &mut O, net: &Istft<O>) {
-        ops.zero(&mut self.x, 0, self.reach);
-        (self.have, self.end) = (self.reach, self.reach + net.config.hop + net.config.analysis_ahead);
+        self.have = self.span - net.config.hop - net.config.analysis_ahead;
+        ops.zero(&mut self.x, 0, self.have);
         self.fine.reset(ops);
         self.coarse.reset(ops);
     }

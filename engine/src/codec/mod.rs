@@ -15,13 +15,35 @@ use crate::error::{Error, Result};
 use crate::model::{CodecConfig, ModelDir, QuantizerConfig, Tensors};
 use istft::Istft;
 use seanet::Seanet;
-use stream::ChainState;
+use stream::{ChainState, Lap};
 
 /// The most frames that are worked off at a time.
 pub const CHUNK: usize = 16;
 
-/// A player that records work ([`Ops::replay`]) decodes kind `istft` in pieces of so many frames: each is one graph.
+/// A player that records work ([`Ops::replay`]) encodes and decodes in pieces of so many frames: each is one graph.
 const PIECES: [usize; 2] = [4, 1];
+
+/// The frames to work off next, of `frames`.
+fn piece<O: Ops>(frames: usize) -> usize {
+    PIECES.into_iter().find(|n| O::RECORDS && *n <= frames).unwrap_or(frames.min(CHUNK))
+}
+
+/// What a player recorded of each of [`PIECES`]; none: the number of frames is no such piece.
+fn of_piece<T>(each: &mut [T; PIECES.len()], frames: usize) -> Option<&mut T> {
+    PIECES.iter().position(|n| *n == frames).map(|piece| &mut each[piece])
+}
+
+/// Does `work` until it has been the same launches three times, as it says by then: the first may only show that it is, the next lets
+/// scratch grow, the last is recorded. What isn't the same soon never is.
+fn rehearse(mut work: impl FnMut() -> bool) {
+    let mut same = 0;
+    for _ in 0..4 * CHUNK {
+        same += usize::from(work());
+        if same == 3 {
+            return;
+        }
+    }
+}
 
 /// Samples are clipped here (+40 dB over full scale), so that no input can make a recurrent state infinite.
 const CEILING: f32 = 100.0;
@@ -52,9 +74,10 @@ pub struct Encoder<O: Ops> {
     host: Vec<i32>,
 }
 
+/// With what is recorded of each of [`PIECES`].
 enum EncoderNet<O: Ops> {
-    Seanet(ChainState<O>),
-    Istft(Box<istft::EncoderState<O>>),
+    Seanet(ChainState<O>, [Lap<O>; PIECES.len()]),
+    Istft(Box<istft::EncoderState<O>>, [O::Graph; PIECES.len()]),
 }
 
 /// State of one signal on its way back to samples.
@@ -63,13 +86,12 @@ pub struct Decoder<O: Ops> {
     /// Codes of one chunk [books, frames], in the player's memory and here.
     codes: O::Ints,
     host: Vec<i32>,
-    /// Of each of [`PIECES`], for kind `istft`: what one launches is the same each time. (A `seanet`'s queues move.)
-    graphs: [O::Graph; PIECES.len()],
 }
 
+/// With what is recorded of each of [`PIECES`].
 enum DecoderNet<O: Ops> {
-    Seanet(ChainState<O>),
-    Istft(Box<istft::DecoderState<O>>),
+    Seanet(ChainState<O>, [Lap<O>; PIECES.len()]),
+    Istft(Box<istft::DecoderState<O>>, [O::Graph; PIECES.len()]),
 }
 
 impl<O: Ops> Codec<O> {
@@ -141,9 +163,12 @@ impl<O: Ops> Codec<O> {
             Net::Seanet(net) => {
                 let state = net.encoder.state(ops, CHUNK * self.frame)?;
                 let most = state.room();
-                (EncoderNet::Seanet(state), most)
+                (EncoderNet::Seanet(state, PIECES.map(|_| net.encoder.lap())), most)
             }
-            Net::Istft(net) => (EncoderNet::Istft(Box::new(istft::EncoderState::new(ops, net, CHUNK)?)), CHUNK),
+            Net::Istft(net) => {
+                let state = istft::EncoderState::new(ops, net, CHUNK)?;
+                (EncoderNet::Istft(Box::new(state), Default::default()), CHUNK)
+            }
         };
         let len = self.books() * most;
         let clean = Vec::with_capacity(CHUNK * self.frame);
@@ -156,11 +181,11 @@ impl<O: Ops> Codec<O> {
     /// The player's memory is full.
     pub fn decoder(&self, ops: &mut O) -> Result<Decoder<O>> {
         let net = match &self.net {
-            Net::Seanet(net) => DecoderNet::Seanet(net.decoder.state(ops, CHUNK)?),
-            Net::Istft(net) => DecoderNet::Istft(Box::new(istft::DecoderState::new(ops, net, CHUNK)?)),
+            Net::Seanet(net) => DecoderNet::Seanet(net.decoder.state(ops, CHUNK)?, PIECES.map(|_| net.decoder.lap())),
+            Net::Istft(net) => DecoderNet::Istft(Box::new(istft::DecoderState::new(ops, net, CHUNK)?), Default::default()),
         };
         let len = self.books() * CHUNK;
-        Ok(Decoder { net, codes: ops.ints(len)?, host: vec![0; len], graphs: Default::default() })
+        Ok(Decoder { net, codes: ops.ints(len)?, host: vec![0; len] })
     }
 
     /// Codes of a whole signal, frame-major: `books` values for each of ceil(samples / frame) frames.
@@ -173,6 +198,25 @@ impl<O: Ops> Codec<O> {
         encoder.push(self, ops, samples, &mut codes);
         encoder.finish(self, ops, &mut codes);
         Ok(codes)
+    }
+
+    /// Codes of the first `frames` latents, [books, frames].
+    fn quantize(&self, ops: &mut O, latents: &mut O::Buf, frames: usize, codes: &mut O::Ints) {
+        if frames > 0 {
+            let dim = self.quantizer.dim;
+            ops.quantize(&self.books, dim, latents, Rows::packed(frames, dim), codes, frames, 0);
+        }
+    }
+
+    /// Appends codes [books, frames] frame-major, by way of `host`.
+    fn give(&self, ops: &mut O, from: &O::Ints, host: &mut [i32], frames: usize, codes: &mut Vec<u32>) {
+        if frames > 0 {
+            let host = &mut host[..self.books() * frames];
+            ops.read_ints(from, 0, host);
+            for f in 0..frames {
+                codes.extend(host.iter().skip(f).step_by(frames).map(|c| c.cast_unsigned()));
+            }
+        }
     }
 
     /// Samples of a whole signal's codes, `frame` for each frame.
@@ -192,7 +236,14 @@ impl<O: Ops> Encoder<O> {
     /// Takes samples and appends the codes of the frames that are final now, frame-major. NaN and infinite samples count as 0,
     /// those beyond ±100 as ±100.
     pub fn push(&mut self, codec: &Codec<O>, ops: &mut O, samples: &[f32], codes: &mut Vec<u32>) {
-        for chunk in samples.chunks(CHUNK * codec.frame) {
+        let mut rest = samples;
+        while !rest.is_empty() {
+            let frames = match self.net {
+                EncoderNet::Seanet(..) if O::RECORDS => piece::<O>(rest.len() / codec.frame).max(1),
+                _ => CHUNK,
+            };
+            let (chunk, after) = rest.split_at(rest.len().min(frames * codec.frame));
+            rest = after;
             let tame = |x: &f32| if x.is_finite() { x.clamp(-CEILING, CEILING) } else { 0.0 };
             self.clean.clear();
             self.clean.extend(chunk.iter().map(tame));
@@ -200,15 +251,38 @@ impl<O: Ops> Encoder<O> {
         }
     }
 
+    /// Encodes silence and forgets it, so that a player that records work has recorded every piece, and none later needs memory. Before
+    /// anything is encoded.
+    pub fn rehearse(&mut self, codec: &Codec<O>, ops: &mut O) {
+        if !O::RECORDS {
+            return;
+        }
+        let (mut codes, frame) = (Vec::new(), codec.frame);
+        let first = (1..).find(|n| codec.known_frames(n * frame) > 0).unwrap_or(1);
+        self.push(codec, ops, &vec![0.0; (first - 1) * frame], &mut codes);
+        for (i, n) in PIECES.into_iter().enumerate() {
+            let silence = vec![0.0; n * frame];
+            rehearse(|| {
+                self.push(codec, ops, &silence, &mut codes);
+                !matches!(&self.net, EncoderNet::Seanet(_, laps) if !laps[i].found())
+            });
+        }
+        self.finish(codec, ops, &mut codes);
+    }
+
     /// Ends the signal: appends the remaining codes, up to ceil(samples / frame) frames in all. The encoder is at the start of a
     /// new signal after.
     pub fn finish(&mut self, codec: &Codec<O>, ops: &mut O, codes: &mut Vec<u32>) {
-        let fed = std::mem::take(&mut self.fed);
-        let frames = match (&mut self.net, &codec.net) {
-            (EncoderNet::Seanet(state), Net::Seanet(net)) => net.encoder.run(ops, state, 0, true),
-            (EncoderNet::Istft(_), Net::Istft(net)) => {
-                let whole = fed.next_multiple_of(codec.frame);
-                let mut zeros = if fed > 0 { whole - fed + net.config.analysis_ahead } else { 0 };
+        match (&mut self.net, &codec.net) {
+            (EncoderNet::Seanet(state, _), Net::Seanet(net)) => {
+                let frames = net.encoder.run(ops, state, 0, true);
+                codec.quantize(ops, state.output(), frames, &mut self.codes);
+                net.encoder.reset(ops, state);
+                codec.give(ops, &self.codes, &mut self.host, frames, codes);
+            }
+            (EncoderNet::Istft(..), Net::Istft(net)) => {
+                let whole = self.fed.next_multiple_of(codec.frame);
+                let mut zeros = if self.fed > 0 { whole - self.fed + net.config.analysis_ahead } else { 0 };
                 while zeros > 0 {
                     let n = zeros.min(CHUNK * codec.frame);
                     zeros -= n;
@@ -216,14 +290,10 @@ impl<O: Ops> Encoder<O> {
                     self.clean.resize(n, 0.0);
                     self.run(codec, ops, codes);
                 }
-                0
+                if let EncoderNet::Istft(state, _) = &mut self.net {
+                    state.reset(ops, net);
+                }
             }
-            _ => unreachable!("an encoder of another codec"),
-        };
-        self.emit(codec, ops, frames, codes);
-        match (&mut self.net, &codec.net) {
-            (EncoderNet::Seanet(state), Net::Seanet(net)) => net.encoder.reset(ops, state),
-            (EncoderNet::Istft(state), Net::Istft(net)) => state.reset(ops, net),
             _ => unreachable!("an encoder of another codec"),
         }
         self.fed = 0;
@@ -231,33 +301,42 @@ impl<O: Ops> Encoder<O> {
 
     fn run(&mut self, codec: &Codec<O>, ops: &mut O, codes: &mut Vec<u32>) {
         self.fed += self.clean.len();
-        let frames = match (&mut self.net, &codec.net) {
-            (EncoderNet::Seanet(state), Net::Seanet(net)) => {
+        let Encoder { net, clean, codes: chosen, host, .. } = self;
+        match (net, &codec.net) {
+            (EncoderNet::Seanet(state, laps), Net::Seanet(net)) => {
                 let (x, at) = state.input(1);
-                ops.write(x, at, &self.clean);
-                net.encoder.run(ops, state, self.clean.len(), false)
+                ops.write(x, at, clean);
+                let mut work = |ops: &mut O, state: &mut ChainState<O>| {
+                    let n = net.encoder.run(ops, state, clean.len(), false);
+                    codec.quantize(ops, state.output(), n, chosen);
+                    n
+                };
+                let whole = clean.len().is_multiple_of(codec.frame);
+                let lap = of_piece(laps, clean.len() / codec.frame).filter(|_| whole);
+                let n = match lap {
+                    Some(lap) => net.encoder.replay(ops, state, lap, &mut work),
+                    None => work(ops, state),
+                };
+                codec.give(ops, chosen, host, n, codes);
             }
-            (EncoderNet::Istft(state), Net::Istft(net)) => state.run(ops, net, &self.clean),
+            (EncoderNet::Istft(state, graphs), Net::Istft(net)) => {
+                let mut frames = state.take(ops, net, clean);
+                while frames > 0 {
+                    let n = piece::<O>(frames);
+                    let mut work = |ops: &mut O| {
+                        state.run(ops, net, n);
+                        codec.quantize(ops, state.latents(), n, chosen);
+                    };
+                    match of_piece(graphs, n) {
+                        Some(graph) => ops.replay(graph, &mut work),
+                        None => work(ops),
+                    }
+                    state.pass(net, n);
+                    codec.give(ops, chosen, host, n, codes);
+                    frames -= n;
+                }
+            }
             _ => unreachable!("an encoder of another codec"),
-        };
-        self.emit(codec, ops, frames, codes);
-    }
-
-    /// Quantizes the `frames` latents that the net has put out.
-    fn emit(&mut self, codec: &Codec<O>, ops: &mut O, frames: usize, codes: &mut Vec<u32>) {
-        if frames == 0 {
-            return;
-        }
-        let latents = match &mut self.net {
-            EncoderNet::Seanet(state) => state.output(),
-            EncoderNet::Istft(state) => state.latents(),
-        };
-        let dim = codec.quantizer.dim;
-        ops.quantize(&codec.books, dim, latents, Rows::packed(frames, dim), &mut self.codes, frames, 0);
-        let host = &mut self.host[..codec.books() * frames];
-        ops.read_ints(&self.codes, 0, host);
-        for f in 0..frames {
-            codes.extend(host.iter().skip(f).step_by(frames).map(|c| c.cast_unsigned()));
         }
     }
 }
@@ -277,30 +356,29 @@ impl<O: Ops> Decoder<O> {
             let what = format!("code {} of frame {frame}, book {book}: it should be below {}", codes[at], codec.card());
             return Err(Error::Input(what));
         }
-        let records = O::RECORDS && matches!(self.net, DecoderNet::Istft(_));
         let mut rest = codes;
         while !rest.is_empty() {
             let frames = rest.len() / books;
-            let piece = PIECES.into_iter().find(|n| records && *n <= frames).unwrap_or(frames.min(CHUNK));
-            let (piece, after) = rest.split_at(piece * books);
-            self.run(codec, ops, piece, samples);
+            let (new, after) = rest.split_at(piece::<O>(frames) * books);
+            self.run(codec, ops, new, samples);
             rest = after;
         }
         Ok(())
     }
 
-    /// Decodes a few frames and forgets them, so that a player that records work has recorded every piece, and none later needs memory.
-    /// Before anything is decoded.
+    /// Decodes something and forgets it, so that a player that records work has recorded every piece, and none later needs memory. Before
+    /// anything is decoded.
     pub fn rehearse(&mut self, codec: &Codec<O>, ops: &mut O) {
-        if !O::RECORDS || matches!(codec.net, Net::Seanet(_)) {
+        if !O::RECORDS {
             return;
         }
         let mut samples = Vec::new();
-        for n in PIECES {
-            // The first lets scratch grow, the second is recorded.
-            for _ in 0..2 {
-                self.run(codec, ops, &vec![0; n * codec.books()], &mut samples);
-            }
+        for (i, n) in PIECES.into_iter().enumerate() {
+            let codes = vec![0; n * codec.books()];
+            rehearse(|| {
+                self.run(codec, ops, &codes, &mut samples);
+                !matches!(&self.net, DecoderNet::Seanet(_, laps) if !laps[i].found())
+            });
         }
         self.finish(codec, ops, &mut samples);
     }
@@ -309,12 +387,12 @@ impl<O: Ops> Decoder<O> {
     /// signal after.
     pub fn finish(&mut self, codec: &Codec<O>, ops: &mut O, samples: &mut Vec<f32>) {
         match (&mut self.net, &codec.net) {
-            (DecoderNet::Seanet(state), Net::Seanet(net)) => {
+            (DecoderNet::Seanet(state, _), Net::Seanet(net)) => {
                 let n = net.decoder.run(ops, state, 0, true);
                 append(ops, state.output(), n, samples);
                 net.decoder.reset(ops, state);
             }
-            (DecoderNet::Istft(state), Net::Istft(net)) => {
+            (DecoderNet::Istft(state, _), Net::Istft(net)) => {
                 state.finish(ops, net, samples);
                 state.reset(ops, net);
             }
@@ -325,27 +403,32 @@ impl<O: Ops> Decoder<O> {
     fn run(&mut self, codec: &Codec<O>, ops: &mut O, new: &[u32], samples: &mut Vec<f32>) {
         let (books, dim) = (codec.books(), codec.quantizer.dim);
         let frames = new.len() / books;
-        let Decoder { net, codes, host, graphs } = self;
+        let Decoder { net, codes, host } = self;
         let host = &mut host[..new.len()];
         for (i, c) in new.iter().enumerate() {
             host[i % books * frames + i / books] = c.cast_signed();
         }
         ops.write_ints(codes, 0, host);
         match (net, &codec.net) {
-            (DecoderNet::Seanet(state), Net::Seanet(net)) => {
-                let (z, at) = state.input(dim);
-                let to = Rows { count: frames, at, stride: dim };
-                ops.dequantize(&codec.books, dim, codes, frames, 0, z, to);
-                let n = net.decoder.run(ops, state, frames, false);
+            (DecoderNet::Seanet(state, laps), Net::Seanet(net)) => {
+                let mut work = |ops: &mut O, state: &mut ChainState<O>| {
+                    let (z, at) = state.input(dim);
+                    ops.dequantize(&codec.books, dim, codes, frames, 0, z, Rows { count: frames, at, stride: dim });
+                    net.decoder.run(ops, state, frames, false)
+                };
+                let n = match of_piece(laps, frames) {
+                    Some(lap) => net.decoder.replay(ops, state, lap, &mut work),
+                    None => work(ops, state),
+                };
                 append(ops, state.output(), n, samples);
             }
-            (DecoderNet::Istft(state), Net::Istft(net)) => {
+            (DecoderNet::Istft(state, graphs), Net::Istft(net)) => {
                 let mut work = |ops: &mut O| {
                     ops.dequantize(&codec.books, dim, codes, frames, 0, state.latents(), Rows::packed(frames, dim));
                     state.run(ops, net, frames);
                 };
-                match PIECES.iter().position(|n| *n == frames) {
-                    Some(piece) => ops.replay(&mut graphs[piece], &mut work),
+                match of_piece(graphs, frames) {
+                    Some(graph) => ops.replay(graph, &mut work),
                     None => work(ops),
                 }
                 state.give(ops, net, 2 * frames, samples);

@@ -262,8 +262,11 @@ impl<O: Ops> Session<O> {
             sampling: Sampling { temperature: 1.0, top_k: 0, top_p: 0.0, cfg: 1.0, seed: 0, frame_base: 0 },
         };
         let windows = [Window::new(ops, &band.lm, &run, shape)?, Window::new(ops, &band.lm, &run, shape)?];
-        let ear =
-            |codec: &Codec<O>, ops: &mut O| -> Result<Ear<O>> { Ok(Ear { encoder: codec.encoder(ops)?, on: false, next: 0 }) };
+        let ear = |codec: &Codec<O>, ops: &mut O| -> Result<Ear<O>> {
+            let mut encoder = codec.encoder(ops)?;
+            encoder.rehearse(codec, ops);
+            Ok(Ear { encoder, on: false, next: 0 })
+        };
         let voice = |codec: &Codec<O>, ops: &mut O| -> Result<Decoder<O>> {
             let mut decoder = codec.decoder(ops)?;
             decoder.rehearse(codec, ops);
