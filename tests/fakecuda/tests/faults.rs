@@ -201,6 +201,46 @@ fn what_each_warp_fences_before_a_barrier_is_published_after_it() {
     assert_eq!(run(first, Order::Forward).unwrap_err().kind, FaultKind::GlobalRace);
 }
 
+/// A word that one lane writes and all read.
+const ONE_WORD: &str = "
+.version 7.0
+.target sm_75
+.address_size 64
+.visible .entry one_word(.param .u64 data, .param .u32 writer)
+{
+    .reg .pred %p<2>;
+    .reg .b32 %r<4>;
+    .reg .b64 %rd<2>;
+    .shared .align 4 .b8 s[4];
+    ld.param.u64 %rd1, [data];
+    ld.param.u32 %r1, [writer];
+    mov.u32 %r2, %tid.x;
+    setp.eq.s32 %p1, %r1, %r2;
+    @%p1 st.SPACE.u32 [WORD], %r2;
+    SYNC
+    ld.SPACE.u32 %r3, [WORD];
+    ret;
+}
+";
+
+/// Where all lanes read one place, few of them stand for all: whoever wrote there is found out by another.
+#[test]
+fn one_word_for_all_lanes_needs_a_syncwarp_whoever_wrote_it() {
+    let places = [("shared", "s", FaultKind::SharedRace), ("global", "%rd1", FaultKind::GlobalRace)];
+    for ((space, word, kind), writer) in places.into_iter().flat_map(|p| [0u32, 1, 5, 31].map(|w| (p, w))) {
+        let run = |sync: &str| {
+            let code = ONE_WORD.replace("SPACE", space).replace("WORD", word).replace("SYNC", sync);
+            let mut b = Bench::new(&code, 75, options(Order::Forward));
+            let data = b.put(&[0u32]);
+            b.launch("one_word", [1, 1, 1], [32, 1, 1], 0, &[&arg(data), &arg(writer)])
+        };
+        run("bar.warp.sync 0xffffffff;").unwrap();
+        let fault = run("").expect_err("no race was found");
+        assert_eq!(fault.kind, kind, "{fault}");
+        assert_eq!(fault.thread.unwrap().1, [u32::from(writer == 0), 0, 0], "{fault}");
+    }
+}
+
 #[test]
 fn races_in_global_memory() {
     planted("global_race", FaultKind::GlobalRace, "y[0] =", &["nothing that orders the two"], |b| {

@@ -92,30 +92,42 @@ pub fn note_global<T>(
 ) -> Run<T> {
     let Some(races) = &env.launch.races else { return Ok(act()) };
     let record = |mask| Record::new(env.block, warp as u32, lane as u32, env.clocks.now, strong, mask);
-    let mine = env.block & 0xf_ffff;
-    let before = |r: Record| {
-        if r.block() == mine {
-            env.clocks.before(warp, r.warp() as usize, r.time())
-        } else {
-            env.clocks.blocks.get(r.block() as usize).is_some_and(|t| *t > r.time())
-        }
-    };
-    let (done, clash) = races.access(address, bytes, way, same, record, before, act);
-    let Some(clash) = clash else { return Ok(done) };
+    let (done, clash) = races.access(address, bytes, way, same, record, |r| before(env, warp, r), act);
+    clash.map_or(Ok(done), |clash| Err(race(env, lane, address, way, clash)))
+}
+
+/// Notes a warp's plain loads from global memory.
+fn note_loads(env: &Env, warp: usize, address: &V, mask: u32, bytes: u32) -> Run<()> {
+    let Some(races) = &env.launch.races else { return Ok(()) };
+    let record = |lane, mask| Record::new(env.block, warp as u32, lane as u32, env.clocks.now, false, mask);
+    let clash = races.reads(address, mask, bytes, record, |r| before(env, warp, r));
+    clash.map_or(Ok(()), |(lane, clash)| Err(race(env, lane, address[lane], Way::Read, clash)))
+}
+
+/// Whether an access happened before what `warp` does now.
+fn before(env: &Env, warp: usize, r: Record) -> bool {
+    if r.block() == env.block & 0xf_ffff {
+        env.clocks.before(warp, r.warp() as usize, r.time())
+    } else {
+        env.clocks.blocks.get(r.block() as usize).is_some_and(|t| *t > r.time())
+    }
+}
+
+fn race(env: &Env, lane: usize, address: u64, way: Way, clash: Clash) -> Box<Trouble> {
     let verb = if way == Way::Write { "written" } else { "read" };
     let (r, wrote) = match clash {
-        Clash::ReadOnly => return Err(read_only_clash(env, lane, address, verb)),
+        Clash::ReadOnly => return read_only_clash(env, lane, address, verb),
         Clash::With(r, wrote) => (r, wrote),
     };
     let what = describe(&env.launch.regions, &env.launch.freed, address);
     let was = if wrote { "written" } else { "read" };
-    let who = if r.block() == mine {
+    let who = if r.block() == env.block & 0xf_ffff {
         format!("thread {} of the same block", r.warp() * 32 + r.lane())
     } else {
         format!("block {} (thread {})", r.block(), r.warp() * 32 + r.lane())
     };
     let detail = format!("{what}, {verb} here, was {was} by {who} with nothing that orders the two");
-    Err(Trouble::new(FaultKind::GlobalRace, lane as u32, detail))
+    Trouble::new(FaultKind::GlobalRace, lane as u32, detail)
 }
 
 fn read_only_clash(env: &Env, lane: usize, address: u64, verb: &str) -> Box<Trouble> {
@@ -207,6 +219,18 @@ fn little(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(b)
 }
 
+/// The lanes of a warp's load whose notes say all that the notes of all would: where all read one place, the first two (one of them
+/// is not who wrote there) and the last (who stays in the record).
+fn witnesses(address: &V, mask: u32) -> u32 {
+    let lowest = |mask: u32| mask & mask.wrapping_neg();
+    let first = lowest(mask);
+    let place = address[first.trailing_zeros() as usize % 32];
+    if lanes(mask).any(|i| address[i] != place) {
+        return mask;
+    }
+    first | lowest(mask & !first) | mask & 1u32.reverse_bits().wrapping_shr(mask.leading_zeros())
+}
+
 /// A load.
 pub fn load(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<()> {
     let Op::Load { at, ty, to, order, read_only, extend: bits, slot } = op else { return Ok(()) };
@@ -218,17 +242,22 @@ pub fn load(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<()> {
     warp.polled |= strong;
     for (space, mask) in spaces {
         tally(env, space, &address, mask, whole, Way::Read);
+        let heard = witnesses(&address, mask);
         for i in lanes(mask) {
             let a = address[i];
             match space {
                 Space::Global | Space::Const | Space::Generic => {
                     let r = region(env, *slot, a, whole, i)?;
-                    if space == Space::Global && !read_only {
+                    if space == Space::Global && strong && !read_only {
                         note_global(env, warp.index, i, a, whole, Way::Read, strong, false, || ())?;
                     }
                     for (k, out) in out[..n].iter_mut().enumerate() {
                         out[i] = r.load(a + (k as u32 * each) as u64, each);
                     }
+                }
+                Space::Shared if heard >> i & 1 == 0 => {
+                    let first = mask.trailing_zeros() as usize;
+                    out[..n].iter_mut().for_each(|out| out[i] = out[first]);
                 }
                 Space::Shared => {
                     env.shared.access(a, whole, i as u32)?;
@@ -261,6 +290,9 @@ pub fn load(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<()> {
             }
         }
         // After the bounds are known to be good.
+        if space == Space::Global && !strong && !read_only {
+            note_loads(env, warp.index, &address, heard, whole)?;
+        }
         if *read_only
             && let Some(races) = &env.launch.races
             && let Some(i) = races.read_only(&address, mask, whole)

@@ -209,6 +209,11 @@ pub fn waves(addresses: &V32, mask: u32, bytes: u32) -> (u64, u64) {
         8 => 16,
         _ => 8,
     };
+    let place = addresses[mask.trailing_zeros() as usize % 32];
+    if (0..32).all(|i| mask >> i & 1 == 0 || addresses[i] == place) {
+        let phases = (0..32 / lanes).filter(|phase| mask >> (phase * lanes) << (32 - lanes) != 0).count() as u64;
+        return (phases, phases);
+    }
     let (mut waves, mut ideal) = (0, 0);
     for phase in 0..32 / lanes {
         let mut words: [u64; 32] = [u64::MAX; 32];

@@ -139,6 +139,15 @@ impl Default for GlobalRaces {
     }
 }
 
+/// The words of a page that `bytes` at `address` touch, and which of their four bytes.
+fn words(address: u64, bytes: u32) -> impl Iterator<Item = (usize, u8)> {
+    let (first, end) = (address / 4, address + bytes as u64);
+    (first..end.div_ceil(4)).map(move |word| {
+        let (from, to) = (address.max(4 * word), end.min(4 * word + 4));
+        ((word % (PAGE / 4)) as usize, (((1u32 << (to - from)) - 1) << (from % 4)) as u8)
+    })
+}
+
 /// How a warp accesses global memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -174,6 +183,35 @@ impl GlobalRaces {
         found
     }
 
+    /// Notes a warp's plain loads, one lock a page; returns a lane whose load races, and with what.
+    pub fn reads(
+        &self,
+        addresses: &[u64; 32],
+        mask: u32,
+        bytes: u32,
+        record: impl Fn(usize, u8) -> Record,
+        before: impl Fn(Record) -> bool,
+    ) -> Option<(usize, Clash)> {
+        let (mut lanes, mut found) = (mask, None);
+        while lanes != 0 {
+            let number = addresses[lanes.trailing_zeros() as usize] / PAGE;
+            let mut shard = self.shards[(number % 64) as usize].lock().unwrap_or_else(|e| e.into_inner());
+            let cells = shard.entry(number).or_default().cells.get_or_insert_with(|| Box::new([Cell::default(); 1024]));
+            for i in (lanes.trailing_zeros() as usize..32).filter(|i| mask >> i & 1 == 1) {
+                if lanes >> i & 1 == 0 || addresses[i] / PAGE != number {
+                    continue;
+                }
+                lanes &= !(1 << i);
+                for (word, mask) in words(addresses[i], bytes) {
+                    if let Some((r, wrote)) = cells[word].access(record(i, mask), false, false, &before) {
+                        found = found.or(Some((i, Clash::With(r, wrote))));
+                    }
+                }
+            }
+        }
+        found
+    }
+
     /// Notes one lane's access to `bytes` at `address` and does it (`act`) before another is noted there: atomics of two blocks must be
     /// noted in the order in which they happen, or the last one's own plain store would seem to race with the one before.
     #[allow(clippy::too_many_arguments)]
@@ -191,17 +229,12 @@ impl GlobalRaces {
         let mut shard = self.shards[(page % 64) as usize].lock().unwrap_or_else(|e| e.into_inner());
         let page = shard.entry(page).or_default();
         let mut found = None;
-        let mut at = address;
-        while at < address + bytes as u64 {
-            let word = (at % PAGE / 4) as usize;
-            let end = (at / 4 * 4 + 4).min(address + bytes as u64);
-            let mask = ((1u32 << (end - at)) - 1) << (at % 4);
-            at = end;
+        for (word, mask) in words(address, bytes) {
             if way == Way::Write && page.read_only.as_ref().is_some_and(|r| r[word / 32] >> (word % 32) & 1 == 1) {
                 found = found.or(Some(Clash::ReadOnly));
             }
             let cells = page.cells.get_or_insert_with(|| Box::new([Cell::default(); 1024]));
-            if let Some((r, w)) = cells[word].access(record(mask as u8), way == Way::Write, same, &before) {
+            if let Some((r, w)) = cells[word].access(record(mask), way == Way::Write, same, &before) {
                 found = found.or(Some(Clash::With(r, w)));
             }
         }

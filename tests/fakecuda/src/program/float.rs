@@ -142,27 +142,6 @@ macro_rules! f32op {
     };
 }
 
-#[cfg(target_arch = "x86_64")]
-fn fma_fast() -> Option<Alu> {
-    use super::lane::V;
-    #[target_feature(enable = "avx2,fma")]
-    fn go(x: &V, y: &V, z: &V, o: &mut V) {
-        for i in 0..32 {
-            o[i] = f32::of(x[i]).mul_add(f32::of(y[i]), f32::of(z[i])).bits();
-        }
-    }
-    fn call(x: &V, y: &V, z: &V, o: &mut V) {
-        // SAFETY: this function is handed out below only where the CPU has AVX2 and FMA.
-        unsafe { go(x, y, z, o) }
-    }
-    (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Alu::F3(call))
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn fma_fast() -> Option<Alu> {
-    None
-}
-
 /// The smaller or larger; a NaN loses unless `nan`, and -0 lies below +0.
 pub(crate) fn pick<T: PartialOrd + Copy>(a: T, b: T, larger: bool, nan: bool, is_nan: fn(T) -> bool, sign: fn(T) -> bool) -> T {
     if is_nan(a) || is_nan(b) {
@@ -211,10 +190,7 @@ pub fn decode(d: &mut Decoder, first: &str, w: &mut Words) -> Result<Option<Op>>
         ("add", false) => arithmetic(Kind::Add).unwrap_or(lift!(f32, |a, b| a + b)),
         ("sub", false) => arithmetic(Kind::Sub).unwrap_or(lift!(f32, |a, b| a - b)),
         ("mul", false) => arithmetic(Kind::Mul).unwrap_or(lift!(f32, |a, b| a * b)),
-        ("fma" | "mad", false) => {
-            let plain = || fma_fast().unwrap_or(lift!(f32, |a, b, c| a.mul_add(b, c)));
-            arithmetic(Kind::Fma).unwrap_or_else(plain)
-        }
+        ("fma" | "mad", false) => arithmetic(Kind::Fma).unwrap_or(lift!(f32, |a, b, c| a.mul_add(b, c))),
         ("div", false) if approx || full => f32op!(ftz, |a, b| a / b),
         ("div", false) => arithmetic(Kind::Div).unwrap_or(lift!(f32, |a, b| a / b)),
         ("sqrt", false) if approx => f32op!(ftz, |a| a.sqrt()),
