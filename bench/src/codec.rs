@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 use sideman_engine::codec::Codec;
-use sideman_engine::model::{ModelDir, Tensors};
+use sideman_engine::model::ModelDir;
 use sideman_io::speed;
 
 use crate::{Common, models};
@@ -24,14 +24,9 @@ pub struct Codecs {
 pub fn run(args: &Codecs) -> Result<()> {
     let mut machine = args.common.machine();
     let seconds = usize::from(args.seconds);
-    let folder = std::path::Path::new("target/bench-models/codecs");
-    std::fs::create_dir_all(folder)?;
     let mut loaded = Vec::new();
     for (name, books, factorised) in [("seanet x 1, factorised", 1, true), ("seanet x 4, euclidean", 4, false)] {
-        let config = models::seanet(books, factorised);
-        let path = folder.join(format!("{books}.safetensors"));
-        models::write(&path, &models::seanet_tensors(&config)?)?;
-        loaded.push((name.to_owned(), Codec::read(&mut machine.cpu, &config, Tensors::open(&path)?)?));
+        loaded.push((name.to_owned(), models::read_seanet(&mut machine.cpu, books, factorised)?));
     }
     if let Some(path) = &args.model {
         let dir = ModelDir::open(path)?;

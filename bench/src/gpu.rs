@@ -1,28 +1,32 @@
-//! An NVIDIA GPU, in one command for a machine that has one: the CPU's tokens first, then matrices, steps and codecs, each beside
-//! the rate at which the GPU copies its own memory in the same run.
+//! An NVIDIA GPU, in one command for a machine that has one: the processor's tokens, codes and samples first, then steps, codecs, whole
+//! hops and matrices, each beside the rate at which the GPU copies its own memory in the same run.
 
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
-use sideman_engine::lm::{Lm, RunSpec};
-use sideman_engine::model::ModelDir;
-use sideman_engine::text::Hidden;
-use sideman_io::speed::{self, StepCase};
+use sideman_engine::codec::Codec;
+use sideman_engine::live::{Session, Spec};
+use sideman_engine::lm::Lm;
+use sideman_engine::model::FRAME;
+use sideman_engine::task::Band;
+use sideman_io::speed::{self, StepCase, Times};
 use sideman_kernels::cpu::Cpu;
 use sideman_kernels::cuda::Cuda;
-use sideman_kernels::{Act, Format, Linear, Ops, Rows, Sampling, UNKNOWN};
+use sideman_kernels::{Act, Linear, Ops, Rows};
 
-use crate::{Precision, models};
+use crate::{Precision, checks, models};
 
+/// Frames of a hop.
+const HOP: usize = 4;
 /// Bytes that all copies of a matrix take together at least: beyond every cache.
 const SPREAD: usize = 512 << 20;
 
 #[derive(Args)]
 pub struct Gpu {
     /// Shapes with random weights (house, small, medium), or model directories
-    #[arg(long, value_delimiter = ',', default_value = "house,small,medium")]
+    #[arg(long, value_delimiter = ',', default_value = "models/house,small,medium")]
     models: Vec<String>,
     /// Precisions of the weights
     #[arg(long, value_enum, value_delimiter = ',', default_value = "bf16,q8,q4")]
@@ -55,15 +59,25 @@ pub fn run(args: &Gpu) -> Result<()> {
     let copied = copy(&mut cuda)?;
     let (major, minor) = about.capability;
     say(format!("{} (sm_{major}{minor}), copies {:.0} GB/s", about.name, copied / 1e9));
-    let (mut steps, mut checks, mut codecs) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut steps, mut verdicts, mut codecs, mut hops) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for name in &args.models {
         let dir = models::open(name)?;
         for precision in &args.precision {
             let format = (*precision).into();
-            let equal = tokens(&mut cuda, &dir, format, args.check)? == tokens(&mut Cpu::new(0), &dir, format, args.check)?;
-            say(format!("{name} {}: {} steps, tokens {}", precision.name(), args.check, if equal { "equal" } else { "DIFFER" }));
-            checks.push(json!({"model": name, "precision": precision.name(), "steps": args.check, "equal": equal}));
+            let (equal, tiles) = checks::model(&mut cuda, &dir, format, args.check)?;
             let lm = Lm::load(&mut cuda, &dir, format)?;
+            let launches = checks::launches(&mut cuda, &lm)?;
+            let (steps_checked, said) = (args.check, |equal| if equal { "equal" } else { "DIFFER" });
+            say(format!(
+                "{name} {}: {launches} kernels a step; {steps_checked} steps, tokens {}, by tensor cores {}",
+                precision.name(),
+                said(equal),
+                said(tiles)
+            ));
+            verdicts.push(json!({
+                "model": name, "precision": precision.name(), "launches": launches, "steps": steps_checked, "equal": equal,
+                "tensor_cores_equal": tiles,
+            }));
             for (&lanes, &context) in args.lanes.iter().flat_map(|l| args.context.iter().map(move |c| (l, c))) {
                 let case = StepCase { songs: usize::from(lanes).div_ceil(2), guided: lanes > 1, context, steps: args.steps };
                 let (prefill, times) = speed::step(&mut cuda, &lm, case)?;
@@ -84,22 +98,38 @@ pub fn run(args: &Gpu) -> Result<()> {
             }
         }
         for stem in &dir.config.stems {
-            let Ok(codec) = sideman_engine::codec::Codec::load(&mut cuda, &dir, stem) else { continue };
-            let (encode, decode) = speed::codec(&mut cuda, &codec, 4)?;
-            say(format!("{name} codec {stem}: encodes at {encode:.0} x real time, decodes at {decode:.0} x"));
-            codecs.push(json!({"model": name, "stem": stem, "encode": encode, "decode": decode}));
+            let (Ok(on_gpu), Ok(on_cpu)) = (Codec::load(&mut cuda, &dir, stem), Codec::load(&mut Cpu::new(0), &dir, stem)) else {
+                continue;
+            };
+            codecs.push(codec(&mut cuda, &format!("{name} {stem}"), &on_gpu, &on_cpu, &say)?);
         }
+        for precision in &args.precision {
+            // A model of random weights has no codecs to hear and sound by.
+            let Ok(band) = Band::load(&mut cuda, &dir, (*precision).into()) else { continue };
+            let times = live(&mut cuda, &band)?;
+            let (p50, p99, p999) = (times.ms(0.5), times.ms(0.99), times.ms(0.999));
+            say(format!("{name} {}: a hop of {HOP} frames p50 {p50:.2} ms, p99 {p99:.2}, p99.9 {p999:.2}", precision.name()));
+            hops.push(json!({
+                "model": name, "precision": precision.name(), "frames": HOP, "p50_ms": p50, "p99_ms": p99, "p99_9_ms": p999,
+            }));
+            fine(&cuda)?;
+        }
+    }
+    for (name, books, factorised) in [("seanet x 1, factorised", 1, true), ("seanet x 4, euclidean", 4, false)] {
+        let on_gpu = models::read_seanet(&mut cuda, books, factorised)?;
+        let on_cpu = models::read_seanet(&mut Cpu::new(0), books, factorised)?;
+        codecs.push(codec(&mut cuda, name, &on_gpu, &on_cpu, &say)?);
     }
     let matrices = matrices(&mut cuda, &args.precision, copied, &say)?;
     fine(&cuda)?;
     if args.json {
         let document = json!({
-            "gpu": about.name, "capability": [major, minor], "copy_bytes_per_second": copied, "checks": checks, "steps": steps,
-            "codecs": codecs, "matrices": matrices,
+            "gpu": about.name, "capability": [major, minor], "copy_bytes_per_second": copied, "checks": verdicts, "steps": steps,
+            "codecs": codecs, "hops": hops, "matrices": matrices,
         });
         println!("{document:#}");
     }
-    match checks.iter().all(|c| c["equal"] == true) {
+    match verdicts.iter().all(|c| c["equal"] == true) {
         true => Ok(()),
         false => bail!("the GPU's tokens are not the CPU's"),
     }
@@ -126,31 +156,31 @@ fn copy(cuda: &mut Cuda) -> Result<f64> {
     Ok(best)
 }
 
-/// Tokens of a guided run.
-fn tokens<O: Ops>(ops: &mut O, dir: &ModelDir, format: Format, frames: usize) -> Result<Vec<Vec<i32>>> {
-    let lm = Lm::load(ops, dir, format)?;
-    let config = lm.config();
-    let delays: Vec<usize> = config.streams.iter().map(|s| s.delay).collect();
-    let hidden = config.text.as_ref().map(|t| Hidden { len: 16, data: vec![0.1; 16 * t.dim] });
-    let spec = RunSpec {
-        songs: 1,
-        guided: true,
-        delays: &delays,
-        frames,
-        texts: &[hidden.as_ref()],
-        text_room: 0,
-        kv: Format::F32,
-        block: 16,
-        sampling: Sampling { temperature: 1.0, top_k: 250, top_p: 0.0, cfg: 3.0, seed: 1, frame_base: 0 },
-    };
-    let mut run = lm.run(ops, &spec)?;
-    while run.next(ops, &lm, usize::MAX) > 0 {}
-    let row = |ops: &mut O, k| {
-        let mut row = vec![UNKNOWN; frames];
-        run.codes(ops, 0, k, 0, &mut row);
-        row
-    };
-    Ok((0..config.streams.len()).map(|k| row(ops, k)).collect())
+/// A codec beside the processor's, and how many times faster than real time it is.
+fn codec(cuda: &mut Cuda, name: &str, on_gpu: &Codec<Cuda>, on_cpu: &Codec<Cpu>, say: &impl Fn(String)) -> Result<Value> {
+    let check = checks::codec(cuda, on_gpu, on_cpu)?;
+    let (encode, decode) = speed::codec(cuda, on_gpu, 4)?;
+    let (same, apart) = (&check["same_codes"], &check["samples_apart"]);
+    say(format!(
+        "codec {name}: encodes at {encode:.0} x real time, decodes at {decode:.0} x; same codes {same}, samples {apart} apart"
+    ));
+    fine(cuda)?;
+    Ok(json!({"codec": name, "encode": encode, "decode": decode, "check": check}))
+}
+
+/// Times of the hops of ten seconds of live play, guided: heard, decided, decoded and read back.
+fn live(cuda: &mut Cuda, band: &Band<Cuda>) -> Result<Times> {
+    let spec = Spec { guided: true, ..Spec::new(band.config()) };
+    let mut session = Session::new(cuda, band, &spec)?;
+    let hop = |n: usize| (n * HOP * FRAME..(n + 1) * HOP * FRAME).map(|i| (i as f32 * 0.02).sin() * 0.4).collect::<Vec<f32>>();
+    let mut times = Vec::new();
+    for n in 0..10 * 50 / HOP {
+        let heard = hop(n);
+        let began = Instant::now();
+        session.hop(cuda, band, &heard)?;
+        times.push(began.elapsed());
+    }
+    Ok(Times::new(times))
 }
 
 /// Bytes a second of the matrices of a step, many copies of each gone through in turn.

@@ -1,6 +1,7 @@
 //! `sideman-bench`: speeds of the engine, each beside the memory bandwidth that was measured in the same run. Figures of different
 //! runs or machines can't be compared; shares of the bandwidth, and ratios within one run, can.
 
+mod checks;
 mod codec;
 mod gemv;
 mod gpu;

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use half::bf16;
 use serde_json::{Value, json};
-use sideman_engine::model::{CodecConfig, Config, ModelDir, QuantizerKind, SeanetConfig};
+use sideman_engine::codec::Codec;
+use sideman_engine::model::{CodecConfig, Config, ModelDir, QuantizerKind, SeanetConfig, Tensors};
+use sideman_kernels::Ops;
 
 /// Where they are kept between runs; `cargo clean` removes them.
 const KEPT: &str = "target/bench-models";
@@ -80,6 +82,15 @@ pub fn seanet(books: usize, factorised: bool) -> CodecConfig {
         card: 2048,
         code_dim: factorised.then_some(8),
     })
+}
+
+/// Such a codec, of random weights.
+pub fn read_seanet<O: Ops>(ops: &mut O, books: usize, factorised: bool) -> Result<Codec<O>> {
+    let folder = Path::new(KEPT).join("codecs");
+    std::fs::create_dir_all(&folder)?;
+    let (config, path) = (seanet(books, factorised), folder.join(format!("{books}.safetensors")));
+    write(&path, &seanet_tensors(&config)?)?;
+    Ok(Codec::read(ops, &config, Tensors::open(&path)?)?)
 }
 
 fn make(shape: &Shape, dir: &Path) -> Result<()> {

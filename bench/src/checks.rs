@@ -1,0 +1,87 @@
+//! Is a GPU right? The processor's tokens, codes and samples beside its own; each case is written once and played by both.
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+use sideman_engine::codec::Codec;
+use sideman_engine::lm::{Lm, Run, RunSpec};
+use sideman_engine::model::ModelDir;
+use sideman_engine::text::Hidden;
+use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cuda::Cuda;
+use sideman_kernels::{Format, Ops, Sampling, UNKNOWN};
+
+/// Frames that a run knows before it draws: with two lanes, rows enough for the tensor cores.
+const KNOWN: usize = 40;
+/// Columns fed at once.
+const BLOCK: usize = 64;
+
+/// A guided run with text that knows [`KNOWN`] frames and has to draw `frames`.
+fn begin<O: Ops>(ops: &mut O, lm: &Lm<O>, frames: usize) -> Result<Run<O>> {
+    let config = lm.config();
+    let delays: Vec<usize> = config.streams.iter().map(|s| s.delay).collect();
+    let hidden = config.text.as_ref().map(|t| Hidden { len: 16, data: vec![0.1; 16 * t.dim] });
+    let spec = RunSpec {
+        songs: 1,
+        guided: true,
+        delays: &delays,
+        frames: KNOWN + frames,
+        texts: &[hidden.as_ref()],
+        text_room: 0,
+        kv: Format::F32,
+        block: BLOCK,
+        sampling: Sampling { temperature: 1.0, top_k: 250, top_p: 0.0, cfg: 3.0, seed: 1, frame_base: 0 },
+    };
+    let mut run = lm.run(ops, &spec)?;
+    for (k, stream) in config.streams.iter().enumerate() {
+        let known: Vec<i32> = (0..KNOWN).map(|t| ((t + k) * 7 % stream.card) as i32).collect();
+        run.put(ops, 0, k, 0, &known)?;
+    }
+    Ok(run)
+}
+
+/// Tokens of each stream.
+fn tokens<O: Ops>(ops: &mut O, dir: &ModelDir, format: Format, frames: usize) -> Result<Vec<Vec<i32>>> {
+    let lm = Lm::load(ops, dir, format)?;
+    let mut run = begin(ops, &lm, frames)?;
+    while run.next(ops, &lm, usize::MAX) > 0 {}
+    let row = |ops: &mut O, k| {
+        let mut row = vec![UNKNOWN; KNOWN + frames];
+        run.codes(ops, 0, k, 0, &mut row);
+        row
+    };
+    Ok((0..lm.config().streams.len()).map(|k| row(ops, k)).collect())
+}
+
+/// Whether a model's tokens are the processor's: what is known read in the exact way, and by tensor cores (there a token may differ
+/// where two are as likely).
+pub fn model(cuda: &mut Cuda, dir: &ModelDir, format: Format, frames: usize) -> Result<(bool, bool)> {
+    let want = tokens(&mut Cpu::new(0), dir, format, frames)?;
+    let exact = tokens(cuda, dir, format, frames)? == want;
+    cuda.tiles(true);
+    let tiles = tokens(cuda, dir, format, frames);
+    cuda.tiles(false);
+    Ok((exact, tiles? == want))
+}
+
+/// Kernels of a step.
+pub fn launches(cuda: &mut Cuda, lm: &Lm<Cuda>) -> Result<u64> {
+    let mut run = begin(cuda, lm, 4)?;
+    while run.at() < KNOWN - 1 && run.next(cuda, lm, KNOWN - 1) > 0 {}
+    let before = cuda.launches();
+    if !run.step(cuda, lm) {
+        bail!("no step to count");
+    }
+    Ok(cuda.launches() - before)
+}
+
+/// Share of the processor's codes that a codec has, and how far its samples are apart at most, of half a second of sound.
+pub fn codec(cuda: &mut Cuda, on_gpu: &Codec<Cuda>, on_cpu: &Codec<Cpu>) -> Result<Value> {
+    let cpu = &mut Cpu::new(0);
+    let heard: Vec<f32> =
+        (0..25 * on_cpu.frame()).map(|i| (i as f32 * 0.02).sin() * 0.4 + (i as f32 * 0.31).sin() * 0.1).collect();
+    let codes = on_cpu.encode(cpu, &heard)?;
+    let same = on_gpu.encode(cuda, &heard)?.iter().zip(&codes).filter(|(g, c)| g == c).count();
+    let (near, want) = (on_gpu.decode(cuda, &codes)?, on_cpu.decode(cpu, &codes)?);
+    let apart = near.iter().zip(&want).map(|(g, w)| (g - w).abs() / w.abs().max(1.0)).fold(0.0, f32::max);
+    Ok(json!({"same_codes": same as f64 / codes.len() as f64, "samples_apart": apart}))
+}
