@@ -1,6 +1,6 @@
 #!/bin/sh
-# What building and testing Sideman needs on Debian or Ubuntu: a linker with the C library's headers (build-essential), ALSA's headers, a
-# JACK server with ALSA's plugin for it and liblo's OSC clients for the tests of live play, and a Rust that is new enough.
+# What building and testing Sideman needs on Debian or Ubuntu: a linker with the C library's headers (build-essential), ALSA's and JACK's headers (the
+# program itself opens libjack only where it is asked to), a JACK server with ALSA's plugin for it and liblo's OSC clients for the tests of live play, and a Rust that is new enough.
 # Installs what is missing, by sudo where the user isn't root; does nothing, quickly, where all is there.
 set -eu
 
@@ -32,12 +32,12 @@ if ! command -v cc >/dev/null 2>&1; then
     install build-essential
 fi
 
-if ! pkg-config --exists alsa 2>/dev/null || ! command -v jackd >/dev/null 2>&1 || ! command -v oscsend >/dev/null 2>&1 || ! ls /usr/lib/*/libjack.so.0 >/dev/null 2>&1 || ! ls /usr/lib/*/alsa-lib/libasound_module_pcm_jack.so >/dev/null 2>&1; then
+if ! pkg-config --exists alsa jack 2>/dev/null || ! command -v jackd >/dev/null 2>&1 || ! command -v oscsend >/dev/null 2>&1 || ! ls /usr/lib/*/libjack.so.0 >/dev/null 2>&1 || ! ls /usr/lib/*/alsa-lib/libasound_module_pcm_jack.so >/dev/null 2>&1; then
     # jackd asks whether it may run with realtime priority; here it is only started by the tests.
     if command -v debconf-set-selections >/dev/null 2>&1; then
         echo 'jackd2 jackd/tweak_rt_limits boolean true' | as_root debconf-set-selections
     fi
-    install pkg-config libasound2-dev libasound2-plugins jackd2 liblo-tools jack-midi-clock
+    install pkg-config libasound2-dev libjack-jackd2-dev libasound2-plugins jackd2 liblo-tools jack-midi-clock
 fi
 
 if ! command -v cargo >/dev/null 2>&1; then
