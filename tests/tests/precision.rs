@@ -68,8 +68,9 @@ fn coarser_weights_are_near() {
     let (again, same) = song(&dir, Format::F32, Some(&tokens));
     assert_eq!((&again, &same), (&tokens, &exact), "a song fed is not the song drawn");
     let best = likeliest(&exact, &cards);
-    // The file is in q8, so that q8 is what it stands for.
-    for (format, most, least) in [(Format::Bf16, 0.02, 0.97), (Format::Q8, 1e-4, 0.999), (Format::Q4, 0.25, 0.7)] {
+    // The file is in q8, so that q8 is what it stands for. How often the likeliest code is the same hangs on how sure the weights are of
+    // this song (q4: 77 % with those of step 5015, 69 % with those of 7650); how far the logits are off, on the format.
+    for (format, most, least) in [(Format::Bf16, 0.01, 0.97), (Format::Q8, 1e-4, 0.999), (Format::Q4, 0.13, 0.65)] {
         let (_, logits) = song(&dir, format, Some(&tokens));
         let off = distance(&logits, &exact);
         let equal = likeliest(&logits, &cards).iter().zip(&best).filter(|(a, b)| a == b).count() as f64 / best.len() as f64;
