@@ -1,4 +1,4 @@
-//! What a coarser weight costs the trained house model: its logits over a song of its own, beside those of the same weights in f32.
+//! What a coarser weight costs the trained house model: its logits over songs of its own, beside those of the same weights in f32.
 //! `cargo test -p sideman-tests --test precision -- --nocapture` prints the figures of docs/models.md.
 
 use std::path::Path;
@@ -10,10 +10,11 @@ use sideman_kernels::{Format, Sampling, UNKNOWN};
 use sideman_tests::golden::distance;
 
 const FRAMES: usize = 250;
-const SAMPLING: Sampling = Sampling { temperature: 1.0, top_k: 250, top_p: 0.0, cfg: 1.0, seed: 3, frame_base: 0 };
+/// Seeds of the songs: how sure a model is differs from song to song, and with it how often q4 has the same likeliest code (69 to 83 %).
+const SONGS: std::ops::Range<u64> = 3..9;
 
-/// Tokens [streams][frames] and logits [steps, Σ cards] of a song: drawn where `known` is none, else fed.
-fn song(dir: &ModelDir, format: Format, known: Option<&[Vec<i32>]>) -> (Vec<Vec<i32>>, Vec<f32>) {
+/// Tokens [streams][frames] and logits [steps, Σ cards] of the song of a seed: drawn where `known` is none, else fed.
+fn song(dir: &ModelDir, format: Format, seed: u64, known: Option<&[Vec<i32>]>) -> (Vec<Vec<i32>>, Vec<f32>) {
     let cpu = &mut Cpu::new(2);
     let lm = Lm::load(cpu, dir, format).unwrap();
     let streams = &lm.config().streams;
@@ -27,7 +28,7 @@ fn song(dir: &ModelDir, format: Format, known: Option<&[Vec<i32>]>) -> (Vec<Vec<
         text_room: 0,
         kv: Format::F32,
         block: 1,
-        sampling: SAMPLING,
+        sampling: Sampling { temperature: 1.0, top_k: 250, top_p: 0.0, cfg: 1.0, seed, frame_base: 0 },
     };
     let mut run = lm.run(cpu, &spec).unwrap();
     for (k, codes) in known.into_iter().flatten().enumerate() {
@@ -64,17 +65,25 @@ fn likeliest(logits: &[f32], cards: &[usize]) -> Vec<usize> {
 fn coarser_weights_are_near() {
     let dir = ModelDir::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/house")).unwrap();
     let cards: Vec<usize> = dir.config.streams.iter().map(|s| s.card).collect();
-    let (tokens, exact) = song(&dir, Format::F32, None);
-    let (again, same) = song(&dir, Format::F32, Some(&tokens));
-    assert_eq!((&again, &same), (&tokens, &exact), "a song fed is not the song drawn");
-    let best = likeliest(&exact, &cards);
-    // The file is in q8, so that q8 is what it stands for. How often the likeliest code is the same hangs on how sure the weights are of
-    // this song (q4: 77 % with those of step 5015, 69 % with those of 7650); how far the logits are off, on the format.
-    for (format, most, least) in [(Format::Bf16, 0.01, 0.97), (Format::Q8, 1e-4, 0.999), (Format::Q4, 0.13, 0.65)] {
-        let (_, logits) = song(&dir, format, Some(&tokens));
-        let off = distance(&logits, &exact);
-        let equal = likeliest(&logits, &cards).iter().zip(&best).filter(|(a, b)| a == b).count() as f64 / best.len() as f64;
+    // The file is in q8, so that q8 is what it stands for.
+    let bounds = [(Format::Bf16, 0.02, 0.97), (Format::Q8, 1e-4, 0.999), (Format::Q4, 0.25, 0.7)];
+    let mut sums = [(0.0, 0.0); 3];
+    for seed in SONGS {
+        let (tokens, exact) = song(&dir, Format::F32, seed, None);
+        let (again, same) = song(&dir, Format::F32, seed, Some(&tokens));
+        assert_eq!((&again, &same), (&tokens, &exact), "a song fed is not the song drawn");
+        let best = likeliest(&exact, &cards);
+        for ((format, most, _), (off, equal)) in bounds.iter().zip(&mut sums) {
+            let (_, logits) = song(&dir, *format, seed, Some(&tokens));
+            let apart = distance(&logits, &exact);
+            assert!(apart <= *most, "{format:?}, song {seed}: {apart:.1e}");
+            *off += apart;
+            *equal += likeliest(&logits, &cards).iter().zip(&best).filter(|(a, b)| a == b).count() as f64 / best.len() as f64;
+        }
+    }
+    for ((format, _, least), (off, equal)) in bounds.into_iter().zip(sums) {
+        let (off, equal) = (off / SONGS.count() as f64, equal / SONGS.count() as f64);
         println!("{format:?}: logits {off:.1e} off, the likeliest code is the same in {:.1} %", equal * 100.0);
-        assert!(off <= most && equal >= least, "{format:?}: {off:.1e}, {equal:.3}");
+        assert!(equal >= least, "{format:?}: {equal:.3}");
     }
 }
