@@ -182,14 +182,7 @@ def play_bass(rng, bars, notes, clock, beat_s):
             midi += 12 * max(0, -(-(26 - midi) // 12)) - 12 * max(0, -(-(midi - 60) // 12))
             if "bass" in bar.stems:
                 raw.append([on, on + max(0.04, length * beat_s), midi, max(40, min(125, round(vel * (0.8 + 0.22 * bar.energy))))])
-    out = []
-    for n in sorted(raw):  # of notes struck together the lowest
-        if out and n[0] - out[-1][0] < 0.03:
-            continue
-        if out:
-            out[-1][1] = min(out[-1][1], n[0])
-        out.append(n)
-    return [tuple(n) for n in out]
+    return song.one_at_a_time(raw)
 
 
 def play_other(rng, bars, notes, clock, beat_s):

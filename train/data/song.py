@@ -267,9 +267,13 @@ def play_bass(rng, spec, bars, beats, triplet, clock, beat_s):
             on = max(0.0, clock(bar.index * beats + b) + dev)
             v = vel if vel < 36 else max(40, min(125, vel * (0.8 + 0.22 * bar.energy)))
             raw.append([on, on + max(0.04, length * beat_s), midi, round(v)])
-    raw.sort()
+    return one_at_a_time(raw)
+
+
+def one_at_a_time(raw):
+    """Notes [on, off, midi, vel] as a line: each ends where the next begins; of notes struck together the lowest."""
     out = []
-    for n in raw:
+    for n in sorted(raw):
         if out and n[0] - out[-1][0] < 0.03:
             continue
         if out:
