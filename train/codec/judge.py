@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 import torch
 
+from ..eval.classify import Classifier
 from ..eval.onset import f_measure, onsets
 from ..eval.pitch import cents, yin
 from ..lm.tokens import load_codec
@@ -96,7 +97,7 @@ def main():
     print(json.dumps({"stem": a.stem, "split": a.split, "songs": len(rows), "mean": mean, "codes_used": [len(u) for u in used], "rows": rows}))
 
 
-def teach(corpus: list[str], count: int = 40) -> strokes.Listener:
+def teach(corpus: list[str], count: int = 40) -> Classifier:
     """A listener taught on the strokes of true drums of the train split."""
     songs = Stem(corpus, "drums", "train").songs
     rows, kinds = [], []
@@ -106,7 +107,7 @@ def teach(corpus: list[str], count: int = 40) -> strokes.Listener:
         for t, kind in strokes.alone(song, at, SECONDS):
             rows.append(strokes.features(x, t))
             kinds.append(kind)
-    return strokes.Listener(np.array(rows), np.array(kinds))
+    return strokes.teach(rows, kinds)
 
 
 def picture(x, y, path, top):

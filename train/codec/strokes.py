@@ -5,6 +5,7 @@ The labels are the score's: strokes of one kind alone, with nothing else struck 
 
 import numpy as np
 
+from ..eval.classify import Classifier
 from .meaning import DRUMS
 
 KINDS = {"kick": 0, "snare": 1, "hat": 2}  # as meaning.DRUMS numbers them
@@ -33,26 +34,13 @@ def features(x: np.ndarray, t: float) -> np.ndarray:
     return np.concatenate(out)
 
 
-class Listener:
-    """Ridge regression to one-hot kinds on standardised features; kinds count alike."""
-
-    def __init__(self, x: np.ndarray, kinds: np.ndarray, ridge: float = 5.0):
-        self.mean, self.std = x.mean(0), x.std(0) + 1e-3
-        z, weight = self.put(x), 1 / np.bincount(kinds, minlength=len(KINDS)).clip(1)[kinds]
-        weight *= len(kinds) / weight.sum()
-        self.w = np.linalg.solve(z.T @ (z * weight[:, None]) + ridge * np.eye(z.shape[1]), z.T @ (np.eye(len(KINDS))[kinds] * weight[:, None]))
-
-    def put(self, x):
-        return np.hstack([(x - self.mean) / self.std, np.ones((len(x), 1))])
-
-    def hear(self, x: np.ndarray) -> np.ndarray:
-        """Kinds [n] of features [n, 48]."""
-        return (self.put(x) @ self.w).argmax(1)
+def teach(rows: list[np.ndarray], kinds: list[int]) -> Classifier:
+    return Classifier(np.array(rows), np.array(kinds), len(KINDS), ridge=5.0)
 
 
-def told_apart(truth: list[np.ndarray], heard: list[np.ndarray], kinds: np.ndarray, listener: Listener) -> dict:
+def told_apart(truth: list[np.ndarray], heard: list[np.ndarray], kinds: np.ndarray, listener: Classifier) -> dict:
     """Shares of strokes told right, each kind alike, in the true sound and in `heard`."""
     def right(rows):
-        got = listener.hear(np.array(rows))
+        got = listener.scores(np.array(rows)).argmax(1)
         return float(np.mean([(got[kinds == k] == k).mean() for k in KINDS.values() if (kinds == k).any()]))
     return {"told_true": right(truth), "told": right(heard)}

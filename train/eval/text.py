@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from . import life
+from .classify import Classifier
 from .grid import BANDS, profile
 from .songs import RATE, Song, songs
 
@@ -41,25 +42,6 @@ def pieces(song: Song, drums: np.ndarray) -> np.ndarray:
     return np.array(out)
 
 
-class Classifier:
-    """Ridge regression to one-hot kinds on standardised features."""
-
-    def __init__(self, x: np.ndarray, y: np.ndarray, ridge: float = 10.0):
-        self.mean, self.std = x.mean(0), x.std(0) + 1e-3
-        z = self.put(x)
-        weight = 1 / np.bincount(y, minlength=len(KINDS)).clip(1)[y]  # kinds count alike
-        weight *= len(y) / weight.sum()
-        target = np.eye(len(KINDS))[y]
-        self.w = np.linalg.solve(z.T @ (z * weight[:, None]) + ridge * np.eye(z.shape[1]), z.T @ (target * weight[:, None]))
-
-    def put(self, x):
-        return np.hstack([(x - self.mean) / self.std, np.ones((len(x), 1))])
-
-    def votes(self, x: np.ndarray) -> np.ndarray:
-        """Mean score of each kind over the pieces of a take."""
-        return (self.put(x) @ self.w).mean(0)
-
-
 def train(corpora: list[str], per_kind: int = 40) -> tuple[Classifier, dict]:
     """The classifier, and how it does on songs it has not seen (leave one song out, and the held-out splits)."""
     def gather(split):
@@ -73,7 +55,7 @@ def train(corpora: list[str], per_kind: int = 40) -> tuple[Classifier, dict]:
         return rows
 
     def fit(rows):
-        return Classifier(np.concatenate([x for x, _ in rows]), np.concatenate([np.full(len(x), k) for x, k in rows]))
+        return Classifier(np.concatenate([x for x, _ in rows]), np.concatenate([np.full(len(x), k) for x, k in rows]), len(KINDS))
 
     rows = gather("train")
     if len({k for _, k in rows}) < len(KINDS):

@@ -35,7 +35,10 @@ class Muon(torch.optim.Optimizer):
             for w in group["params"]:
                 if w.grad is None:
                     continue
-                mean = self.state[w].setdefault("momentum_buffer", torch.zeros_like(w))
+                state = self.state[w]
+                if not state:
+                    state["momentum_buffer"] = torch.zeros_like(w)
+                mean = state["momentum_buffer"]
                 mean.lerp_(w.grad, 1 - group["momentum"])
                 update = orthogonal(w.grad.lerp(mean, group["momentum"]))
                 w.mul_(1 - group["lr"] * group["weight_decay"])

@@ -6,7 +6,7 @@ import pytest
 from train.eval import fad, grid, harmony, life, report, songs
 from train.eval.onset import f_measure
 from train.eval.pitch import cents, yin
-from train.eval.text import Classifier
+from train.eval.classify import Classifier
 
 RATE = 32000
 
@@ -159,7 +159,7 @@ def test_classifier_tells_clouds_apart_and_not_noise():
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1, 2], 40)
     x = rng.normal(0, 1, (120, 10)) + 3 * np.eye(10)[y]
-    assert np.mean([Classifier(x, y).votes(x[i:i + 1]).argmax() == y[i] for i in range(120)]) > 0.95
+    assert np.mean([Classifier(x, y, 3).votes(x[i:i + 1]).argmax() == y[i] for i in range(120)]) > 0.95
 
 
 def test_table_shows_what_is_there():
