@@ -91,12 +91,16 @@ class Practice:
         if basses and rng.random() < 0.75:
             codes[self.rows["bass"]] = rng.choice(basses)[:, at:at + frames]
         controls = song.controls[:, at:at + frames].copy()
+        return *self.padded(codes, controls, frames), song.label
+
+    def padded(self, codes, controls, frames: int):
+        """Codes and controls of a song that is shorter than `frames`, silence behind it and nothing told of it."""
         short = frames - codes.shape[1]
         if short:
             rest = np.concatenate([np.full((1, short), v) for s in STEMS for v in self.silence[s]])
             codes = np.concatenate([codes, rest], 1)
             controls = np.pad(controls, ((0, 0), (0, short)), constant_values=-1)
-        return codes, controls, song.label
+        return codes, controls
 
     def silences(self, stem: str) -> list[np.ndarray]:
         """Codes [books of the stem, frames] of its rests in the band's songs (bass never rests)."""
