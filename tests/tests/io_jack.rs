@@ -121,9 +121,16 @@ fn rig(client: &str, bass: Vec<f32>) -> (jack::AsyncClient<(), Rig>, Blocks) {
     let from = output.name().unwrap();
     let rig = Rig { input, output, bass, at: 0, begun: false, blocks };
     let me = me.activate_async((), rig).unwrap();
-    me.as_client().connect_ports_by_name(&from, &format!("{client}:bass_in")).unwrap();
+    // A client's ports are there before it is active, and until then the server connects nothing to it.
+    let connect = |from: &str, to: &str| {
+        while let Err(e) = me.as_client().connect_ports_by_name(from, to) {
+            assert!(began.elapsed() < Duration::from_secs(60), "{e}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    connect(&from, &format!("{client}:bass_in"));
     for (port, name) in PORTS.iter().zip(&names) {
-        me.as_client().connect_ports_by_name(&format!("{client}:{port}"), name).unwrap();
+        connect(&format!("{client}:{port}"), name);
     }
     (me, recorded)
 }
