@@ -71,11 +71,12 @@ def halves(song: Song) -> float:
     return float(grid.phase(grid.profile(x[:at], bars[0], song.beat_s, bar), grid.profile(x[at:], 0.0, song.beat_s, bar)) == 0)
 
 
-def play(player: Player, takes: list[str], i: int, found: list[Song], out: Path) -> dict[str, dict]:
+def play(player: Player, takes: list[str], i: int, found: list[Song], out: Path, named: bool) -> dict[str, dict]:
     song, other = found[i], found[(i + 1) % len(found)]
     n, here = len(song.stems["bass"]), out / song.label["id"]
     bass = {"silent bass": np.zeros(n, np.float32), "silent, no chords": np.zeros(n, np.float32), "other bass": np.resize(other.stems["bass"], n)}
-    return {t: player.play(bass.get(t, song.stems["bass"]), here / t, None if t == "by ear" else song, chords="no chords" not in t) for t in takes}
+    text = f"{song.label['style']} drums" if named else None
+    return {t: player.play(bass.get(t, song.stems["bass"]), here / t, None if t == "by ear" else song, chords="no chords" not in t, text=text) for t in takes}
 
 
 def main():
@@ -90,6 +91,7 @@ def main():
     p.add_argument("--seconds", type=float, default=30)
     p.add_argument("--lag", type=int, default=8, help="frames; −1: the whole bass is heard ahead")
     p.add_argument("--live", action="store_true", help="played by `sideman live` from file to file, not by `render`: what a model that anticipates needs")
+    p.add_argument("--named", action="store_true", help="the band is told what each song's style is called, as a musician would: 'shuffle drums'")
     p.add_argument("--takes", nargs="*", default=list(TAKES), choices=TAKES)
     p.add_argument("--life", type=float, default=0, metavar="SECONDS", help="a long take of this length; 0: none")
     p.add_argument("--codecs", help="folder of codec checkpoints: token entropy of the long take")
@@ -112,7 +114,7 @@ def main():
     made = []
     for i, song in enumerate(found):
         start = time.time()
-        made.append({"truth": song.stems} | (play(player, a.takes, i, found, out / "takes") if player else {}))
+        made.append({"truth": song.stems} | (play(player, a.takes, i, found, out / "takes", a.named) if player else {}))
         print(f"{song.label['id']} {song.label['style']}: {time.time() - start:.0f} s to play {len(made[-1]) - 1} takes", flush=True)
 
     scores: dict[str, list[dict]] = {t: [] for t in ("truth", "shuffled truth", *(["played", "shuffled"] if "played" in made[0] else [])) }
@@ -137,7 +139,7 @@ def main():
     for song, takes in list(zip(found, made))[:3]:
         pictures.append(f"{song.label['id']}.png")
         picture({t: s for t, s in takes.items() if t in ("truth", "played")}, song.downbeats[2], song.downbeats, out / pictures[-1])
-    about = {"model": a.model, "split": a.split, "bass": a.on or a.bass or "all", "songs": len(found), "seconds": a.seconds, "lag": a.lag, "live": a.live, "seed": a.seed, "bass pitch by": harmony.pitch_by()}
+    about = {"model": a.model, "split": a.split, "bass": a.on or a.bass or "all", "songs": len(found), "seconds": a.seconds, "lag": a.lag, "live": a.live, "named": a.named, "seed": a.seed, "bass pitch by": harmony.pitch_by()}
     print(report.write(out, about, scores, lived, distances, texts, pictures))
 
 

@@ -69,11 +69,23 @@ def flat(name: str, values: dict) -> str:
                      [f"| {row} | " + " | ".join(show(cells.get(c)) for c in columns) + " |" for row, cells in values.items()])
 
 
+def by_style(scores: dict[str, list[dict]]) -> str:
+    """A row a style: what means over all songs hide."""
+    rows = {}
+    for style in sorted({r["style"] for r in scores["truth"]}):
+        rows[style] = {"songs": sum(r["style"] == style for r in scores["truth"])}
+        for key in ("beat_drums", "har", "grid_near"):
+            for take in ("truth", "played"):
+                found = mean([r.get(key) for r in scores.get(take, []) if r["style"] == style])
+                rows[style][f"{key} {take}"] = found and found["mean"]
+    return flat("style", rows)
+
+
 def write(out: Path, about: dict, scores: dict[str, list[dict]], life: dict, fad: dict, text: dict, pictures: list[str]) -> str:
     """Writes `eval.json` and `eval.md` into `out`; returns the Markdown."""
     summary = {take: {k: mean([r.get(k) for r in rows]) for k in ROWS} for take, rows in scores.items()}
     (out / "eval.json").write_text(json.dumps({"about": about, "mean": summary, "songs": scores, "life": life, "fad_musicnn": fad, "text": text}, indent=1))
-    parts = ["# Evaluation", " · ".join(f"{k}: {v}" for k, v in about.items()), table(scores), histogram(scores)]
+    parts = ["# Evaluation", " · ".join(f"{k}: {v}" for k, v in about.items()), table(scores), by_style(scores), histogram(scores)]
     if life:
         parts += ["A long take (levels in dB, creep in dB a minute, `repeated` and `silent` as shares of bars and of 10 s):", flat("life", life)]
     if fad:

@@ -7,14 +7,14 @@ songs' own basses and on one that training never heard. Songs are the corpus's `
 
 import argparse
 import json
-import random
 from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from ..data import heldout, mix, sampler
+from ..data import heldout
+from ..eval.songs import anew
 from .config import STEMS
 from .model import Lm
 from .tasks import EDIT, LIVE, Practice, Song
@@ -23,13 +23,6 @@ from .train import losses
 
 # What is asked, on which bass, and whether the band has forgotten what it played.
 CASES = {"live": (LIVE, "own", 0.0), "live, unheard bass": (LIVE, "unheard", 0.0), "that, forgetful": (LIVE, "unheard", 1.0), "whole bass known": (EDIT, "own", 0.0)}
-
-
-def unheard(song: dict) -> np.ndarray:
-    """The song's bass line on the held-out bass, float32 [len]."""
-    rng = random.Random(f"judge/{song['id']}")
-    dry = sampler.bass(heldout.BASSES[0]).render(song["notes"]["bass"], song["len"], 0.0, rng, 0.05, None)
-    return mix.process(dry, mix.draw(rng, "bass"), [rng.getrandbits(32)]).astype(np.float32) / 32768.0
 
 
 class Exam(Practice):
@@ -76,7 +69,9 @@ def main():
     for shard in sorted(a.corpus.glob("shard-*")):
         for song in map(json.loads, (shard / "songs.jsonl").read_text().splitlines()):
             if song["split"] == "valid":
-                keep(a.tokens / f"0-{song['id']}.unheard.npz", lambda: {"tokens": encode(codec, unheard(song), fast=True)})
+                def line():
+                    return {"tokens": encode(codec, anew(song, heldout.BASSES[0]).astype(np.float32) / 32768.0, fast=True)}
+                keep(a.tokens / f"0-{song['id']}.unheard.npz", line)
     first: dict[str, np.ndarray] = {}
     print("| weights | case | cross-entropy | less the first's, song by song | first book of drums, of other |\n|---|---|---:|---:|---:|")
     for lm in a.lm:
