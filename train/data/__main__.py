@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from .styles import GUESTS, STYLES
+
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m train.data", description=__doc__)
@@ -12,6 +14,8 @@ def main():
     p.add_argument("--hours", type=float, required=True)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--guests", type=float, default=0.0, help="share of songs in 4/4 whose drummer plays another style than the band")
+    p.add_argument("--styles", nargs="+", choices=STYLES, default=[], metavar="STYLE", help="no songs but of these, each style as often as the next")
+    p.add_argument("--drummers", nargs="+", choices=GUESTS, default=[], metavar="STYLE", help="no guests but these")
     p.add_argument("--mma", type=float, default=0.0, help="share of songs that Debian's mma plays over our charts")
     p = commands.add_parser("stats", help="how far the stems agree, hours, styles, timbres")
     p.add_argument("dir", type=Path)
@@ -22,7 +26,7 @@ def main():
     args = parser.parse_args()
     if args.command == "render":
         from .corpus import render
-        render(args.out, args.hours, args.seed, args.guests, args.mma)
+        render(args.out, args.hours, args.seed, guests=args.guests, by_mma=args.mma, styles=args.styles, drummers=args.drummers)
     elif args.command == "stats":
         from .stats import main as stats
         stats(args.dir)

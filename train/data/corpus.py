@@ -62,22 +62,22 @@ def record(song, chains, start):
     return r
 
 
-def plan(seed, index, guests=0.0, by_mma=0.0):
+def plan(seed, index, guests=0.0, by_mma=0.0, styles=(), drummers=()):
     """The plan of song `index`: by mma for a share `by_mma` of the songs (the others stay what they are without), else by song.make."""
     if random.Random(f"mma or not/{seed}/{index}").random() < by_mma:
         return mma.make(seed, index)
-    return make(seed, index, guests)
+    return make(seed, index, guests, styles, drummers)
 
 
-def render_shard(out: Path, seed, k, guests, by_mma):
-    """Render shard k into out/shard-000k; songs k*20 .. k*20+19 of the seed."""
+def render_shard(out: Path, seed, k, **drawn):
+    """Render shard k into out/shard-000k; songs k*20 .. k*20+19 of the seed; `drawn`: what `plan` takes beside them."""
     final, work = out / f"shard-{k:04d}", out / f".shard-{k:04d}.{os.getpid()}"
     work.mkdir(parents=True, exist_ok=True)
     files = {s: open(work / f"{s}.i16", "wb") for s in STEMS}
     start = 0
     with open(work / "songs.jsonl", "w") as lines:
         for index in range(k * SONGS_PER_SHARD, (k + 1) * SONGS_PER_SHARD):
-            song = plan(seed, index, guests, by_mma)
+            song = plan(seed, index, **drawn)
             audio, chains = render_song(song, seed, index)
             for s in STEMS:
                 audio[s].tofile(files[s])
@@ -100,9 +100,9 @@ def songs(folder: Path):
             yield r
 
 
-def render(out: Path, hours, seed, guests=0.0, by_mma=0.0):
-    """Render shards until the corpus holds `hours`; those that are there are kept. Writes stats.json after each."""
-    if by_mma:
+def render(out: Path, hours, seed, **drawn):
+    """Render shards until the corpus holds `hours`; those that are there are kept. Writes stats.json after each. `drawn`: see `plan`."""
+    if drawn.get("by_mma"):
         mma.program()  # says at once if it is missing
     out.mkdir(parents=True, exist_ok=True)
     have, k = {}, 0
@@ -110,7 +110,7 @@ def render(out: Path, hours, seed, guests=0.0, by_mma=0.0):
         shard = out / f"shard-{k:04d}"
         if not shard.exists():
             t = time.process_time()
-            render_shard(out, seed, k, guests, by_mma)
+            render_shard(out, seed, k, **drawn)
             cpu = time.process_time() - t
         else:
             cpu = None

@@ -23,21 +23,22 @@ class Bar:
     stop: bool = False
 
 
-def make(seed, index, guests=0.0):
+def make(seed, index, guests=0.0, styles=(), drummers=()):
     """Plan of song `index`: a dict of labels (see data/README.md), notes in seconds, and the timbres and chains drawn.
 
-    In a share `guests` of the songs the drummer plays another style than the band (`styles.GUESTS`), which only the words tell."""
+    In a share `guests` of the songs the drummer plays another style than the band (`styles.GUESTS`), which only the words tell.
+    Where `styles` or `drummers` names some, no other is drawn, and each of the styles as often as the next."""
     rng = random.Random(f"{seed}/{index}")
     split = heldout.split_of(rng)
     out = split != "train"
-    style = rng.choices(list(STYLES), [s["weight"] for s in STYLES.values()])[0]
+    style = rng.choices(styles or list(STYLES), [1] * len(styles) or [s["weight"] for s in STYLES.values()])[0]
     spec = STYLES[style]
     meter = spec.get("meter", (4, 4))
     beats = {(12, 8): 4, (6, 8): 2}.get(meter, meter[0])
     guest = random.Random(f"guest/{seed}/{index}")
     drummer, kind = spec, None
     if guest.random() < guests:
-        kind, drummer = choose_guest(guest, spec, style, meter)
+        kind, drummer = choose_guest(guest, spec, style, meter, drummers or list(GUESTS))
     bpm, triplet, drum_bars, source = choose_drums(rng, drummer, beats, out)
     beat_s = 60 / bpm
     seconds = rng.uniform(62, 150)
@@ -83,10 +84,10 @@ def make(seed, index, guests=0.0):
     }
 
 
-def choose_guest(rng, spec, style, meter):
-    """(style, spec with that style's drums at this one's tempo) of a drummer from elsewhere; (None, spec) where none can play this meter."""
+def choose_guest(rng, spec, style, meter, drummers):
+    """(style, spec with that style's drums at this one's tempo) of one of `drummers` from elsewhere; (None, spec) where none can play this meter."""
     feel = "triplet" if spec.get("triplet") else "straight"
-    able = [k for k, g in GUESTS.items() if feel in g and k != style]
+    able = [k for k in drummers if feel in GUESTS[k] and k != style]
     if meter != (4, 4) or not able:
         return None, spec
     kind = rng.choice(able)

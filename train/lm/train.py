@@ -70,6 +70,7 @@ def main():
     p.add_argument("--dim", type=int, default=384)
     p.add_argument("--layers", type=int, default=8)
     p.add_argument("--lr", type=float, default=1.2e-3)
+    p.add_argument("--seed", type=int, default=0, help="other dice: for a run beside another, to be joined by train.lm.mean")
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
@@ -99,7 +100,7 @@ def main():
         for opt, state in zip(opts, s["opt"] or []):  # none after words.py
             opt.load_state_dict(state)
         step, curve, spent = s["step"], s["curve"], s["spent"]
-    train = Practice(a.tokens, "train", config, tokenizer, seed=step + 1 + 1_000_003 * place.RANK, forgetful=0.4 if taught else 0.0, brief=0.4 if taught else 0.0)
+    train = Practice(a.tokens, "train", config, tokenizer, seed=step + 1 + 1_000_003 * (place.RANK + 1000 * a.seed), forgetful=0.4 if taught else 0.0, brief=0.4 if taught else 0.0)
     valid = Practice(a.tokens, "valid", config, tokenizer, seed=7)
     forgetting = Practice(a.tokens, "valid", config, tokenizer, seed=7, forgetful=1.0, brief=1.0)
     place.alike(model)

@@ -168,6 +168,17 @@ def test_a_song_is_the_same_whatever_was_rendered_before():
 
 
 @needs_data
+def test_styles_and_drummers_named_are_the_only_ones_drawn():
+    from train.data import song
+    named = [song.make(9, i, styles=["twelve eight", "halfshuffle"]) for i in range(24)]
+    assert {s["style"] for s in named} == {"twelve eight", "halfshuffle"} and all(s["triplet"] for s in named)
+    assert len({s["style"] for s in (song.make(9, i) for i in range(24))}) > 6
+    guests = [song.make(9, i, guests=1.0, drummers=["brushes"]) for i in range(24)]
+    assert {s["drummer"] for s in guests} == {None, "brushes"} and sum(s["drummer"] == "brushes" for s in guests) > 12
+    assert all(s["timbres"]["drums"] not in ("muldjordkit",) for s in guests if s["drummer"])
+
+
+@needs_data
 def test_training_songs_use_nothing_held_out():
     from train.data import groove, song
     held = {r["id"] for r in groove.index() if r["held_out"]}
