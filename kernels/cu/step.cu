@@ -35,6 +35,7 @@ struct Pick {
   int *seq, *pos;
   Sampling *sampling;
   const int *cards, *delays;
+  const float *lean;  // how much of the guidance each stream takes
   u32 *ticket;
   int songs, branches, streams, steps, width, n, room, sort;  // room: largest card, up to fours; sort: the power of two from it on
 };
@@ -99,11 +100,11 @@ KERNEL __launch_bounds__(256, 2) pick(Pick a) {
     int first = 0;
     for (int k = 0; k < stream; k++) first += a.cards[k];
     const float *cond = a.logits + (i64)song * a.branches * a.width + first, *null = cond + a.width;
-    float best = NEG_INF;
+    float best = NEG_INF, lean = a.lean[stream], guide = fmaf(lean, p.cfg, 1.0f - lean);
     int at = -1;
     for (int c = t; c < (card + 3 & ~3); c += 256) {
       float l = c < card ? cond[c] : NEG_INF;
-      if (c < card && a.branches == 2) l = fmaf(l - null[c], p.cfg, null[c]);
+      if (c < card && a.branches == 2) l = fmaf(l - null[c], guide, null[c]);
       if (!(fabsf(l) < __int_as_float(0x7f800000))) l = NEG_INF;
       logits[c] = l;
       if (l > best) best = l, at = c;

@@ -161,7 +161,7 @@ pub struct Sampling {
     pub top_k: u32,
     /// Nucleus: drop codes whose cumulative probability *excluding itself* exceeds this; 0: off.
     pub top_p: f32,
-    /// Guidance: logits = null + (cond − null) · cfg. Used only where a song has two lanes.
+    /// Guidance: logits = null + (cond − null) · (1 + (cfg − 1) · the stream's [`Grid::lean`]). Used only where a song has two lanes.
     pub cfg: f32,
     /// Key of the random numbers.
     pub seed: u64,
@@ -171,7 +171,7 @@ pub struct Sampling {
 }
 
 /// Shape of the token grid of one run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Grid {
     /// Songs generated side by side (variations).
     pub songs: usize,
@@ -181,6 +181,8 @@ pub struct Grid {
     pub cards: Vec<usize>,
     /// Delay of each stream in this run (lag included).
     pub delays: Vec<usize>,
+    /// How much of the guidance each stream takes: 1 all of it, 0 none.
+    pub lean: Vec<f32>,
     /// Steps the sequence has room for.
     pub steps: usize,
 }

@@ -50,7 +50,7 @@ fn nothing_is_allocated_after_the_first_round() {
     let ops = &mut Cpu::new(2);
     let (dim, lanes, steps) = (64, 2, 48);
     let heads = Heads { heads: 4, head_dim: 16 };
-    let grid = Grid { songs: 1, branches: 2, cards: vec![40, 50], delays: vec![0, 1], steps };
+    let grid = Grid { songs: 1, branches: 2, cards: vec![40, 50], delays: vec![0, 1], lean: vec![1.0; 2], steps };
     let plain = |l: Linear<Cpu>| Linear { norm: None, bias: None, act: Act::None, add: false, ..l };
     let (w, w_qkv) = (linear(ops, 90, dim, Format::Bf16), plain(linear(ops, 3 * dim, dim, Format::Q8)));
     let tables = [linear(ops, 41, dim, Format::F32).weight, linear(ops, 51, dim, Format::F32).weight];

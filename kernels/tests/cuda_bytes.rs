@@ -111,7 +111,8 @@ fn step(format: Format) -> Vec<Part> {
     let mut pos = ops.ints(1).unwrap();
     ops.write_ints(&mut pos, 0, &[CONTEXT as i32]);
 
-    let grid = Grid { songs: 1, branches: LANES, cards: CARDS.to_vec(), delays: vec![0, 1, 2, 3], steps: STEPS };
+    let grid =
+        Grid { songs: 1, branches: LANES, cards: CARDS.to_vec(), delays: vec![0, 1, 2, 3], lean: vec![1.0; 4], steps: STEPS };
     let tables: Vec<_> = CARDS.iter().map(|c| ops.mat(c + 1, DIM, &vec![0.5; (c + 1) * DIM], Format::Bf16).unwrap()).collect();
     let mut seq = ops.ints(CARDS.len() * STEPS).unwrap();
     ops.write_ints(&mut seq, 0, &[UNKNOWN; CARDS.len() * STEPS]);

@@ -1,5 +1,6 @@
 //! Runs set side by side: lanes and single lanes, blocks of any size, rollback, tokens that come late.
 
+use serde_json::{Value, json};
 use sideman_engine::lm::{Lm, Pattern, Run, RunSpec};
 use sideman_engine::model::ModelDir;
 use sideman_engine::text::{Hidden, TextEncoder};
@@ -23,8 +24,16 @@ impl Bench {
     }
 
     fn of(fixture: Fixture) -> Self {
+        Bench::leaning(fixture, &json!({}))
+    }
+
+    /// Of a model whose stems take such shares of the guidance.
+    fn leaning(fixture: Fixture, lean: &Value) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fixture.write(dir.path()).unwrap();
+        let mut config = fixture.config();
+        config["sampling"]["lean"] = lean.clone();
+        std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
         let dir = ModelDir::open(dir.path()).unwrap();
         let mut cpu = Cpu::new(2);
         let lm = Lm::load(&mut cpu, &dir, Format::F32).unwrap();
@@ -98,6 +107,23 @@ fn a_null_lane_alone_is_an_unguided_run() {
     assert_eq!(b.play(&mut single), guided);
     let mut strong = b.run(&base);
     assert_ne!(b.play(&mut strong), guided);
+}
+
+#[test]
+fn a_stem_takes_its_share_of_the_guidance() {
+    let play = |lean: Value, cfg: f32| {
+        let mut b = Bench::leaning(Fixture::short(), &lean);
+        let funk = b.funk.clone();
+        let texts = [Some(&funk)];
+        let base = spec(&texts, 8);
+        let mut run = b.run(&RunSpec { sampling: Sampling { cfg, ..base.sampling }, ..base.clone() });
+        b.play(&mut run)
+    };
+    // Guidance 3 by halves is guidance 2, and by nothing none; a stem that isn't named takes all of it.
+    assert_eq!(play(json!({"bass": 0.5, "drums": 0.5, "other": 0.5}), 3.0), play(json!({}), 2.0));
+    assert_eq!(play(json!({"bass": 0.0, "drums": 0.0, "other": 0.0}), 3.0), play(json!({}), 1.0));
+    assert_eq!(play(json!({"bass": 1.0}), 3.0), play(json!({}), 3.0));
+    assert_ne!(play(json!({"drums": 0.5}), 3.0), play(json!({}), 3.0));
 }
 
 #[test]

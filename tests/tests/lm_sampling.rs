@@ -11,7 +11,7 @@ fn draws_follow_the_probabilities() {
     let floats = |v: &serde_json::Value| v.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect::<Vec<f64>>();
     let logits: Vec<f32> = floats(&all["logits"]).into_iter().map(|l| l as f32).collect();
     let mut cpu = Cpu::new(1);
-    let grid = Grid { songs: 1, branches: 1, cards: vec![logits.len()], delays: vec![0], steps: 2 };
+    let grid = Grid { songs: 1, branches: 1, cards: vec![logits.len()], delays: vec![0], lean: vec![1.0], steps: 2 };
     let mut picker = cpu.picker(&grid).unwrap();
     let mut buf = cpu.buf(logits.len()).unwrap();
     cpu.write(&mut buf, 0, &logits);

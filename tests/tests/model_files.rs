@@ -36,7 +36,7 @@ fn the_golden_models_configurations_are_read() {
 
 #[test]
 fn each_fault_of_a_configuration_names_its_key() {
-    let cases: [(&str, Value, &str); 27] = [
+    let cases: [(&str, Value, &str); 29] = [
         ("/format", json!(2), "format"),
         ("/sample_rate", json!(44100), "sample_rate"),
         ("/stems", json!([]), "stems"),
@@ -58,6 +58,8 @@ fn each_fault_of_a_configuration_names_its_key() {
         ("/live", json!({"strategy": "lagged"}), "live.lags"),
         ("/live", json!({"strategy": "lagged", "lags": [9, 4]}), "live.lags"),
         ("/sampling/top_p", json!(1.5), "sampling.top_p"),
+        ("/sampling/lean", json!({"drums": -0.5}), "sampling.lean.drums"),
+        ("/sampling/lean", json!({"vocals": 1.0}), "sampling.lean.vocals"),
         ("/codecs/bass/ratios", json!([8, 5, 4]), "codecs.bass"),
         ("/codecs/bass/ratios/0", json!(0), "codecs.bass.ratios"),
         ("/codecs/bass/compress", json!(3), "codecs.bass.compress"),

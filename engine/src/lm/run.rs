@@ -77,6 +77,7 @@ impl<O: Ops> Run<O> {
             branches: if spec.guided { 2 } else { 1 },
             cards,
             delays: spec.delays.to_vec(),
+            lean: config.streams.iter().map(|s| config.sampling.lean.get(&s.stem).copied().unwrap_or(1.0)).collect(),
             steps: pattern.steps(),
         };
         let mut state = State::new(ops, config, &grid, text_room, spec.kv, spec.block)?;

@@ -182,6 +182,9 @@ pub struct SamplingConfig {
     pub top_p: f32,
     /// Guidance; 1: off.
     pub cfg: f32,
+    /// How much of the guidance a stem takes, by its name: 1, as where it is missing, all of it; 0 none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lean: BTreeMap<String, f32>,
 }
 
 impl Config {
@@ -253,6 +256,14 @@ impl Config {
         for (key, v, max) in [("temperature", s.temperature, 100.0), ("top_p", s.top_p, 1.0), ("cfg", s.cfg, 100.0)] {
             if !(0.0..=max).contains(&v) {
                 return bad(&format!("sampling.{key}"), format!("{v}; it should be within 0 and {max}"));
+            }
+        }
+        for (stem, v) in &s.lean {
+            if !self.stems.contains(stem) {
+                return bad(&format!("sampling.lean.{stem}"), format!("no such stem; the stems are {:?}", self.stems));
+            }
+            if !(0.0..=10.0).contains(v) {
+                return bad(&format!("sampling.lean.{stem}"), format!("{v}; it should be within 0 and 10"));
             }
         }
         Ok(())

@@ -7,7 +7,8 @@
 //! ([`super::scalar::ln`]).
 //!
 //! # Order
-//! 1. l = null + (cond − null)·cfg (an fma) where a song has two lanes, else the only lane's logit. Not finite counts as −∞ (dropped).
+//! 1. l = null + (cond − null)·g (an fma) where a song has two lanes, else the only lane's logit. Not finite counts as −∞ (dropped).
+//!    g = lean·cfg + (1 − lean) (an fma): how much of the guidance the stream takes.
 //! 2. Greedy (temperature ≤ 0): first maximum.
 //! 3. top_p > 0: codes by falling l, equal ones by rising code; weight e^((l − max)/T); code i stays where the sum of the weights
 //!    before it is ≤ top_p · the sum of all (in that order, f32). Else top_k > 0: stays where l ≥ the k-th largest.
@@ -30,8 +31,9 @@ pub struct Picker {
 impl Picker {
     pub(super) fn new(grid: &Grid) -> Result<Picker, OpsError> {
         let bad = |what: String| Err(OpsError::Shape { op: "picker", what });
-        if grid.cards.len() != grid.delays.len() || grid.cards.is_empty() {
-            return bad(format!("{} cards and {} delays; one of each for every stream", grid.cards.len(), grid.delays.len()));
+        let (cards, delays, lean) = (grid.cards.len(), grid.delays.len(), grid.lean.len());
+        if cards != delays || cards != lean || cards == 0 {
+            return bad(format!("{cards} cards, {delays} delays and {lean} leans; one of each for every stream"));
         }
         if grid.songs == 0 || !(1..=2).contains(&grid.branches) || grid.steps == 0 {
             return bad(format!("{} songs of {} branches, {} steps; branches is 1 or 2", grid.songs, grid.branches, grid.steps));
@@ -73,7 +75,7 @@ impl Picker {
                         Some(frame) => {
                             let lane = |branch: usize| &logits[(song * self.grid.branches + branch) * width + first..][..card];
                             let null = (self.grid.branches == 2).then(|| lane(1));
-                            self.guide(lane(0), null);
+                            self.guide(lane(0), null, self.grid.lean[stream]);
                             self.draw(card, song, stream, frame) as i32
                         }
                     };
@@ -83,10 +85,10 @@ impl Picker {
         }
     }
 
-    fn guide(&mut self, cond: &[f32], null: Option<&[f32]>) {
-        let cfg = self.sampling.cfg;
+    fn guide(&mut self, cond: &[f32], null: Option<&[f32]>, lean: f32) {
+        let g = lean.mul_add(self.sampling.cfg, 1.0 - lean);
         for (code, (out, cond)) in self.logits.iter_mut().zip(cond).enumerate() {
-            let l = null.map_or(*cond, |null| (cond - null[code]).mul_add(cfg, null[code]));
+            let l = null.map_or(*cond, |null| (cond - null[code]).mul_add(g, null[code]));
             *out = if l.is_finite() { l } else { f32::NEG_INFINITY };
         }
     }
@@ -186,7 +188,8 @@ mod tests {
     const CARDS: [usize; 2] = [9, 50];
 
     fn picker(songs: usize, branches: usize, delays: [usize; 2]) -> Picker {
-        Picker::new(&Grid { songs, branches, cards: CARDS.to_vec(), delays: delays.to_vec(), steps: 6 }).unwrap()
+        Picker::new(&Grid { songs, branches, cards: CARDS.to_vec(), delays: delays.to_vec(), lean: vec![1.0; 2], steps: 6 })
+            .unwrap()
     }
 
     fn sampling() -> Sampling {
@@ -227,6 +230,30 @@ mod tests {
                 assert!((got - want).abs() < 5.0 * sigma + 1e-9, "T {temperature}, code {code}: {got} of {want}");
             }
         }
+    }
+
+    #[test]
+    fn a_stream_takes_its_share_of_the_guidance() {
+        // Half of "three times as far" is twice as far; no share of it is the told lane.
+        let logits = [lane(0), lane(5)].concat();
+        let drawn = |lean: f32, cfg: f32| {
+            let mut p = picker(1, 2, [0, 0]);
+            p.grid.lean[1] = lean;
+            let mut codes = Vec::new();
+            for frame_base in 0..200 {
+                let mut seq = [UNKNOWN; 12];
+                p.set(&Sampling { frame_base, cfg, ..sampling() });
+                p.pick(&logits, 0, &mut seq);
+                codes.push((seq[1], seq[7]));
+            }
+            codes
+        };
+        let (all, half, none) = (drawn(1.0, 3.0), drawn(0.5, 3.0), drawn(0.0, 3.0));
+        let second = |codes: &[(i32, i32)]| codes.iter().map(|c| c.1).collect::<Vec<_>>();
+        assert_eq!(second(&half), second(&drawn(1.0, 2.0)));
+        assert_eq!(second(&none), second(&drawn(1.0, 1.0)));
+        assert_ne!(second(&half), second(&all));
+        assert!(all.iter().zip(&half).all(|(a, b)| a.0 == b.0), "the other stream takes all of it");
     }
 
     #[test]

@@ -443,7 +443,7 @@ fn depthwise_and_elu_follow_their_equations() {
 #[test]
 fn embeddings_add_up_over_the_sinusoid() {
     let (dim, steps, n, first) = (12, 9, 3, 4);
-    let grid = Grid { songs: 2, branches: 2, cards: vec![5, 7], delays: vec![0, 1], steps };
+    let grid = Grid { songs: 2, branches: 2, cards: vec![5, 7], delays: vec![0, 1], lean: vec![1.0; 2], steps };
     let mut ops = Cpu::new(1);
     let (a, b, c) = (noise(1, 6 * dim), noise(2, 8 * dim), noise(3, 4 * dim));
     let tables = [ops.mat(6, dim, &a, Format::F32).unwrap(), ops.mat(8, dim, &b, Format::F32).unwrap()];
@@ -482,7 +482,7 @@ fn the_sinusoid_has_the_published_values() {
     let dim = 1536;
     let mut ops = Cpu::new(1);
     let table = [ops.mat(2, dim, &vec![0.0; 2 * dim], Format::F32).unwrap()];
-    let grid = Grid { songs: 1, branches: 1, cards: vec![1], delays: vec![0], steps: 300 };
+    let grid = Grid { songs: 1, branches: 1, cards: vec![1], delays: vec![0], lean: vec![1.0], steps: 300 };
     let [seq, ctl, deaf, mut pos] = [300, 300, 1, 1].map(|n| ops.ints(n).unwrap());
     let mut x = ops.buf(dim).unwrap();
     for (s, i, cos, sin) in [(1, 1, 0.550_307_757_465_196_6, 0.834_961_898_575_992_7), (251, 100, 0.990_347_404_774_645, 0.0)] {
@@ -674,9 +674,10 @@ fn constructors_refuse_what_cannot_be() {
     assert!(matches!(ops.kv(0, 1, 1, heads, Format::F32), Err(OpsError::Shape { .. })));
     assert!(matches!(ops.kv(1, 1, 1, heads, Format::Q8), Err(OpsError::Shape { .. })));
     assert!(matches!(ops.kv(1, 1, 1, heads, Format::Q4), Err(OpsError::Shape { .. })));
-    let grid = Grid { songs: 1, branches: 3, cards: vec![4], delays: vec![0], steps: 4 };
+    let grid = Grid { songs: 1, branches: 3, cards: vec![4], delays: vec![0], lean: vec![1.0], steps: 4 };
     assert!(matches!(ops.picker(&grid), Err(OpsError::Shape { .. })));
-    assert!(matches!(ops.picker(&Grid { branches: 1, delays: vec![], ..grid }), Err(OpsError::Shape { .. })));
+    assert!(matches!(ops.picker(&Grid { branches: 1, delays: vec![], ..grid.clone() }), Err(OpsError::Shape { .. })));
+    assert!(matches!(ops.picker(&Grid { branches: 1, lean: vec![], ..grid }), Err(OpsError::Shape { .. })));
 }
 
 #[test]

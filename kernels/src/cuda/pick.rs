@@ -17,6 +17,7 @@ pub struct Picker {
     sampling: Array<u32>,
     cards: Array<i32>,
     delays: Array<i32>,
+    lean: Array<f32>,
     ticket: Array<u32>,
     /// Largest card up to fours, and the power of two from it on.
     room: (usize, usize),
@@ -25,8 +26,9 @@ pub struct Picker {
 impl Picker {
     pub(super) fn new(device: &mut Device, grid: &Grid) -> Result<Picker, OpsError> {
         let bad = |what: String| Err(OpsError::Shape { op: "picker", what });
-        if grid.cards.len() != grid.delays.len() || grid.cards.is_empty() {
-            return bad(format!("{} cards and {} delays; one of each for every stream", grid.cards.len(), grid.delays.len()));
+        let (cards, delays, lean) = (grid.cards.len(), grid.delays.len(), grid.lean.len());
+        if cards != delays || cards != lean || cards == 0 {
+            return bad(format!("{cards} cards, {delays} delays and {lean} leans; one of each for every stream"));
         }
         if grid.songs == 0 || !(1..=2).contains(&grid.branches) || grid.steps == 0 {
             return bad(format!("{} songs of {} branches, {} steps; branches is 1 or 2", grid.songs, grid.branches, grid.steps));
@@ -42,6 +44,7 @@ impl Picker {
             sampling: Array::zeros(device, FAULTS + 1, "sampling")?,
             cards: Array::of(device, &ints(&grid.cards), "cards")?,
             delays: Array::of(device, &ints(&grid.delays), "delays")?,
+            lean: Array::of(device, &grid.lean, "leans")?,
             ticket: Array::zeros(device, 1, "a counter")?,
             room: (largest.next_multiple_of(4), sort),
         };
@@ -87,6 +90,7 @@ impl Picker {
             sampling: device.at(&self.sampling),
             cards: device.at(&self.cards),
             delays: device.at(&self.delays),
+            lean: device.at(&self.lean),
             ticket: device.at(&self.ticket),
             songs: songs as i32,
             branches: branches as i32,

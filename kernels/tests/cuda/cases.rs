@@ -159,7 +159,7 @@ impl Case for Embeddings {
     fn play<O: Ops>(&self, ops: &mut O) -> Vec<f32> {
         let Embeddings { dim, songs, branches, steps, pos, n, .. } = *self;
         let cards: Vec<usize> = self.streams.iter().map(|s| s.0).collect();
-        let grid = Grid { songs, branches, delays: vec![0; cards.len()], cards, steps };
+        let grid = Grid { songs, branches, delays: vec![0; cards.len()], lean: vec![1.0; cards.len()], cards, steps };
         let mut table = |seed: usize, rows: usize, format| {
             let values = noise(seed as u64 + 1, rows * dim);
             ops.mat(rows, dim, &values, format).unwrap()
@@ -194,23 +194,24 @@ pub struct Draws {
     pub sampling: Sampling,
     pub songs: usize,
     pub branches: usize,
-    /// Codes and delay of each stream; the first has no delay.
-    pub streams: Vec<(usize, usize)>,
+    /// Codes, delay and share of the guidance of each stream; the first has no delay.
+    pub streams: Vec<(usize, usize, f32)>,
 }
 
 impl Draws {
     /// Two songs with guidance, three streams.
     pub fn of(sampling: Sampling) -> Draws {
-        Draws { sampling, songs: 2, branches: 2, streams: vec![(70, 0), (300, 1), (9, 4)] }
+        Draws { sampling, songs: 2, branches: 2, streams: vec![(70, 0, 1.0), (300, 1, 0.4), (9, 4, 0.0)] }
     }
 }
 
 impl Case for Draws {
     fn play<O: Ops>(&self, ops: &mut O) -> Vec<f32> {
         let (steps, lanes) = (8, self.songs * self.branches);
-        let (cards, delays): (Vec<usize>, Vec<usize>) = self.streams.iter().copied().unzip();
+        let cards: Vec<usize> = self.streams.iter().map(|s| s.0).collect();
+        let (delays, lean) = self.streams.iter().map(|s| (s.1, s.2)).unzip();
         let (width, first) = (cards.iter().sum::<usize>(), cards[0]);
-        let grid = Grid { songs: self.songs, branches: self.branches, cards, delays, steps };
+        let grid = Grid { songs: self.songs, branches: self.branches, cards, delays, lean, steps };
         let mut picker = ops.picker(&grid).unwrap();
         ops.set_sampling(&mut picker, &self.sampling);
         let mut tokens = vec![UNKNOWN; self.songs * self.streams.len() * steps];

@@ -220,7 +220,7 @@ fn what_does_not_fit_is_an_error() {
     assert!(matches!(ops.mat_q8(2, 64, &[0; 128], &[0.0; 3]), Err(OpsError::Shape { .. })));
     assert!(matches!(ops.mat_q4(2, 64, &[0; 64], &[0.0; 3]), Err(OpsError::Shape { .. })));
     assert!(matches!(ops.mat_q4(2, 40, &[0; 40], &[0.0; 2]), Err(OpsError::Shape { .. })));
-    let grid = Grid { songs: 1, branches: 1, cards: vec![5000], delays: vec![0], steps: 4 };
+    let grid = Grid { songs: 1, branches: 1, cards: vec![5000], delays: vec![0], lean: vec![1.0], steps: 4 };
     assert!(matches!(ops.picker(&grid), Err(OpsError::Shape { .. })));
     assert_eq!(ops.fault(), None);
 }
@@ -232,7 +232,7 @@ fn a_lost_gpu_says_so_and_gives_zeros() {
     let b = buf(&mut ops, &[1.0, 2.0]);
     assert_eq!(all(&mut ops, &b, 2), [1.0, 2.0]);
     // A position that can't be: the draw reads far outside its memory.
-    let grid = Grid { songs: 1, branches: 1, cards: vec![4], delays: vec![0], steps: 4 };
+    let grid = Grid { songs: 1, branches: 1, cards: vec![4], delays: vec![0], lean: vec![1.0], steps: 4 };
     let mut picker = ops.picker(&grid).unwrap();
     let (logits, mut pos, mut seq) = (buf(&mut ops, &[0.0; 4]), ints(&mut ops, &[-1 << 24]), ints(&mut ops, &[UNKNOWN; 4]));
     ops.pick(&mut picker, &logits, 1, &mut pos, &mut seq);

@@ -200,7 +200,7 @@ fn embeddings_of_any_shape() {
 fn draws_of_any_kind() {
     let sampling = (0.0..2.0f32, 0..80u32, 0.0..1.0f32, 0.0..5.0f32, any::<bool>(), any::<u64>());
     let card = prop_oneof![4 => 1..300usize, 1 => 300..4033usize];
-    let shapes = (sampling, 1..3usize, 1..3usize, vec((card, 0..6usize), 1..5)).prop_map(
+    let shapes = (sampling, 1..3usize, 1..3usize, vec((card, 0..6usize, 0.0..2.0f32), 1..5)).prop_map(
         |((temperature, top_k, top_p, cfg, nucleus, seed), songs, branches, mut streams)| {
             streams[0].1 = 0;
             let top_p = if nucleus { top_p } else { 0.0 };
