@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn a_stream_takes_its_share_of_the_guidance() {
         // Half of "three times as far" is twice as far; no share of it is the told lane.
-        let logits = [lane(0), lane(5)].concat();
+        let logits = [lane(0), lane(5).iter().map(|l| 0.3 * l).collect()].concat();
         let drawn = |lean: f32, cfg: f32| {
             let mut p = picker(1, 2, [0, 0]);
             p.grid.lean[1] = lean;
