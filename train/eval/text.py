@@ -31,10 +31,10 @@ def features(x: np.ndarray, bar1: float, beat_s: float) -> np.ndarray:
                            [np.log10((power * f).sum() / power.sum())]])
 
 
-def pieces(song: Song, drums: np.ndarray) -> np.ndarray:
-    """Features of each ten seconds, [n, features]; pieces begin on bar lines."""
+def pieces(song: Song, drums: np.ndarray, start: float = 0.0) -> np.ndarray:
+    """Features of each ten seconds from the first bar line at or after `start` s on, [n, features]; pieces begin on bar lines."""
     bar_s = song.downbeats[1] - song.downbeats[0]
-    out, t = [], song.downbeats[0]
+    out, t = [], song.downbeats[song.downbeats > start - 1e-6][0]
     while t + PIECE <= len(drums) / RATE:
         a = int(t * RATE)
         out.append(features(drums[a:a + PIECE * RATE], 0.0, song.beat_s))

@@ -1,0 +1,104 @@
+"""A new text in mid-song: `python -m train.eval.later --corpus DIR --model DIR --out DIR` (train/eval/README.md).
+
+A minute of a held-out song's bass in straight 4/4 is played to `sideman live`, from file to file, under one text; at the bar line nearest
+to the middle OSC brings another. Which does the classifier of text.py hear in the drums before it, and which from two bars after it on? The control: no new text.
+"""
+
+import argparse
+import json
+import socket
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from examples.rig import osc, read
+
+from . import text as style
+from .songs import RATE, Song, songs, whole
+
+SECONDS, WAIT = 60, 2  # bars that the band has to turn round in
+
+
+def play(sideman: list[str], song: Song, out: Path, first: str, then: str, bar: int) -> np.ndarray:
+    """The drums (float32, 32 kHz) under `first`, and from bar `bar` (counted from 1) on under `then`; RuntimeError with the program's words."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "done").exists():
+        soundfile.write(out / "in.wav", song.stems["bass"], RATE, subtype="FLOAT")
+        band = subprocess.Popen([*sideman, "--from", str(out / "in.wav"), "--to", str(out / "to"), "--osc", "127.0.0.1:0", "--wait", "--text", first,
+                                 "--tempo", f"{song.quarters:.4f}", "--bar1", f"{song.downbeats[0]:.5f}", "--chords", song.chart()],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        said = []
+        for line in band.stderr:
+            said.append(line)
+            if line.startswith("OSC: "):
+                break
+        else:
+            raise RuntimeError("".join(said))
+        rig = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        rig.connect(("127.0.0.1", int(said[-1].rsplit(":", 1)[1])))
+        rig.settimeout(10)
+        if then != first:
+            rig.send(osc("/jam/text", then, f"bar {bar}"))
+        rig.send(osc("/jam/ping"))
+        while (answer := read(rig.recv(2000)))[0] not in ("/jam/pong", "/jam/error"):
+            pass
+        if answer[0] == "/jam/error":
+            band.kill()
+            raise RuntimeError(str(answer))
+        rig.send(osc("/jam/transport/play"))
+        said = band.stderr.read()
+        if band.wait():
+            raise RuntimeError(said)
+        (out / "done").touch()
+    return soundfile.read(out / "to" / "drums.wav", dtype="float32", always_2d=True)[0].mean(1)
+
+
+def heard(classifier, song: Song, drums: np.ndarray, start: float = 0.0) -> int:
+    return int(classifier.votes(style.pieces(song, drums, start)).argmax())
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--corpus", nargs="+", required=True)
+    p.add_argument("--model", required=True)
+    p.add_argument("--sideman", default="target/release/sideman")
+    p.add_argument("--split", default="test")
+    p.add_argument("--songs", type=int, default=4)
+    p.add_argument("--lag", type=int, default=8)
+    p.add_argument("--seed", type=int, default=7)
+    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--cfg", help="guidance, where it is not to be the model's own")
+    p.add_argument("--out", required=True)
+    a = p.parse_args()
+    sideman = [a.sideman, "live", "--headless", "--model", a.model, "--lag", str(a.lag), "--seed", str(a.seed), "--threads", str(a.threads)]
+    sideman += ["--cfg", a.cfg] if a.cfg else []
+    classifier, how = style.train(a.corpus)
+    kinds = list(style.KINDS)
+    before, after = np.zeros((3, 3), int), np.zeros((3, 3, 3), int)
+    for short in songs(a.corpus, a.split, a.songs, 30, anyone=True):
+        song = whole(short, a.corpus, SECONDS)
+        bars = song.downbeats[song.downbeats < SECONDS]
+        k = round(len(bars) / 2)
+        for x, first in enumerate(kinds):
+            for y, then in enumerate(kinds):
+                out = Path(a.out) / f"{song.label['id']} {first}, {then}"
+                drums = play(sideman, song, out, style.TEXTS[first], style.TEXTS[then], k + 1)
+                was = heard(classifier, song, drums[:int(bars[k] * RATE)])
+                now = heard(classifier, song, drums, bars[k + WAIT])
+                before[x, was] += 1
+                after[x, y, now] += 1
+                print(f"{song.label['id']} {song.label['style']}: {first} is heard as {kinds[was]}, then {then} as {kinds[now]}", flush=True)
+    changes = [(x, y) for x in range(3) for y in range(3) if x != y]
+    n = after.sum() / 9  # songs
+    report = {"classifier": how, "kinds": kinds, "takes": int(before.sum()), "right_before": float(np.trace(before) / before.sum()),
+              "right_after_without_change": float(sum(after[x, x, x] for x in range(3)) / (3 * n)),
+              "followed": float(sum(after[x, y, y] for x, y in changes) / (6 * n)), "stayed": float(sum(after[x, y, x] for x, y in changes) / (6 * n)),
+              "before_asked_heard": before.tolist(), "after_first_then_heard": after.tolist()}
+    (Path(a.out) / "later.json").write_text(json.dumps(report, indent=1))
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
