@@ -21,7 +21,7 @@ from .songs import RATE, Song, songs, whole
 SECONDS, WAIT = 60, 2  # bars that the band has to turn round in
 
 
-def play(sideman: list[str], song: Song, out: Path, first: str, then: str, bar: int, anew: bool) -> np.ndarray:
+def play(sideman: list[str], song: Song, out: Path, first: str, then: str, bar: int) -> np.ndarray:
     """The drums (float32, 32 kHz) under `first`, and from bar `bar` (counted from 1) on under `then`; RuntimeError with the program's words."""
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "done").exists():
@@ -41,8 +41,6 @@ def play(sideman: list[str], song: Song, out: Path, first: str, then: str, bar: 
         rig.settimeout(10)
         if then != first:
             rig.send(osc("/jam/text", then, f"bar {bar}"))
-            if anew:
-                rig.send(osc("/jam/stem/drums/regen", f"bar {bar}"))
         rig.send(osc("/jam/ping"))
         while (answer := read(rig.recv(2000)))[0] not in ("/jam/pong", "/jam/error"):
             pass
@@ -72,7 +70,6 @@ def main():
     p.add_argument("--seed", type=int, default=7)
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--cfg", help="guidance, where it is not to be the model's own")
-    p.add_argument("--anew", action="store_true", help="the drums are made anew at the same bar line")
     p.add_argument("--out", required=True)
     a = p.parse_args()
     sideman = [a.sideman, "live", "--headless", "--model", a.model, "--lag", str(a.lag), "--seed", str(a.seed), "--threads", str(a.threads)]
@@ -87,7 +84,7 @@ def main():
         for x, first in enumerate(kinds):
             for y, then in enumerate(kinds):
                 out = Path(a.out) / f"{song.label['id']} {first}, {then}"
-                drums = play(sideman, song, out, style.TEXTS[first], style.TEXTS[then], k + 1, a.anew)
+                drums = play(sideman, song, out, style.TEXTS[first], style.TEXTS[then], k + 1)
                 was = heard(classifier, song, drums[:int(bars[k] * RATE)])
                 now = heard(classifier, song, drums, bars[k + WAIT])
                 before[x, was] += 1
