@@ -58,6 +58,7 @@ def judge(ear: Ear, song: Song, stems: dict[str, np.ndarray], bars: dict) -> dic
     row |= {k if k == "onsets_s" else f"grid_{k}": v for k, v in drums.items()}
     row["phase"] = float(heard.any() and grid.phase(heard, own) == 0)
     row["bar"] = None if mean is None else float(heard.any() and grid.phase(heard, mean) == 0)
+    row["rooted"] = harmony.rooted(song.label)
     row |= {f"rests_{s}": life.rests(stems[s]) for s in ("drums", "other")}
     return row | {f"level_{s}_db": float(life.db(np.sqrt((stems[s] ** 2).mean()))) for s in ("drums", "other")}
 

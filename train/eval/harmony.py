@@ -137,6 +137,18 @@ def chart_fit(x: np.ndarray, chart: list, bars: np.ndarray) -> float | None:
     return float(np.mean(fits)) if fits else None
 
 
+def rooted(label: dict) -> float | None:
+    """Share of a corpus song's chords under which `other` has a note on the root: near 0 where its player leaves the root to the bass,
+    and then Chordino, which hears `other` alone, names another chord and HAR is low in truth too."""
+    spans = zip(label["chords"], [c[0] for c in label["chords"][1:]] + [label["len"] / RATE])
+    found = []
+    for (at, _, root, *_), end in spans:
+        sounding = {pitch % 12 for on, off, pitch, _ in label["notes"]["other"] if on < end - 0.02 and off > at + 0.02}
+        if root >= 0 and sounding:
+            found.append(root in sounding)
+    return float(np.mean(found)) if found else None
+
+
 def longest(segments, a, b):
     """What sounds longest between a and b; None where nothing does."""
     time = {}

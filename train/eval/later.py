@@ -16,19 +16,21 @@ import soundfile
 from examples.rig import osc, read
 
 from . import text as style
+from .player import stamp
 from .songs import RATE, Song, songs, whole
 
 SECONDS, WAIT = 60, 2  # bars that the band has to turn round in
 
 
-def play(sideman: list[str], song: Song, out: Path, first: str, then: str, bar: int) -> np.ndarray:
+def play(sideman: list[str], model: str, song: Song, out: Path, first: str, then: str, bar: int) -> np.ndarray:
     """The drums (float32, 32 kHz) under `first`, and from bar `bar` (counted from 1) on under `then`; RuntimeError with the program's words."""
     out.mkdir(parents=True, exist_ok=True)
-    if not (out / "done").exists():
+    command = [*sideman, "--from", str(out / "in.wav"), "--to", str(out / "to"), "--osc", "127.0.0.1:0", "--wait", "--text", first,
+               "--tempo", f"{song.quarters:.4f}", "--bar1", f"{song.downbeats[0]:.5f}", "--chords", song.chart()]
+    made, key = out / "command.json", {"command": command, "then": then, "bar": bar, "model": stamp(model)}
+    if not (made.exists() and json.loads(made.read_text()) == key):
         soundfile.write(out / "in.wav", song.stems["bass"], RATE, subtype="FLOAT")
-        band = subprocess.Popen([*sideman, "--from", str(out / "in.wav"), "--to", str(out / "to"), "--osc", "127.0.0.1:0", "--wait", "--text", first,
-                                 "--tempo", f"{song.quarters:.4f}", "--bar1", f"{song.downbeats[0]:.5f}", "--chords", song.chart()],
-                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        band = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         said = []
         for line in band.stderr:
             said.append(line)
@@ -51,7 +53,7 @@ def play(sideman: list[str], song: Song, out: Path, first: str, then: str, bar: 
         said = band.stderr.read()
         if band.wait():
             raise RuntimeError(said)
-        (out / "done").touch()
+        made.write_text(json.dumps(key))
     return soundfile.read(out / "to" / "drums.wav", dtype="float32", always_2d=True)[0].mean(1)
 
 
@@ -69,11 +71,9 @@ def main():
     p.add_argument("--lag", type=int, default=8)
     p.add_argument("--seed", type=int, default=7)
     p.add_argument("--threads", type=int, default=1)
-    p.add_argument("--cfg", help="guidance, where it is not to be the model's own")
     p.add_argument("--out", required=True)
     a = p.parse_args()
     sideman = [a.sideman, "live", "--headless", "--model", a.model, "--lag", str(a.lag), "--seed", str(a.seed), "--threads", str(a.threads)]
-    sideman += ["--cfg", a.cfg] if a.cfg else []
     classifier, how = style.train(a.corpus)
     kinds = list(style.KINDS)
     before, after = np.zeros((3, 3), int), np.zeros((3, 3, 3), int)
@@ -84,7 +84,7 @@ def main():
         for x, first in enumerate(kinds):
             for y, then in enumerate(kinds):
                 out = Path(a.out) / f"{song.label['id']} {first}, {then}"
-                drums = play(sideman, song, out, style.TEXTS[first], style.TEXTS[then], k + 1)
+                drums = play(sideman, a.model, song, out, style.TEXTS[first], style.TEXTS[then], k + 1)
                 was = heard(classifier, song, drums[:int(bars[k] * RATE)])
                 now = heard(classifier, song, drums, bars[k + WAIT])
                 before[x, was] += 1

@@ -69,23 +69,35 @@ def flat(name: str, values: dict) -> str:
                      [f"| {row} | " + " | ".join(show(cells.get(c)) for c in columns) + " |" for row, cells in values.items()])
 
 
-def by_style(scores: dict[str, list[dict]]) -> str:
-    """A row a style: what means over all songs hide."""
+SWINGS = {"shuffle", "halfshuffle", "swing", "brushes", "twelve eight"}
+
+
+def feel(row: dict) -> str:
+    return "swings" if row["style"] in SWINGS else "six eight" if row["style"] == "six eight" else "straight"
+
+
+def voicing(row: dict) -> str:
+    return "no chords" if row["rooted"] is None else "root in `other`" if row["rooted"] > 0.6 else "root left to the bass"
+
+
+def by(scores: dict[str, list[dict]], name: str, kind) -> str:
+    """A row for each `kind(song's scores)`: what means over all songs hide."""
     rows = {}
-    for style in sorted({r["style"] for r in scores["truth"]}):
-        rows[style] = {"songs": sum(r["style"] == style for r in scores["truth"])}
-        for key in ("beat_drums", "har", "grid_near"):
+    for k in sorted({kind(r) for r in scores["truth"]}):
+        rows[k] = {"songs": sum(kind(r) == k for r in scores["truth"])}
+        for key in ("beat_drums", "har", "grid_near", "chord_root"):
             for take in ("truth", "played"):
-                found = mean([r.get(key) for r in scores.get(take, []) if r["style"] == style])
-                rows[style][f"{key} {take}"] = found and found["mean"]
-    return flat("style", rows)
+                found = mean([r.get(key) for r in scores.get(take, []) if kind(r) == k])
+                rows[k][f"{key} {take}"] = found and found["mean"]
+    return flat(name, rows)
 
 
 def write(out: Path, about: dict, scores: dict[str, list[dict]], life: dict, fad: dict, text: dict, pictures: list[str]) -> str:
     """Writes `eval.json` and `eval.md` into `out`; returns the Markdown."""
     summary = {take: {k: mean([r.get(k) for r in rows]) for k in ROWS} for take, rows in scores.items()}
     (out / "eval.json").write_text(json.dumps({"about": about, "mean": summary, "songs": scores, "life": life, "fad_musicnn": fad, "text": text}, indent=1))
-    parts = ["# Evaluation", " · ".join(f"{k}: {v}" for k, v in about.items()), table(scores), by_style(scores), histogram(scores)]
+    parts = ["# Evaluation", " · ".join(f"{k}: {v}" for k, v in about.items()), table(scores),
+             by(scores, "feel", feel), by(scores, "true voicing", voicing), by(scores, "style", lambda r: r["style"]), histogram(scores)]
     if life:
         parts += ["A long take (levels in dB, creep in dB a minute, `repeated` and `silent` as shares of bars and of 10 s):", flat("life", life)]
     if fad:

@@ -162,6 +162,21 @@ def test_classifier_tells_clouds_apart_and_not_noise():
     assert np.mean([Classifier(x, y, 3).votes(x[i:i + 1]).argmax() == y[i] for i in range(120)]) > 0.95
 
 
+def test_a_root_that_only_the_bass_has_is_not_in_other():
+    chords = [[0.0, 0, 0, "m7", [0, 3, 7, 10]], [2.0, 0, 5, "7", [5, 9, 0, 3]], [4.0, 0, -1, "NC", []]]
+    notes = {"other": [[0.0, 2.01, 63, 90], [0.0, 1.9, 67, 90], [2.1, 3.9, 65, 90], [4.5, 5.0, 60, 90]]}
+    assert harmony.rooted({"chords": chords, "notes": notes, "len": 6 * RATE}) == 0.5
+    assert harmony.rooted({"chords": chords[2:], "notes": notes, "len": 6 * RATE}) is None
+
+
+def test_songs_are_grouped_by_feel_and_voicing():
+    rows = [{"style": "swing", "rooted": 0.1, "har": 0.4}, {"style": "rock", "rooted": 0.9, "har": 0.8}, {"style": "rock", "rooted": 0.9, "har": 0.6}]
+    page = report.by({"truth": rows, "played": rows}, "feel", report.feel)
+    assert "| straight | 2 |" in page and "0.7" in page and "| swings | 1 |" in page
+    page = report.by({"truth": rows}, "voicing", report.voicing)
+    assert "| root in `other` | 2 |" in page and "| root left to the bass | 1 |" in page
+
+
 def test_table_shows_what_is_there():
     page = report.table({"truth": [{"beat_drums": 1.0, "har": None}, {"beat_drums": 0.5, "har": 0.7}], "played": [{"beat_drums": 0.0}]})
     assert "| BEAT drums (F ±70 ms) | 0.75 | 0.00 |" in page and "70%" in page and "onsets" not in page
