@@ -29,7 +29,7 @@ def device() -> torch.device:
 
 
 @functools.cache
-def multiplies_bf16() -> bool:
+def bf16_is_faster() -> bool:
     """Whether bf16 is faster than f32 here. A GPU says so; CPUs are raced, for some that name bf16 among their instructions are slower in it."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported()
@@ -46,7 +46,7 @@ def multiplies_bf16() -> bool:
 
 def quick(enabled: bool = True, kind: str | None = None) -> torch.autocast:
     """bf16 products where they are the faster ones. `kind`: the device of what is multiplied, where it is not this process's."""
-    return torch.autocast(kind or device().type, torch.bfloat16, enabled=enabled and multiplies_bf16())
+    return torch.autocast(kind or device().type, torch.bfloat16, enabled=enabled and bf16_is_faster())
 
 
 def share(parameters) -> None:

@@ -6,9 +6,9 @@ use sideman_engine::codec::Codec;
 use sideman_engine::lm::{Lm, Run, RunSpec};
 use sideman_engine::model::ModelDir;
 use sideman_engine::text::Hidden;
-use sideman_kernels::cpu::Cpu;
-use sideman_kernels::cuda::Cuda;
-use sideman_kernels::{Format, Ops, Sampling, UNKNOWN};
+use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::cuda::CudaBackend;
+use sideman_kernels::{Backend, Format, Sampling, UNKNOWN};
 
 /// Frames that a run knows before it draws: with two lanes, rows enough for the tensor cores.
 const KNOWN: usize = 40;
@@ -16,7 +16,7 @@ const KNOWN: usize = 40;
 const BLOCK: usize = 64;
 
 /// A guided run with text that knows [`KNOWN`] frames and has to draw `frames`.
-fn begin<O: Ops>(ops: &mut O, lm: &Lm<O>, frames: usize) -> Result<Run<O>> {
+fn begin<B: Backend>(backend: &mut B, lm: &Lm<B>, frames: usize) -> Result<Run<B>> {
     let config = lm.config();
     let delays: Vec<usize> = config.streams.iter().map(|s| s.delay).collect();
     let hidden = config.text.as_ref().map(|t| Hidden { len: 16, data: vec![0.1; 16 * t.dim] });
@@ -31,31 +31,31 @@ fn begin<O: Ops>(ops: &mut O, lm: &Lm<O>, frames: usize) -> Result<Run<O>> {
         block: BLOCK,
         sampling: Sampling { temperature: 1.0, top_k: 250, top_p: 0.0, cfg: 3.0, seed: 1, frame_base: 0 },
     };
-    let mut run = lm.run(ops, &spec)?;
+    let mut run = lm.run(backend, &spec)?;
     for (k, stream) in config.streams.iter().enumerate() {
         let known: Vec<i32> = (0..KNOWN).map(|t| ((t + k) * 7 % stream.card) as i32).collect();
-        run.put(ops, 0, k, 0, &known)?;
+        run.put(backend, 0, k, 0, &known)?;
     }
     Ok(run)
 }
 
 /// Tokens of each stream.
-fn tokens<O: Ops>(ops: &mut O, dir: &ModelDir, format: Format, frames: usize) -> Result<Vec<Vec<i32>>> {
-    let lm = Lm::load(ops, dir, format)?;
-    let mut run = begin(ops, &lm, frames)?;
-    while run.next(ops, &lm, usize::MAX) > 0 {}
-    let row = |ops: &mut O, k| {
+fn tokens<B: Backend>(backend: &mut B, dir: &ModelDir, format: Format, frames: usize) -> Result<Vec<Vec<i32>>> {
+    let lm = Lm::load(backend, dir, format)?;
+    let mut run = begin(backend, &lm, frames)?;
+    while run.next(backend, &lm, usize::MAX) > 0 {}
+    let row = |backend: &mut B, k| {
         let mut row = vec![UNKNOWN; KNOWN + frames];
-        run.codes(ops, 0, k, 0, &mut row);
+        run.codes(backend, 0, k, 0, &mut row);
         row
     };
-    Ok((0..lm.config().streams.len()).map(|k| row(ops, k)).collect())
+    Ok((0..lm.config().streams.len()).map(|k| row(backend, k)).collect())
 }
 
 /// Whether a model's tokens are the processor's: what is known read in the exact way, and by tensor cores (there a token may differ
 /// where two are as likely).
-pub fn model(cuda: &mut Cuda, dir: &ModelDir, format: Format, frames: usize) -> Result<(bool, bool)> {
-    let want = tokens(&mut Cpu::new(0), dir, format, frames)?;
+pub fn model(cuda: &mut CudaBackend, dir: &ModelDir, format: Format, frames: usize) -> Result<(bool, bool)> {
+    let want = tokens(&mut CpuBackend::new(0), dir, format, frames)?;
     let exact = tokens(cuda, dir, format, frames)? == want;
     cuda.tiles(true);
     let tiles = tokens(cuda, dir, format, frames);
@@ -64,7 +64,7 @@ pub fn model(cuda: &mut Cuda, dir: &ModelDir, format: Format, frames: usize) -> 
 }
 
 /// Kernels of a step.
-pub fn launches(cuda: &mut Cuda, lm: &Lm<Cuda>) -> Result<u64> {
+pub fn launches(cuda: &mut CudaBackend, lm: &Lm<CudaBackend>) -> Result<u64> {
     let mut run = begin(cuda, lm, 4)?;
     while run.at() < KNOWN - 1 && run.next(cuda, lm, KNOWN - 1) > 0 {}
     let before = cuda.launches();
@@ -75,8 +75,8 @@ pub fn launches(cuda: &mut Cuda, lm: &Lm<Cuda>) -> Result<u64> {
 }
 
 /// Share of the processor's codes that a codec has, and how far its samples are apart at most, of half a second of sound.
-pub fn codec(cuda: &mut Cuda, on_gpu: &Codec<Cuda>, on_cpu: &Codec<Cpu>) -> Result<Value> {
-    let cpu = &mut Cpu::new(0);
+pub fn codec(cuda: &mut CudaBackend, on_gpu: &Codec<CudaBackend>, on_cpu: &Codec<CpuBackend>) -> Result<Value> {
+    let cpu = &mut CpuBackend::new(0);
     let heard: Vec<f32> =
         (0..25 * on_cpu.frame()).map(|i| (i as f32 * 0.02).sin() * 0.4 + (i as f32 * 0.31).sin() * 0.1).collect();
     let codes = on_cpu.encode(cpu, &heard)?;

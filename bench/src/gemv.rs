@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 use sideman_io::speed::Times;
-use sideman_kernels::{Act, Format, Linear, Ops, Rows};
+use sideman_kernels::{Act, Backend, Format, Linear, Rows};
 
 use crate::{Common, Precision};
 

@@ -10,11 +10,11 @@ use sideman_engine::codec::Codec;
 use sideman_engine::live::{Session, Spec};
 use sideman_engine::lm::Lm;
 use sideman_engine::model::FRAME;
-use sideman_engine::task::Band;
+use sideman_engine::model::Model;
 use sideman_io::speed::{self, StepCase, Times};
-use sideman_kernels::cpu::Cpu;
-use sideman_kernels::cuda::Cuda;
-use sideman_kernels::{Act, Linear, Ops, Rows};
+use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::cuda::CudaBackend;
+use sideman_kernels::{Act, Backend, Linear, Rows};
 
 use crate::{Precision, checks, models};
 
@@ -49,7 +49,7 @@ pub struct Gpu {
 }
 
 pub fn run(args: &Gpu) -> Result<()> {
-    let mut cuda = Cuda::new(0)?;
+    let mut cuda = CudaBackend::new(0)?;
     let about = cuda.about()?;
     let say = |line: String| {
         if !args.json {
@@ -98,15 +98,16 @@ pub fn run(args: &Gpu) -> Result<()> {
             }
         }
         for stem in &dir.config.stems {
-            let (Ok(on_gpu), Ok(on_cpu)) = (Codec::load(&mut cuda, &dir, stem), Codec::load(&mut Cpu::new(0), &dir, stem)) else {
+            let (Ok(on_gpu), Ok(on_cpu)) = (Codec::load(&mut cuda, &dir, stem), Codec::load(&mut CpuBackend::new(0), &dir, stem))
+            else {
                 continue;
             };
             codecs.push(codec(&mut cuda, &format!("{name} {stem}"), &on_gpu, &on_cpu, &say)?);
         }
         for precision in &args.precision {
             // A model of random weights has no codecs to hear and sound by.
-            let Ok(band) = Band::load(&mut cuda, &dir, (*precision).into()) else { continue };
-            let times = live(&mut cuda, &band)?;
+            let Ok(model) = Model::load(&mut cuda, &dir, (*precision).into()) else { continue };
+            let times = live(&mut cuda, &model)?;
             let (p50, p99, p999) = (times.ms(0.5), times.ms(0.99), times.ms(0.999));
             say(format!("{name} {}: a hop of {HOP} frames p50 {p50:.2} ms, p99 {p99:.2}, p99.9 {p999:.2}", precision.name()));
             hops.push(json!({
@@ -117,7 +118,7 @@ pub fn run(args: &Gpu) -> Result<()> {
     }
     for (name, books, factorised) in [("seanet x 1, factorised", 1, true), ("seanet x 4, euclidean", 4, false)] {
         let on_gpu = models::read_seanet(&mut cuda, books, factorised)?;
-        let on_cpu = models::read_seanet(&mut Cpu::new(0), books, factorised)?;
+        let on_cpu = models::read_seanet(&mut CpuBackend::new(0), books, factorised)?;
         codecs.push(codec(&mut cuda, name, &on_gpu, &on_cpu, &say)?);
     }
     let matrices = matrices(&mut cuda, &args.precision, copied, &say)?;
@@ -135,12 +136,12 @@ pub fn run(args: &Gpu) -> Result<()> {
     }
 }
 
-fn fine(cuda: &Cuda) -> Result<()> {
+fn fine(cuda: &CudaBackend) -> Result<()> {
     cuda.fault().map_or(Ok(()), |why| bail!("{why}"))
 }
 
 /// Bytes a second, read and written, of a copy from the GPU's memory to itself: the best of five.
-fn copy(cuda: &mut Cuda) -> Result<f64> {
+fn copy(cuda: &mut CudaBackend) -> Result<f64> {
     let len = (SPREAD / 4).next_multiple_of(1024);
     let (a, mut b) = (cuda.buf(len)?, cuda.buf(len)?);
     let rows = Rows::packed(len / 1024, 1024);
@@ -157,7 +158,13 @@ fn copy(cuda: &mut Cuda) -> Result<f64> {
 }
 
 /// A codec beside the processor's, and how many times faster than real time it is.
-fn codec(cuda: &mut Cuda, name: &str, on_gpu: &Codec<Cuda>, on_cpu: &Codec<Cpu>, say: &impl Fn(String)) -> Result<Value> {
+fn codec(
+    cuda: &mut CudaBackend,
+    name: &str,
+    on_gpu: &Codec<CudaBackend>,
+    on_cpu: &Codec<CpuBackend>,
+    say: &impl Fn(String),
+) -> Result<Value> {
     let check = checks::codec(cuda, on_gpu, on_cpu)?;
     let (encode, decode) = speed::codec(cuda, on_gpu, 4)?;
     let (same, apart) = (&check["same_codes"], &check["samples_apart"]);
@@ -169,22 +176,22 @@ fn codec(cuda: &mut Cuda, name: &str, on_gpu: &Codec<Cuda>, on_cpu: &Codec<Cpu>,
 }
 
 /// Times of the hops of ten seconds of live play, guided: heard, decided, decoded and read back.
-fn live(cuda: &mut Cuda, band: &Band<Cuda>) -> Result<Times> {
-    let spec = Spec { guided: true, ..Spec::new(band.config()) };
-    let mut session = Session::new(cuda, band, &spec)?;
+fn live(cuda: &mut CudaBackend, model: &Model<CudaBackend>) -> Result<Times> {
+    let spec = Spec { guided: true, ..Spec::new(model.config()) };
+    let mut session = Session::new(cuda, model, &spec)?;
     let hop = |n: usize| (n * HOP * FRAME..(n + 1) * HOP * FRAME).map(|i| (i as f32 * 0.02).sin() * 0.4).collect::<Vec<f32>>();
     let mut times = Vec::new();
     for n in 0..10 * 50 / HOP {
         let heard = hop(n);
         let began = Instant::now();
-        session.hop(cuda, band, &heard)?;
+        session.hop(cuda, model, &heard)?;
         times.push(began.elapsed());
     }
     Ok(Times::new(times))
 }
 
 /// Bytes a second of the matrices of a step, many copies of each gone through in turn.
-fn matrices(cuda: &mut Cuda, precisions: &[Precision], copied: f64, say: &impl Fn(String)) -> Result<Vec<Value>> {
+fn matrices(cuda: &mut CudaBackend, precisions: &[Precision], copied: f64, say: &impl Fn(String)) -> Result<Vec<Value>> {
     let mut out = Vec::new();
     for (rows, cols) in [384, 1536].into_iter().flat_map(|d| [(3 * d, d), (d, d), (4 * d, d), (d, 4 * d)]) {
         let values: Vec<f32> = (0..rows * cols).map(|i| (i % 61) as f32 / 61.0 - 0.5).collect();
@@ -196,7 +203,7 @@ fn matrices(cuda: &mut Cuda, precisions: &[Precision], copied: f64, say: &impl F
                 copies.push(cuda.mat(rows, cols, &values, (*precision).into())?);
             }
             let linears: Vec<_> = (copies.into_iter())
-                .map(|weight| Linear::<Cuda> { weight, bias: None, norm: None, act: Act::None, add: false })
+                .map(|weight| Linear::<CudaBackend> { weight, bias: None, norm: None, act: Act::None, add: false })
                 .collect();
             for lanes in [1, 2, 8] {
                 let (x, mut y) = (cuda.buf(lanes * cols)?, cuda.buf(lanes * rows)?);

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sideman_io::speed;
 use sideman_kernels::Format;
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 
 /// Speeds of the engine.
 #[derive(Parser)]
@@ -57,14 +57,14 @@ struct Machine {
     threads: usize,
     /// Bytes a second.
     bandwidth: f64,
-    cpu: Cpu,
+    cpu: CpuBackend,
 }
 
 impl Common {
     fn machine(&self) -> Machine {
         let threads =
             self.threads.map(usize::from).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let machine = Machine { threads, bandwidth: speed::memory_bandwidth(threads), cpu: Cpu::new(threads) };
+        let machine = Machine { threads, bandwidth: speed::memory_bandwidth(threads), cpu: CpuBackend::new(threads) };
         if !self.json {
             let isa = machine.cpu.isa().name();
             println!("{threads} threads, {isa}, memory {:.1} GB/s\n", machine.bandwidth / 1e9);

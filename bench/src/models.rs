@@ -9,7 +9,7 @@ use half::bf16;
 use serde_json::{Value, json};
 use sideman_engine::codec::Codec;
 use sideman_engine::model::{CodecConfig, Config, ModelDir, QuantizerKind, SeanetConfig, Tensors};
-use sideman_kernels::Ops;
+use sideman_kernels::Backend;
 
 /// Where they are kept between runs; `cargo clean` removes them.
 const KEPT: &str = "target/bench-models";
@@ -85,12 +85,12 @@ pub fn seanet(books: usize, factorised: bool) -> CodecConfig {
 }
 
 /// Such a codec, of random weights.
-pub fn read_seanet<O: Ops>(ops: &mut O, books: usize, factorised: bool) -> Result<Codec<O>> {
+pub fn read_seanet<B: Backend>(backend: &mut B, books: usize, factorised: bool) -> Result<Codec<B>> {
     let folder = Path::new(KEPT).join("codecs");
     std::fs::create_dir_all(&folder)?;
     let (config, path) = (seanet(books, factorised), folder.join(format!("{books}.safetensors")));
     write(&path, &seanet_tensors(&config)?)?;
-    Ok(Codec::read(ops, &config, Tensors::open(&path)?)?)
+    Ok(Codec::read(backend, &config, Tensors::open(&path)?)?)
 }
 
 fn make(shape: &Shape, dir: &Path) -> Result<()> {
@@ -256,7 +256,7 @@ mod tests {
     use sideman_engine::codec::Codec;
     use sideman_engine::lm::Lm;
     use sideman_kernels::Format;
-    use sideman_kernels::cpu::Cpu;
+    use sideman_kernels::cpu::CpuBackend;
 
     /// The names and shapes here are those that the engine reads: it takes a small model and both codecs of them.
     #[test]
@@ -264,7 +264,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let shape = Shape { name: "tiny", dim: 64, layers: 2, heads: 1, text: 32, streams: &MONO, card: 64, controls: true };
         make(&shape, dir.path()).unwrap();
-        let mut cpu = Cpu::new(1);
+        let mut cpu = CpuBackend::new(1);
         Lm::load(&mut cpu, &ModelDir::open(dir.path()).unwrap(), Format::Bf16).unwrap();
         for factorised in [false, true] {
             let CodecConfig::Seanet(mut config) = seanet(2, factorised) else { unreachable!() };

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sideman_kernels::OpsError;
+use sideman_kernels::BackendError;
 use thiserror::Error;
 
 /// Result of the engine's fallible functions.
@@ -55,7 +55,7 @@ pub enum Error {
     Cancelled,
     /// A player can't do it: no memory, or shapes that don't fit.
     #[error(transparent)]
-    Ops(#[from] OpsError),
+    Backend(#[from] BackendError),
 }
 
 impl Error {

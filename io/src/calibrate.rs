@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use sideman_engine::audio::RATE;
 
-use crate::device::{self, Asked};
+use crate::device::{self, DeviceConfig};
 use crate::input;
-use crate::live::Link;
+use crate::live::EngineHandle;
 use crate::mix::channels;
 use crate::output;
 
@@ -36,16 +36,16 @@ pub struct Round {
 ///
 /// # Errors
 /// The device can't be opened, gives no sound within ten seconds, or no chirp is heard: there is no cable, or it is not loud enough.
-pub fn measure(asked: &Asked) -> Result<Round, String> {
-    let (link, asks) = Link::pair();
+pub fn measure(asked: &DeviceConfig) -> Result<Round, String> {
+    let (link, asks) = EngineHandle::pair();
     let stems = asked.stems.len();
     let ends = std::thread::spawn(move || {
         let mut ends = None;
         asks.answer(Duration::from_secs(10), |rate_in, rate_out, steered| {
             let (ear, hearing) = input::ring(rate_in, 0, steered)?;
-            let (writer, player) = output::ring(rate_out, channels(stems), 0)?;
+            let (writer, reader) = output::ring(rate_out, channels(stems), 0)?;
             ends = Some((hearing, writer));
-            Ok((ear, player))
+            Ok((ear, reader))
         });
         ends
     });
@@ -74,7 +74,7 @@ pub fn measure(asked: &Asked) -> Result<Round, String> {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
-    let (latency_in, latency_out) = stream.pulse().latency_ms(stream.rates());
+    let (latency_in, latency_out) = stream.stats().latency_ms(stream.rates());
     drop(stream);
     let found: Vec<(f64, f64)> = (1..=CHIRPS).map(|n| find(&chirp, &heard, n * SECOND)).collect();
     let likeness = found.iter().map(|f| f.1).fold(1.0, f64::min);

@@ -1,5 +1,5 @@
 //! The desk of a running band: wishes go in by a bounded queue, what has come true goes out to everyone who listens, and the newest
-//! [`Snapshot`] can be looked at. Keys, OSC, MIDI and the command line hold a [`Control`] each; the runner holds the one [`Desk`].
+//! [`Snapshot`] can be looked at. Keys, OSC, MIDI and the command line hold a [`Control`] each; the runner holds the one [`ControlReceiver`].
 //!
 //! *Threading.* Every method of [`Control`] may be called from any thread but an audio callback and never waits for the engine. The desk
 //! never waits for a reader of snapshots, and waits for a subscriber only as long as it takes to subscribe.
@@ -60,7 +60,7 @@ pub struct Control {
 }
 
 /// The runner's side of all [`Control`]s.
-pub struct Desk {
+pub struct ControlReceiver {
     queue: Receiver<Sent>,
     shared: Arc<Shared>,
 }
@@ -91,7 +91,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Control {
     /// A new desk, and the first hold on it.
-    pub fn new() -> (Control, Desk) {
+    pub fn new() -> (Control, ControlReceiver) {
         let (tx, rx) = sync_channel(QUEUE);
         let shared = Arc::new(Shared {
             snapshot: Mutex::default(),
@@ -102,7 +102,7 @@ impl Control {
             link: AtomicBool::new(false),
             lock: AtomicU32::new(0),
         });
-        (Control { queue: tx, shared: shared.clone() }, Desk { queue: rx, shared })
+        (Control { queue: tx, shared: shared.clone() }, ControlReceiver { queue: rx, shared })
     }
 
     /// A number for a new source, to be put in its requests' `from`. 0 is the program itself.
@@ -162,7 +162,7 @@ impl Control {
     }
 }
 
-impl Desk {
+impl ControlReceiver {
     /// The next request, in order; none when there is none.
     pub fn take(&self) -> Option<Sent> {
         self.queue.try_recv().ok()
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn requests_keep_their_order_and_a_flood_is_refused() {
-        let (control, desk) = Control::new();
+        let (control, controls) = Control::new();
         let other = control.clone();
         for n in 0..QUEUE {
             let source = if n % 2 == 0 { &control } else { &other };
@@ -224,39 +224,39 @@ mod tests {
         }
         assert_eq!(control.send(tempo(1.0, 0)), Err(Full));
         for n in 0..QUEUE {
-            assert_eq!(desk.take().unwrap().request, tempo(n as f64, 0));
+            assert_eq!(controls.take().unwrap().request, tempo(n as f64, 0));
         }
-        assert!(desk.take().is_none());
-        drop(desk);
+        assert!(controls.take().is_none());
+        drop(controls);
         assert_eq!(control.send(tempo(1.0, 0)), Err(Full));
     }
 
     #[test]
     fn all_who_listen_hear_and_who_left_is_forgotten() {
-        let (control, desk) = Control::new();
+        let (control, controls) = Control::new();
         let (a, b) = (control.events(), control.events());
         assert_ne!(control.origin(), control.origin());
         let event = Event::Applied { at: 640, request: tempo(100.0, 3) };
-        desk.tell(&event);
+        controls.tell(&event);
         assert_eq!((a.recv().unwrap(), b.recv().unwrap()), (event.clone(), event));
         drop(a);
-        desk.tell(&Event::Said("x".into()));
-        assert_eq!(lock(&desk.shared.listeners).len(), 1);
-        (0..2 * BEHIND).for_each(|_| desk.tell(&Event::Said("y".into())));
+        controls.tell(&Event::Said("x".into()));
+        assert_eq!(lock(&controls.shared.listeners).len(), 1);
+        (0..2 * BEHIND).for_each(|_| controls.tell(&Event::Said("y".into())));
         assert_eq!(b.try_iter().count(), BEHIND);
     }
 
     #[test]
     fn a_reader_never_stops_the_desk() {
-        let (control, desk) = Control::new();
+        let (control, controls) = Control::new();
         let mut next = Snapshot { bar: 5, ..Snapshot::default() };
         let looking = lock(&control.shared.snapshot);
-        desk.publish(&mut next);
+        controls.publish(&mut next);
         drop(looking);
         assert_eq!((control.snapshot().bar, next.bar), (0, 5));
-        desk.publish(&mut next);
+        controls.publish(&mut next);
         assert_eq!((control.snapshot().bar, next.bar), (5, 0));
         control.end();
-        assert!(desk.ended());
+        assert!(controls.ended());
     }
 }

@@ -1,6 +1,6 @@
 //! The way in: what the musician plays, from the device's callback to the engine, at 32 kHz and in song time.
 //!
-//! *Threading.* [`Ear`] belongs to the callback, [`Hearing`] to the engine's thread. Blocks carry the song time of their first sample (in
+//! *Threading.* [`InputWriter`] belongs to the callback, [`InputReader`] to the engine's thread. Blocks carry the song time of their first sample (in
 //! frames of the device's rate), so that what the ring had no room for, and what the device lost, becomes silence of the same length:
 //! the song's time goes on. The output device is the master clock: where the input is another device, its ratio is steered so that what
 //! was heard stays where it was against what is played.
@@ -13,7 +13,7 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 use sideman_engine::Result;
 use sideman_engine::audio::RATE;
 
-use crate::resample::{STEER_MAX, Stretch};
+use crate::resample::{STEER_MAX, StreamResampler};
 
 /// Seconds of playing that may wait: as long as an engine may stall and still hear everything.
 const AHEAD: usize = 20;
@@ -35,15 +35,15 @@ pub struct Counts {
 ///
 /// # Errors
 /// A rate that can't be.
-pub fn ring(rate: u32, first: i64, steered: bool) -> Result<(Ear, Hearing)> {
+pub fn ring(rate: u32, first: i64, steered: bool) -> Result<(InputWriter, InputReader)> {
     let counts = Arc::new(Counts::default());
     let (samples, waiting) = HeapRb::new(AHEAD * rate as usize).split();
     let (blocks, stamps) = HeapRb::new(BLOCKS).split();
     let base = first.max(0) as u64 * u64::from(rate) / u64::from(RATE);
-    let hearing = Hearing {
+    let hearing = InputReader {
         samples: waiting,
         stamps,
-        stretch: Stretch::new(rate, RATE, 1, steered)?,
+        stretch: StreamResampler::new(rate, RATE, 1, steered)?,
         rate,
         next: base,
         missing: 0,
@@ -53,17 +53,17 @@ pub fn ring(rate: u32, first: i64, steered: bool) -> Result<(Ear, Hearing)> {
         pi: steered.then(Pi::default),
         counts: counts.clone(),
     };
-    Ok((Ear { samples, blocks, counts }, hearing))
+    Ok((InputWriter { samples, blocks, counts }, hearing))
 }
 
 /// The callback's end.
-pub struct Ear {
+pub struct InputWriter {
     samples: HeapProd<f32>,
     blocks: HeapProd<(u64, u32)>,
     counts: Arc<Counts>,
 }
 
-impl Ear {
+impl InputWriter {
     /// Takes a block whose first sample was played at song time `at` (frames of the device). A block that finds no room is lost as a whole
     /// and counted; it will be silence.
     pub fn hear(&mut self, at: u64, samples: impl ExactSizeIterator<Item = f32>) {
@@ -90,10 +90,10 @@ impl Ear {
 }
 
 /// The engine's end.
-pub struct Hearing {
+pub struct InputReader {
     samples: HeapCons<f32>,
     stamps: HeapCons<(u64, u32)>,
-    stretch: Stretch,
+    stretch: StreamResampler,
     rate: u32,
     /// Song time of the next sample that goes into the resampler.
     next: u64,
@@ -108,7 +108,7 @@ pub struct Hearing {
     counts: Arc<Counts>,
 }
 
-impl Hearing {
+impl InputReader {
     /// Samples of 32 kHz that wait, once all that has come in is taken; stops a little after `enough`.
     pub fn listen(&mut self, enough: usize) -> usize {
         while self.heard.len() < enough {
@@ -228,11 +228,11 @@ mod tests {
 
     #[test]
     fn blocks_come_out_in_order_and_lost_ones_are_silence() {
-        let (mut ear, mut hearing) = ring(32_000, 0, false).unwrap();
+        let (mut input, mut hearing) = ring(32_000, 0, false).unwrap();
         let mut out = Vec::new();
-        ear.hear(0, numbers(0, 100).into_iter());
-        ear.hear(150, numbers(150, 100).into_iter());
-        ear.hear(200, numbers(200, 100).into_iter());
+        input.hear(0, numbers(0, 100).into_iter());
+        input.hear(150, numbers(150, 100).into_iter());
+        input.hear(200, numbers(200, 100).into_iter());
         assert_eq!(hearing.listen(1 << 20), 300);
         hearing.take(1000, &mut out);
         let want: Vec<f32> = (0..300).map(|n| if (100..150).contains(&n) { 0.0 } else { n as f32 }).collect();
@@ -241,16 +241,16 @@ mod tests {
 
     #[test]
     fn what_went_missing_is_silence_and_the_rest_comes_later() {
-        let (mut ear, mut hearing) = ring(32_000, 0, true).unwrap();
+        let (mut input, mut hearing) = ring(32_000, 0, true).unwrap();
         let mut out = Vec::new();
         let tone = |n: usize| std::iter::repeat_n(0.5f32, n);
         for at in (0..4000).step_by(1000) {
-            ear.hear(at, tone(1000));
+            input.hear(at, tone(1000));
         }
         let before = hearing.listen(usize::MAX);
         hearing.missed(0.1);
         for at in (4000..8000).step_by(1000) {
-            ear.hear(at, tone(1000));
+            input.hear(at, tone(1000));
         }
         assert_eq!(hearing.listen(usize::MAX), before + 4000 + 3200);
         assert_eq!(hearing.next().0, 8000 + 3200);
@@ -261,14 +261,14 @@ mod tests {
 
     #[test]
     fn an_overrun_keeps_the_time() {
-        let (mut ear, mut hearing) = ring(32_000, 0, false).unwrap();
+        let (mut input, mut hearing) = ring(32_000, 0, false).unwrap();
         let total = (AHEAD + 2) * 32_000;
         for at in (0..total).step_by(1000) {
-            ear.hear(at as u64, numbers(at, 1000).into_iter());
+            input.hear(at as u64, numbers(at, 1000).into_iter());
         }
-        assert_eq!(ear.counts().overrun.load(Ordering::Relaxed), 64_000);
+        assert_eq!(input.counts().overrun.load(Ordering::Relaxed), 64_000);
         hearing.listen(usize::MAX);
-        ear.hear(total as u64, numbers(total, 1000).into_iter());
+        input.hear(total as u64, numbers(total, 1000).into_iter());
         assert_eq!(hearing.listen(usize::MAX), total + 1000);
         let mut out = Vec::new();
         hearing.take(usize::MAX, &mut out);

@@ -3,7 +3,7 @@
 //!
 //! Alone, the session's beat is the band's. With others it is everybody's: the band bends its tempo to stay on it and comes in on its bar lines,
 //! as with every clock from outside; a tempo that the musician asks for is asked of everybody. Link knows time by the machine's clock,
-//! [`Speaker`] which of the band's samples sounds then.
+//! [`PlaybackClock`] which of the band's samples sounds then.
 //!
 //! Link is GPL-2.0-or-later, and so is a program that is built with it: the feature `link` is off by default.
 
@@ -19,7 +19,7 @@ use sideman_engine::live::{Clock, Command, Origin, Request, Snapshot, When};
 
 use crate::control::{Control, Event};
 use crate::midi::{COME_IN, Entrance, keep_on, keep_tempo, quarters};
-use crate::speaker::{Opened, Speaker};
+use crate::playback_clock::{Opened, PlaybackClock};
 
 /// Between two looks at what sounds.
 const LOOK: Duration = Duration::from_millis(1);
@@ -45,7 +45,7 @@ impl Server {
     /// The system makes no thread.
     pub fn start(control: Control) -> std::io::Result<(Server, Sender<Opened>)> {
         let stop = Arc::new(AtomicBool::new(false));
-        let (speaker, opened) = Speaker::new();
+        let (speaker, opened) = PlaybackClock::new();
         let (seen, events) = (stop.clone(), control.events());
         control.link();
         let serve = move || serve(&control, &events, speaker, &seen);
@@ -64,7 +64,7 @@ impl Drop for Server {
     }
 }
 
-fn serve(control: &Control, events: &Receiver<Event>, mut speaker: Speaker, stop: &AtomicBool) {
+fn serve(control: &Control, events: &Receiver<Event>, mut speaker: PlaybackClock, stop: &AtomicBool) {
     let (origin, began) = (control.origin(), Instant::now());
     let (mut peer, mut followed) = (None::<Peer>, began);
     while !stop.load(Ordering::Acquire) && !control.ended() {
@@ -74,8 +74,8 @@ fn serve(control: &Control, events: &Receiver<Event>, mut speaker: Speaker, stop
             continue;
         }
         followed = Instant::now();
-        let band = control.snapshot();
-        if band.clock != Clock::Link {
+        let model = control.snapshot();
+        if model.clock != Clock::Link {
             peer = None;
             events.try_iter().for_each(drop);
             continue;
@@ -88,9 +88,9 @@ fn serve(control: &Control, events: &Receiver<Event>, mut speaker: Speaker, stop
         });
         let asked: Vec<Command> = asked.collect();
         let song = || began.elapsed().as_secs_f64() + offset;
-        let peer = peer.get_or_insert_with(|| Peer::join(&band, song(), origin));
+        let peer = peer.get_or_insert_with(|| Peer::join(&model, song(), origin));
         let before = peer.others;
-        let wishes = peer.follow(&band, &asked, song());
+        let wishes = peer.follow(&model, &asked, song());
         if peer.others != before {
             control.say(match peer.others {
                 0 => "Ableton Link: nobody else is there".to_owned(),
@@ -138,22 +138,22 @@ struct Peer {
 
 impl Peer {
     /// Joins with the band's tempo and beat: they are the session's where nobody is there.
-    fn join(band: &Snapshot, song: f64, origin: Origin) -> Peer {
-        let (link, mut state) = (AblLink::new(band.tempo), SessionState::new());
+    fn join(model: &Snapshot, song: f64, origin: Origin) -> Peer {
+        let (link, mut state) = (AblLink::new(model.tempo), SessionState::new());
         let now = Moment { micros: link.clock_micros(), song };
-        let at = now.micros(band.time as f64 / f64::from(RATE));
+        let at = now.micros(model.time as f64 / f64::from(RATE));
         link.capture_app_session_state(&mut state);
-        state.request_beat_at_time(quarters(band), at, band.meter.quarters() as f64);
-        state.set_is_playing(band.playing, at);
+        state.request_beat_at_time(quarters(model), at, model.meter.quarters() as f64);
+        state.set_is_playing(model.playing, at);
         link.commit_app_session_state(&state);
         link.enable_start_stop_sync(true);
         link.enable(true);
-        let (rolling, played) = (band.playing, band.playing);
+        let (rolling, played) = (model.playing, model.playing);
         Peer { link, state, origin, others: 0, met: Instant::now(), rolling, played, wanted: 0, entry: Entrance::default() }
     }
 
     /// What the session asks of the band; `asked`: what others asked of the band since the last time, which the session hears of.
-    fn follow(&mut self, band: &Snapshot, asked: &[Command], song: f64) -> Vec<Request> {
+    fn follow(&mut self, model: &Snapshot, asked: &[Command], song: f64) -> Vec<Request> {
         let Peer { link, state, .. } = self;
         let now = Moment { micros: link.clock_micros(), song };
         link.capture_app_session_state(state);
@@ -163,8 +163,8 @@ impl Peer {
         }
         self.others = others;
         // What is asked for now is heard from the samples on that are decided next.
-        let next = band.time as f64 / f64::from(RATE);
-        let (at, quantum) = (now.micros(next), band.meter.quarters() as f64);
+        let next = model.time as f64 / f64::from(RATE);
+        let (at, quantum) = (now.micros(next), model.meter.quarters() as f64);
         let (mut wishes, mut ours) = (Vec::new(), false);
 
         let rolling = state.is_playing();
@@ -173,7 +173,7 @@ impl Peer {
                 self.entry.leave();
                 wishes.push(Request { command: Command::Stop, when: Some(When::Now), from: self.origin });
             }
-            (false, true) if !band.playing => self.entry.arm(),
+            (false, true) if !model.playing => self.entry.arm(),
             _ => {}
         }
         for command in asked {
@@ -187,7 +187,7 @@ impl Peer {
             }
         }
         self.wanted = self.wanted.saturating_sub(1);
-        if self.wanted > 0 && !band.playing {
+        if self.wanted > 0 && !model.playing {
             self.wanted = 0;
             self.entry.arm();
             // Where nobody else is, the bar line is as soon as the band can come in.
@@ -195,33 +195,33 @@ impl Peer {
             ours = true;
         }
         if others == 0 {
-            let moved = band.playing && (state.beat_at_time(at, quantum) - quarters(band)).abs() > NEAR;
-            if moved || (state.tempo() - band.tempo).abs() > 1e-3 {
-                state.set_tempo(band.tempo, at);
+            let moved = model.playing && (state.beat_at_time(at, quantum) - quarters(model)).abs() > NEAR;
+            if moved || (state.tempo() - model.tempo).abs() > 1e-3 {
+                state.set_tempo(model.tempo, at);
                 ours = true;
             }
             if moved {
-                state.request_beat_at_time(quarters(band), at, quantum);
+                state.request_beat_at_time(quarters(model), at, quantum);
             }
         }
 
         let (tempo, theirs) = (state.tempo(), state.beat_at_time(at, quantum));
-        match self.entry.come_in(band, next, theirs, tempo, None, self.origin) {
+        match self.entry.come_in(model, next, theirs, tempo, None, self.origin) {
             Some(entered) => wishes.extend(entered),
             None if others == 0 => {}
-            None if band.playing => wishes.extend(keep_on(band, theirs, tempo, self.origin)),
-            None => wishes.extend(keep_tempo(band, tempo, self.origin)),
+            None if model.playing => wishes.extend(keep_on(model, theirs, tempo, self.origin)),
+            None => wishes.extend(keep_tempo(model, tempo, self.origin)),
         }
         // Who starts or stops the band starts or stops everybody, from the same bar line on.
         let starts = wishes.iter().find_map(|w| match (&w.command, w.when) {
             (Command::Play, Some(When::Sample(sample))) => Some(sample as f64 / f64::from(RATE)),
             _ => None,
         });
-        let edge = std::mem::replace(&mut self.played, band.playing) != band.playing;
-        if !self.rolling && (starts.is_some() || edge && band.playing) {
+        let edge = std::mem::replace(&mut self.played, model.playing) != model.playing;
+        if !self.rolling && (starts.is_some() || edge && model.playing) {
             state.set_is_playing(true, now.micros(starts.unwrap_or(next)));
             (self.rolling, ours) = (true, true);
-        } else if self.rolling && edge && !band.playing && !self.entry.armed() {
+        } else if self.rolling && edge && !model.playing && !self.entry.armed() {
             state.set_is_playing(false, at);
             (self.rolling, ours) = (false, true);
         }

@@ -1,5 +1,5 @@
 //! The engine's thread against devices: takes hops from the input's ring, gives slots to the output's, catches up in order after a stall,
-//! and goes up and down the ladder. Devices come and go by the [`Link`]; while there is none, or one is silent, song time goes on by the
+//! and goes up and down the ladder. Devices come and go by the [`EngineHandle`]; while there is none, or one is silent, song time goes on by the
 //! clock, the band hears silence, and a take is recorded as before.
 
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 use sideman_engine::audio::RATE;
 use sideman_engine::live::{Command, Request};
 use sideman_engine::model::FRAME;
-use sideman_kernels::Ops;
+use sideman_kernels::Backend;
 
-use crate::device::Pulse;
-use crate::input::{self, Ear, Hearing};
+use crate::device::DeviceStats;
+use crate::input::{self, InputReader, InputWriter};
 use crate::ladder::{Ladder, Step};
 use crate::midi::ports::Feed;
 use crate::midi::{Heard, Mark};
-use crate::output::{self, Player, Writer};
+use crate::output::{self, OutputReader, OutputWriter};
+use crate::playback_clock::Opened;
 use crate::rt;
 use crate::runner::Runner;
-use crate::speaker::Opened;
 
 /// A device that gives nothing for so long is silent: song time goes on by the clock.
 const SILENT: Duration = Duration::from_secs(1);
@@ -38,11 +38,11 @@ const MIDI: usize = 1024;
 const MARKS: usize = 256;
 
 /// What a device runs its callbacks over.
-pub struct Line {
+pub struct DevicePorts {
     /// For what it hears.
-    pub ear: Ear,
+    pub input: InputWriter,
     /// For what it plays; it stands where the sound now heard belongs, and its owner adds the latencies.
-    pub player: Player,
+    pub reader: OutputReader,
     /// Song time, in frames of the input, of the first sample that will be heard.
     pub in_start: u64,
     /// For its MIDI ports, where it has any.
@@ -51,18 +51,18 @@ pub struct Line {
     pub marks: HeapCons<Mark>,
 }
 
-impl Line {
+impl DevicePorts {
     /// A line, and the engine's ends of its MIDI.
-    fn new(ear: Ear, player: Player, in_start: u64) -> (Line, HeapCons<Heard>, HeapProd<Mark>) {
+    fn new(input: InputWriter, reader: OutputReader, in_start: u64) -> (DevicePorts, HeapCons<Heard>, HeapProd<Mark>) {
         let (to_hands, midi) = HeapRb::new(MIDI).split();
         let (marks, to_clock) = HeapRb::new(MARKS).split();
-        (Line { ear, player, in_start, heard: to_hands, marks: to_clock }, midi, marks)
+        (DevicePorts { input, reader, in_start, heard: to_hands, marks: to_clock }, midi, marks)
     }
 }
 
 /// The devices' way to the engine.
 #[derive(Clone)]
-pub struct Link {
+pub struct EngineHandle {
     asks: Sender<Ask>,
 }
 
@@ -70,21 +70,21 @@ struct Ask {
     rate_in: u32,
     rate_out: u32,
     steered: bool,
-    give: Sender<Result<Line, String>>,
+    give: Sender<Result<DevicePorts, String>>,
 }
 
-impl Link {
+impl EngineHandle {
     /// A link and what answers it.
-    pub(crate) fn pair() -> (Link, Asks) {
+    pub(crate) fn pair() -> (EngineHandle, Asks) {
         let (asks, asked) = channel();
-        (Link { asks }, Asks(asked))
+        (EngineHandle { asks }, Asks(asked))
     }
 
     /// Ring ends for a device of these rates, in place of those that were; `steered` where input and output have clocks of their own.
     ///
     /// # Errors
     /// A rate that can't be, or the engine is gone.
-    pub fn connect(&self, rate_in: u32, rate_out: u32, steered: bool) -> Result<Line, String> {
+    pub fn connect(&self, rate_in: u32, rate_out: u32, steered: bool) -> Result<DevicePorts, String> {
         let (give, get) = channel();
         self.asks.send(Ask { rate_in, rate_out, steered, give }).map_err(|_| "the session is over".to_owned())?;
         match get.recv_timeout(Duration::from_secs(10)) {
@@ -95,31 +95,35 @@ impl Link {
     }
 }
 
-/// The other end of a [`Link`].
+/// The other end of a [`EngineHandle`].
 pub(crate) struct Asks(Receiver<Ask>);
 
 impl Asks {
     /// Waits for one device's asking, at most so long, and answers it with the ring ends that `make` gives for its rates.
-    pub(crate) fn answer(&self, patience: Duration, make: impl FnOnce(u32, u32, bool) -> sideman_engine::Result<(Ear, Player)>) {
+    pub(crate) fn answer(
+        &self,
+        patience: Duration,
+        make: impl FnOnce(u32, u32, bool) -> sideman_engine::Result<(InputWriter, OutputReader)>,
+    ) {
         let Ok(ask) = self.0.recv_timeout(patience) else { return };
         let made = make(ask.rate_in, ask.rate_out, ask.steered);
-        let line = made.map(|(ear, player)| Line::new(ear, player, 0).0).map_err(|e| e.to_string());
+        let line = made.map(|(input, reader)| DevicePorts::new(input, reader, 0).0).map_err(|e| e.to_string());
         let _ = ask.give.send(line);
     }
 }
 
 /// A runner on its way to its thread.
-pub struct Live<O: Ops> {
-    runner: Runner<O>,
+pub struct Live<B: Backend> {
+    runner: Runner<B>,
     asks: Receiver<Ask>,
-    pulse: Receiver<(Arc<Pulse>, (u32, u32))>,
+    stats: Receiver<(Arc<DeviceStats>, (u32, u32))>,
     ends: Option<Ends>,
     ladder: Ladder,
     longer: bool,
     late: u64,
     behind: Behind,
     heard: Vec<f32>,
-    device: Option<(Arc<Pulse>, (u32, u32))>,
+    device: Option<(Arc<DeviceStats>, (u32, u32))>,
     /// Where MIDI goes that the device hears.
     pub hands: Option<Sender<Heard>>,
     /// Who is told of song time and beat beside the device: MIDI ports of the system.
@@ -129,8 +133,8 @@ pub struct Live<O: Ops> {
 }
 
 struct Ends {
-    hearing: Hearing,
-    writer: Writer,
+    hearing: InputReader,
+    writer: OutputWriter,
     midi: HeapCons<Heard>,
     marks: HeapProd<Mark>,
     /// Up to when the input has given samples, or silence has stood for them.
@@ -162,17 +166,17 @@ impl Behind {
 }
 
 /// Tells the engine's thread whose latencies to show.
-pub type Told = Sender<(Arc<Pulse>, (u32, u32))>;
+pub type Told = Sender<(Arc<DeviceStats>, (u32, u32))>;
 
-impl<O: Ops> Live<O> {
+impl<B: Backend> Live<B> {
     /// Makes a runner ready for devices.
-    pub fn new(runner: Runner<O>) -> (Live<O>, Link, Told) {
+    pub fn new(runner: Runner<B>) -> (Live<B>, EngineHandle, Told) {
         let (asks, asked) = channel();
-        let (told, pulse) = channel();
+        let (told, stats) = channel();
         let live = Live {
             runner,
             asks: asked,
-            pulse,
+            stats,
             ends: None,
             ladder: Ladder::default(),
             longer: false,
@@ -184,7 +188,7 @@ impl<O: Ops> Live<O> {
             ports: None,
             speakers: Vec::new(),
         };
-        (live, Link { asks }, told)
+        (live, EngineHandle { asks }, told)
     }
 
     /// Runs until somebody ends the session, on the calling thread; gives what the recorder said at the end.
@@ -194,11 +198,11 @@ impl<O: Ops> Live<O> {
             tracing::info!("{e}");
         }
         let began = Instant::now();
-        while !self.runner.desk().ended() {
+        while !self.runner.controls().ended() {
             if let Ok(ask) = self.asks.try_recv() {
                 self.connect(&ask);
             }
-            if let Ok(told) = self.pulse.try_recv() {
+            if let Ok(told) = self.stats.try_recv() {
                 self.device = Some(told);
             }
             let frames = self.frames();
@@ -262,9 +266,9 @@ impl<O: Ops> Live<O> {
         let shared = ends.writer.shared().clone();
         let load = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
         let running = shared.running.load(std::sync::atomic::Ordering::Relaxed);
-        if let (Some((pulse, rates)), Some((ahead, when))) = (&self.device, ends.steered) {
+        if let (Some((stats, rates)), Some((ahead, when))) = (&self.device, ends.steered) {
             // Both callbacks' frames as seconds: how far what came in is ahead of what went out.
-            let (frames_in, frames_out) = (load(&ends.hearing.counts().frames), load(&pulse.frames));
+            let (frames_in, frames_out) = (load(&ends.hearing.counts().frames), load(&stats.frames));
             let now = frames_in as f64 / f64::from(rates.0) - frames_out as f64 / f64::from(rates.1);
             let dt = when.elapsed().as_secs_f64();
             ends.hearing.steer(if ahead == 0.0 { now } else { 0.5 * (now + ahead) }, dt);
@@ -300,11 +304,11 @@ impl<O: Ops> Live<O> {
                 self.runner.say(reason);
             }
         }
-        if let Some((pulse, rates)) = &self.device {
-            let (latency_in, latency_out) = pulse.latency_ms(*rates);
+        if let Some((stats, rates)) = &self.device {
+            let (latency_in, latency_out) = stats.latency_ms(*rates);
             let health = &mut self.runner.snapshot().health;
             (health.latency_in, health.latency_out) = (latency_in, latency_out);
-            health.xruns = load(&pulse.xruns);
+            health.xruns = load(&stats.xruns);
         }
         match step {
             Some(Step::Guided(on)) => {
@@ -319,24 +323,24 @@ impl<O: Ops> Live<O> {
     /// New ring ends, at the song time that has been heard.
     fn connect(&mut self, ask: &Ask) {
         let (heard, lead) = self.runner.time();
-        let make = || -> sideman_engine::Result<(Line, Ends)> {
-            let (ear, hearing) = input::ring(ask.rate_in, heard, ask.steered)?;
+        let make = || -> sideman_engine::Result<(DevicePorts, Ends)> {
+            let (input, hearing) = input::ring(ask.rate_in, heard, ask.steered)?;
             // Before the first hop the band has already given 0..lead; it stands in the slots. Later those are played and gone.
             let first = heard == 0;
             let start = if first { 0 } else { heard + lead };
-            let (mut writer, mut player) = output::ring(ask.rate_out, self.runner.channels(), start)?;
+            let (mut writer, mut reader) = output::ring(ask.rate_out, self.runner.channels(), start)?;
             if first {
                 let _ = writer.write(self.runner.slots());
             }
             let at = |song: i64, rate: u32| song.max(0) as u64 * u64::from(rate) / u64::from(RATE);
-            player.seek(at(heard, ask.rate_out));
+            reader.seek(at(heard, ask.rate_out));
             let now = Instant::now();
             let steered = ask.steered.then_some((0.0, now));
             for speaker in self.ports.iter().map(|ports| &ports.opened).chain(&self.speakers) {
                 // They are gone only where the session is over.
                 let _ = speaker.send((writer.shared().clone(), ask.rate_out));
             }
-            let (line, midi, marks) = Line::new(ear, player, at(heard, ask.rate_in));
+            let (line, midi, marks) = DevicePorts::new(input, reader, at(heard, ask.rate_in));
             Ok((line, Ends { hearing, writer, midi, marks, since: now + SILENT, filling: false, came: 0, steered }))
         };
         let answer = match make() {

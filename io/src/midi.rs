@@ -1,5 +1,5 @@
 //! MIDI: pedals, faders and clocks. [`Message`] is what bytes say, [`Map`] which wish a control stands for (in a file of its own, in
-//! OSC's words), [`Learn`] finds out which control was meant, [`Switch`] tells tap, hold and double tap apart, [`Hands`] holds all of it
+//! OSC's words), [`Learn`] finds out which control was meant, [`Switch`] tells tap, hold and double tap apart, [`MidiMapper`] holds all of it
 //! together: messages in, wishes out. No port is opened there and no clock read, so a test can play a gig in a moment. [`Server`] is their
 //! thread, [`Clock`] the clock that we send; ports are JACK's (`crate::device::jack`) or the system's ([`ports`]).
 
@@ -92,7 +92,7 @@ impl Message {
 }
 
 /// All that is played on: map, switches, held chord, clock.
-pub struct Hands {
+pub struct MidiMapper {
     names: Names,
     origin: Origin,
     map: Map,
@@ -126,17 +126,17 @@ pub(crate) const COME_IN: f64 = 1.4;
 const TO_KNOW: u64 = 48;
 
 /// Where a band's next samples lie, in quarter notes since bar 1.
-pub(crate) fn quarters(band: &Snapshot) -> f64 {
+pub(crate) fn quarters(model: &Snapshot) -> f64 {
     // Beats are quarter notes but in 6/8 and 12/8, which are counted in dotted ones.
-    let per_beat = if band.meter.to_string().ends_with("/8") { 1.5 } else { 1.0 };
-    (band.bar - 1) as f64 * band.meter.quarters() as f64 + (f64::from(band.beat) - 1.0 + f64::from(band.phase)) * per_beat
+    let per_beat = if model.meter.to_string().ends_with("/8") { 1.5 } else { 1.0 };
+    (model.bar - 1) as f64 * model.meter.quarters() as f64 + (f64::from(model.beat) - 1.0 + f64::from(model.phase)) * per_beat
 }
 
-impl Hands {
+impl MidiMapper {
     /// Hands on a band of these names.
-    pub fn new(names: Names, map: Map, origin: Origin) -> Hands {
+    pub fn new(names: Names, map: Map, origin: Origin) -> MidiMapper {
         let clock = Follower::new(f64::from(map.clock_offset) / 1000.0);
-        Hands {
+        MidiMapper {
             names,
             origin,
             map,
@@ -296,25 +296,25 @@ impl Hands {
 
     /// What the clock that comes in asks of the band at a time (`now`, song time in s): a tempo to meet it, and to come in at its bar line.
     /// Nothing while the band has another source of its beat.
-    pub fn follow(&mut self, band: &Snapshot, now: f64) -> Vec<Request> {
-        let taken_up = self.source.replace(band.clock) != Some(band.clock);
-        match band.clock {
-            Source::Jack => return self.transport.follow(band, taken_up, &mut self.entry, self.origin),
+    pub fn follow(&mut self, model: &Snapshot, now: f64) -> Vec<Request> {
+        let taken_up = self.source.replace(model.clock) != Some(model.clock);
+        match model.clock {
+            Source::Jack => return self.transport.follow(model, taken_up, &mut self.entry, self.origin),
             Source::Midi => {}
             _ => return Vec::new(),
         }
         let Some(tempo) = self.clock.tempo().filter(|_| self.clock.lock(now) > 0.0) else { return Vec::new() };
         // What is asked for now is heard from the samples on that are decided next.
-        let next = band.time as f64 / f64::from(RATE);
+        let next = model.time as f64 / f64::from(RATE);
         let theirs = self.clock.quarters(now) + (next - now) * tempo / 60.0;
         if !self.clock.running() {
-            return keep_tempo(band, tempo, self.origin);
+            return keep_tempo(model, tempo, self.origin);
         }
         if self.entry.armed && self.clock.since < TO_KNOW {
             return Vec::new();
         }
-        let entered = self.entry.come_in(band, next, theirs, tempo, None, self.origin);
-        entered.unwrap_or_else(|| keep_on(band, theirs, tempo, self.origin))
+        let entered = self.entry.come_in(model, next, theirs, tempo, None, self.origin);
+        entered.unwrap_or_else(|| keep_on(model, theirs, tempo, self.origin))
     }
 }
 
@@ -341,7 +341,7 @@ impl Entrance {
     /// * `next`: song time of the samples that are decided next, s. `theirs`: quarter notes of the sender's then.
     pub fn come_in(
         &mut self,
-        band: &Snapshot,
+        model: &Snapshot,
         next: f64,
         theirs: f64,
         tempo: f64,
@@ -352,18 +352,18 @@ impl Entrance {
             return None;
         }
         let request = |command, when| Request { command, when: Some(when), from };
-        let bar = meter.unwrap_or(band.meter).quarters() as f64;
-        if !band.playing {
+        let bar = meter.unwrap_or(model.meter).quarters() as f64;
+        if !model.playing {
             self.armed = false;
             let line = ((theirs + COME_IN * tempo / 60.0) / bar).ceil() * bar;
             let at = next + (line - theirs) * 60.0 / tempo;
             let at = When::Sample((at * f64::from(RATE)).round() as i64);
             let mut wishes = vec![request(Command::Tempo(tempo), When::Now)];
-            wishes.extend(meter.filter(|m| *m != band.meter).map(|m| request(Command::Meter(m), at)));
+            wishes.extend(meter.filter(|m| *m != model.meter).map(|m| request(Command::Meter(m), at)));
             wishes.push(request(Command::Play, at));
             return Some(wishes);
         }
-        let apart = (theirs - quarters(band)) / bar;
+        let apart = (theirs - quarters(model)) / bar;
         if !self.stilled && ((apart - apart.round()) * bar).abs() > 0.5 {
             // Its bars lie elsewhere now.
             self.stilled = true;
@@ -375,14 +375,14 @@ impl Entrance {
 }
 
 /// Bends the tempo so that the band stays on the beat of a clock that is at `theirs` quarter notes.
-pub(crate) fn keep_on(band: &Snapshot, theirs: f64, tempo: f64, from: Origin) -> Vec<Request> {
-    keep_tempo(band, crate::sync::bend(tempo, quarters(band), theirs), from)
+pub(crate) fn keep_on(model: &Snapshot, theirs: f64, tempo: f64, from: Origin) -> Vec<Request> {
+    keep_tempo(model, crate::sync::bend(tempo, quarters(model), theirs), from)
 }
 
 /// Asks for a tempo; a twentieth of a beat a minute is not worth a command.
-pub(crate) fn keep_tempo(band: &Snapshot, tempo: f64, from: Origin) -> Vec<Request> {
+pub(crate) fn keep_tempo(model: &Snapshot, tempo: f64, from: Origin) -> Vec<Request> {
     let request = Request { command: Command::Tempo(tempo), when: Some(When::Now), from };
-    if (tempo - band.tempo).abs() > 0.05 { vec![request] } else { Vec::new() }
+    if (tempo - model.tempo).abs() > 0.05 { vec![request] } else { Vec::new() }
 }
 
 /// The page that every session begins with (interfaces page, "MIDI"): CC7 on channels 1 to 3 is the level of a stem, CC64 freezes it, CC11

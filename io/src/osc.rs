@@ -1,13 +1,13 @@
 //! Open Sound Control: a rig sets, reads and watches everything by addresses under `/jam` (UDP; interfaces page, "OSC").
 //!
 //! [`ADDRESSES`] is the one table: parsing, reading, echoes, `sideman osc` and the guide come from it. [`parse`] makes wishes of messages,
-//! [`shown`] values of a snapshot, [`Desk`] holds subscribers and what was said to whom (no socket, no clock), [`Server`] is the socket.
+//! [`echo`] values of a snapshot, [`OscState`] holds subscribers and what was said to whom (no socket, no clock), [`Server`] is the socket.
 
 mod announce;
-mod desk;
+mod echo;
 mod parse;
 mod serve;
-mod shown;
+mod state;
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use sideman_engine::live::{Action, Clock, Command, Mode, Which};
 use sideman_engine::task::Meter;
 
 pub use announce::{Announcement, SERVICE};
-pub use desk::{Desk, Out};
+pub use echo::{echo, message, shown};
 pub use parse::{Ask, Fault, decode, matches, parse};
 pub use serve::Server;
-pub use shown::{echo, message, shown};
+pub use state::{OscState, Out};
 
 use parse::Args;
 
@@ -173,7 +173,7 @@ pub const ADDRESSES: &[Address] = &[
         Ok(Command::Chords(a.text()?))
     }),
     value("/jam/key", "\"Em\"", "the key; chords that are known move with it; empty: not known", |a| Ok(Command::Key(a.text()?))),
-    value("/jam/play", "STEM|none", "the stem that the player plays", |a| Ok(Command::Player(a.player()?))),
+    value("/jam/play", "STEM|none", "the stem that the player plays", |a| Ok(Command::InputStem(a.input_stem()?))),
     value("/jam/stem/S/gain", "dB", "level, -60 to 12", |a| Ok(Command::Stem(a.which(), Action::Gain(a.float()?)))),
     value("/jam/stem/S/mute", "0|1", "silenced; the model goes on hearing it", |a| {
         Ok(Command::Stem(a.which(), Action::Mute(a.flag()?)))
@@ -207,7 +207,7 @@ pub const ADDRESSES: &[Address] = &[
     }),
     deed("/jam/fill", "", "a fill into the next bar", |_| Ok(Command::Fill)),
     // Down by 12 and at -12 dB mean the same.
-    value("/jam/dip", "dB", "everything but the player down by so much; 0: back", |a| Ok(Command::Dip(-a.float()?.abs()))),
+    value("/jam/dip", "dB", "everything but the player down by so much; 0: back", |a| Ok(Command::Dim(-a.float()?.abs()))),
     value("/jam/click", "0|1", "the metronome", |a| Ok(Command::Click(a.flag()?))),
     deed("/jam/panic", "", "silence at once, nothing pending", |_| Ok(Command::Panic)),
     deed("/jam/cancel", "[STEM]", "takes back what is pending: all, or for one stem", |a| Ok(Command::Cancel(a.cancelled()?))),

@@ -2,7 +2,7 @@
 //! nothing that goes wrong can set two of them apart. Slots follow one another without a gap from a first one whose song time is known:
 //! the place of each says when it is to be heard.
 //!
-//! *Threading.* [`Writer`] belongs to the engine's thread, [`Player`] to the device's callback; [`Shared`] is atomics. The player keeps
+//! *Threading.* [`OutputWriter`] belongs to the engine's thread, [`OutputReader`] to the device's callback; [`Shared`] is atomics. The player keeps
 //! what it has played: where slots are missing it repeats the last bar out of it, in phase, without asking anyone (rung 1 of the
 //! ladder: an engine that has stalled can't be asked). Slots that come too late are kept as history, never played.
 
@@ -14,9 +14,9 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 use sideman_engine::Result;
 use sideman_engine::audio::RATE;
 
-use crate::resample::Stretch;
+use crate::resample::StreamResampler;
 
-/// Most frames of one call of [`Player::play`]; a device with longer blocks calls more than once.
+/// Most frames of one call of [`OutputReader::play`]; a device with longer blocks calls more than once.
 pub const BLOCK_MAX: usize = 8192;
 /// Seconds of slots that may wait.
 const AHEAD: usize = 8;
@@ -48,13 +48,13 @@ pub struct Shared {
 ///
 /// # Errors
 /// A rate that can't be.
-pub fn ring(rate: u32, channels: usize, first: i64) -> Result<(Writer, Player)> {
+pub fn ring(rate: u32, channels: usize, first: i64) -> Result<(OutputWriter, OutputReader)> {
     let (rate_, shared) = (rate as usize, Arc::new(Shared::default()));
     let (producer, consumer) = HeapRb::new(AHEAD * rate_ * channels).split();
     let base = (first.max(0) as u64 * u64::from(rate)).div_ceil(u64::from(RATE));
-    let writer = Writer {
+    let writer = OutputWriter {
         ring: producer,
-        stretch: Stretch::new(RATE, rate, channels, false)?,
+        stretch: StreamResampler::new(RATE, rate, channels, false)?,
         channels,
         rate,
         made: Vec::with_capacity(2 * rate_ * channels),
@@ -62,7 +62,7 @@ pub fn ring(rate: u32, channels: usize, first: i64) -> Result<(Writer, Player)> 
         given: base,
         shared: shared.clone(),
     };
-    let player = Player {
+    let reader = OutputReader {
         ring: consumer,
         channels,
         kept: vec![0.0; KEPT * rate_ * channels],
@@ -78,13 +78,13 @@ pub fn ring(rate: u32, channels: usize, first: i64) -> Result<(Writer, Player)> 
         begun: false,
         shared,
     };
-    Ok((writer, player))
+    Ok((writer, reader))
 }
 
 /// The engine's end.
-pub struct Writer {
+pub struct OutputWriter {
     ring: HeapProd<f32>,
-    stretch: Stretch,
+    stretch: StreamResampler,
     channels: usize,
     rate: u32,
     made: Vec<f32>,
@@ -95,7 +95,7 @@ pub struct Writer {
     shared: Arc<Shared>,
 }
 
-impl Writer {
+impl OutputWriter {
     /// Gives interleaved slots at 32 kHz that follow the last ones. Nothing waits: what finds no room (a device that has stalled) becomes
     /// silence of the same length. Gives the number of frames that did.
     #[must_use]
@@ -143,7 +143,7 @@ impl Writer {
 }
 
 /// The callback's end.
-pub struct Player {
+pub struct OutputReader {
     ring: HeapCons<f32>,
     channels: usize,
     /// Real frames by song time modulo its length: `end - len .. end`, from `base` on.
@@ -165,7 +165,7 @@ pub struct Player {
     shared: Arc<Shared>,
 }
 
-impl Player {
+impl OutputReader {
     /// Moves to song time `at` (frames of this rate): once at the start, and where the device has lost time.
     pub fn seek(&mut self, at: u64) {
         self.at = at;
@@ -279,26 +279,26 @@ mod tests {
 
     #[test]
     fn what_is_written_is_played_whatever_the_blocks() {
-        let (mut writer, mut player) = ring(32_000, 2, 0).unwrap();
+        let (mut writer, mut reader) = ring(32_000, 2, 0).unwrap();
         assert_eq!(writer.write(&slots(0, 10_000)), 0);
         let mut got = Vec::new();
         for n in [1, 64, 7, 4096, 1000, 333] {
-            got.extend_from_slice(player.play(n));
+            got.extend_from_slice(reader.play(n));
         }
         assert_eq!(got, slots(0, 5501));
-        assert_eq!(player.shared.underrun.load(Ordering::Relaxed), 0);
+        assert_eq!(reader.shared.underrun.load(Ordering::Relaxed), 0);
         assert!((writer.ahead() - 4499.0 / 32_000.0).abs() < 1e-9);
     }
 
     #[test]
     fn a_stall_repeats_the_last_bar_in_phase_and_the_band_returns_in_phase() {
-        let (mut writer, mut player) = ring(32_000, 2, 0).unwrap();
+        let (mut writer, mut reader) = ring(32_000, 2, 0).unwrap();
         let bar = 4_000.5;
         writer.bar(bar);
         assert_eq!(writer.write(&slots(0, 20_000)), 0);
         let mut played: Vec<i64> = Vec::new();
         for _ in 0..100 {
-            let block = player.play(400).to_vec();
+            let block = reader.play(400).to_vec();
             assert!(block.chunks(2).all(|f| f[0] == -f[1]), "channels stay together");
             played.extend(places(&block));
         }
@@ -311,25 +311,25 @@ mod tests {
                 assert!((place - want).abs() <= 1, "at {at}: {place}, not {want}");
             }
         }
-        assert_eq!(player.shared.underrun.load(Ordering::Relaxed), 20_000);
-        assert!(player.shared.repeating.load(Ordering::Relaxed));
+        assert_eq!(reader.shared.underrun.load(Ordering::Relaxed), 20_000);
+        assert!(reader.shared.repeating.load(Ordering::Relaxed));
         // The engine catches up: all that it missed comes in order, the late part is never heard.
         assert_eq!(writer.write(&slots(20_000, 30_000)), 0);
-        let back = places(player.play(2000));
+        let back = places(reader.play(2000));
         assert_eq!(back[160..], (40_160..42_000).collect::<Vec<i64>>());
-        assert_eq!(player.shared.late.load(Ordering::Relaxed), 20_000);
-        assert!(!player.shared.repeating.load(Ordering::Relaxed));
+        assert_eq!(reader.shared.late.load(Ordering::Relaxed), 20_000);
+        assert!(!reader.shared.repeating.load(Ordering::Relaxed));
     }
 
     #[test]
     fn no_jump_is_louder_than_the_music() {
-        let (mut writer, mut player) = ring(48_000, 1, 0).unwrap();
+        let (mut writer, mut reader) = ring(48_000, 1, 0).unwrap();
         writer.bar(16_000.0);
         let tone: Vec<f32> = (0..20_000).map(|n| 0.5 * (n as f32 * 0.02).sin()).collect();
         assert_eq!(writer.write(&tone), 0);
         let mut last = 0.0f32;
         for _ in 0..300 {
-            for x in player.play(256) {
+            for x in reader.play(256) {
                 assert!((x - last).abs() < 0.02, "a jump of {}", (x - last).abs());
                 last = *x;
             }
@@ -338,33 +338,33 @@ mod tests {
 
     #[test]
     fn without_a_bar_it_fades_to_silence() {
-        let (mut writer, mut player) = ring(32_000, 1, 0).unwrap();
+        let (mut writer, mut reader) = ring(32_000, 1, 0).unwrap();
         assert_eq!(writer.write(&[0.5; 1000]), 0);
-        player.play(1000);
-        let block = player.play(400);
+        reader.play(1000);
+        let block = reader.play(400);
         assert!(block[0] < 0.51 && block[..160].windows(2).all(|w| w[1] < w[0]), "{:?}", &block[..10]);
         assert!(block[160..].iter().all(|x| *x == 0.0));
     }
 
     #[test]
     fn a_device_that_stalls_costs_music_but_no_time() {
-        let (mut writer, mut player) = ring(32_000, 1, 0).unwrap();
+        let (mut writer, mut reader) = ring(32_000, 1, 0).unwrap();
         let second = vec![0.25; 32_000];
         let lost: usize = (0..10).map(|_| writer.write(&second)).sum();
         assert_eq!(lost, 2 * 32_000);
-        (0..4 * AHEAD).for_each(|_| assert_eq!(player.play(8000).len(), 8000));
+        (0..4 * AHEAD).for_each(|_| assert_eq!(reader.play(8000).len(), 8000));
         assert_eq!(writer.write(&second), 0);
-        assert_eq!(player.play(8000)[200..], [0.0; 7800], "the lost second is silent");
-        (0..7).for_each(|_| assert_eq!(player.play(8000).len(), 8000));
-        assert_eq!(player.play(8000)[200..], [0.25; 7800]);
+        assert_eq!(reader.play(8000)[200..], [0.0; 7800], "the lost second is silent");
+        (0..7).for_each(|_| assert_eq!(reader.play(8000).len(), 8000));
+        assert_eq!(reader.play(8000)[200..], [0.25; 7800]);
     }
 
     #[test]
     fn a_ring_that_begins_in_mid_song() {
-        let (mut writer, mut player) = ring(48_000, 1, 64_000).unwrap();
+        let (mut writer, mut reader) = ring(48_000, 1, 64_000).unwrap();
         assert_eq!(writer.write(&[0.5; 32_000]), 0);
-        player.seek(96_000 + 24_000);
-        assert!(player.play(400)[300..].iter().all(|x| (*x - 0.5).abs() < 0.01));
-        assert_eq!(player.shared.late.load(Ordering::Relaxed), 24_000);
+        reader.seek(96_000 + 24_000);
+        assert!(reader.play(400)[300..].iter().all(|x| (*x - 0.5).abs() < 0.01));
+        assert_eq!(reader.shared.late.load(Ordering::Relaxed), 24_000);
     }
 }

@@ -13,7 +13,7 @@ const BLOCKS: u32 = 200;
 pub const STEER_MAX: f64 = 0.005;
 
 /// A stream of interleaved frames on its way from one rate to another. Frame 0 comes out as frame 0: the delay is taken off.
-pub struct Stretch {
+pub struct StreamResampler {
     /// None where both rates are one and the same for ever: frames pass untouched.
     sinc: Option<Async<f32>>,
     channels: usize,
@@ -27,7 +27,7 @@ pub struct Stretch {
     delay: f64,
 }
 
-impl Stretch {
+impl StreamResampler {
     /// From `from` Hz to `to` Hz. One that is to be `steered` resamples even where both rates are the same.
     ///
     /// # Errors
@@ -37,7 +37,8 @@ impl Stretch {
         if !(4000..=768_000).contains(&from) || !(4000..=768_000).contains(&to) || channels == 0 {
             return Err(wrong("rates are 4000 to 768000 Hz".into()));
         }
-        let mut new = Stretch { sinc: None, channels, block: 0, waiting: Vec::new(), made: Vec::new(), skip: 0, delay: 0.0 };
+        let mut new =
+            StreamResampler { sinc: None, channels, block: 0, waiting: Vec::new(), made: Vec::new(), skip: 0, delay: 0.0 };
         if from == to && !steered {
             return Ok(new);
         }
@@ -108,13 +109,13 @@ mod tests {
     fn a_tone_stays_where_it_was_and_pieces_do_not_matter() {
         for (from, to) in [(48_000, 32_000), (44_100, 32_000), (32_000, 48_000), (32_000, 44_100), (32_000, 96_000)] {
             let mut whole = Vec::new();
-            Stretch::new(from, to, 1, false).unwrap().push(&sine(from, from as usize / 2), &mut whole);
+            StreamResampler::new(from, to, 1, false).unwrap().push(&sine(from, from as usize / 2), &mut whole);
             let want = sine(to, whole.len());
             let worst = (500..whole.len()).map(|n| (whole[n] - want[n]).abs()).fold(0.0, f32::max);
             // Half a sample beside its place would be off by 0.04 at 32 kHz.
             assert!(worst < 0.05, "{from} to {to}: off by {worst}");
             let mut pieces = Vec::new();
-            let mut stretch = Stretch::new(from, to, 1, false).unwrap();
+            let mut stretch = StreamResampler::new(from, to, 1, false).unwrap();
             sine(from, from as usize / 2).chunks(97).for_each(|piece| stretch.push(piece, &mut pieces));
             assert_eq!(whole, pieces, "{from} to {to}");
         }
@@ -124,9 +125,9 @@ mod tests {
     fn channels_stay_together_and_steering_changes_the_length() {
         let (mut straight, mut steered) = (Vec::new(), Vec::new());
         let both: Vec<f32> = sine(32_000, 32_000).iter().flat_map(|x| [*x, -x]).collect();
-        Stretch::new(32_000, 32_000, 2, true).unwrap().push(&both, &mut straight);
+        StreamResampler::new(32_000, 32_000, 2, true).unwrap().push(&both, &mut straight);
         assert!(straight.chunks(2).all(|f| f[0] == -f[1]));
-        let mut stretch = Stretch::new(32_000, 32_000, 2, true).unwrap();
+        let mut stretch = StreamResampler::new(32_000, 32_000, 2, true).unwrap();
         stretch.steer(0.004);
         stretch.push(&both, &mut steered);
         let share = steered.len() as f64 / straight.len() as f64;
@@ -136,8 +137,8 @@ mod tests {
     #[test]
     fn equal_rates_touch_nothing_and_bad_ones_are_told() {
         let mut out = Vec::new();
-        Stretch::new(32_000, 32_000, 1, false).unwrap().push(&[0.1, 0.2], &mut out);
+        StreamResampler::new(32_000, 32_000, 1, false).unwrap().push(&[0.1, 0.2], &mut out);
         assert_eq!(out, [0.1, 0.2]);
-        assert!(Stretch::new(0, 32_000, 1, false).is_err());
+        assert!(StreamResampler::new(0, 32_000, 1, false).is_err());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! 1. allocates nothing and frees nothing (no heap crosses into a callback: samples are copied, scalars are atomics);
 //! 2. takes no lock, waits for no other thread, sends to no channel that may block;
-//! 3. makes no system call: no file, no log, no clock beyond what the device gives, but while two streams find each other (`device::air`);
+//! 3. makes no system call: no file, no log, no clock beyond what the device gives, but while two streams find each other (`device::stream_clock`);
 //! 4. does work bounded by its block: copies, fades, counts. No resampler, no model, no search;
 //! 5. meets what goes wrong by a count that somebody else reads: too little is filled in, too much is dropped, both by name.
 //!
@@ -36,7 +36,7 @@ pub fn allocations() -> u32 {
     ALLOCATIONS.load(Ordering::Relaxed)
 }
 
-/// Denormals off on this thread and those that it makes. Call it before the processor (`Cpu`) is made, so that its workers compute as the
+/// Denormals off on this thread and those that it makes. Call it before the processor (`CpuBackend`) is made, so that its workers compute as the
 /// caller does, bit for bit.
 pub fn quiet_denormals() {
     sideman_kernels::denormal::off();

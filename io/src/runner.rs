@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 
 use sideman_engine::live::{Action, Clock, Command, Pending, Request, Session, Snapshot, Spec, When, Which};
 use sideman_engine::model::FRAME;
-use sideman_engine::task::Band;
+use sideman_engine::model::Model;
 use sideman_engine::text::Hidden;
 use sideman_engine::{Error, Result};
-use sideman_kernels::Ops;
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::Backend;
+use sideman_kernels::cpu::CpuBackend;
 
-use crate::control::{Desk, Event};
+use crate::control::{ControlReceiver, Event};
+use crate::failover::{Failover, Slot, on_slot};
 use crate::mix::{self, Mixer};
 use crate::rt;
-use crate::stand::{Seat, Stand, seated};
+use crate::silence_watchdog::SilenceWatchdog;
 use crate::sync::Taps;
 use crate::take::{Entry, Sheet, silent};
 use crate::tape::{Piece, Tape};
-use crate::wake::Wake;
-use crate::words::Words;
+use crate::text_encoder_thread::TextEncoderThread;
 
 /// Requests of ours that may wait for their bar.
 const LATER: usize = 64;
@@ -32,21 +32,21 @@ const TIMES: usize = 256;
 pub const NO_LINK: &str = "there is no Ableton Link to follow: it takes devices, and a build with --features link";
 
 /// A band on its stand.
-pub struct Runner<O: Ops> {
-    stand: Stand<O>,
+pub struct Runner<B: Backend> {
+    failover: Failover<B>,
     /// Who takes over, and the text in force that it is told.
-    relief: Option<Box<Seat<Cpu>>>,
+    standby: Option<Box<Slot<CpuBackend>>>,
     hidden: Option<Hidden>,
     /// The next hop may still grow a buffer.
     settles: bool,
     /// Names of the stems.
     stems: Vec<String>,
     streams: usize,
-    desk: Desk,
+    controls: ControlReceiver,
     sheet: Sheet,
     snapshot: Snapshot,
     mixer: Mixer,
-    words: Option<Words>,
+    words: Option<TextEncoderThread>,
     /// Requests whose text is being encoded.
     waiting: Option<Request>,
     text: String,
@@ -73,7 +73,7 @@ pub struct Runner<O: Ops> {
     hops: u64,
     silence: Vec<f32>,
     /// Wakes who has fallen silent; none in a replay, whose take says who was woken.
-    pub wake: Option<Wake>,
+    pub silence_watchdog: Option<SilenceWatchdog>,
     /// Called before each hop; tests slow the band down by it.
     pub drag: Option<Box<dyn FnMut(i64) + Send>>,
 }
@@ -82,14 +82,14 @@ pub struct Runner<O: Ops> {
 ///
 /// # Errors
 /// What the sheet says can't be, or the player's memory is full.
-pub fn session<O: Ops>(ops: &mut O, band: &mut Band<O>, sheet: &Sheet) -> Result<(Session<O>, Option<Hidden>)> {
-    let text = match (sheet.text.trim().is_empty(), &mut band.text) {
+pub fn session<B: Backend>(backend: &mut B, model: &mut Model<B>, sheet: &Sheet) -> Result<(Session<B>, Option<Hidden>)> {
+    let text = match (sheet.text.trim().is_empty(), &mut model.text) {
         (true, _) => None,
         (false, Some(text)) => Some(text.encode(&sheet.text)?),
-        (false, None) => return Err(Error::Input(format!("the model {} takes no text", band.config().name))),
+        (false, None) => return Err(Error::Input(format!("the model {} takes no text", model.config().name))),
     };
     let spec = Spec {
-        player: sheet.player,
+        input_stem: sheet.input_stem,
         lag: sheet.lag,
         tempo: sheet.tempo,
         meter: sheet.meter,
@@ -109,22 +109,29 @@ pub fn session<O: Ops>(ops: &mut O, band: &mut Band<O>, sheet: &Sheet) -> Result
         seed: sheet.seed,
         block: sheet.block.max(1),
     };
-    Ok((Session::new(ops, band, &spec)?, text))
+    Ok((Session::new(backend, model, &spec)?, text))
 }
 
-impl<O: Ops> Runner<O> {
+impl<B: Backend> Runner<B> {
     /// Puts a band on its stand; what it plays before it has heard anything is in [`Runner::slots`]. `patient`: it runs between files,
     /// where texts are waited for and nothing is lost. Takes asked for without a folder go below `takes`.
     ///
     /// # Errors
     /// Those of [`session`].
-    pub fn new(mut ops: O, mut band: Band<O>, mut sheet: Sheet, desk: Desk, takes: PathBuf, patient: bool) -> Result<Self> {
+    pub fn new(
+        mut backend: B,
+        mut model: Model<B>,
+        mut sheet: Sheet,
+        controls: ControlReceiver,
+        takes: PathBuf,
+        patient: bool,
+    ) -> Result<Self> {
         rt::quiet_denormals();
-        let (session, hidden) = session(&mut ops, &mut band, &sheet)?;
+        let (session, hidden) = session(&mut backend, &mut model, &sheet)?;
         sheet.lead = session.lead();
-        let stems = band.config().stems.len();
+        let stems = model.config().stems.len();
         let mut runner = Runner {
-            words: band.text.take().map(Words::start),
+            words: model.text.take().map(TextEncoderThread::start),
             mixer: Mixer::new(stems, 25 + session.lead().unsigned_abs() as usize / FRAME + 1),
             silence: vec![0.0; 25 * FRAME],
             text: sheet.text.clone(),
@@ -134,11 +141,11 @@ impl<O: Ops> Runner<O> {
             waits: false,
             hidden,
             settles: true,
-            stems: band.config().stems.clone(),
-            streams: band.config().streams.len(),
-            stand: Stand::First(Box::new(Seat { ops, band, session })),
-            relief: None,
-            desk,
+            stems: model.config().stems.clone(),
+            streams: model.config().streams.len(),
+            failover: Failover::Primary(Box::new(Slot { backend, model, session })),
+            standby: None,
+            controls,
             sheet,
             snapshot: Snapshot::default(),
             waiting: None,
@@ -153,17 +160,17 @@ impl<O: Ops> Runner<O> {
             times: Vec::with_capacity(TIMES),
             sorted: Vec::with_capacity(TIMES),
             hops: 0,
-            wake: Some(Wake::new(stems)),
+            silence_watchdog: Some(SilenceWatchdog::new(stems)),
             drag: None,
         };
-        let Runner { mixer, stand, .. } = &mut runner;
-        seated!(stand, seat => mixer.add(|s| (seat.session.stem(s), seat.session.levels(s)), seat.session.click()));
+        let Runner { mixer, failover, .. } = &mut runner;
+        on_slot!(failover, slot => mixer.add(|s| (slot.session.stem(s), slot.session.levels(s)), slot.session.click()));
         Ok(runner)
     }
 
-    /// The processor takes over from a player that is lost ([`Ops::fault`]): at the next bar line that a model can be ready for, in phase.
-    pub fn relieve_by(&mut self, relief: Seat<Cpu>) {
-        self.relief = Some(Box::new(relief));
+    /// The processor takes over from a player that is lost ([`Backend::fault`]): at the next bar line that a model can be ready for, in phase.
+    pub fn relieve_by(&mut self, standby: Slot<CpuBackend>) {
+        self.standby = Some(Box::new(standby));
     }
 
     /// Starts the recorder: `dir`, a take from the start; `roll`, the last ten minutes are kept. Before the first hop.
@@ -187,13 +194,13 @@ impl<O: Ops> Runner<O> {
     }
 
     /// The desk.
-    pub fn desk(&self) -> &Desk {
-        &self.desk
+    pub fn controls(&self) -> &ControlReceiver {
+        &self.controls
     }
 
     /// Song time heard, and by how much the band is ahead of it.
     pub fn time(&self) -> (i64, i64) {
-        seated!(&self.stand, seat => (seat.session.heard_to(), seat.session.lead()))
+        on_slot!(&self.failover, slot => (slot.session.heard_to(), slot.session.lead()))
     }
 
     /// Song time heard.
@@ -227,7 +234,7 @@ impl<O: Ops> Runner<O> {
 
     /// Guidance is in use: there is something to give up.
     pub fn guided(&self) -> bool {
-        self.sheet.guided && seated!(&self.stand, seat => seat.session.leans())
+        self.sheet.guided && on_slot!(&self.failover, slot => slot.session.leans())
     }
 
     /// One hop: `heard` is a whole number of frames, 1 to 25. The band's music goes on whatever happens: what can't be played is silence
@@ -244,10 +251,10 @@ impl<O: Ops> Runner<O> {
         }
         self.requests();
         let began = Instant::now();
-        let Runner { stand, mixer, silence, settles, .. } = self;
-        let played = seated!(stand, seat => {
-            let Seat { ops, band, session } = &mut **seat;
-            let mut play = || session.hop(ops, band, heard);
+        let Runner { failover, mixer, silence, settles, .. } = self;
+        let played = on_slot!(failover, slot => {
+            let Slot { backend, model, session } = &mut **slot;
+            let mut play = || session.hop(backend, model, heard);
             // The first one may still grow a buffer.
             let played = if std::mem::take(settles) { play() } else { rt::no_alloc(play) };
             mixer.clear();
@@ -264,16 +271,16 @@ impl<O: Ops> Runner<O> {
         }
         self.relieve();
         self.look();
-        self.wake();
+        self.silence_watchdog();
         self.tape_hop(&heard[..real.min(heard.len())]);
         self.measure(took, heard.len());
     }
 
     /// Changes over to the processor where the player is lost.
     fn relieve(&mut self) {
-        let Some(why) = self.stand.fault().map(str::to_owned) else { return };
-        let Some(relief) = self.relief.take() else { return };
-        match self.stand.relieve(relief, self.hidden.as_ref()) {
+        let Some(why) = self.failover.fault().map(str::to_owned) else { return };
+        let Some(standby) = self.standby.take() else { return };
+        match self.failover.relieve(standby, self.hidden.as_ref()) {
             Ok(()) => self.say(format!("{why}: the processor takes over at the next bar it can be ready for")),
             Err(e) => self.say(format!("{why}, and the processor can't take over: {e}")),
         }
@@ -281,13 +288,13 @@ impl<O: Ops> Runner<O> {
     }
 
     /// Makes a stem anew that has fallen silent.
-    fn wake(&mut self) {
+    fn silence_watchdog(&mut self) {
         let (bar, heard_to) = (self.bar(), self.heard_to());
-        let Some(wake) = &mut self.wake else { return };
+        let Some(silence_watchdog) = &mut self.silence_watchdog else { return };
         for s in 0..self.snapshot.stems.len() {
-            seated!(&self.stand, seat => wake.hear(s, seat.session.stem(s), self.snapshot.time));
+            on_slot!(&self.failover, slot => silence_watchdog.hear(s, slot.session.stem(s), self.snapshot.time));
         }
-        if let Some(s) = wake.ask(heard_to, &self.snapshot, bar) {
+        if let Some(s) = silence_watchdog.ask(heard_to, &self.snapshot, bar) {
             self.say(format!("{} had fallen silent and comes in again", self.stems[usize::from(s)]));
             self.request(Request { command: Command::Stem(Which::One(s), Action::Regen), when: None, from: 0 });
         }
@@ -295,12 +302,12 @@ impl<O: Ops> Runner<O> {
 
     /// The state as it is now, with what waits for its bar here.
     fn look(&mut self) {
-        let Runner { stand, snapshot, later, .. } = self;
-        seated!(stand, seat => seat.session.snapshot(snapshot));
+        let Runner { failover, snapshot, later, .. } = self;
+        on_slot!(failover, slot => slot.session.snapshot(snapshot));
         self.bar = snapshot.bar;
         self.waits = snapshot.clock == Clock::Link && !snapshot.playing;
         let bar = |r: &Request| match r.when {
-            Some(When::AtBar(bar)) => seated!(&*stand, seat => seat.session.bar_at(bar)),
+            Some(When::AtBar(bar)) => on_slot!(&*failover, slot => slot.session.bar_at(bar)),
             _ => snapshot.time,
         };
         let waits: Vec<Pending> = later.iter().map(|r| Pending { command: r.command.clone(), at: bar(r) }).collect();
@@ -312,14 +319,14 @@ impl<O: Ops> Runner<O> {
     /// asked for. False: it was ended first, or `stop` says so.
     pub fn wait_for_play(&mut self, stop: impl Fn() -> bool) -> bool {
         loop {
-            while let Some(sent) = self.desk.take() {
+            while let Some(sent) = self.controls.take() {
                 match sent.request.command {
                     Command::Play => return true,
                     Command::Tap => {}
                     _ => self.request(sent.request),
                 }
             }
-            if self.desk.ended() || stop() {
+            if self.controls.ended() || stop() {
                 return false;
             }
             self.texts();
@@ -347,7 +354,7 @@ impl<O: Ops> Runner<O> {
         let share = ms / (samples as f32 / sideman_engine::audio::RATE as f32 * 1e3);
         health.load += (share - health.load) * 0.1;
         if self.hops % 16 == 1 {
-            let faults = seated!(&mut self.stand, seat => seat.session.faults(&mut seat.ops));
+            let faults = on_slot!(&mut self.failover, slot => slot.session.faults(&mut slot.backend));
             if faults > self.snapshot.health.faults {
                 self.say("the model gave no number where it should have: the likeliest notes were played".into());
             }
@@ -366,14 +373,14 @@ impl<O: Ops> Runner<O> {
         }
         self.snapshot.text.clone_from(&self.text);
         let health = self.snapshot.health.clone();
-        self.desk.publish(&mut self.snapshot);
+        self.controls.publish(&mut self.snapshot);
         self.snapshot.health = health;
     }
 
     /// Tells the musician something.
     pub fn say(&mut self, what: String) {
         tracing::info!("{what}");
-        self.desk.tell(&Event::Said(what));
+        self.controls.tell(&Event::Said(what));
     }
 
     /// Takes all requests that wait.
@@ -382,7 +389,7 @@ impl<O: Ops> Runner<O> {
         let due = |r: &mut Request| matches!(r.when, Some(When::AtBar(n)) if n <= bar);
         let due: Vec<Request> = self.later.extract_if(.., due).collect();
         due.into_iter().for_each(|request| self.request(request));
-        while let Some(sent) = self.desk.take() {
+        while let Some(sent) = self.controls.take() {
             let mut request = sent.request;
             if matches!(request.command, Command::Tap) {
                 let Some(tempo) = self.taps.tap(sent.at.saturating_duration_since(self.made).as_secs_f64()) else { continue };
@@ -408,7 +415,7 @@ impl<O: Ops> Runner<O> {
             let request = request.clone();
             self.waiting = None;
             let told = hidden.and_then(|hidden| {
-                seated!(&mut self.stand, seat => seat.session.set_text(&mut seat.ops, &seat.band, hidden.as_ref()))?;
+                on_slot!(&mut self.failover, slot => slot.session.set_text(&mut slot.backend, &slot.model, hidden.as_ref()))?;
                 Ok(hidden)
             });
             match told {
@@ -439,15 +446,15 @@ impl<O: Ops> Runner<O> {
                 self.waiting = None;
             }
             // A replay does what its take says.
-            Command::Clock(Clock::Link) if !self.desk.has_link() && self.wake.is_some() => {
+            Command::Clock(Clock::Link) if !self.controls.has_link() && self.silence_watchdog.is_some() => {
                 return self.say(NO_LINK.into());
             }
             // Where others keep the beat, the song begins on their bar: who listens to them asks again, and says at which sample.
-            Command::Play if request.when.is_none() && self.waits && self.desk.has_link() => {
+            Command::Play if request.when.is_none() && self.waits && self.controls.has_link() => {
                 let at = self.heard_to();
-                return self.desk.tell(&Event::Applied { at, request });
+                return self.controls.tell(&Event::Applied { at, request });
             }
-            Command::Clock(Clock::Jack) if !self.desk.has_transport() && self.wake.is_some() => {
+            Command::Clock(Clock::Jack) if !self.controls.has_transport() && self.silence_watchdog.is_some() => {
                 return self.say("there is no JACK transport to follow: sideman live --host jack has one".into());
             }
             // Parts are said one after the other, the heaviest first: the model weighs no words.
@@ -459,7 +466,7 @@ impl<O: Ops> Runner<O> {
                 let text = parts.iter().map(|p| p.0.as_str()).collect::<Vec<_>>().join(", ");
                 let whole = Command::Text { part: 0, text, weight: 1.0 };
                 let at = self.heard_to();
-                self.desk.tell(&Event::Applied { at, request: request.clone() });
+                self.controls.tell(&Event::Applied { at, request: request.clone() });
                 return self.request(Request { command: whole, ..request });
             }
             Command::Text { part: 0, text, .. } => match &self.words {
@@ -489,11 +496,11 @@ impl<O: Ops> Runner<O> {
     /// Gives it to the session, the tape and all who listen.
     fn apply(&mut self, request: Request) {
         if !silent(&request.command) {
-            seated!(&mut self.stand, seat => seat.session.request(request.clone()));
+            on_slot!(&mut self.failover, slot => slot.session.request(request.clone()));
         }
         let at = self.heard_to();
         self.send(Piece::Event(Entry { at, request: request.clone() }));
-        self.desk.tell(&Event::Applied { at, request });
+        self.controls.tell(&Event::Applied { at, request });
     }
 
     fn tape_hop(&mut self, heard: &[f32]) {
@@ -506,10 +513,10 @@ impl<O: Ops> Runner<O> {
         } else {
             (self.snapshot.time, self.snapshot.tempo, self.snapshot.meter)
         };
-        let player = if self.hops == 0 { self.sheet.player } else { self.snapshot.player };
-        let tokens = seated!(&self.stand, seat => seat.session.tokens().1.to_vec());
+        let input_stem = if self.hops == 0 { self.sheet.input_stem } else { self.snapshot.input_stem };
+        let tokens = on_slot!(&self.failover, slot => slot.session.tokens().1.to_vec());
         let slots = self.mixer.slots().to_vec();
-        self.send(Piece::Hop { heard, slots, player, tokens, tempo });
+        self.send(Piece::Hop { heard, slots, input_stem, tokens, tempo });
     }
 
     fn send(&mut self, piece: Piece) {
@@ -525,8 +532,8 @@ impl<O: Ops> Runner<O> {
     /// Ends the session and its take; gives what the recorder said.
     pub fn finish(mut self) -> Vec<String> {
         let said = self.tape.take().map(Tape::finish).unwrap_or_default();
-        said.iter().for_each(|s| self.desk.tell(&Event::Said(s.clone())));
-        self.desk.end();
+        said.iter().for_each(|s| self.controls.tell(&Event::Said(s.clone())));
+        self.controls.end();
         said
     }
 

@@ -8,7 +8,7 @@ use sideman_engine::lm::{Lm, RunSpec};
 use sideman_engine::model::{Config, FRAME, SAMPLE_RATE};
 use sideman_engine::text::Hidden;
 use sideman_engine::{Error, Result};
-use sideman_kernels::{Format, Ops, Sampling};
+use sideman_kernels::{Backend, Format, Sampling};
 
 /// Bytes that the bandwidth is measured over: beyond every cache.
 const SWEEP: usize = 512 << 20;
@@ -77,7 +77,7 @@ pub struct StepCase {
 ///
 /// # Errors
 /// The player's memory is full.
-pub fn step<O: Ops>(ops: &mut O, lm: &Lm<O>, case: StepCase) -> Result<(Duration, Times)> {
+pub fn step<B: Backend>(backend: &mut B, lm: &Lm<B>, case: StepCase) -> Result<(Duration, Times)> {
     let config = lm.config();
     let delays: Vec<usize> = config.streams.iter().map(|s| s.delay).collect();
     let hidden = config.text.as_ref().map(|t| Hidden { len: 16, data: vec![0.1; 16 * t.dim] });
@@ -92,26 +92,26 @@ pub fn step<O: Ops>(ops: &mut O, lm: &Lm<O>, case: StepCase) -> Result<(Duration
         block: 64,
         sampling: Sampling { temperature: 1.0, top_k: 250, top_p: 0.0, cfg: 3.0, seed: 0, frame_base: 0 },
     };
-    let mut run = lm.run(ops, &spec)?;
+    let mut run = lm.run(backend, &spec)?;
     for (k, stream) in config.streams.iter().enumerate() {
         let known: Vec<i32> = (0..case.context).map(|t| (t * 7 % stream.card) as i32).collect();
         for song in 0..case.songs {
-            run.put(ops, song, k, 0, &known)?;
+            run.put(backend, song, k, 0, &known)?;
         }
     }
     let began = Instant::now();
-    while run.at() < case.context && run.next(ops, lm, case.context) > 0 {}
+    while run.at() < case.context && run.next(backend, lm, case.context) > 0 {}
     let mut column = vec![0; case.songs * config.streams.len()];
-    run.column(ops, 0, &mut column);
+    run.column(backend, 0, &mut column);
     let prefill = began.elapsed();
     let mut times = Vec::with_capacity(case.steps);
     for _ in 0..case.steps {
         let began = Instant::now();
-        if !run.step(ops, lm) {
+        if !run.step(backend, lm) {
             break;
         }
         // Waits for what was launched, as a caller that decodes the frame does.
-        run.column(ops, run.at(), &mut column);
+        run.column(backend, run.at(), &mut column);
         times.push(began.elapsed());
     }
     match times.is_empty() {
@@ -142,7 +142,7 @@ pub fn step_bytes(config: &Config, weights: Format, case: StepCase) -> f64 {
 ///
 /// # Errors
 /// The player's memory is full.
-pub fn codec<O: Ops>(ops: &mut O, codec: &Codec<O>, seconds: usize) -> Result<(f64, f64)> {
+pub fn codec<B: Backend>(backend: &mut B, codec: &Codec<B>, seconds: usize) -> Result<(f64, f64)> {
     let mut state = 1u32;
     let mut noise = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -150,10 +150,10 @@ pub fn codec<O: Ops>(ops: &mut O, codec: &Codec<O>, seconds: usize) -> Result<(f
     };
     let samples: Vec<f32> = (0..seconds * SAMPLE_RATE / FRAME * FRAME).map(|_| noise()).collect();
     let began = Instant::now();
-    let codes = codec.encode(ops, &samples)?;
+    let codes = codec.encode(backend, &samples)?;
     let encoded = began.elapsed();
     let began = Instant::now();
-    codec.decode(ops, &codes)?;
+    codec.decode(backend, &codes)?;
     let decoded = began.elapsed();
     let times = |took: Duration| seconds as f64 / took.as_secs_f64().max(1e-9);
     Ok((times(encoded), times(decoded)))

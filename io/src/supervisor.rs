@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::control::{Control, Event};
-use crate::device::{self, Asked, Stream};
-use crate::live::{Link, Told};
+use crate::device::{self, DeviceConfig, Stream};
+use crate::live::{EngineHandle, Told};
 
 /// Waits between attempts.
 const RETRY: [f64; 4] = [0.25, 0.5, 1.0, 2.0];
@@ -16,11 +16,17 @@ const LOOK: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// The first opening failed: nothing was played on anything.
-pub fn watch(control: &Control, asked: &Asked, link: &Link, told: &Told, mut say: impl FnMut(String)) -> Result<(), String> {
+pub fn watch(
+    control: &Control,
+    asked: &DeviceConfig,
+    link: &EngineHandle,
+    told: &Told,
+    mut say: impl FnMut(String),
+) -> Result<(), String> {
     let open = || -> Result<Box<dyn Stream>, String> {
         let stream = device::open(asked, link)?;
         // The engine is gone only where the session is over.
-        let _ = told.send((stream.pulse().clone(), stream.rates()));
+        let _ = told.send((stream.stats().clone(), stream.rates()));
         Ok(stream)
     };
     let mut stream = Some(open()?);

@@ -36,7 +36,8 @@ pub struct Sheet {
     /// The model's stems.
     pub stems: Vec<String>,
     /// The stem that the player plays at first.
-    pub player: Option<u8>,
+    #[serde(alias = "player")]
+    pub input_stem: Option<u8>,
     /// Frames.
     pub lag: usize,
     /// Samples.
@@ -143,7 +144,7 @@ impl Files {
     /// The file that can't be made.
     pub fn create(dir: &Path, sheet: &Sheet, streams: usize) -> Result<Files> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
-        let names = ["player"].into_iter().chain(sheet.stems.iter().map(String::as_str)).chain(["click", "mix"]);
+        let names = ["input"].into_iter().chain(sheet.stems.iter().map(String::as_str)).chain(["click", "mix"]);
         let mut wavs = Vec::new();
         for name in names {
             let path = dir.join(format!("{name}.wav"));
@@ -183,20 +184,20 @@ impl Files {
         self.samples
     }
 
-    /// Adds rows of `player, stem 1 … n, click, left, right`: the musician as recorded, the band as mixed, and both in the mix.
+    /// Adds rows of `input_stem, stem 1 … n, click, left, right`: the musician as recorded, the band as mixed, and both in the mix.
     ///
     /// # Errors
     /// The disk is full, or gone.
     pub fn rows(&mut self, rows: &[f32], plays: Option<u8>) -> Result<()> {
         let stems = self.sheet.stems.len();
         for row in rows.chunks_exact(stems + 4) {
-            let player = row[0];
-            let mix = self.limiter.hold([row[stems + 2] + player, row[stems + 3] + player]);
+            let input = row[0];
+            let mix = self.limiter.hold([row[stems + 2] + input, row[stems + 3] + input]);
             for (n, (path, wav)) in self.wavs.iter_mut().enumerate() {
                 let mut put = |x: f32| wav.write_sample(x).map_err(|e| wrong(path, e));
                 match n {
-                    0 => put(player)?,
-                    n if n <= stems => put(if plays == Some((n - 1) as u8) { row[n] + player } else { row[n] })?,
+                    0 => put(input)?,
+                    n if n <= stems => put(if plays == Some((n - 1) as u8) { row[n] + input } else { row[n] })?,
                     n if n == stems + 1 => put(row[n])?,
                     _ => mix.into_iter().try_for_each(&mut put)?,
                 }
@@ -330,7 +331,7 @@ pub struct Recorded {
     /// `take.json`.
     pub sheet: Sheet,
     /// The musician's samples.
-    pub player: Vec<f32>,
+    pub input: Vec<f32>,
     /// `events.jsonl`, in order.
     pub events: VecDeque<Entry>,
 }
@@ -343,13 +344,15 @@ pub fn read(dir: &Path) -> Result<Recorded> {
     let path = dir.join("take.json");
     let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
     let sheet: Sheet = serde_json::from_slice(&bytes).map_err(|e| Error::file(&path, format!("not a take: {e}")))?;
-    let path = dir.join("player.wav");
+    // Takes of version 0.1.0 call it player.wav.
+    let path = ["input.wav", "player.wav"].map(|name| dir.join(name)).into_iter().find(|path| path.exists());
+    let path = path.unwrap_or_else(|| dir.join("input.wav"));
     let wav = hound::WavReader::open(&path).map_err(|e| wrong(&path, e))?;
     let is = wav.spec();
     if (is.channels, is.sample_rate, is.sample_format) != (1, RATE, hound::SampleFormat::Float) {
         return Err(Error::file(&path, format!("not a take's: it must be mono float at {RATE} Hz")));
     }
-    let player = wav.into_samples::<f32>().map_while(|x| x.ok()).collect();
+    let input = wav.into_samples::<f32>().map_while(|x| x.ok()).collect();
     let path = dir.join("events.jsonl");
     let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
     let mut events = VecDeque::new();
@@ -361,7 +364,7 @@ pub fn read(dir: &Path) -> Result<Recorded> {
             Err(e) => return Err(Error::file(&path, format!("line {}: {e}", n + 1))),
         }
     }
-    Ok(Recorded { sheet, player, events })
+    Ok(Recorded { sheet, input, events })
 }
 
 /// Whether a request changes nothing that is heard: replay leaves it out.
@@ -380,7 +383,7 @@ pub(crate) mod tests {
             model_sha256: String::new(),
             precision: "bf16".into(),
             stems: ["bass", "drums"].map(str::to_owned).to_vec(),
-            player: Some(0),
+            input_stem: Some(0),
             lag: 8,
             lead: 1280,
             tempo: 120.0,
@@ -430,13 +433,13 @@ pub(crate) mod tests {
         files.tempo(64_000, 90.0, Meter::ThreeFour);
         // As kill -9 leaves it: nothing is finished, nothing dropped.
         let killed = read(dir.path()).unwrap();
-        assert_eq!(killed.player.len(), 96_000);
-        assert_eq!((killed.player[777], killed.events[0].clone(), killed.sheet.samples), (level(777), entry.clone(), 0));
+        assert_eq!(killed.input.len(), 96_000);
+        assert_eq!((killed.input[777], killed.events[0].clone(), killed.sheet.samples), (level(777), entry.clone(), 0));
         std::fs::OpenOptions::new().append(true).open(dir.path().join("events.jsonl")).unwrap().write_all(b"{\"at\": 1").unwrap();
         assert_eq!(read(dir.path()).unwrap().events.len(), 1, "half a line is the killed program's");
         files.finish().unwrap();
         let whole = read(dir.path()).unwrap();
-        assert_eq!((whole.player.len(), whole.sheet.samples), (96_001, 96_001));
+        assert_eq!((whole.input.len(), whole.sheet.samples), (96_001, 96_001));
         assert_eq!(samples(&dir.path().join("bass.wav"))[777], level(777), "the stem that they play is the musician's");
         assert_eq!(samples(&dir.path().join("drums.wav"))[777], 0.5);
         assert_eq!(samples(&dir.path().join("mix.wav"))[2 * 777..2 * 778], [level(777) + 0.125, level(777) + 0.0625]);
@@ -458,7 +461,7 @@ pub(crate) mod tests {
         files.finish().unwrap();
         let mix = samples(&dir.path().join("mix.wav"));
         assert!(mix.iter().all(|x| x.abs() <= 0.966 + 1e-6), "{:?}", mix.iter().cloned().fold(0.0, f32::max));
-        assert_eq!(samples(&dir.path().join("player.wav"))[0], 0.9, "the stems are as they were played");
+        assert_eq!(samples(&dir.path().join("input.wav"))[0], 0.9, "the stems are as they were played");
         assert!((mix[2 * 31_000] - 0.8).abs() < 0.01, "it lets go: {}", mix[2 * 31_000]);
     }
 

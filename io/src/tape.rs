@@ -32,7 +32,7 @@ pub enum Piece {
         /// The band's slots (`crate::mix`), which follow the last ones.
         slots: Vec<f32>,
         /// The stem that the musician plays.
-        player: Option<u8>,
+        input_stem: Option<u8>,
         /// Tokens of the frames that were decided, in order.
         tokens: Vec<i32>,
         /// Song time of the slots, tempo and meter there.
@@ -64,8 +64,8 @@ impl Tape {
     pub fn start(sheet: Sheet, streams: usize, roll: bool) -> std::io::Result<Tape> {
         let (queue, pieces) = sync_channel(QUEUE);
         let (say, said) = sync_channel(64);
-        let desk = Recorder::new(sheet, streams, roll, say);
-        let thread = std::thread::Builder::new().name("take".into()).spawn(move || desk.run(&pieces))?;
+        let controls = Recorder::new(sheet, streams, roll, say);
+        let thread = std::thread::Builder::new().name("take".into()).spawn(move || controls.run(&pieces))?;
         Ok(Tape { queue: Some(queue), said, thread: Some(thread), lost: 0 })
     }
 
@@ -110,7 +110,7 @@ struct Recorder {
     say: SyncSender<String>,
     /// Samples of the musician and slots of the band that wait for each other.
     heard: VecDeque<f32>,
-    band: VecDeque<f32>,
+    model: VecDeque<f32>,
     /// Slots before song time 0, which no take holds.
     drop: usize,
     take: Option<Files>,
@@ -139,7 +139,7 @@ impl Recorder {
             streams,
             say,
             heard: VecDeque::new(),
-            band: VecDeque::new(),
+            model: VecDeque::new(),
             take: None,
             roll,
             events: Vec::new(),
@@ -157,7 +157,7 @@ impl Recorder {
     fn run(mut self, pieces: &Receiver<Piece>) {
         for piece in pieces {
             match piece {
-                Piece::Hop { heard, slots, player, tokens, tempo } => self.hop(&heard, &slots, player, &tokens, tempo),
+                Piece::Hop { heard, slots, input_stem, tokens, tempo } => self.hop(&heard, &slots, input_stem, &tokens, tempo),
                 Piece::Event(entry) => {
                     self.write(|take| take.event(&entry));
                     self.events.push(entry);
@@ -172,18 +172,25 @@ impl Recorder {
         }
         // Where the band comes late, what it had to say to the end is silence.
         let c = self.sheet.stems.len() + 3;
-        self.band.resize(self.band.len().max(self.heard.len() * c), 0.0);
+        self.model.resize(self.model.len().max(self.heard.len() * c), 0.0);
         self.pour(None);
         self.end();
     }
 
-    fn hop(&mut self, heard: &[f32], slots: &[f32], player: Option<u8>, tokens: &[i32], (at, tempo, meter): (i64, f64, Meter)) {
+    fn hop(
+        &mut self,
+        heard: &[f32],
+        slots: &[f32],
+        input_stem: Option<u8>,
+        tokens: &[i32],
+        (at, tempo, meter): (i64, f64, Meter),
+    ) {
         let c = self.sheet.stems.len() + 3;
         let early = self.drop.min(slots.len() / c);
         self.drop -= early;
-        self.band.extend(&slots[early * c..]);
+        self.model.extend(&slots[early * c..]);
         self.heard.extend(heard);
-        self.pour(player);
+        self.pour(input_stem);
         self.tokens.extend(tokens);
         let most = SEGMENTS * SEGMENT / FRAME * self.streams;
         while self.tokens.len() > most {
@@ -197,19 +204,19 @@ impl Recorder {
     }
 
     /// Writes all rows of which both sides are there.
-    fn pour(&mut self, player: Option<u8>) {
+    fn pour(&mut self, input_stem: Option<u8>) {
         let c = self.sheet.stems.len() + 3;
-        let n = self.heard.len().min(self.band.len() / c);
+        let n = self.heard.len().min(self.model.len() / c);
         let mut rows = std::mem::take(&mut self.rows);
         rows.clear();
         for (heard, slot) in self.heard.drain(..n).zip(0..n) {
             rows.push(heard);
-            rows.extend(self.band.range(slot * c..(slot + 1) * c));
+            rows.extend(self.model.range(slot * c..(slot + 1) * c));
         }
-        self.band.drain(..n * c);
+        self.model.drain(..n * c);
         self.at += n as i64;
-        self.write(|take| take.rows(&rows, player));
-        if let Some(Err(e)) = self.roll.as_mut().map(|roll| roll.rows(&rows, player)) {
+        self.write(|take| take.rows(&rows, input_stem));
+        if let Some(Err(e)) = self.roll.as_mut().map(|roll| roll.rows(&rows, input_stem)) {
             self.tell(format!("the last ten minutes are no longer kept: {e}"));
             self.roll = None;
         }
@@ -257,7 +264,7 @@ impl Recorder {
         };
         let from = self.at - roll.samples() as i64;
         let mut files = Files::create(dir, &Sheet { from, ..self.sheet.clone() }, self.streams)?;
-        roll.read(|rows, player| files.rows(rows, player))?;
+        roll.read(|rows, input_stem| files.rows(rows, input_stem))?;
         self.events.iter().filter(|e| e.at >= from).try_for_each(|e| files.event(e))?;
         let skip = (from / FRAME as i64 - self.first_frame).max(0) as usize * self.streams;
         let tokens: Vec<i32> = self.tokens.iter().skip(skip).copied().collect();
@@ -299,12 +306,12 @@ impl Roll {
         self.segments.iter().map(|s| s.1).sum()
     }
 
-    fn rows(&mut self, rows: &[f32], player: Option<u8>) -> std::io::Result<()> {
+    fn rows(&mut self, rows: &[f32], input_stem: Option<u8>) -> std::io::Result<()> {
         let last = self.segments.back().copied();
-        if last.is_none_or(|(_, n, p)| n >= SEGMENT || p != player) {
+        if last.is_none_or(|(_, n, p)| n >= SEGMENT || p != input_stem) {
             let number = last.map_or(0, |(n, _, _)| n + 1);
             self.file = Some(File::create(self.path(number))?);
-            self.segments.push_back((number, 0, player));
+            self.segments.push_back((number, 0, input_stem));
             while self.segments.len() > SEGMENTS {
                 if let Some((old, _, _)) = self.segments.pop_front() {
                     std::fs::remove_file(self.path(old))?;
@@ -320,12 +327,12 @@ impl Roll {
     }
 
     fn read(&mut self, mut each: impl FnMut(&[f32], Option<u8>) -> Result<()>) -> Result<()> {
-        for (number, _, player) in &self.segments {
+        for (number, _, input_stem) in &self.segments {
             let path = self.path(*number);
             let mut bytes = Vec::new();
             File::open(&path).and_then(|mut f| f.read_to_end(&mut bytes)).map_err(sideman_engine::Error::io(&path))?;
             let rows: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            each(&rows, *player)?;
+            each(&rows, *input_stem)?;
         }
         Ok(())
     }
@@ -348,7 +355,7 @@ mod tests {
         Piece::Hop {
             heard: (at..at + n).map(|t| t as f32).collect(),
             slots,
-            player: Some(0),
+            input_stem: Some(0),
             tokens: vec![1; n / FRAME * 2],
             tempo: (at as i64, 120.0, Meter::FourFour),
         }
@@ -366,7 +373,7 @@ mod tests {
         tape.send(Piece::Begin(whole.clone()), true);
         let first: Vec<f32> = (0..1280).flat_map(|t| [t as f32; 5]).collect();
         let (tokens, tempo) = (vec![1; 4], (0, 120.0, Meter::FourFour));
-        tape.send(Piece::Hop { heard: Vec::new(), slots: first, player: Some(0), tokens, tempo }, true);
+        tape.send(Piece::Hop { heard: Vec::new(), slots: first, input_stem: Some(0), tokens, tempo }, true);
         for at in (0..64_000).step_by(2560) {
             tape.send(hop(at, 2560), true);
         }
@@ -376,7 +383,7 @@ mod tests {
         assert!(said.iter().any(|s| s.contains("2 s are kept")) && said.iter().any(|s| s.contains("recorded")), "{said:?}");
         let want = |n: usize| (0..n).map(|t| t as f32).collect::<Vec<f32>>();
         for (dir, n) in [(&whole, 64_640), (&kept, 64_000)] {
-            for name in ["player.wav", "drums.wav", "click.wav"] {
+            for name in ["input.wav", "drums.wav", "click.wav"] {
                 assert_eq!(wav(dir, name), want(n), "{name}");
             }
             assert_eq!(take::read(dir).unwrap().sheet.samples, n as u64);

@@ -94,10 +94,10 @@ impl Follower {
 
     /// What it asks of the band, in order; `entry` is the way in, shared with MIDI's clock. `taken_up`: the band has begun to follow it just now: what plays
     /// then goes on, and is only bent to the beat.
-    pub fn follow(&mut self, band: &Snapshot, taken_up: bool, entry: &mut super::midi::Entrance, from: Origin) -> Vec<Request> {
+    pub fn follow(&mut self, model: &Snapshot, taken_up: bool, entry: &mut super::midi::Entrance, from: Origin) -> Vec<Request> {
         let Some(now) = self.now else { return Vec::new() };
         if taken_up {
-            (self.rolled, self.moved) = (now.rolling && band.playing, false);
+            (self.rolled, self.moved) = (now.rolling && model.playing, false);
             entry.leave();
         }
         match (std::mem::replace(&mut self.rolled, now.rolling), now.rolling) {
@@ -113,14 +113,14 @@ impl Follower {
         if !now.rolling {
             return Vec::new();
         }
-        let next = band.time as f64 / f64::from(sideman_engine::audio::RATE);
+        let next = model.time as f64 / f64::from(sideman_engine::audio::RATE);
         // Without a timebase master its bars are the band's, counted from its beginning.
-        let tempo = now.beat.map_or(band.tempo, |b| b.tempo);
+        let tempo = now.beat.map_or(model.tempo, |b| b.tempo);
         let theirs = now.beat.map_or(now.seconds * tempo / 60.0, |b| b.quarters) + (next - now.at) * tempo / 60.0;
-        if let Some(wishes) = entry.come_in(band, next, theirs, tempo, now.beat.and_then(|b| b.meter), from) {
+        if let Some(wishes) = entry.come_in(model, next, theirs, tempo, now.beat.and_then(|b| b.meter), from) {
             return wishes;
         }
-        if now.beat.is_none() { Vec::new() } else { super::midi::keep_on(band, theirs, tempo, from) }
+        if now.beat.is_none() { Vec::new() } else { super::midi::keep_on(model, theirs, tempo, from) }
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
     use super::super::midi::Entrance;
     use super::*;
 
-    fn band(time: f64, playing: bool, tempo: f64) -> Snapshot {
+    fn model(time: f64, playing: bool, tempo: f64) -> Snapshot {
         // Bars of two seconds at 120; the band's own lie half a second beside the transport's.
         let quarters = (time - 0.5) * tempo / 60.0;
         let (bar, beat) = ((quarters / 4.0).floor(), quarters.rem_euclid(4.0));
@@ -159,27 +159,27 @@ mod tests {
     #[test]
     fn it_comes_in_at_its_bars_stops_with_it_and_comes_in_elsewhere() {
         let (mut f, mut entry) = (Follower::default(), Entrance::default());
-        assert!(f.follow(&band(1.0, false, 100.0), true, &mut entry, 7).is_empty());
+        assert!(f.follow(&model(1.0, false, 100.0), true, &mut entry, 7).is_empty());
         f.heard(at(1.0, false, 0.0));
-        assert!(f.follow(&band(1.0, false, 100.0), false, &mut entry, 7).is_empty());
+        assert!(f.follow(&model(1.0, false, 100.0), false, &mut entry, 7).is_empty());
         // It rolls from 3 s of song time on: bar lines at 3, 5, 7. The first one at least 1.4 s ahead of 3.1 s is 5.
         f.heard(at(3.1, true, 0.1));
-        let wishes = commands(f.follow(&band(3.1, false, 100.0), false, &mut entry, 7));
+        let wishes = commands(f.follow(&model(3.1, false, 100.0), false, &mut entry, 7));
         assert_eq!(
             wishes,
             [(Command::Tempo(120.0), Some(When::Now)), (Command::Play, Some(When::Sample(5 * 32_000)))],
             "once, and at its bar line"
         );
-        assert!(f.follow(&band(3.1, false, 120.0), false, &mut entry, 7).is_empty());
+        assert!(f.follow(&model(3.1, false, 120.0), false, &mut entry, 7).is_empty());
         // It goes elsewhere while it rolls, a beat beside what was: the band is still, and comes in again.
         f.heard(at(8.0, true, 30.5));
-        let playing = Snapshot { bar: 3, beat: 1, phase: 0.0, ..band(8.0, true, 120.0) };
+        let playing = Snapshot { bar: 3, beat: 1, phase: 0.0, ..model(8.0, true, 120.0) };
         assert_eq!(commands(f.follow(&playing, false, &mut entry, 7)), [(Command::Stop, Some(When::Now))]);
-        let wishes = commands(f.follow(&band(8.0, false, 120.0), false, &mut entry, 7));
+        let wishes = commands(f.follow(&model(8.0, false, 120.0), false, &mut entry, 7));
         assert_eq!(wishes[1], (Command::Play, Some(When::Sample((9.5 * 32_000.0) as i64))));
         f.heard(at(9.0, false, 31.5));
-        assert_eq!(commands(f.follow(&band(9.0, true, 120.0), false, &mut entry, 7)), [(Command::Stop, Some(When::Now))]);
-        assert!(f.follow(&band(9.1, false, 120.0), false, &mut entry, 7).is_empty());
+        assert_eq!(commands(f.follow(&model(9.0, true, 120.0), false, &mut entry, 7)), [(Command::Stop, Some(When::Now))]);
+        assert!(f.follow(&model(9.1, false, 120.0), false, &mut entry, 7).is_empty());
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
         let (mut f, mut entry) = (Follower::default(), Entrance::default());
         f.heard(at(4.0, true, 4.0));
         // A quarter of a beat late, at its own 118: bent, never moved.
-        let ours = Snapshot { bar: 7, beat: 4, phase: 0.75, ..band(4.0, true, 118.0) };
+        let ours = Snapshot { bar: 7, beat: 4, phase: 0.75, ..model(4.0, true, 118.0) };
         let wishes = commands(f.follow(&ours, true, &mut entry, 7));
         let [(Command::Tempo(tempo), Some(When::Now))] = wishes[..] else { panic!("{wishes:?}") };
         assert!(tempo > 120.0 && tempo <= 120.0 * 1.04 + 1e-9, "{tempo}");
@@ -202,10 +202,10 @@ mod tests {
         let (mut f, mut entry) = (Follower::default(), Entrance::default());
         f.heard(Transport { beat: None, ..at(1.0, true, 10.0) });
         // 90 a minute: bars of 2.667 s from its second 0 on; 1.4 s ahead of 11 (song 2.0) the next one is 13.333.
-        let wishes = commands(f.follow(&band(2.0, false, 90.0), true, &mut entry, 7));
+        let wishes = commands(f.follow(&model(2.0, false, 90.0), true, &mut entry, 7));
         let Some((Command::Play, Some(When::Sample(sample)))) = wishes.last() else { panic!("{wishes:?}") };
         assert!((*sample as f64 / 32_000.0 - (13.333_333 - 9.0)).abs() < 1e-3, "{wishes:?}");
-        assert!(f.follow(&band(6.0, true, 90.0), false, &mut entry, 7).is_empty());
+        assert!(f.follow(&model(6.0, true, 90.0), false, &mut entry, 7).is_empty());
     }
 
     #[test]

@@ -9,18 +9,18 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use sideman_engine::live::{Action, Command, Snapshot, StemState, Which};
-use sideman_io::control::{Control, Desk, Event};
+use sideman_io::control::{Control, ControlReceiver, Event};
 use sideman_io::osc::{Names, Server};
 
 /// A band that does at once what it is asked for, as far as a snapshot shows it.
-fn play(desk: &Desk, stop: &AtomicBool) {
+fn play(controls: &ControlReceiver, stop: &AtomicBool) {
     let mut state = Snapshot { tempo: 112.0, bar: 1, beat: 1, stems: vec![StemState::default(); 3], ..Snapshot::default() };
     while !stop.load(Ordering::Acquire) {
-        while let Some(sent) = desk.take() {
+        while let Some(sent) = controls.take() {
             apply(&mut state, &sent.request.command);
-            desk.tell(&Event::Applied { at: 0, request: sent.request });
+            controls.tell(&Event::Applied { at: 0, request: sent.request });
         }
-        desk.publish(&mut state.clone());
+        controls.publish(&mut state.clone());
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -31,14 +31,14 @@ fn apply(s: &mut Snapshot, command: &Command) {
         Command::Meter(m) => s.meter = *m,
         Command::Clock(c) => s.clock = *c,
         Command::Mode(m) => s.mode = *m,
-        Command::Player(p) => s.player = *p,
+        Command::InputStem(p) => s.input_stem = *p,
         Command::Text { part: 0, text, .. } => s.text = text.clone(),
         Command::Lag(n) => s.lag = *n,
         Command::Hop(n) => s.hop = *n,
         Command::Chords(chords) => s.chords.clone_from(chords),
         Command::Section(name) => s.section.clone_from(name),
         Command::Key(key) => s.key.clone_from(key),
-        Command::Dip(db) => s.dip = *db,
+        Command::Dim(db) => s.dim = *db,
         Command::Click(on) => s.click = *on,
         Command::Record(on) => s.recording = *on,
         Command::Play => s.playing = true,
@@ -107,11 +107,11 @@ fn send(to: SocketAddr, args: &[&str]) {
 
 #[test]
 fn liblo_sets_every_address_and_two_subscribers_hear_of_it() {
-    let (control, desk) = Control::new();
+    let (control, controls) = Control::new();
     let stop = Arc::new(AtomicBool::new(false));
-    let band = std::thread::spawn({
+    let model = std::thread::spawn({
         let stop = stop.clone();
-        move || play(&desk, &stop)
+        move || play(&controls, &stop)
     });
     let server =
         Server::start(control, Names::new("house", &["bass", "drums", "other"]), vec![], ([127, 0, 0, 1], 0).into()).unwrap();
@@ -167,5 +167,5 @@ fn liblo_sets_every_address_and_two_subscribers_hear_of_it() {
     send(server.address(), &["/jam/unsubscribe"]);
     drop(server);
     stop.store(true, Ordering::Release);
-    band.join().unwrap();
+    model.join().unwrap();
 }

@@ -2,8 +2,8 @@
 //! Options: THREADS (default 2) and ISA (scalar, avx2, avx512). With one thread the time is the thread's own processor time, which a
 //! busy machine stretches less.
 
-use sideman_kernels::cpu::{Cpu, Isa, Mat};
-use sideman_kernels::{Act, Format, Heads, Linear, Ops, Rows};
+use sideman_kernels::cpu::{CpuBackend, Isa, Mat};
+use sideman_kernels::{Act, Backend, Format, Heads, Linear, Rows};
 use std::time::Instant;
 
 /// Seconds: of this thread's processor time where `own`, else of the clock.
@@ -31,7 +31,7 @@ fn time(own: bool, rounds: usize, mut f: impl FnMut()) -> (f64, f64) {
     (times[rounds / 2], times[0])
 }
 
-fn linear(weight: Mat) -> Linear<Cpu> {
+fn linear(weight: Mat) -> Linear<CpuBackend> {
     Linear { weight, bias: None, norm: None, act: Act::None, add: false }
 }
 
@@ -43,11 +43,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok("avx512") => Isa::avx512(),
         _ => Some(Isa::best()),
     };
-    let mut ops = Cpu::with_isa(threads, isa.ok_or("this machine has not got that")?);
-    println!("{} on {threads} threads", ops.isa().name());
+    let mut backend = CpuBackend::with_isa(threads, isa.ok_or("this machine has not got that")?);
+    println!("{} on {threads} threads", backend.isa().name());
     let (rows, cols) = (6144, 1536);
     let weights: Vec<f32> = (0..rows * cols).map(|i| ((i * 7919) % 1009) as f32 / 1009.0 - 0.5).collect();
-    let big = ops.buf(64 << 20)?;
+    let big = backend.buf(64 << 20)?;
     let own = threads == 1;
     let sum = |part: &[f32]| {
         let sum = part.chunks_exact(64).fold([0u32; 64], |mut sum, x| {
@@ -67,17 +67,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         });
     };
     for lanes in [1, 2, 4, 8] {
-        let x = ops.buf(lanes * cols)?;
-        let mut y = ops.buf(lanes * rows)?;
+        let x = backend.buf(lanes * cols)?;
+        let mut y = backend.buf(lanes * rows)?;
         for (format, copies) in [(Format::F32, 7), (Format::Bf16, 14), (Format::Q8, 24), (Format::Q4, 42)] {
-            let mats = (0..copies).map(|_| Ok(linear(ops.mat(rows, cols, &weights, format)?)));
+            let mats = (0..copies).map(|_| Ok(linear(backend.mat(rows, cols, &weights, format)?)));
             let mats = mats.collect::<Result<Vec<_>, Box<dyn std::error::Error>>>()?;
             let bytes: usize = mats.iter().map(|m| m.weight.bytes()).sum();
             let (mut gemv, mut reads) = (Vec::new(), Vec::new());
             for _ in 0..7 {
                 gemv.push(
                     time(own, 1, || {
-                        mats.iter().for_each(|m| ops.linear(m, &x, Rows::packed(lanes, cols), &mut y, Rows::packed(lanes, rows)))
+                        mats.iter()
+                            .for_each(|m| backend.linear(m, &x, Rows::packed(lanes, cols), &mut y, Rows::packed(lanes, rows)))
                     })
                     .0,
                 );
@@ -95,12 +96,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     for (rows, cols, count) in [(6144, 1536, 256), (1536, 6144, 256), (1152, 384, 256), (128, 448, 4000), (64, 192, 32000)] {
-        let x = ops.buf(count * cols)?;
-        let mut y = ops.buf(count * rows)?;
+        let x = backend.buf(count * cols)?;
+        let mut y = backend.buf(count * rows)?;
         for format in [Format::F32, Format::Bf16, Format::Q8, Format::Q4] {
-            let m = linear(ops.mat(rows, cols, &weights[..rows * cols], format)?);
+            let m = linear(backend.mat(rows, cols, &weights[..rows * cols], format)?);
             let (median, best) =
-                time(own, 9, || ops.linear(&m, &x, Rows::packed(count, cols), &mut y, Rows::packed(count, rows)));
+                time(own, 9, || backend.linear(&m, &x, Rows::packed(count, cols), &mut y, Rows::packed(count, rows)));
             let flops = (2 * rows * cols * count) as f64 * 1e-9;
             println!(
                 "gemm [{rows}, {cols}] × {count} {format:?}: {:.0} GFLOP/s median, {:.0} best",
@@ -112,18 +113,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // One step's attention of MusicGen medium's shape, two lanes, at a context of 1250.
     let (heads, steps) = (Heads { heads: 24, head_dim: 64 }, 1251);
     for format in [Format::F32, Format::Bf16] {
-        let kv = ops.kv(1, 2, steps, heads, format)?;
-        let (q, mut out, mut pos) = (ops.buf(2 * 1536)?, ops.buf(2 * 1536)?, ops.ints(1)?);
-        ops.advance(1249, &mut pos);
-        let (median, best) = time(own, 31, || ops.attend(&q, 2, 1, 0, &pos, &kv, &mut out));
+        let kv = backend.kv(1, 2, steps, heads, format)?;
+        let (q, mut out, mut pos) = (backend.buf(2 * 1536)?, backend.buf(2 * 1536)?, backend.ints(1)?);
+        backend.advance(1249, &mut pos);
+        let (median, best) = time(own, 31, || backend.attend(&q, 2, 1, 0, &pos, &kv, &mut out));
         let bytes = if format == Format::F32 { 4e-9 } else { 2e-9 } * (2 * 2 * 1250 * 1536) as f64;
         println!("attend to 1250 steps, 2 lanes, {format:?}: {:.0} µs median, {:.1} GB/s best", median * 1e6, bytes / best);
     }
     // Small operations, as in a step of the house model: what one costs where the weights lie in the cache.
     let (dim, ffn) = (384, 1536);
-    let m = linear(ops.mat(ffn, dim, &weights[..ffn * dim], Format::F32)?);
-    let (x, mut y) = (ops.buf(2 * dim)?, ops.buf(2 * ffn)?);
-    let (median, best) = time(own, 301, || ops.linear(&m, &x, Rows::packed(2, dim), &mut y, Rows::packed(2, ffn)));
+    let m = linear(backend.mat(ffn, dim, &weights[..ffn * dim], Format::F32)?);
+    let (x, mut y) = (backend.buf(2 * dim)?, backend.buf(2 * ffn)?);
+    let (median, best) = time(own, 301, || backend.linear(&m, &x, Rows::packed(2, dim), &mut y, Rows::packed(2, ffn)));
     println!("linear [{ffn}, {dim}] × 2, in the cache: {:.1} µs median, {:.1} best", median * 1e6, best * 1e6);
     Ok(())
 }

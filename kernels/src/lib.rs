@@ -1,9 +1,9 @@
-//! Pure compute: the fused operations of one step, once as a trait ([`Ops`]), and their players.
+//! Pure compute: the fused operations of one step, once as a trait ([`Backend`]), and their players.
 //!
-//! The engine writes the transformer's step and the codecs **once**, over [`Ops`]. [`cpu::Cpu`] runs an operation
-//! at once; [`cuda::Cuda`] launches a kernel on its stream and records a step as a graph ([`Ops::replay`]). For that
+//! The engine writes the transformer's step and the codecs **once**, over [`Backend`]. [`cpu::CpuBackend`] runs an operation
+//! at once; [`cuda::CudaBackend`] launches a kernel on its stream and records a step as a graph ([`Backend::replay`]). For that
 //! second player's sake everything that changes from step to step (position, tokens, sampling parameters, the random
-//! counter) lives in the player's memory ([`Ops::Ints`], [`Ops::Buf`]) and never in an argument.
+//! counter) lives in the player's memory ([`Backend::Ints`], [`Backend::Buf`]) and never in an argument.
 //!
 //! # Layout
 //! Activations are f32, **row-major, one row a frame or a step**, channels contiguous: `[rows, channels]`. With it a
@@ -25,7 +25,7 @@ pub mod quant;
 
 /// What can go wrong in a player: sizes that don't fit together, or memory that can't be had.
 #[derive(Debug, Error)]
-pub enum OpsError {
+pub enum BackendError {
     /// Shapes handed to an operation do not fit.
     #[error("{op}: {what}")]
     Shape {
@@ -42,7 +42,7 @@ pub enum OpsError {
         /// For what.
         what: String,
     },
-    /// The player is gone ([`Ops::fault`]).
+    /// The player is gone ([`Backend::fault`]).
     #[error("{0}")]
     Lost(String),
 }
@@ -90,23 +90,23 @@ pub enum Act {
 }
 
 /// Normalisation of a row before its product: LayerNorm (with `bias`) or RMSNorm (without).
-pub struct Norm<O: Ops + ?Sized> {
+pub struct Norm<B: Backend + ?Sized> {
     /// Scale [cols].
-    pub weight: O::Buf,
+    pub weight: B::Buf,
     /// Shift [cols]: present for LayerNorm, absent for RMSNorm (which takes no mean off).
-    pub bias: Option<O::Buf>,
+    pub bias: Option<B::Buf>,
     /// Added to the variance (LayerNorm) or the mean square (RMSNorm).
     pub eps: f32,
 }
 
 /// `y = act(W · norm(x) + bias)`, or `y += …` where `add`: every matrix product of the step and of the codecs.
-pub struct Linear<O: Ops + ?Sized> {
+pub struct Linear<B: Backend + ?Sized> {
     /// Weights [rows, cols].
-    pub weight: O::Mat,
+    pub weight: B::Mat,
     /// Bias [rows].
-    pub bias: Option<O::Buf>,
+    pub bias: Option<B::Buf>,
     /// Normalisation of each input row first (rows of `cols` values).
-    pub norm: Option<Norm<O>>,
+    pub norm: Option<Norm<B>>,
     /// What follows.
     pub act: Act,
     /// Add to what `y` holds (the residual) instead of overwriting it. `act` comes before the addition.
@@ -123,36 +123,36 @@ pub struct Heads {
 }
 
 /// Two-layer-or-more LSTM in PyTorch's convention (gates i, f, g, o in the 4H rows; musicgen-stem.md 3.6).
-pub struct Lstm<O: Ops + ?Sized> {
+pub struct Lstm<B: Backend + ?Sized> {
     /// Per layer: input weights [4H, H] with both biases already added up as the bias.
-    pub input: Vec<Linear<O>>,
+    pub input: Vec<Linear<B>>,
     /// Per layer: recurrent weights [4H, H].
-    pub hidden: Vec<O::Mat>,
+    pub hidden: Vec<B::Mat>,
     /// H.
     pub size: usize,
 }
 
 /// One book of a residual quantizer.
-pub enum Book<O: Ops + ?Sized> {
+pub enum Book<B: Backend + ?Sized> {
     /// argmax −(‖r‖² − 2 r·e + ‖e‖²), first maximum wins; r −= e. (musicgen-stem.md 3.7a)
     Euclidean {
         /// Codes [card, dim].
-        codes: O::Mat,
+        codes: B::Mat,
         /// ‖e‖² of each code [card].
-        norms: O::Buf,
+        norms: B::Buf,
     },
     /// Factorised cosine kind (3.7b): e = W_in r + b_in; argmax ⟨e/‖e‖, c/‖c‖⟩; r −= W_out c + b_out.
     Factorised {
         /// [code_dim, dim] with bias.
-        project_in: Linear<O>,
+        project_in: Linear<B>,
         /// c/‖c‖ (floor 1e-12) [card, code_dim].
-        unit: O::Mat,
+        unit: B::Mat,
         /// W_out c + b_out for every code: what a code stands for, [card, dim].
-        codes: O::Mat,
+        codes: B::Mat,
     },
 }
 
-/// Sampling parameters of one run; [`Ops::set_sampling`] puts them into the player's memory between steps.
+/// Sampling parameters of one run; [`Backend::set_sampling`] puts them into the player's memory between steps.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
     /// ≤ 0: greedy (first maximum wins).
@@ -161,7 +161,7 @@ pub struct Sampling {
     pub top_k: u32,
     /// Nucleus: drop codes whose cumulative probability *excluding itself* exceeds this; 0: off.
     pub top_p: f32,
-    /// Guidance: logits = null + (cond − null) · (1 + (cfg − 1) · the stream's [`Grid::lean`]). Used only where a song has two lanes.
+    /// Guidance: logits = null + (cond − null) · (1 + (cfg − 1) · the stream's [`Grid::cfg_scale`]). Used only where a song has two lanes.
     pub cfg: f32,
     /// Key of the random numbers.
     pub seed: u64,
@@ -182,7 +182,7 @@ pub struct Grid {
     /// Delay of each stream in this run (lag included).
     pub delays: Vec<usize>,
     /// How much of the guidance each stream takes: 1 all of it, 0 none.
-    pub lean: Vec<f32>,
+    pub cfg_scale: Vec<f32>,
     /// Steps the sequence has room for.
     pub steps: usize,
 }
@@ -192,9 +192,9 @@ pub const UNKNOWN: i32 = -1;
 
 /// The operations of a step, in step order, then those of the codecs. All shapes in rows × columns.
 ///
-/// Lengths are checked; a misfit is [`OpsError::Shape`] from a constructor and a panic from an operation (it is a fault
+/// Lengths are checked; a misfit is [`BackendError::Shape`] from a constructor and a panic from an operation (it is a fault
 /// of the engine, never of a file). Operations allocate nothing after their first call with the largest size.
-pub trait Ops {
+pub trait Backend {
     /// f32 values in the player's memory.
     type Buf: Send;
     /// i32 values in the player's memory: tokens, positions, codes.
@@ -203,11 +203,11 @@ pub trait Ops {
     type Mat: Send + Sync;
     /// A KV cache: `layers × lanes × steps × dim`, keys and values.
     type Kv: Send;
-    /// Sampling parameters, grid shape and scratch of [`Ops::pick`].
+    /// Sampling parameters, grid shape and scratch of [`Backend::pick`].
     type Picker: Send;
-    /// Recorded work ([`Ops::replay`]).
+    /// Recorded work ([`Backend::replay`]).
     type Graph: Default + Send;
-    /// [`Ops::replay`] records: its second time with a graph costs memory, later ones none.
+    /// [`Backend::replay`] records: its second time with a graph costs memory, later ones none.
     const RECORDS: bool = false;
 
     // --- the player itself ----------------------------------------------------------------------------------------
@@ -222,21 +222,21 @@ pub trait Ops {
 
     // --- memory -----------------------------------------------------------------------------------------------
     /// `len` zeros.
-    fn buf(&mut self, len: usize) -> Result<Self::Buf, OpsError>;
+    fn buf(&mut self, len: usize) -> Result<Self::Buf, BackendError>;
     /// `len` zeros.
-    fn ints(&mut self, len: usize) -> Result<Self::Ints, OpsError>;
+    fn ints(&mut self, len: usize) -> Result<Self::Ints, BackendError>;
     /// Packs row-major f32 weights [rows, cols] into `format`. Q8 and Q4 need `cols % 32 == 0` (else they are kept as bf16).
-    fn mat(&mut self, rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Self::Mat, OpsError>;
+    fn mat(&mut self, rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Self::Mat, BackendError>;
     /// The same from a q8 file as it stands: ints [rows, cols], scales [rows, cols/32].
-    fn mat_q8(&mut self, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Self::Mat, OpsError>;
+    fn mat_q8(&mut self, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Self::Mat, BackendError>;
     /// The same from a q4 file as it stands: nibbles [rows, cols/2], the first of two in the low half and 8 more than it stands
     /// for, scales [rows, cols/32].
-    fn mat_q4(&mut self, rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Self::Mat, OpsError>;
+    fn mat_q4(&mut self, rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Self::Mat, BackendError>;
     /// An empty cache of keys and values for `heads`; `format` F32 or Bf16. It holds the head shape, so that a player may keep
-    /// each head's keys together; [`Ops::attend`] and [`Ops::attend_text`] take the shape from it.
-    fn kv(&mut self, layers: usize, lanes: usize, steps: usize, heads: Heads, format: Format) -> Result<Self::Kv, OpsError>;
+    /// each head's keys together; [`Backend::attend`] and [`Backend::attend_text`] take the shape from it.
+    fn kv(&mut self, layers: usize, lanes: usize, steps: usize, heads: Heads, format: Format) -> Result<Self::Kv, BackendError>;
     /// A picker for runs of this grid.
-    fn picker(&mut self, grid: &Grid) -> Result<Self::Picker, OpsError>;
+    fn picker(&mut self, grid: &Grid) -> Result<Self::Picker, BackendError>;
     /// Writes `src` at index `at`.
     fn write(&mut self, dst: &mut Self::Buf, at: usize, src: &[f32]);
     /// Reads `dst.len()` values from index `at`; waits for what was launched before.
@@ -254,9 +254,9 @@ pub trait Ops {
 
     // --- the transformer's step ----------------------------------------------------------------------------------
     /// Embedding sum: for lane `l` = (song, branch) and i in 0..n, s = pos + i: x[l*n+i] = sinusoid(s) + Σ_k tables[k][seq[song, k, s]] +
-    /// Σ_c controls[c][ctl[branch, c, s]] (musicgen-stem.md section 5). `seq` [songs, K, steps], `ctl` [branches, C, steps], `deaf`
+    /// Σ_c controls[c][ctl[branch, c, s]] (musicgen-stem.md section 5). `seq` [songs, K, steps], `ctl` [branches, C, steps], `masked`
     /// [branches, K] and `pos` [1] in the player's memory. An UNKNOWN token counts as special, and so does every token of a stream to
-    /// which the branch is `deaf` (not 0).
+    /// which the branch is `masked` (not 0).
     fn embed(
         &mut self,
         grid: &Grid,
@@ -264,7 +264,7 @@ pub trait Ops {
         controls: &[Self::Mat],
         seq: &Self::Ints,
         ctl: &Self::Ints,
-        deaf: &Self::Ints,
+        masked: &Self::Ints,
         pos: &Self::Ints,
         n: usize,
         x: &mut Self::Buf,

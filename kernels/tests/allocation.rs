@@ -1,8 +1,8 @@
 //! No operation allocates after its first call with the largest size: every allocation of the process is counted, but for those of the
 //! thread that the program began on. There the test harness waits for this test, and on a busy machine it prepares to in the middle of it.
 
-use sideman_kernels::cpu::Cpu;
-use sideman_kernels::{Act, Book, Format, Grid, Heads, Linear, Lstm, Norm, Ops, Rows, Sampling, UNKNOWN};
+use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::{Act, Backend, Book, Format, Grid, Heads, Linear, Lstm, Norm, Rows, Sampling, UNKNOWN};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -38,63 +38,64 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn linear(ops: &mut Cpu, rows: usize, cols: usize, format: Format) -> Linear<Cpu> {
+fn linear(backend: &mut CpuBackend, rows: usize, cols: usize, format: Format) -> Linear<CpuBackend> {
     let data: Vec<f32> = (0..rows * cols).map(|i| ((i * 37) % 101) as f32 * 0.01 - 0.5).collect();
-    let norm = Norm { weight: ops.buf(cols).unwrap(), bias: Some(ops.buf(cols).unwrap()), eps: 1e-5 };
-    let (weight, bias) = (ops.mat(rows, cols, &data, format).unwrap(), Some(ops.buf(rows).unwrap()));
+    let norm = Norm { weight: backend.buf(cols).unwrap(), bias: Some(backend.buf(cols).unwrap()), eps: 1e-5 };
+    let (weight, bias) = (backend.mat(rows, cols, &data, format).unwrap(), Some(backend.buf(rows).unwrap()));
     Linear { weight, bias, norm: Some(norm), act: Act::Gelu, add: true }
 }
 
 #[test]
 fn nothing_is_allocated_after_the_first_round() {
-    let ops = &mut Cpu::new(2);
+    let backend = &mut CpuBackend::new(2);
     let (dim, lanes, steps) = (64, 2, 48);
     let heads = Heads { heads: 4, head_dim: 16 };
-    let grid = Grid { songs: 1, branches: 2, cards: vec![40, 50], delays: vec![0, 1], lean: vec![1.0; 2], steps };
-    let plain = |l: Linear<Cpu>| Linear { norm: None, bias: None, act: Act::None, add: false, ..l };
-    let (w, w_qkv) = (linear(ops, 90, dim, Format::Bf16), plain(linear(ops, 3 * dim, dim, Format::Q8)));
-    let tables = [linear(ops, 41, dim, Format::F32).weight, linear(ops, 51, dim, Format::F32).weight];
-    let controls = [linear(ops, 5, dim, Format::F32).weight];
+    let grid = Grid { songs: 1, branches: 2, cards: vec![40, 50], delays: vec![0, 1], cfg_scale: vec![1.0; 2], steps };
+    let plain = |l: Linear<CpuBackend>| Linear { norm: None, bias: None, act: Act::None, add: false, ..l };
+    let (w, w_qkv) = (linear(backend, 90, dim, Format::Bf16), plain(linear(backend, 3 * dim, dim, Format::Q8)));
+    let tables = [linear(backend, 41, dim, Format::F32).weight, linear(backend, 51, dim, Format::F32).weight];
+    let controls = [linear(backend, 5, dim, Format::F32).weight];
     let books = [
-        Book::Euclidean { codes: linear(ops, 40, dim, Format::F32).weight, norms: ops.buf(40).unwrap() },
+        Book::Euclidean { codes: linear(backend, 40, dim, Format::F32).weight, norms: backend.buf(40).unwrap() },
         Book::Factorised {
-            project_in: plain(linear(ops, 8, dim, Format::F32)),
-            unit: linear(ops, 40, 8, Format::F32).weight,
-            codes: linear(ops, 40, dim, Format::F32).weight,
+            project_in: plain(linear(backend, 8, dim, Format::F32)),
+            unit: linear(backend, 40, 8, Format::F32).weight,
+            codes: linear(backend, 40, dim, Format::F32).weight,
         },
     ];
-    let input = plain(linear(ops, 4 * dim, dim, Format::F32));
-    let lstm = Lstm { input: vec![input], hidden: vec![linear(ops, 4 * dim, dim, Format::F32).weight], size: dim };
-    let mut kv = ops.kv(1, lanes, steps, heads, Format::Bf16).unwrap();
-    let mut picker = ops.picker(&grid).unwrap();
-    let [mut x, mut q, mut y, mut state, mut tail] = [700 * dim, 700 * dim, 700 * 90, 2 * dim, 64].map(|n| ops.buf(n).unwrap());
-    let [mut seq, ctl, deaf, mut pos, mut codes] = [2 * steps, 2 * steps, 4, 1, 2 * 700].map(|n| ops.ints(n).unwrap());
-    let mut round = |ops: &mut Cpu, n: usize, rows: usize| {
-        ops.write_ints(&mut pos, 0, &[0]);
+    let input = plain(linear(backend, 4 * dim, dim, Format::F32));
+    let lstm = Lstm { input: vec![input], hidden: vec![linear(backend, 4 * dim, dim, Format::F32).weight], size: dim };
+    let mut kv = backend.kv(1, lanes, steps, heads, Format::Bf16).unwrap();
+    let mut picker = backend.picker(&grid).unwrap();
+    let [mut x, mut q, mut y, mut state, mut tail] =
+        [700 * dim, 700 * dim, 700 * 90, 2 * dim, 64].map(|n| backend.buf(n).unwrap());
+    let [mut seq, ctl, masked, mut pos, mut codes] = [2 * steps, 2 * steps, 4, 1, 2 * 700].map(|n| backend.ints(n).unwrap());
+    let mut round = |backend: &mut CpuBackend, n: usize, rows: usize| {
+        backend.write_ints(&mut pos, 0, &[0]);
         seq.fill(UNKNOWN);
-        ops.embed(&grid, &tables, &controls, &seq, &ctl, &deaf, &pos, n, &mut x);
-        ops.qkv(&w_qkv, &x, lanes, n, 0, &pos, &mut q, &mut kv);
-        ops.attend(&q, lanes, n, 0, &pos, &kv, &mut x);
-        ops.set_text(&mut kv, 0, 0, n, &q, &x);
-        ops.attend_text(&q, lanes, n, 0, &kv, &mut x);
-        ops.linear(&w, &x, Rows::packed(rows, dim), &mut y, Rows::packed(rows, 90));
+        backend.embed(&grid, &tables, &controls, &seq, &ctl, &masked, &pos, n, &mut x);
+        backend.qkv(&w_qkv, &x, lanes, n, 0, &pos, &mut q, &mut kv);
+        backend.attend(&q, lanes, n, 0, &pos, &kv, &mut x);
+        backend.set_text(&mut kv, 0, 0, n, &q, &x);
+        backend.attend_text(&q, lanes, n, 0, &kv, &mut x);
+        backend.linear(&w, &x, Rows::packed(rows, dim), &mut y, Rows::packed(rows, 90));
         for (top_k, top_p) in [(7, 0.0), (0, 0.8), (0, 0.0)] {
-            ops.set_sampling(&mut picker, &Sampling { temperature: 1.0, top_k, top_p, cfg: 3.0, seed: 1, frame_base: 0 });
-            ops.pick(&mut picker, &y, 1, &mut pos, &mut seq);
+            backend.set_sampling(&mut picker, &Sampling { temperature: 1.0, top_k, top_p, cfg: 3.0, seed: 1, frame_base: 0 });
+            backend.pick(&mut picker, &y, 1, &mut pos, &mut seq);
         }
-        ops.advance(1, &mut pos);
-        ops.elu(&y, &mut q, rows * dim);
-        ops.depthwise(&q, &q, 7, dim, &y, 3, rows, &mut x);
-        ops.lstm(&lstm, &x, Rows::packed(rows, dim), &mut state, &mut y, Rows::packed(rows, dim));
-        ops.spectrum(64, 33, &x, 64, 16, 20, &mut y, Rows::packed(20, 40), 3);
-        ops.istft(64, 16, 7.0, &x, Rows::packed(20, 66), &mut tail, &mut y, 0);
-        ops.quantize(&books, dim, &mut x, Rows::packed(rows, dim), &mut codes, 700, 0);
-        ops.dequantize(&books, dim, &codes, 700, 0, &mut x, Rows::packed(rows, dim));
+        backend.advance(1, &mut pos);
+        backend.elu(&y, &mut q, rows * dim);
+        backend.depthwise(&q, &q, 7, dim, &y, 3, rows, &mut x);
+        backend.lstm(&lstm, &x, Rows::packed(rows, dim), &mut state, &mut y, Rows::packed(rows, dim));
+        backend.spectrum(64, 33, &x, 64, 16, 20, &mut y, Rows::packed(20, 40), 3);
+        backend.istft(64, 16, 7.0, &x, Rows::packed(20, 66), &mut tail, &mut y, 0);
+        backend.quantize(&books, dim, &mut x, Rows::packed(rows, dim), &mut codes, 700, 0);
+        backend.dequantize(&books, dim, &codes, 700, 0, &mut x, Rows::packed(rows, dim));
     };
-    round(ops, 20, 600);
+    round(backend, 20, 600);
     let before = COUNT.load(SeqCst);
     for (n, rows) in [(1, 1), (20, 600), (3, 100), (1, 2), (7, 300)] {
-        round(ops, n, rows);
+        round(backend, n, rows);
     }
     let after = COUNT.load(SeqCst);
     assert_eq!(after - before, 0, "allocations after the first round");

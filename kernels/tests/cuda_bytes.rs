@@ -7,8 +7,8 @@
 //! `cargo test -p sideman-kernels --test cuda_bytes -- --nocapture` prints the tables of docs/performance-gpu.md.
 
 use sideman_fakecuda::Fake;
-use sideman_kernels::cuda::Cuda;
-use sideman_kernels::{Act, Format, Grid, Heads, Linear, Norm, Ops, Rows, Sampling, UNKNOWN};
+use sideman_kernels::cuda::CudaBackend;
+use sideman_kernels::{Act, Backend, Format, Grid, Heads, Linear, Norm, Rows, Sampling, UNKNOWN};
 
 const DIM: usize = 1536;
 const FFN: usize = 4 * DIM;
@@ -62,11 +62,11 @@ fn counts(fake: &Fake) -> Vec<(String, Moved)> {
 }
 
 /// Plays `work`, one launch, and gives what that moved.
-fn part(fake: &Fake, ops: &mut Cuda, what: &'static str, least: usize, work: impl FnOnce(&mut Cuda)) -> Part {
-    ops.wait();
+fn part(fake: &Fake, backend: &mut CudaBackend, what: &'static str, least: usize, work: impl FnOnce(&mut CudaBackend)) -> Part {
+    backend.wait();
     let before = counts(fake);
-    work(ops);
-    ops.wait();
+    work(backend);
+    backend.wait();
     let mut found = None;
     for (kernel, now) in counts(fake) {
         let then = before.iter().find(|b| b.0 == kernel).map_or(Moved::default(), |b| b.1);
@@ -89,7 +89,7 @@ fn part(fake: &Fake, ops: &mut Cuda, what: &'static str, least: usize, work: imp
 /// Every kernel of one step of one layer, then embeddings, heads and draw.
 fn step(format: Format) -> Vec<Part> {
     let fake = Fake::load("sm=80 races=0 touched").unwrap();
-    let ops = &mut Cuda::new(0).unwrap();
+    let backend = &mut CudaBackend::new(0).unwrap();
     let mut parts = Vec::new();
     let each = |rows: usize, cols: usize| match format {
         Format::F32 => 4 * rows * cols,
@@ -97,65 +97,85 @@ fn step(format: Format) -> Vec<Part> {
         Format::Q8 => rows * cols * 9 / 8,
         Format::Q4 => rows * cols * 5 / 8,
     };
-    let norm = |ops: &mut Cuda| Norm::<Cuda> { weight: ops.buf(DIM).unwrap(), bias: Some(ops.buf(DIM).unwrap()), eps: 1e-5 };
-    let linear = |ops: &mut Cuda, rows: usize, cols: usize, normed: bool, add: bool| Linear::<Cuda> {
-        weight: ops.mat(rows, cols, &vec![0.5; rows * cols], format).unwrap(),
+    let norm = |backend: &mut CudaBackend| Norm::<CudaBackend> {
+        weight: backend.buf(DIM).unwrap(),
+        bias: Some(backend.buf(DIM).unwrap()),
+        eps: 1e-5,
+    };
+    let linear = |backend: &mut CudaBackend, rows: usize, cols: usize, normed: bool, add: bool| Linear::<CudaBackend> {
+        weight: backend.mat(rows, cols, &vec![0.5; rows * cols], format).unwrap(),
         bias: None,
-        norm: normed.then(|| norm(ops)),
+        norm: normed.then(|| norm(backend)),
         act: if rows == FFN { Act::Gelu } else { Act::None },
         add,
     };
-    let (mut x, mut q, mut att) = (ops.buf(LANES * DIM).unwrap(), ops.buf(LANES * DIM).unwrap(), ops.buf(LANES * DIM).unwrap());
-    let mut hidden = ops.buf(LANES * FFN).unwrap();
+    let (mut x, mut q, mut att) =
+        (backend.buf(LANES * DIM).unwrap(), backend.buf(LANES * DIM).unwrap(), backend.buf(LANES * DIM).unwrap());
+    let mut hidden = backend.buf(LANES * FFN).unwrap();
     let (wide, inner) = (Rows::packed(LANES, DIM), Rows::packed(LANES, FFN));
-    let mut pos = ops.ints(1).unwrap();
-    ops.write_ints(&mut pos, 0, &[CONTEXT as i32]);
+    let mut pos = backend.ints(1).unwrap();
+    backend.write_ints(&mut pos, 0, &[CONTEXT as i32]);
 
-    let grid =
-        Grid { songs: 1, branches: LANES, cards: CARDS.to_vec(), delays: vec![0, 1, 2, 3], lean: vec![1.0; 4], steps: STEPS };
-    let tables: Vec<_> = CARDS.iter().map(|c| ops.mat(c + 1, DIM, &vec![0.5; (c + 1) * DIM], Format::Bf16).unwrap()).collect();
-    let mut seq = ops.ints(CARDS.len() * STEPS).unwrap();
-    ops.write_ints(&mut seq, 0, &[UNKNOWN; CARDS.len() * STEPS]);
-    let (ctl, deaf) = (ops.ints(1).unwrap(), ops.ints(LANES * CARDS.len()).unwrap());
+    let grid = Grid {
+        songs: 1,
+        branches: LANES,
+        cards: CARDS.to_vec(),
+        delays: vec![0, 1, 2, 3],
+        cfg_scale: vec![1.0; 4],
+        steps: STEPS,
+    };
+    let tables: Vec<_> =
+        CARDS.iter().map(|c| backend.mat(c + 1, DIM, &vec![0.5; (c + 1) * DIM], Format::Bf16).unwrap()).collect();
+    let mut seq = backend.ints(CARDS.len() * STEPS).unwrap();
+    backend.write_ints(&mut seq, 0, &[UNKNOWN; CARDS.len() * STEPS]);
+    let (ctl, masked) = (backend.ints(1).unwrap(), backend.ints(LANES * CARDS.len()).unwrap());
     let rows = LANES * CARDS.len() * DIM * 2;
-    parts.push(part(&fake, ops, "embeddings", rows, |ops| ops.embed(&grid, &tables, &[], &seq, &ctl, &deaf, &pos, 1, &mut x)));
+    parts.push(part(&fake, backend, "embeddings", rows, |backend| {
+        backend.embed(&grid, &tables, &[], &seq, &ctl, &masked, &pos, 1, &mut x)
+    }));
     drop(tables);
 
-    let mut kv = ops.kv(1, LANES, STEPS, HEADS, Format::Bf16).unwrap();
-    let w = linear(ops, 3 * DIM, DIM, true, false);
-    parts.push(part(&fake, ops, "norm, qkv, append", each(3 * DIM, DIM), |ops| {
-        ops.qkv(&w, &x, LANES, 1, 0, &pos, &mut q, &mut kv);
+    let mut kv = backend.kv(1, LANES, STEPS, HEADS, Format::Bf16).unwrap();
+    let w = linear(backend, 3 * DIM, DIM, true, false);
+    parts.push(part(&fake, backend, "norm, qkv, append", each(3 * DIM, DIM), |backend| {
+        backend.qkv(&w, &x, LANES, 1, 0, &pos, &mut q, &mut kv);
     }));
     let seen = LANES * (CONTEXT + 1) * DIM * 2 * 2;
-    parts.push(part(&fake, ops, "self-attention", seen, |ops| ops.attend(&q, LANES, 1, 0, &pos, &kv, &mut att)));
-    let w = linear(ops, DIM, DIM, false, true);
-    parts.push(part(&fake, ops, "out, residual", each(DIM, DIM), |ops| ops.linear(&w, &att, wide, &mut x, wide)));
-    let w = linear(ops, DIM, DIM, true, false);
-    parts.push(part(&fake, ops, "norm, text's q", each(DIM, DIM), |ops| ops.linear(&w, &x, wide, &mut q, wide)));
-    let mut text = ops.kv(1, LANES, TEXT, HEADS, Format::F32).unwrap();
-    let (k, v) = (ops.buf(TEXT * DIM).unwrap(), ops.buf(TEXT * DIM).unwrap());
-    ops.set_text(&mut text, 0, 0, TEXT, &k, &v);
-    parts.push(part(&fake, ops, "text's attention", TEXT * DIM * 2 * 4, |ops| {
-        ops.attend_text(&q, LANES, 1, 0, &text, &mut att);
+    parts.push(part(&fake, backend, "self-attention", seen, |backend| backend.attend(&q, LANES, 1, 0, &pos, &kv, &mut att)));
+    let w = linear(backend, DIM, DIM, false, true);
+    parts.push(part(&fake, backend, "out, residual", each(DIM, DIM), |backend| backend.linear(&w, &att, wide, &mut x, wide)));
+    let w = linear(backend, DIM, DIM, true, false);
+    parts.push(part(&fake, backend, "norm, text's q", each(DIM, DIM), |backend| backend.linear(&w, &x, wide, &mut q, wide)));
+    let mut text = backend.kv(1, LANES, TEXT, HEADS, Format::F32).unwrap();
+    let (k, v) = (backend.buf(TEXT * DIM).unwrap(), backend.buf(TEXT * DIM).unwrap());
+    backend.set_text(&mut text, 0, 0, TEXT, &k, &v);
+    parts.push(part(&fake, backend, "text's attention", TEXT * DIM * 2 * 4, |backend| {
+        backend.attend_text(&q, LANES, 1, 0, &text, &mut att);
     }));
-    let w = linear(ops, DIM, DIM, false, true);
-    parts.push(part(&fake, ops, "text's out, residual", each(DIM, DIM), |ops| ops.linear(&w, &att, wide, &mut x, wide)));
-    let w = linear(ops, FFN, DIM, true, false);
-    parts.push(part(&fake, ops, "norm, up, GELU", each(FFN, DIM), |ops| ops.linear(&w, &x, wide, &mut hidden, inner)));
-    let w = linear(ops, DIM, FFN, false, true);
-    parts.push(part(&fake, ops, "down, residual", each(DIM, FFN), |ops| ops.linear(&w, &hidden, inner, &mut x, wide)));
+    let w = linear(backend, DIM, DIM, false, true);
+    parts.push(part(&fake, backend, "text's out, residual", each(DIM, DIM), |backend| {
+        backend.linear(&w, &att, wide, &mut x, wide)
+    }));
+    let w = linear(backend, FFN, DIM, true, false);
+    parts
+        .push(part(&fake, backend, "norm, up, GELU", each(FFN, DIM), |backend| backend.linear(&w, &x, wide, &mut hidden, inner)));
+    let w = linear(backend, DIM, FFN, false, true);
+    parts
+        .push(part(&fake, backend, "down, residual", each(DIM, FFN), |backend| backend.linear(&w, &hidden, inner, &mut x, wide)));
 
     let width: usize = CARDS.iter().sum();
-    let w = linear(ops, width, DIM, true, false);
-    let mut logits = ops.buf(LANES * width).unwrap();
-    parts.push(part(&fake, ops, "norm, heads", each(width, DIM), |ops| {
-        ops.linear(&w, &x, wide, &mut logits, Rows::packed(LANES, width));
+    let w = linear(backend, width, DIM, true, false);
+    let mut logits = backend.buf(LANES * width).unwrap();
+    parts.push(part(&fake, backend, "norm, heads", each(width, DIM), |backend| {
+        backend.linear(&w, &x, wide, &mut logits, Rows::packed(LANES, width));
     }));
-    let mut picker = ops.picker(&grid).unwrap();
+    let mut picker = backend.picker(&grid).unwrap();
     let sampling = Sampling { temperature: 1.0, top_k: 250, top_p: 0.0, cfg: 3.0, seed: 1, frame_base: 0 };
-    ops.set_sampling(&mut picker, &sampling);
-    parts.push(part(&fake, ops, "draw", LANES * width * 4, |ops| ops.pick(&mut picker, &logits, 1, &mut pos, &mut seq)));
-    assert_eq!((ops.fault(), fake.faults()), (None, vec![]));
+    backend.set_sampling(&mut picker, &sampling);
+    parts.push(part(&fake, backend, "draw", LANES * width * 4, |backend| {
+        backend.pick(&mut picker, &logits, 1, &mut pos, &mut seq)
+    }));
+    assert_eq!((backend.fault(), fake.faults()), (None, vec![]));
     parts
 }
 

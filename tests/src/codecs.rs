@@ -6,7 +6,7 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, TensorView};
 use sideman_engine::codec::Codec;
 use sideman_engine::model::{Analysis, CodecConfig, IstftConfig, LookAhead, QuantizerKind, SeanetConfig, Tensors};
-use sideman_kernels::Ops;
+use sideman_kernels::Backend;
 
 /// Tensors by name: shape and values.
 pub type Named = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
@@ -20,11 +20,11 @@ pub fn save(path: &Path, tensors: &Named) {
 }
 
 /// A codec read from a file of its own.
-pub fn codec<O: Ops>(ops: &mut O, config: &CodecConfig, tensors: &Named) -> Codec<O> {
+pub fn codec<B: Backend>(backend: &mut B, config: &CodecConfig, tensors: &Named) -> Codec<B> {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("codec.safetensors");
     save(&path, tensors);
-    Codec::read(ops, config, Tensors::open(&path).expect("opens")).expect("loads")
+    Codec::read(backend, config, Tensors::open(&path).expect("opens")).expect("loads")
 }
 
 /// Numbers from −1 to 1, the same for a seed for ever (SplitMix64).
@@ -197,29 +197,29 @@ pub fn random_seanet(c: &SeanetConfig, seed: u64) -> Named {
 }
 
 /// Codes of a signal that comes in pieces of the lengths that `next` gives.
-pub fn encode_in<O: Ops>(ops: &mut O, codec: &Codec<O>, samples: &[f32], mut next: impl FnMut() -> usize) -> Vec<u32> {
-    let mut encoder = codec.encoder(ops).expect("fits");
+pub fn encode_in<B: Backend>(backend: &mut B, codec: &Codec<B>, samples: &[f32], mut next: impl FnMut() -> usize) -> Vec<u32> {
+    let mut encoder = codec.encoder(backend).expect("fits");
     let (mut codes, mut at) = (Vec::new(), 0);
     while at < samples.len() {
         let n = next().min(samples.len() - at);
-        encoder.push(codec, ops, &samples[at..at + n], &mut codes);
+        encoder.push(codec, backend, &samples[at..at + n], &mut codes);
         at += n;
         assert_eq!(codes.len(), codec.books() * codec.known_frames(at), "frames after {at} samples");
     }
-    encoder.finish(codec, ops, &mut codes);
+    encoder.finish(codec, backend, &mut codes);
     codes
 }
 
 /// Samples of codes that come in pieces of as many frames as `next` gives.
-pub fn decode_in<O: Ops>(ops: &mut O, codec: &Codec<O>, codes: &[u32], mut next: impl FnMut() -> usize) -> Vec<f32> {
-    let mut decoder = codec.decoder(ops).expect("fits");
+pub fn decode_in<B: Backend>(backend: &mut B, codec: &Codec<B>, codes: &[u32], mut next: impl FnMut() -> usize) -> Vec<f32> {
+    let mut decoder = codec.decoder(backend).expect("fits");
     let (mut samples, mut at, books) = (Vec::new(), 0, codec.books());
     while at < codes.len() {
         let n = (next() * books).min(codes.len() - at);
-        decoder.push(codec, ops, &codes[at..at + n], &mut samples).expect("codes in range");
+        decoder.push(codec, backend, &codes[at..at + n], &mut samples).expect("codes in range");
         at += n;
         assert_eq!(samples.len(), codec.known_samples(at / books), "samples after {} frames", at / books);
     }
-    decoder.finish(codec, ops, &mut samples);
+    decoder.finish(codec, backend, &mut samples);
     samples
 }

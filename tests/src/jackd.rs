@@ -4,7 +4,7 @@ use std::process::{Child, Command as Program, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use sideman_io::device::Asked;
+use sideman_io::device::DeviceConfig;
 
 /// Ends the whole test program where a test takes longer than this: libjack can wait for ever for a server that is gone. Kept while it runs.
 pub fn deadline(seconds: u64) -> Sender<()> {
@@ -20,8 +20,8 @@ pub fn deadline(seconds: u64) -> Sender<()> {
 }
 
 /// What a test's band asks of JACK: bass in, all stems out.
-pub fn asked(client: &str, period: u32) -> Asked {
-    Asked {
+pub fn asked(client: &str, period: u32) -> DeviceConfig {
+    DeviceConfig {
         host: Some("jack".into()),
         input: None,
         output: None,
@@ -29,7 +29,7 @@ pub fn asked(client: &str, period: u32) -> Asked {
         client: client.into(),
         period,
         beyond: 0,
-        player: "bass".into(),
+        input_stem: "bass".into(),
         stems: ["bass", "drums", "other"].map(str::to_owned).to_vec(),
     }
 }

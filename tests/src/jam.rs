@@ -1,18 +1,18 @@
 //! A loaded fixture and a player, for tests of live play.
 
+use sideman_engine::model::Model;
 use sideman_engine::model::ModelDir;
-use sideman_engine::task::Band;
 use sideman_kernels::Format;
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 
 use crate::fixture::Fixture;
 
 /// A model on one thread.
 pub struct Jam {
     /// The player of operations.
-    pub cpu: Cpu,
+    pub cpu: CpuBackend,
     /// The model.
-    pub band: Band<Cpu>,
+    pub model: Model<CpuBackend>,
 }
 
 impl Jam {
@@ -31,9 +31,9 @@ impl Jam {
     /// # Panics
     /// It can't be loaded.
     pub fn at(dir: &std::path::Path) -> Jam {
-        let mut cpu = Cpu::new(1);
-        let band = Band::load(&mut cpu, &ModelDir::open(dir).expect("a model"), Format::F32).expect("a model that fits");
-        Jam { cpu, band }
+        let mut cpu = CpuBackend::new(1);
+        let model = Model::load(&mut cpu, &ModelDir::open(dir).expect("a model"), Format::F32).expect("a model that fits");
+        Jam { cpu, model }
     }
 }
 

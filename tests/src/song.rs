@@ -4,7 +4,7 @@
 use sideman_engine::lm::{Lm, Pattern, Run, RunSpec};
 use sideman_engine::model::ModelDir;
 use sideman_engine::text::Hidden;
-use sideman_kernels::{Format, Ops, Sampling, UNKNOWN};
+use sideman_kernels::{Backend, Format, Sampling, UNKNOWN};
 
 use crate::codecs::Noise;
 
@@ -52,11 +52,11 @@ impl Song {
     }
 
     /// The run before its first step.
-    pub fn begin<O: Ops>(&self, ops: &mut O, lm: &Lm<O>) -> Run<O> {
+    pub fn begin<B: Backend>(&self, backend: &mut B, lm: &Lm<B>) -> Run<B> {
         let config = lm.config();
         let delays: Vec<usize> = config.streams.iter().map(|s| s.delay).collect();
-        let player: Vec<bool> = config.streams.iter().map(|s| s.stem == config.stems[0]).collect();
-        let delays = Pattern::lagged(&delays, &player, LAG);
+        let input_stem: Vec<bool> = config.streams.iter().map(|s| s.stem == config.stems[0]).collect();
+        let delays = Pattern::lagged(&delays, &input_stem, LAG);
         let text = config.text.as_ref().map(|t| self.text(t.dim, 1));
         let spec = RunSpec {
             songs: 1,
@@ -69,38 +69,38 @@ impl Song {
             block: self.block,
             sampling: self.sampling,
         };
-        let mut run = lm.run(ops, &spec).expect("the song fits the model");
+        let mut run = lm.run(backend, &spec).expect("the song fits the model");
         let mut noise = Noise(7);
         for (k, stream) in config.streams.iter().enumerate() {
-            let frames = if player[k] { self.frames } else { PREFIX };
+            let frames = if input_stem[k] { self.frames } else { PREFIX };
             let codes: Vec<i32> = (0..frames).map(|_| noise.below(stream.card) as i32).collect();
-            run.put(ops, 0, k, 0, &codes).expect("nothing is fed yet");
+            run.put(backend, 0, k, 0, &codes).expect("nothing is fed yet");
         }
         for (c, control) in config.controls.iter().enumerate() {
             let values: Vec<i32> = (0..self.frames).map(|_| noise.below(control.card + 1) as i32).collect();
-            run.control(ops, lm, c, 0, &values);
+            run.control(backend, lm, c, 0, &values);
         }
         run
     }
 
     /// Plays it: to past the middle, back to before it, another text, to the end.
-    pub fn play<O: Ops>(&self, ops: &mut O) -> Played {
-        let lm = Lm::load(ops, &self.model, self.format).unwrap_or_else(|e| panic!("{e}"));
-        let mut run = self.begin(ops, &lm);
+    pub fn play<B: Backend>(&self, backend: &mut B) -> Played {
+        let lm = Lm::load(backend, &self.model, self.format).unwrap_or_else(|e| panic!("{e}"));
+        let mut run = self.begin(backend, &lm);
         let middle = self.frames / 2;
-        while run.next(ops, &lm, middle + middle / 8 + 2) > 0 {}
-        run.rollback(ops, middle - middle / 8 - 1).expect("that far it is fed");
+        while run.next(backend, &lm, middle + middle / 8 + 2) > 0 {}
+        run.rollback(backend, middle - middle / 8 - 1).expect("that far it is fed");
         if let Some(text) = &lm.config().text {
-            run.set_text(ops, &lm, 0, Some(&self.text(text.dim, 2))).expect("there is room for it");
+            run.set_text(backend, &lm, 0, Some(&self.text(text.dim, 2))).expect("there is room for it");
         }
-        while run.next(ops, &lm, run.grid().steps - 2) > 0 {}
-        assert!(run.step(ops, &lm), "a last step");
+        while run.next(backend, &lm, run.grid().steps - 2) > 0 {}
+        assert!(run.step(backend, &lm), "a last step");
         let mut logits = vec![0.0; 2 * run.grid().cards.iter().sum::<usize>()];
-        run.logits(ops, &mut logits);
-        assert_eq!(run.faults(ops), 0, "logits without a finite value");
+        run.logits(backend, &mut logits);
+        assert_eq!(run.faults(backend), 0, "logits without a finite value");
         let mut tokens = vec![vec![UNKNOWN; self.frames]; lm.config().streams.len()];
         for (k, row) in tokens.iter_mut().enumerate() {
-            run.codes(ops, 0, k, 0, row);
+            run.codes(backend, 0, k, 0, row);
         }
         Played { tokens, logits }
     }

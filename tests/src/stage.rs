@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use sideman_engine::live::{Clock, Request};
+use sideman_engine::model::Model;
 use sideman_engine::model::ModelDir;
-use sideman_engine::task::{Band, Meter};
-use sideman_io::control::{Control, Desk};
+use sideman_engine::task::Meter;
+use sideman_io::control::{Control, ControlReceiver};
 use sideman_io::rt;
 use sideman_io::runner::Runner;
 use sideman_io::take::Sheet;
 use sideman_kernels::Format;
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 
 /// The committed model.
 pub fn model() -> PathBuf {
@@ -25,7 +26,7 @@ pub fn sheet(lag: usize) -> Sheet {
         model_sha256: String::new(),
         precision: "f32".into(),
         stems: ["bass", "drums", "other"].map(str::to_owned).to_vec(),
-        player: Some(0),
+        input_stem: Some(0),
         lag,
         lead: 0,
         tempo: 120.0,
@@ -54,16 +55,16 @@ pub fn sheet(lag: usize) -> Sheet {
 }
 
 /// A runner of the model in `dir`.
-pub fn runner_of(dir: &Path, sheet: Sheet, patient: bool) -> (Runner<Cpu>, Control) {
+pub fn runner_of(dir: &Path, sheet: Sheet, patient: bool) -> (Runner<CpuBackend>, Control) {
     rt::quiet_denormals();
-    let mut cpu = Cpu::new(1);
-    let band = Band::load(&mut cpu, &ModelDir::open(dir).expect("a model"), Format::F32).expect("loads");
-    let (control, desk): (Control, Desk) = Control::new();
-    (Runner::new(cpu, band, sheet, desk, std::env::temp_dir(), patient).expect("a session"), control)
+    let mut cpu = CpuBackend::new(1);
+    let model = Model::load(&mut cpu, &ModelDir::open(dir).expect("a model"), Format::F32).expect("loads");
+    let (control, controls): (Control, ControlReceiver) = Control::new();
+    (Runner::new(cpu, model, sheet, controls, std::env::temp_dir(), patient).expect("a session"), control)
 }
 
 /// A runner of the committed model.
-pub fn runner(sheet: Sheet, patient: bool) -> (Runner<Cpu>, Control) {
+pub fn runner(sheet: Sheet, patient: bool) -> (Runner<CpuBackend>, Control) {
     runner_of(&model(), sheet, patient)
 }
 

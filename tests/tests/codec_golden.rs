@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use sideman_engine::codec::{Codec, quantizer};
 use sideman_engine::model::{CodecConfig, ModelDir, QuantizerConfig, QuantizerKind, Tensors};
-use sideman_kernels::cpu::Cpu;
-use sideman_kernels::{Ops, Rows};
+use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::{Backend, Rows};
 use sideman_tests::codecs::{Named, save};
 use sideman_tests::golden;
 
@@ -40,7 +40,7 @@ fn assert_close(got: &[f32], want: &[f32], what: &str) {
 
 #[test]
 fn seanet_plays_what_encodec_plays() {
-    let mut ops = Cpu::new(1);
+    let mut backend = CpuBackend::new(1);
     for name in ["codec.mix", "codec.other"] {
         let cases: Cases =
             serde_json::from_slice(&std::fs::read(golden::path(&format!("{name}.configs.json"))).unwrap()).unwrap();
@@ -48,12 +48,12 @@ fn seanet_plays_what_encodec_plays() {
         let audio = floats(&mut file, "audio");
         assert_eq!(cases.configs.len(), 4, "reflect and constant, centred and causal");
         for (key, config) in &cases.configs {
-            let codec = Codec::read(&mut ops, config, Tensors::open(&golden::path(&cases.weights)).unwrap()).unwrap();
+            let codec = Codec::read(&mut backend, config, Tensors::open(&golden::path(&cases.weights)).unwrap()).unwrap();
             for n in &cases.lengths[key] {
                 let want = codes(&mut file, &format!("{key}.{n}.codes"));
-                assert_eq!(codec.encode(&mut ops, &audio[..*n]).unwrap(), want, "{name} {key}, {n} samples");
+                assert_eq!(codec.encode(&mut backend, &audio[..*n]).unwrap(), want, "{name} {key}, {n} samples");
                 let decoded = floats(&mut file, &format!("{key}.{n}.decoded"));
-                assert_close(&codec.decode(&mut ops, &want).unwrap(), &decoded, &format!("{name} {key}, {n} samples"));
+                assert_close(&codec.decode(&mut backend, &want).unwrap(), &decoded, &format!("{name} {key}, {n} samples"));
             }
         }
     }
@@ -61,18 +61,18 @@ fn seanet_plays_what_encodec_plays() {
 
 #[test]
 fn the_codecs_of_the_fixtures_play_theirs() {
-    let mut ops = Cpu::new(1);
+    let mut backend = CpuBackend::new(1);
     let trio = ["bass", "drums", "other"].as_slice();
     for (name, stems) in [("six", trio), ("mono", &["mix"]), ("house", trio)] {
         let dir = ModelDir::open(golden::path(name)).unwrap();
         let mut file = Tensors::open(&golden::path(&format!("{name}.golden.safetensors"))).unwrap();
         for stem in stems {
-            let codec = Codec::load(&mut ops, &dir, stem).unwrap();
+            let codec = Codec::load(&mut backend, &dir, stem).unwrap();
             let want = codes(&mut file, &format!("codec.{stem}.codes"));
             let audio = floats(&mut file, &format!("codec.{stem}.audio"));
-            assert_eq!(codec.encode(&mut ops, &audio).unwrap(), want, "{name} {stem}");
+            assert_eq!(codec.encode(&mut backend, &audio).unwrap(), want, "{name} {stem}");
             let decoded = floats(&mut file, &format!("codec.{stem}.decoded"));
-            assert_close(&codec.decode(&mut ops, &want).unwrap(), &decoded, &format!("{name} {stem}"));
+            assert_close(&codec.decode(&mut backend, &want).unwrap(), &decoded, &format!("{name} {stem}"));
         }
     }
 }
@@ -80,7 +80,7 @@ fn the_codecs_of_the_fixtures_play_theirs() {
 /// Both quantizers alone, each with a code that is stored twice: the first wins.
 #[test]
 fn quantizers_pick_what_the_formulas_pick() {
-    let mut ops = Cpu::new(1);
+    let mut backend = CpuBackend::new(1);
     for (prefix, kind, books, code_dim) in
         [("euclidean", QuantizerKind::Euclidean, 4, 0), ("factorised", QuantizerKind::Factorised, 2, 8)]
     {
@@ -95,23 +95,23 @@ fn quantizers_pick_what_the_formulas_pick() {
         save(&dir.path().join("q.safetensors"), &own);
         let mut tensors = Tensors::open(&dir.path().join("q.safetensors")).unwrap();
         let config = QuantizerConfig { kind, books, card: 64, dim: 16, code_dim };
-        let loaded = quantizer::load(&mut ops, &config, &mut tensors).unwrap();
+        let loaded = quantizer::load(&mut backend, &config, &mut tensors).unwrap();
         tensors.finish().unwrap();
 
         let latents = floats(&mut file, &format!("{prefix}.latents"));
         let frames = latents.len() / 16;
         let (_, want) = file.ints(&format!("{prefix}.codes")).unwrap();
         let want: Vec<i32> = want.iter().map(|c| *c as i32).collect();
-        let (mut z, mut codes) = (ops.buf(latents.len()).unwrap(), ops.ints(books * frames).unwrap());
-        ops.write(&mut z, 0, &latents);
-        ops.quantize(&loaded, 16, &mut z, Rows::packed(frames, 16), &mut codes, frames, 0);
+        let (mut z, mut codes) = (backend.buf(latents.len()).unwrap(), backend.ints(books * frames).unwrap());
+        backend.write(&mut z, 0, &latents);
+        backend.quantize(&loaded, 16, &mut z, Rows::packed(frames, 16), &mut codes, frames, 0);
         let mut got = vec![0; books * frames];
-        ops.read_ints(&codes, 0, &mut got);
+        backend.read_ints(&codes, 0, &mut got);
         assert_eq!(got, want, "{prefix}");
 
-        ops.dequantize(&loaded, 16, &codes, frames, 0, &mut z, Rows::packed(frames, 16));
+        backend.dequantize(&loaded, 16, &codes, frames, 0, &mut z, Rows::packed(frames, 16));
         let mut decoded = vec![0.0; latents.len()];
-        ops.read(&z, 0, &mut decoded);
+        backend.read(&z, 0, &mut decoded);
         assert_close(&decoded, &floats(&mut file, &format!("{prefix}.decoded")), prefix);
     }
 }

@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 
 use sideman_engine::codec::Codec;
 use sideman_engine::model::{Analysis, CodecConfig, IstftConfig, LookAhead};
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::codecs::{Named, codec, decode_in, encode_in, istft, random_istft, signal};
 
 type Rows = Vec<Vec<f64>>;
@@ -204,13 +204,13 @@ fn configs() -> Vec<IstftConfig> {
 
 #[test]
 fn the_engine_plays_what_the_page_says() {
-    let ops = &mut Cpu::new(1);
+    let backend = &mut CpuBackend::new(1);
     for (i, c) in configs().iter().enumerate() {
         let weights = random_istft(c, 40 + i as u64);
-        let codec: Codec<Cpu> = codec(ops, &CodecConfig::Istft(c.clone()), &weights);
+        let codec: Codec<CpuBackend> = codec(backend, &CodecConfig::Istft(c.clone()), &weights);
         let reference = Reference { c, w: &weights };
         let audio = signal(11 * 640 + 77, 12);
-        let codes = codec.encode(ops, &audio).unwrap();
+        let codes = codec.encode(backend, &audio).unwrap();
         let want: Vec<Vec<u32>> = reference.latents(&audio).iter().map(|z| reference.codes(z)).collect();
         assert_eq!(codes.len(), want.len() * c.books);
         for (f, (got, want)) in codes.chunks(c.books).zip(&want).enumerate() {
@@ -220,15 +220,15 @@ fn the_engine_plays_what_the_page_says() {
         assert!(clear * 10 >= codes.len() * 9, "config {i}: only {clear} of {} picks are clear", codes.len());
         assert!(codes.chunks(c.books).any(|f| f != &codes[..c.books]), "config {i}: the codes never change");
 
-        let (got, want) = (codec.decode(ops, &codes).unwrap(), reference.decode(&codes));
+        let (got, want) = (codec.decode(backend, &codes).unwrap(), reference.decode(&codes));
         assert_eq!(got.len(), want.len());
         let size = want.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
         let worst = got.iter().zip(&want).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
         assert!(size > 1e-3 && worst <= 1e-5 * size.max(1.0), "config {i}: off by {worst} where the largest is {size}");
 
         for frames in [1, 5] {
-            assert_eq!(encode_in(ops, &codec, &audio, || frames * 640 + 3), codes, "config {i}");
-            assert_eq!(decode_in(ops, &codec, &codes, || frames), got, "config {i}");
+            assert_eq!(encode_in(backend, &codec, &audio, || frames * 640 + 3), codes, "config {i}");
+            assert_eq!(decode_in(backend, &codec, &codes, || frames), got, "config {i}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use assert_no_alloc::{AllocDisabler, assert_no_alloc, violation_count};
 use sideman_engine::codec::{CHUNK, Codec};
 use sideman_engine::model::ModelDir;
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::codecs::signal;
 use sideman_tests::golden;
 
@@ -17,22 +17,22 @@ fn nothing_is_allocated_after_the_first_push() {
     assert!(violation_count() > 0, "the allocator in force counts");
 
     for (model, stem) in [("six", "other"), ("six", "bass"), ("house", "bass"), ("house", "other")] {
-        let ops = &mut Cpu::new(1);
-        let codec = Codec::load(ops, &ModelDir::open(golden::path(model)).unwrap(), stem).unwrap();
+        let backend = &mut CpuBackend::new(1);
+        let codec = Codec::load(backend, &ModelDir::open(golden::path(model)).unwrap(), stem).unwrap();
         let audio = signal(3 * CHUNK * 640 + 100, 1);
-        let (mut encoder, mut decoder) = (codec.encoder(ops).unwrap(), codec.decoder(ops).unwrap());
+        let (mut encoder, mut decoder) = (codec.encoder(backend).unwrap(), codec.decoder(backend).unwrap());
         let (mut codes, mut samples) = (Vec::with_capacity(1 << 12), Vec::with_capacity(1 << 18));
         let mut round = |codes: &mut Vec<u32>, samples: &mut Vec<f32>| {
             codes.clear();
             samples.clear();
-            encoder.push(&codec, ops, &audio, codes);
+            encoder.push(&codec, backend, &audio, codes);
             for piece in audio.chunks(1000) {
-                encoder.push(&codec, ops, piece, codes);
+                encoder.push(&codec, backend, piece, codes);
             }
-            encoder.finish(&codec, ops, codes);
-            decoder.push(&codec, ops, codes, samples).unwrap();
-            decoder.push(&codec, ops, &codes[..codec.books()], samples).unwrap();
-            decoder.finish(&codec, ops, samples);
+            encoder.finish(&codec, backend, codes);
+            decoder.push(&codec, backend, codes, samples).unwrap();
+            decoder.push(&codec, backend, &codes[..codec.books()], samples).unwrap();
+            decoder.finish(&codec, backend, samples);
         };
         round(&mut codes, &mut samples);
         let before = violation_count();

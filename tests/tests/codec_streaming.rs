@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use sideman_engine::codec::{CHUNK, Codec};
 use sideman_engine::model::{CodecConfig, IstftConfig, Tensors};
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::codecs::{self, Noise, codec, decode_in, encode_in, random_istft, signal};
 use sideman_tests::golden;
 
@@ -16,10 +16,10 @@ struct Cases {
 }
 
 /// The golden tiny EnCodec in its four variants: the real ratios and kernels.
-fn seanets(ops: &mut Cpu) -> Vec<(String, Codec<Cpu>)> {
+fn seanets(backend: &mut CpuBackend) -> Vec<(String, Codec<CpuBackend>)> {
     let cases: Cases = serde_json::from_slice(&std::fs::read(golden::path("codec.mix.configs.json")).unwrap()).unwrap();
     let open = || Tensors::open(&golden::path(&cases.weights)).unwrap();
-    cases.configs.iter().map(|(key, config)| (key.clone(), Codec::read(ops, config, open()).unwrap())).collect()
+    cases.configs.iter().map(|(key, config)| (key.clone(), Codec::read(backend, config, open()).unwrap())).collect()
 }
 
 /// A small house codec with the real windows.
@@ -27,57 +27,61 @@ fn house() -> IstftConfig {
     IstftConfig { dim: 24, latent: 12, ffn: 40, card: 128, ..codecs::istft() }
 }
 
-fn istft(ops: &mut Cpu) -> (String, Codec<Cpu>) {
+fn istft(backend: &mut CpuBackend) -> (String, Codec<CpuBackend>) {
     let c = house();
     let weights = random_istft(&c, 5);
-    ("istft".to_owned(), codec(ops, &CodecConfig::Istft(c), &weights))
+    ("istft".to_owned(), codec(backend, &CodecConfig::Istft(c), &weights))
 }
 
-fn all(ops: &mut Cpu) -> Vec<(String, Codec<Cpu>)> {
-    let mut all = seanets(ops);
-    all.push(istft(ops));
+fn all(backend: &mut CpuBackend) -> Vec<(String, Codec<CpuBackend>)> {
+    let mut all = seanets(backend);
+    all.push(istft(backend));
     all
 }
 
-fn random_codes(codec: &Codec<Cpu>, frames: usize, seed: u64) -> Vec<u32> {
+fn random_codes(codec: &Codec<CpuBackend>, frames: usize, seed: u64) -> Vec<u32> {
     let mut noise = Noise(seed);
     (0..frames * codec.books()).map(|_| noise.below(codec.card()) as u32).collect()
 }
 
 #[test]
 fn streaming_equals_offline_for_any_chunk() {
-    let ops = &mut Cpu::new(1);
-    for (name, codec) in all(ops) {
+    let backend = &mut CpuBackend::new(1);
+    for (name, codec) in all(backend) {
         let audio = signal(70 * 640 + 123, 3);
-        let codes = codec.encode(ops, &audio).unwrap();
+        let codes = codec.encode(backend, &audio).unwrap();
         assert_eq!(codes.len(), 71 * codec.books(), "{name}");
         assert!(codes.windows(codec.books() + 1).any(|w| w[0] != w[codec.books()]), "{name}: the codes never change");
-        let samples = codec.decode(ops, &codes).unwrap();
+        let samples = codec.decode(backend, &codes).unwrap();
         for frames in [1, 3, 4, 7, 50] {
-            assert_eq!(encode_in(ops, &codec, &audio, || 640 * frames), codes, "{name}: encoder by {frames} frames");
-            assert_eq!(decode_in(ops, &codec, &codes, || frames), samples, "{name}: decoder by {frames} frames");
+            assert_eq!(encode_in(backend, &codec, &audio, || 640 * frames), codes, "{name}: encoder by {frames} frames");
+            assert_eq!(decode_in(backend, &codec, &codes, || frames), samples, "{name}: decoder by {frames} frames");
         }
         // Pieces that fit no frame, and a mixture of all lengths.
         for n in [97, 641, 5000] {
-            assert_eq!(encode_in(ops, &codec, &audio, || n), codes, "{name}: encoder by {n} samples");
+            assert_eq!(encode_in(backend, &codec, &audio, || n), codes, "{name}: encoder by {n} samples");
         }
         let mut noise = Noise(9);
-        assert_eq!(encode_in(ops, &codec, &audio, || 1 + noise.below(3000)), codes, "{name}: encoder by random pieces");
-        assert_eq!(decode_in(ops, &codec, &codes, || 1 + noise.below(2 * CHUNK)), samples, "{name}: decoder by random pieces");
+        assert_eq!(encode_in(backend, &codec, &audio, || 1 + noise.below(3000)), codes, "{name}: encoder by random pieces");
+        assert_eq!(
+            decode_in(backend, &codec, &codes, || 1 + noise.below(2 * CHUNK)),
+            samples,
+            "{name}: decoder by random pieces"
+        );
     }
 }
 
 /// The length of a whole signal is told only by `finish`: short ones are where mirroring, padding and look-ahead meet.
 #[test]
 fn frames_are_samples_over_640_rounded_up() {
-    let ops = &mut Cpu::new(1);
-    for (name, codec) in all(ops) {
+    let backend = &mut CpuBackend::new(1);
+    for (name, codec) in all(backend) {
         for n in [0, 1, 2, 3, 4, 639, 640, 641, 1279, 1281, 1920, 2560, 3200, 4000, 32_000, 33_000] {
             let audio = signal(n, 11);
-            let codes = codec.encode(ops, &audio).unwrap();
+            let codes = codec.encode(backend, &audio).unwrap();
             assert_eq!(codes.len(), n.div_ceil(640) * codec.books(), "{name}: {n} samples");
-            assert_eq!(encode_in(ops, &codec, &audio, || 1000), codes, "{name}: {n} samples in pieces");
-            let samples = codec.decode(ops, &codes).unwrap();
+            assert_eq!(encode_in(backend, &codec, &audio, || 1000), codes, "{name}: {n} samples in pieces");
+            let samples = codec.decode(backend, &codes).unwrap();
             assert_eq!(samples.len(), n.div_ceil(640) * 640, "{name}: {n} samples and back");
             assert!(samples.iter().all(|x| x.is_finite()));
         }
@@ -86,40 +90,40 @@ fn frames_are_samples_over_640_rounded_up() {
 
 #[test]
 fn an_encoder_and_a_decoder_begin_anew_after_finish() {
-    let ops = &mut Cpu::new(1);
-    for (name, codec) in all(ops) {
+    let backend = &mut CpuBackend::new(1);
+    for (name, codec) in all(backend) {
         let audio = signal(9000, 21);
-        let (mut encoder, mut decoder) = (codec.encoder(ops).unwrap(), codec.decoder(ops).unwrap());
+        let (mut encoder, mut decoder) = (codec.encoder(backend).unwrap(), codec.decoder(backend).unwrap());
         let mut takes = Vec::new();
         for noise in [50.0, 0.0, 0.0] {
             let (mut codes, mut samples) = (Vec::new(), Vec::new());
             let other: Vec<f32> = signal(5000, 22).iter().map(|x| x * noise).collect();
-            encoder.push(&codec, ops, if noise > 0.0 { &other } else { &audio }, &mut codes);
-            encoder.finish(&codec, ops, &mut codes);
-            decoder.push(&codec, ops, &codes, &mut samples).unwrap();
-            decoder.finish(&codec, ops, &mut samples);
+            encoder.push(&codec, backend, if noise > 0.0 { &other } else { &audio }, &mut codes);
+            encoder.finish(&codec, backend, &mut codes);
+            decoder.push(&codec, backend, &codes, &mut samples).unwrap();
+            decoder.finish(&codec, backend, &mut samples);
             takes.push((codes, samples));
         }
         assert_ne!(takes[0].0, takes[1].0[..takes[0].0.len()], "{name}");
         assert_eq!(takes[1], takes[2], "{name}");
-        assert_eq!(takes[1].0, codec.encode(ops, &audio).unwrap(), "{name}");
+        assert_eq!(takes[1].0, codec.encode(backend, &audio).unwrap(), "{name}");
     }
 }
 
 /// musicgen-stem.md 3.9: with N frames of codes known exactly the first 640·N − 2402 samples are final.
 #[test]
 fn a_decoders_samples_are_final_2402_before_its_frames() {
-    let ops = &mut Cpu::new(1);
-    for (name, codec) in seanets(ops).into_iter().filter(|(n, _)| n.ends_with("centred")) {
+    let backend = &mut CpuBackend::new(1);
+    for (name, codec) in seanets(backend).into_iter().filter(|(n, _)| n.ends_with("centred")) {
         let codes = random_codes(&codec, 40, 1);
-        let samples = codec.decode(ops, &codes).unwrap();
+        let samples = codec.decode(backend, &codes).unwrap();
         for n in [10, 20, 30] {
             assert_eq!(codec.known_samples(n), 640 * n - 2402, "{name}");
             let mut other = codes.clone();
             for (i, c) in other.iter_mut().enumerate().skip(n * codec.books()) {
                 *c = (*c + 1 + i as u32 % 7) % codec.card() as u32;
             }
-            let changed = codec.decode(ops, &other).unwrap();
+            let changed = codec.decode(backend, &other).unwrap();
             let first = samples.iter().zip(&changed).position(|(a, b)| a != b);
             assert_eq!(first, Some(640 * n - 2402), "{name}: the first sample that frame {n} reaches");
         }
@@ -130,10 +134,10 @@ fn a_decoders_samples_are_final_2402_before_its_frames() {
 /// musicgen-stem.md 3.9: frame f is final once the sample 640·f + 3025 is known.
 #[test]
 fn an_encoders_frames_are_final_3025_past_their_start() {
-    let ops = &mut Cpu::new(1);
-    for (name, codec) in seanets(ops).into_iter().filter(|(n, _)| n.ends_with("centred")) {
+    let backend = &mut CpuBackend::new(1);
+    for (name, codec) in seanets(backend).into_iter().filter(|(n, _)| n.ends_with("centred")) {
         let audio = signal(40 * 640, 2);
-        let codes = codec.encode(ops, &audio).unwrap();
+        let codes = codec.encode(backend, &audio).unwrap();
         let books = codec.books();
         let mut reached = 0;
         for f in 5..30 {
@@ -142,7 +146,7 @@ fn an_encoders_frames_are_final_3025_past_their_start() {
             for (at, first) in [(640 * f + 3025, f), (640 * f + 3026, f + 1)] {
                 let mut other = audio.clone();
                 other[at..].iter_mut().for_each(|x| *x = -80.0);
-                let changed = codec.encode(ops, &other).unwrap();
+                let changed = codec.encode(backend, &other).unwrap();
                 assert_eq!(changed[..first * books], codes[..first * books], "{name}: sample {at} reaches before frame {first}");
                 reached += usize::from(changed[first * books..][..books] != codes[first * books..][..books]);
             }
@@ -154,18 +158,18 @@ fn an_encoders_frames_are_final_3025_past_their_start() {
 /// The house codec's bounds, from docs/model-format.md.
 #[test]
 fn the_house_codec_looks_one_frame_ahead_each_way() {
-    let ops = &mut Cpu::new(1);
-    let (_, codec) = istft(ops);
+    let backend = &mut CpuBackend::new(1);
+    let (_, codec) = istft(backend);
     for f in 1..20 {
         assert_eq!(codec.known_frames(640 * (f + 1) + 640), f + 1);
         assert_eq!(codec.known_frames(640 * (f + 1) + 639), f);
         assert_eq!(codec.known_samples(f), 640 * f - 480);
     }
     let audio = signal(20 * 640, 2);
-    let codes = codec.encode(ops, &audio).unwrap();
+    let codes = codec.encode(backend, &audio).unwrap();
     let mut other = audio.clone();
     other[640 * 11..].fill(0.9);
-    let changed = codec.encode(ops, &other).unwrap();
+    let changed = codec.encode(backend, &other).unwrap();
     assert_eq!(changed[..10 * codec.books()], codes[..10 * codec.books()]);
     assert_ne!(changed[10 * codec.books()..], codes[10 * codec.books()..]);
 }
@@ -173,38 +177,38 @@ fn the_house_codec_looks_one_frame_ahead_each_way() {
 /// One bad sample from a sound card must not end the music: NaN and infinities are silence, and the codec recovers.
 #[test]
 fn bad_samples_are_taken_as_silence() {
-    let ops = &mut Cpu::new(1);
-    for (name, codec) in all(ops) {
+    let backend = &mut CpuBackend::new(1);
+    for (name, codec) in all(backend) {
         let clean: Vec<f32> = signal(8000, 4).iter().enumerate().map(|(i, x)| if i % 50 == 7 { 0.0 } else { *x }).collect();
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let dirty: Vec<f32> = clean.iter().enumerate().map(|(i, x)| if i % 50 == 7 { bad } else { *x }).collect();
-            assert_eq!(codec.encode(ops, &dirty).unwrap(), codec.encode(ops, &clean).unwrap(), "{name}: {bad}");
+            assert_eq!(codec.encode(backend, &dirty).unwrap(), codec.encode(backend, &clean).unwrap(), "{name}: {bad}");
         }
         let huge: Vec<f32> = signal(8000, 4).iter().map(|x| x * 3e38).collect();
-        let codes = codec.encode(ops, &huge).unwrap();
+        let codes = codec.encode(backend, &huge).unwrap();
         assert!(codes.iter().all(|c| (*c as usize) < codec.card()), "{name}");
-        assert!(codec.decode(ops, &codes).unwrap().iter().all(|x| x.is_finite()), "{name}");
+        assert!(codec.decode(backend, &codes).unwrap().iter().all(|x| x.is_finite()), "{name}");
     }
 }
 
 #[test]
 fn codes_out_of_range_are_an_error_and_change_nothing() {
-    let ops = &mut Cpu::new(1);
-    for (name, codec) in all(ops) {
+    let backend = &mut CpuBackend::new(1);
+    for (name, codec) in all(backend) {
         let codes = random_codes(&codec, 12, 8);
-        let mut decoder = codec.decoder(ops).unwrap();
+        let mut decoder = codec.decoder(backend).unwrap();
         let mut samples = Vec::new();
         let mut bad = codes.clone();
         bad[5] = codec.card() as u32;
-        let e = decoder.push(&codec, ops, &bad, &mut samples).unwrap_err().to_string();
+        let e = decoder.push(&codec, backend, &bad, &mut samples).unwrap_err().to_string();
         assert!(e.contains(&format!("code {}", codec.card())) && e.contains("below"), "{name}: {e}");
         bad[5] = u32::MAX;
-        assert!(decoder.push(&codec, ops, &bad, &mut samples).is_err());
+        assert!(decoder.push(&codec, backend, &bad, &mut samples).is_err());
         if codec.books() > 1 {
-            assert!(decoder.push(&codec, ops, &codes[..codec.books() + 1], &mut samples).is_err());
+            assert!(decoder.push(&codec, backend, &codes[..codec.books() + 1], &mut samples).is_err());
         }
-        decoder.push(&codec, ops, &codes, &mut samples).unwrap();
-        decoder.finish(&codec, ops, &mut samples);
-        assert_eq!(samples, codec.decode(ops, &codes).unwrap(), "{name}");
+        decoder.push(&codec, backend, &codes, &mut samples).unwrap();
+        decoder.finish(&codec, backend, &mut samples);
+        assert_eq!(samples, codec.decode(backend, &codes).unwrap(), "{name}");
     }
 }

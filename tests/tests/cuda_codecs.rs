@@ -8,24 +8,24 @@ use proptest::test_runner::{RngSeed, TestRunner};
 use sideman_engine::codec::{Codec, Decoder, Encoder};
 use sideman_engine::model::{Analysis, CodecConfig, IstftConfig, LookAhead, PadMode, QuantizerKind, SeanetConfig};
 use sideman_fakecuda::Fake;
-use sideman_kernels::Ops;
-use sideman_kernels::cpu::Cpu;
-use sideman_kernels::cuda::Cuda;
+use sideman_kernels::Backend;
+use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::cuda::CudaBackend;
 use sideman_tests::codecs::{Named, Noise, codec, decode_in, encode_in, istft, random_istft, random_seanet, signal};
 
 /// Frames of the signals below.
 const FRAMES: usize = 12;
 
 /// Codes of a signal, and samples of random codes; with a seed in pieces of any length, without one in one piece.
-fn play<O: Ops>(ops: &mut O, config: &CodecConfig, weights: &Named, pieces: Option<u64>) -> (Vec<u32>, Vec<f32>) {
-    let codec = codec(ops, config, weights);
+fn play<B: Backend>(backend: &mut B, config: &CodecConfig, weights: &Named, pieces: Option<u64>) -> (Vec<u32>, Vec<f32>) {
+    let codec = codec(backend, config, weights);
     let mut noise = Noise(pieces.unwrap_or(0));
     let mut length = |most: usize| if pieces.is_some() { 1 + noise.below(most) } else { usize::MAX / 64 };
     let heard = signal(FRAMES * codec.frame() - codec.frame() / 2, 3);
-    let codes = encode_in(ops, &codec, &heard, || length(20 * codec.frame()));
+    let codes = encode_in(backend, &codec, &heard, || length(20 * codec.frame()));
     let mut noise = Noise(4);
     let drawn: Vec<u32> = (0..FRAMES * codec.books()).map(|_| noise.below(codec.card()) as u32).collect();
-    let samples = decode_in(ops, &codec, &drawn, || length(20));
+    let samples = decode_in(backend, &codec, &drawn, || length(20));
     (codes, samples)
 }
 
@@ -41,9 +41,9 @@ fn held(shapes: impl Strategy<Value = CodecConfig>, weights: impl Fn(&CodecConfi
     let words = (select(vec![75, 80]), select(vec!["eager", "lazy"]), select(vec!["reverse", "random"]));
     let played = TestRunner::new(config).run(&(shapes, words, any::<u64>()), |(config, (sm, when, order), seed)| {
         let weights = weights(&config);
-        let (codes, samples) = play(&mut Cpu::new(1), &config, &weights, None);
+        let (codes, samples) = play(&mut CpuBackend::new(1), &config, &weights, None);
         let fake = Fake::load(&format!("sm={sm} {when} order={order}")).unwrap();
-        let mut cuda = Cuda::new(0).unwrap();
+        let mut cuda = CudaBackend::new(0).unwrap();
         let (on_gpu, near) = play(&mut cuda, &config, &weights, Some(seed));
         assert_eq!((cuda.fault(), fake.faults()), (None, vec![]));
         drop(cuda);
@@ -177,9 +177,9 @@ fn seanet(causal: bool, pad_mode: PadMode) -> SeanetConfig {
 
 /// Codes of a signal in such pieces, and the kernels launched for each of them, those of graphs not counted.
 fn encoded(
-    cuda: &mut Cuda,
-    codec: &Codec<Cuda>,
-    encoder: &mut Encoder<Cuda>,
+    cuda: &mut CudaBackend,
+    codec: &Codec<CudaBackend>,
+    encoder: &mut Encoder<CudaBackend>,
     heard: &[f32],
     mut pieces: impl FnMut() -> usize,
 ) -> (Vec<u32>, Vec<u64>) {
@@ -196,7 +196,12 @@ fn encoded(
 }
 
 /// Samples of codes in [`HOPS`], and the kernels launched for each.
-fn decoded(cuda: &mut Cuda, codec: &Codec<Cuda>, decoder: &mut Decoder<Cuda>, codes: &[u32]) -> (Vec<f32>, Vec<u64>) {
+fn decoded(
+    cuda: &mut CudaBackend,
+    codec: &Codec<CudaBackend>,
+    decoder: &mut Decoder<CudaBackend>,
+    codes: &[u32],
+) -> (Vec<f32>, Vec<u64>) {
     let (mut samples, mut rest) = (Vec::new(), codes);
     let launches = HOPS.map(|hop| {
         let (hop, after) = rest.split_at(hop * codec.books());
@@ -211,14 +216,14 @@ fn decoded(cuda: &mut Cuda, codec: &Codec<Cuda>, decoder: &mut Decoder<Cuda>, co
 }
 
 /// Codes as random as they are many.
-fn drawn<O: Ops>(codec: &Codec<O>) -> Vec<u32> {
+fn drawn<B: Backend>(codec: &Codec<B>) -> Vec<u32> {
     let mut noise = Noise(4);
     (0..HOPS.iter().sum::<usize>() * codec.books()).map(|_| noise.below(codec.card()) as u32).collect()
 }
 
 /// What the processor makes of a signal of [`HOPS`] and of codes: the signal, its codes, samples.
 fn on_cpu(config: &CodecConfig, weights: &Named) -> (Vec<f32>, Vec<u32>, Vec<f32>) {
-    let cpu = &mut Cpu::new(1);
+    let cpu = &mut CpuBackend::new(1);
     let codec = codec(cpu, config, weights);
     let heard = signal(HOPS.iter().sum::<usize>() * codec.frame(), 3);
     let codes = codec.encode(cpu, &heard).unwrap();
@@ -239,7 +244,7 @@ fn a_hop_is_one_graph() {
     let (weights, config) = (random_istft(&small(), 5), CodecConfig::Istft(small()));
     let (heard, codes, samples) = on_cpu(&config, &weights);
     let fake = Fake::load("sm=80 lazy").unwrap();
-    let mut cuda = Cuda::new(0).unwrap();
+    let mut cuda = CudaBackend::new(0).unwrap();
     let on_gpu = codec(&mut cuda, &config, &weights);
     let hops = || {
         let mut hops = HOPS.into_iter().map(|frames| frames * on_gpu.frame());
@@ -281,7 +286,7 @@ fn a_hop_of_a_seanet_is_one_graph_once_it_has_begun() {
         let (weights, config) = (random_seanet(&small, 5), CodecConfig::Seanet(small));
         let (heard, codes, samples) = on_cpu(&config, &weights);
         let fake = Fake::load("sm=80 lazy").unwrap();
-        let mut cuda = Cuda::new(0).unwrap();
+        let mut cuda = CudaBackend::new(0).unwrap();
         let on_gpu = codec(&mut cuda, &config, &weights);
         let begun = |launches: &[u64]| {
             println!("{causal} {pad_mode:?}: launches of hops of {HOPS:?} frames {launches:?}");

@@ -1,20 +1,20 @@
-//! Whole models on the CUDA player, beside the CPU player: each scene is written once over [`Ops`] and played by both, the CUDA one
+//! Whole models on the CUDA player, beside the CPU player: each scene is written once over [`Backend`] and played by both, the CUDA one
 //! on a GPU on paper that runs the shipped PTX and checks every access (tests/fakecuda).
 
 use sideman_engine::codec::Codec;
 use sideman_engine::lm::Lm;
 use sideman_fakecuda::Fake;
-use sideman_kernels::cpu::Cpu;
-use sideman_kernels::cuda::Cuda;
-use sideman_kernels::{Format, Ops, Sampling};
+use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::cuda::CudaBackend;
+use sideman_kernels::{Backend, Format, Sampling};
 use sideman_tests::codecs::{Noise, signal};
 use sideman_tests::golden;
 use sideman_tests::song::{SAMPLING, Song};
 
 /// Plays `scene` on the CUDA player of a driver as `words` say, and holds it to have met no fault.
-fn on_paper<T>(words: &str, scene: impl FnOnce(&mut Cuda) -> T) -> T {
+fn on_paper<T>(words: &str, scene: impl FnOnce(&mut CudaBackend) -> T) -> T {
     let fake = Fake::load(words).unwrap();
-    let mut cuda = Cuda::new(0).unwrap_or_else(|e| panic!("{e}"));
+    let mut cuda = CudaBackend::new(0).unwrap_or_else(|e| panic!("{e}"));
     let out = scene(&mut cuda);
     assert_eq!(cuda.fault(), None, "{words}: {:?}", fake.faults());
     drop(cuda);
@@ -39,7 +39,7 @@ fn a_hundred_steps_have_the_tokens_of_the_cpu() {
         ("six", Format::Bf16, Sampling { temperature: 0.0, ..SAMPLING }, ["sm=75 lazy", "sm=120 races=0"]),
     ] {
         let song = |block| Song { sampling, block, ..Song::of(golden::model(model), format) };
-        let want = song(16).play(&mut Cpu::new(1));
+        let want = song(16).play(&mut CpuBackend::new(1));
         for (words, block) in words.into_iter().zip([16, 1]) {
             let got = on_paper(words, |cuda| song(block).play(cuda));
             assert_eq!(got.tokens, want.tokens, "{model} {format:?} {words}");
@@ -64,7 +64,7 @@ fn a_prefill_by_tensor_cores_has_the_tokens_of_the_cpu() {
     let song = |format| Song { block: 64, ..Song::of(golden::model("house"), format) };
     for (format, words) in [(Format::Bf16, "sm=80 lazy"), (Format::Q8, "sm=90 order=random"), (Format::Q4, "sm=80 order=reverse")]
     {
-        let want = song(format).play(&mut Cpu::new(1));
+        let want = song(format).play(&mut CpuBackend::new(1));
         let got = on_paper(words, |cuda| {
             cuda.tiles(true);
             song(format).play(cuda)
@@ -93,12 +93,12 @@ fn a_step_is_one_graph_of_at_most_eight_kernels_a_layer() {
 }
 
 /// Codes of a signal and samples of codes.
-fn codec<O: Ops>(ops: &mut O, model: &str, stem: &str) -> (Vec<u32>, Vec<f32>) {
-    let codec: Codec<O> = Codec::load(ops, &golden::model(model), stem).unwrap();
-    let codes = codec.encode(ops, &signal(640 * 9 + 100, 3)).unwrap();
+fn codec<B: Backend>(backend: &mut B, model: &str, stem: &str) -> (Vec<u32>, Vec<f32>) {
+    let codec: Codec<B> = Codec::load(backend, &golden::model(model), stem).unwrap();
+    let codes = codec.encode(backend, &signal(640 * 9 + 100, 3)).unwrap();
     let mut noise = Noise(4);
     let drawn: Vec<u32> = (0..8 * codec.books()).map(|_| noise.below(codec.card()) as u32).collect();
-    let samples = codec.decode(ops, &drawn).unwrap();
+    let samples = codec.decode(backend, &drawn).unwrap();
     (codes, samples)
 }
 
@@ -107,7 +107,7 @@ fn codecs_have_the_codes_and_samples_of_the_cpu() {
     for (model, stem, words) in
         [("house", "drums", "sm=80 lazy"), ("six", "bass", "sm=75 order=random"), ("mono", "mix", "sm=80 races=0")]
     {
-        let (codes, samples) = codec(&mut Cpu::new(1), model, stem);
+        let (codes, samples) = codec(&mut CpuBackend::new(1), model, stem);
         let (on_gpu, near) = on_paper(words, |cuda| codec(cuda, model, stem));
         assert_eq!(on_gpu, codes, "{model} {stem}");
         close(&format!("samples of {model} {stem}"), &near, &samples, 1e-4);

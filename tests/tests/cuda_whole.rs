@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use sideman_engine::model::ModelDir;
 use sideman_fakecuda::Fake;
-use sideman_kernels::cpu::Cpu;
-use sideman_kernels::cuda::Cuda;
-use sideman_kernels::{Format, Ops};
+use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::cuda::CudaBackend;
+use sideman_kernels::{Backend, Format};
 use sideman_tests::medium;
 use sideman_tests::song::Song;
 
@@ -23,13 +23,13 @@ fn house() -> ModelDir {
 /// Plays the song on the processor, then as each of `words` say, in blocks and column by column, and holds tokens to be equal and the
 /// last column's logits to be near.
 fn held(song: &Song, words: &[&str]) {
-    let want = song.play(&mut Cpu::new(1));
+    let want = song.play(&mut CpuBackend::new(1));
     let drawn = want.tokens.last().expect("streams");
     assert!(drawn.windows(2).any(|w| w[0] != w[1]), "one token all along: nothing is compared");
     for (words, block) in words.iter().zip([16, 1].into_iter().cycle()) {
         let begun = Instant::now();
         let fake = Fake::load(words).unwrap();
-        let mut cuda = Cuda::new(0).unwrap();
+        let mut cuda = CudaBackend::new(0).unwrap();
         let song = Song { block, model: song.model.clone(), ..*song };
         let got = song.play(&mut cuda);
         assert_eq!(cuda.fault(), None, "{words}: {:?}", fake.faults());

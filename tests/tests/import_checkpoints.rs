@@ -12,7 +12,7 @@ use sideman_engine::codec::Codec;
 use sideman_engine::model::import::{Plan, Quant, Source};
 use sideman_engine::model::{CodecConfig, Config, ModelDir, PadMode, QuantizerKind, Strategy, Tensors};
 use sideman_engine::text::{TextEncoder, Tokenizer};
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::checkpoint::{Data, Tensor, save};
 use sideman_tests::{golden, published};
 
@@ -56,7 +56,7 @@ fn same_after(ours: &Path, theirs: &Path, round: fn(f32) -> f32) {
 
 /// The codec and T5 of an import against the numbers of the reference.
 fn verify(dir: &ModelDir, file: &str) {
-    let (mut golden, mut cpu) = (golden::tensors(file), Cpu::new(1));
+    let (mut golden, mut cpu) = (golden::tensors(file), CpuBackend::new(1));
     for stem in &dir.config.stems {
         let codec = Codec::load(&mut cpu, dir, stem).unwrap();
         let (_, audio) = golden::values(&mut golden, &format!("codec.{stem}.audio"));
@@ -243,7 +243,7 @@ fn audiocraft_pickles_become_the_model_that_they_were_saved_from() {
     // Without T5 the model takes no text, and needs nothing of what attends to it.
     let mute = import(&src, None, &tmp.path().join("mute"), Quant::AsItIs);
     assert_eq!(mute.config.text, None);
-    let mut cpu = Cpu::new(1);
+    let mut cpu = CpuBackend::new(1);
     sideman_engine::lm::Lm::load(&mut cpu, &mute, sideman_kernels::Format::F32).unwrap();
 
     // Coarser matrices are near what they were, and load.

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use sideman_engine::live::{Action, Command, Which};
 use sideman_engine::model::ModelDir;
 use sideman_io::control::{Control, Event};
-use sideman_io::device::Asked;
+use sideman_io::device::DeviceConfig;
 use sideman_io::live::Live;
 use sideman_io::runner::Runner;
 use sideman_io::supervisor;
 use sideman_io::take::Sheet;
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::jackd::{Server, asked, deadline, jackd, turn};
 use sideman_tests::{echo, stage};
 
@@ -84,7 +84,7 @@ impl Jam {
         Jam::of(client, 1024, runner, control)
     }
 
-    fn of(client: &str, period: u32, runner: Runner<Cpu>, control: Control) -> Jam {
+    fn of(client: &str, period: u32, runner: Runner<CpuBackend>, control: Control) -> Jam {
         let said = control.events();
         // So soft that nothing is limited: the mix is then the sum of its stems, to the last bit but one.
         control.send(stage::now(Command::Stem(Which::All, Action::Gain(-18.0)))).unwrap();
@@ -332,7 +332,7 @@ fn a_loop_is_measured() {
     }
     let _server = Server::start(1024);
     let mut asked = asked("sideman-loop", 1024);
-    let around = |asked: &Asked| {
+    let around = |asked: &DeviceConfig| {
         let cable = std::thread::spawn(|| {
             let (me, _) = jack::Client::new("cable", jack::ClientOptions::NO_START_SERVER).unwrap();
             let began = Instant::now();

@@ -10,7 +10,7 @@ use assert_no_alloc::AllocDisabler;
 use sideman_engine::live::{Action, Command, Mode, Which};
 use sideman_io::control::{Control, Event};
 use sideman_io::device::file::{self, Pace};
-use sideman_io::live::{Line, Link, Live, Told};
+use sideman_io::live::{DevicePorts, EngineHandle, Live, Told};
 use sideman_io::take::{self, Entry};
 use sideman_io::{mix, rt};
 use sideman_tests::stage;
@@ -52,7 +52,7 @@ fn pace_and_hop_change_no_byte_and_a_take_plays_again() {
     assert_eq!(stage::heard(&at("fast")).len(), 7);
     assert_eq!(stage::heard(&at("fast")), stage::heard(&at("real")));
     assert_eq!(stage::heard(&at("fast")), stage::heard(&at("hops")));
-    assert_eq!(stage::wav(&at("fast").join("player.wav")), *samples);
+    assert_eq!(stage::wav(&at("fast").join("input.wav")), *samples);
     assert_eq!(stage::wav(&at("fast").join("mix.wav")).len(), 2 * samples.len());
     assert!(stage::wav(&at("fast").join("drums.wav")).iter().any(|x| x.abs() > 1e-3), "the band sounds");
 
@@ -68,11 +68,11 @@ fn pace_and_hop_change_no_byte_and_a_take_plays_again() {
     let events = wishes.map(|(at, command)| Entry { at, request: stage::now(command) });
     files(&at("played"), samples, Pace::Fast, 4, events.into());
     assert_ne!(stage::heard(&at("fast")), stage::heard(&at("played")));
-    let take::Recorded { sheet, player, events } = take::read(&at("played")).unwrap();
+    let take::Recorded { sheet, input, events } = take::read(&at("played")).unwrap();
     assert_eq!(events.len(), 6);
     let (mut runner, _control) = stage::runner(sheet, true);
     runner.record(Some(at("again")), false).unwrap();
-    file::play(&mut runner, &player, Pace::Fast, events, |_| true);
+    file::play(&mut runner, &input, Pace::Fast, events, |_| true);
     runner.finish();
     assert_eq!(stage::heard(&at("played")), stage::heard(&at("again")));
     assert_eq!(rt::allocations(), 0, "a hop allocated");
@@ -80,8 +80,8 @@ fn pace_and_hop_change_no_byte_and_a_take_plays_again() {
 
 /// A device under the test's hands.
 struct Stage {
-    link: Link,
-    line: Line,
+    link: EngineHandle,
+    line: DevicePorts,
     control: Control,
     engine: std::thread::JoinHandle<Vec<String>>,
     _told: Told,
@@ -105,15 +105,15 @@ impl Stage {
     /// One block in, one block out; waits until the band has played for it unless told not to.
     fn block(&mut self, samples: &[f32], wait: bool, out: &mut Vec<f32>) {
         let Stage { line, heard, .. } = self;
-        rt::no_alloc(|| line.ear.hear(*heard, samples.iter().copied()));
+        rt::no_alloc(|| line.input.hear(*heard, samples.iter().copied()));
         self.heard += samples.len() as u64;
         let began = Instant::now();
-        while wait && self.line.player.ready() < samples.len() as u64 {
+        while wait && self.line.reader.ready() < samples.len() as u64 {
             assert!(began.elapsed() < Duration::from_secs(120), "the band does not come at frame {}", self.heard);
             std::thread::sleep(Duration::from_micros(200));
         }
         let line = &mut self.line;
-        let played = rt::no_alloc(|| line.player.play(samples.len()));
+        let played = rt::no_alloc(|| line.reader.play(samples.len()));
         out.extend_from_slice(played);
     }
 
@@ -184,11 +184,11 @@ fn a_stall_of_five_seconds_is_a_repeated_bar_and_no_lost_time() {
     go.send(()).unwrap();
     let back = stage.heard as usize;
     let began = Instant::now();
-    while stage.line.player.ready() < 320 {
+    while stage.line.reader.ready() < 320 {
         assert!(began.elapsed() < Duration::from_secs(120), "the band doesn't come back");
         std::thread::sleep(Duration::from_millis(1));
         // Time goes on for the device: it takes in what is late, block by block.
-        stage.line.player.play(0);
+        stage.line.reader.play(0);
     }
     for block in blocks.by_ref().take(300) {
         stage.block(block, true, &mut out);
@@ -229,7 +229,7 @@ fn a_stall_of_five_seconds_is_a_repeated_bar_and_no_lost_time() {
     assert_eq!(stage.control.snapshot().health.reason, "");
     stage.end();
     // The take has neither gap nor stall in it.
-    let heard = stage::wav(&dir.path().join("take/player.wav"));
+    let heard = stage::wav(&dir.path().join("take/input.wav"));
     let first = (0..12 * RATE).find(|n| heard[*n] != samples[*n]);
     assert_eq!(first, None, "the stall changed what was heard");
     // What comes after is what would have come anyway, unless a slow machine took the ladder to the rung that plays without guidance.

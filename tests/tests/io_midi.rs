@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use sideman_engine::live::{Action, Clock, Command, Request, Which};
 use sideman_io::control::Control;
-use sideman_io::device::Asked;
+use sideman_io::device::DeviceConfig;
 use sideman_io::live::Live;
-use sideman_io::midi::{self, Hands, Map};
+use sideman_io::midi::{self, Map, MidiMapper};
 use sideman_io::osc::Names;
 use sideman_io::supervisor;
 use sideman_io::take::Sheet;
@@ -83,13 +83,13 @@ impl Jam {
         let (mut live, link, told) = Live::new(runner);
         let (tx, inbox) = channel();
         live.hands = Some(tx);
-        let hands = Hands::new(Names::new("fixture", &["bass", "drums", "other"]), map, control.origin());
+        let hands = MidiMapper::new(Names::new("fixture", &["bass", "drums", "other"]), map, control.origin());
         let hands = midi::Server::start(control.clone(), hands, inbox, file).unwrap();
         let engine = std::thread::spawn(move || live.run());
         let (me, _) = jack::Client::new("rig", jack::ClientOptions::NO_START_SERVER).unwrap();
         let out = me.register_port("out", jack::MidiOut::default()).unwrap();
         // As `--midi rig:` does it.
-        let asked = Asked { midi: Some(out.name().unwrap()), ..asked(client, 256) };
+        let asked = DeviceConfig { midi: Some(out.name().unwrap()), ..asked(client, 256) };
         let (plan, planned) = channel();
         let (tx, heard) = channel();
         let clock = me.register_port("clock", jack::MidiIn::default()).unwrap();

@@ -16,13 +16,13 @@ fn nothing_is_allocated_in_a_hop() {
     assert!(violation_count() > 0);
     reset_violation_count();
 
-    let player = bass(60 * 640);
+    let input_stem = bass(60 * 640);
     for lagged in [true, false] {
         let mut jam = Jam::open(Fixture { lagged, ..Fixture::short() });
-        let text = jam.band.text.as_mut().unwrap().encode("funk drums").unwrap();
-        let spec = Spec { lag: 6, tempo: 240.0, guided: true, text: Some(&text), text_room: 32, ..Spec::new(jam.band.config()) };
-        let mut session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
-        session.hop(&mut jam.cpu, &jam.band, &player[..4 * 640]).unwrap();
+        let text = jam.model.text.as_mut().unwrap().encode("funk drums").unwrap();
+        let spec = Spec { lag: 6, tempo: 240.0, guided: true, text: Some(&text), text_room: 32, ..Spec::new(jam.model.config()) };
+        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
+        session.hop(&mut jam.cpu, &jam.model, &input_stem[..4 * 640]).unwrap();
         let wishes = [
             Command::Chords("[A] Em C [B] G".into()),
             Command::Stem(Which::All, Action::Freeze(1)),
@@ -38,7 +38,7 @@ fn nothing_is_allocated_in_a_hop() {
             Command::Mode(Mode::Lead),
             Command::Section("verse".into()),
             Command::Mode(Mode::Follow),
-            Command::Player(Some(1)),
+            Command::InputStem(Some(1)),
             Command::Clock(Clock::Free),
             Command::Lag(9),
             Command::Guided(false),
@@ -53,9 +53,9 @@ fn nothing_is_allocated_in_a_hop() {
         ];
         for (i, command) in wishes.into_iter().enumerate() {
             session.request(Request { command, when: None, from: 0 });
-            session.set_text(&mut jam.cpu, &jam.band, Some(&text).filter(|_| i % 2 == 0)).unwrap();
+            session.set_text(&mut jam.cpu, &jam.model, Some(&text).filter(|_| i % 2 == 0)).unwrap();
             for frames in [1, 25, 7, 16] {
-                assert_no_alloc(|| session.hop(&mut jam.cpu, &jam.band, &player[..frames * 640]).unwrap());
+                assert_no_alloc(|| session.hop(&mut jam.cpu, &jam.model, &input_stem[..frames * 640]).unwrap());
                 assert_eq!(violation_count(), 0, "wish {i}, hop of {frames}, lagged {lagged}");
             }
         }

@@ -28,7 +28,7 @@ impl Random {
             6 => Command::Meter(self.of(&[Meter::FourFour, Meter::ThreeFour, Meter::SixEight, Meter::TwelveEight])),
             7 => Command::Clock(self.of(&[Clock::Free, Clock::Internal])),
             8 => Command::Chords("Em C,D".into()),
-            9 => Command::Player(self.of(&[None, Some(0), Some(1), Some(2)])),
+            9 => Command::InputStem(self.of(&[None, Some(0), Some(1), Some(2)])),
             10 => Command::Stem(which, Action::Regen),
             11 | 12 => Command::Stem(which, Action::Freeze(self.below(5) as u32)),
             13 => Command::Stem(which, Action::Undo),
@@ -39,7 +39,7 @@ impl Random {
             19 => Command::Fill,
             20 => Command::Guided(self.below(2) == 0),
             21 => Command::Cancel(None),
-            22 => self.of(&[Command::Panic, Command::Click(true), Command::Dip(-3.0), Command::Seed(7)].each_ref()).clone(),
+            22 => self.of(&[Command::Panic, Command::Click(true), Command::Dim(-3.0), Command::Seed(7)].each_ref()).clone(),
             _ => Command::Section(String::new()),
         }
     }
@@ -47,14 +47,14 @@ impl Random {
 
 #[test]
 fn any_wishes_at_any_time() {
-    let player = bass(50 * 640);
+    let input_stem = bass(50 * 640);
     for seed in 0..4 {
         let mut random = Random(seed);
         let mut jam = Jam::open(Fixture { lagged: seed % 2 == 0, ..Fixture::short() });
         let (lag, bar1) = (5 + seed as usize, seed as i64 * 3333);
-        let spec = Spec { lag, bar1, tempo: 180.0, guided: seed > 1, ..Spec::new(jam.band.config()) };
-        let mut session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
-        let mut frames = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
+        let spec = Spec { lag, bar1, tempo: 180.0, guided: seed > 1, ..Spec::new(jam.model.config()) };
+        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
+        let mut frames = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
         let mut shown = Snapshot::default();
         for round in 0..100 {
             if random.below(3) > 0 {
@@ -64,11 +64,11 @@ fn any_wishes_at_any_time() {
                 frames.request(request);
             }
             let n = 1 + random.below(25);
-            let hop = &player[random.below(25) * 640..][..n * 640];
-            session.hop(&mut jam.cpu, &jam.band, hop).unwrap();
+            let hop = &input_stem[random.below(25) * 640..][..n * 640];
+            session.hop(&mut jam.cpu, &jam.model, hop).unwrap();
             let (mut stems, mut levels, mut click, mut tokens) = (vec![vec![]; 3], vec![vec![]; 3], vec![], vec![]);
             for frame in hop.chunks(640) {
-                frames.hop(&mut jam.cpu, &jam.band, frame).unwrap();
+                frames.hop(&mut jam.cpu, &jam.model, frame).unwrap();
                 for s in 0..3 {
                     stems[s].extend_from_slice(frames.stem(s));
                     levels[s].extend_from_slice(frames.levels(s));

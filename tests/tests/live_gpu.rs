@@ -4,17 +4,17 @@
 use std::path::Path;
 use std::time::Instant;
 
+use sideman_engine::model::Model;
 use sideman_engine::model::ModelDir;
-use sideman_engine::task::Band;
 use sideman_fakecuda::Fake;
 use sideman_io::control::{Control, Event};
+use sideman_io::failover::Slot;
 use sideman_io::rt;
 use sideman_io::runner::Runner;
-use sideman_io::stand::Seat;
 use sideman_io::take::Sheet;
-use sideman_kernels::cpu::Cpu;
-use sideman_kernels::cuda::Cuda;
-use sideman_kernels::{Format, Ops};
+use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::cuda::CudaBackend;
+use sideman_kernels::{Backend, Format};
 use sideman_tests::fixture::Fixture;
 use sideman_tests::stage::{bass, sheet};
 
@@ -23,22 +23,22 @@ const HOP: usize = 4 * 640;
 /// Channels of a slot: three stems, click, left, right.
 const SLOT: usize = 6;
 
-fn band<O: Ops>(ops: &mut O, dir: &Path) -> Band<O> {
-    Band::load(ops, &ModelDir::open(dir).unwrap(), Format::F32).unwrap()
+fn model<B: Backend>(backend: &mut B, dir: &Path) -> Model<B> {
+    Model::load(backend, &ModelDir::open(dir).unwrap(), Format::F32).unwrap()
 }
 
-fn runner<O: Ops>(mut ops: O, dir: &Path, sheet: &Sheet) -> (Runner<O>, Control) {
+fn runner<B: Backend>(mut backend: B, dir: &Path, sheet: &Sheet) -> (Runner<B>, Control) {
     rt::quiet_denormals();
-    let band = band(&mut ops, dir);
-    let (control, desk) = Control::new();
-    (Runner::new(ops, band, sheet.clone(), desk, std::env::temp_dir(), true).unwrap(), control)
+    let model = model(&mut backend, dir);
+    let (control, controls) = Control::new();
+    (Runner::new(backend, model, sheet.clone(), controls, std::env::temp_dir(), true).unwrap(), control)
 }
 
 /// Slots of a session of `hops` hops, those before the first one included; `before` is called before each.
-fn play<O: Ops>(mut runner: Runner<O>, hops: usize, mut before: impl FnMut(usize)) -> (Vec<f32>, i64) {
-    let player = bass(hops * HOP, 32000);
+fn play<B: Backend>(mut runner: Runner<B>, hops: usize, mut before: impl FnMut(usize)) -> (Vec<f32>, i64) {
+    let input_stem = bass(hops * HOP, 32000);
     let mut slots = runner.slots().to_vec();
-    for (i, heard) in player.chunks(HOP).enumerate() {
+    for (i, heard) in input_stem.chunks(HOP).enumerate() {
         before(i);
         runner.hop(heard);
         assert_eq!(runner.slots().len(), HOP * SLOT, "hop {i}");
@@ -66,10 +66,10 @@ fn five_seconds(words: &str) {
     let hops = 63;
     let dir = tempfile::tempdir().unwrap();
     let sheet = scene(dir.path());
-    let (want, _) = play(runner(Cpu::new(1), dir.path(), &sheet).0, hops, |_| ());
+    let (want, _) = play(runner(CpuBackend::new(1), dir.path(), &sheet).0, hops, |_| ());
     let begun = Instant::now();
     let fake = Fake::load(words).unwrap();
-    let (got, _) = play(runner(Cuda::new(0).unwrap(), dir.path(), &sheet).0, hops, |_| ());
+    let (got, _) = play(runner(CudaBackend::new(0).unwrap(), dir.path(), &sheet).0, hops, |_| ());
     assert_eq!(fake.faults(), [""; 0]);
     println!("{words}: {hops} hops in {:.0} s", begun.elapsed().as_secs_f32());
     assert_eq!(got.len(), want.len());
@@ -96,13 +96,13 @@ fn a_gpu_lost_in_mid_song_gives_way_to_the_processor() {
     let dir = tempfile::tempdir().unwrap();
     let sheet = scene(dir.path());
     let (hops, lost) = (30, 8);
-    let (want, lead) = play(runner(Cpu::new(1), dir.path(), &sheet).0, hops, |_| ());
+    let (want, lead) = play(runner(CpuBackend::new(1), dir.path(), &sheet).0, hops, |_| ());
     let words = "sm=80 lazy races=0";
     let fake = Fake::load(words).unwrap();
-    let (mut on_gpu, control) = runner(Cuda::new(0).unwrap(), dir.path(), &sheet);
-    let mut cpu = Cpu::new(1);
-    let model = band(&mut cpu, dir.path());
-    on_gpu.relieve_by(Seat::relief(cpu, model, &sheet).unwrap());
+    let (mut on_gpu, control) = runner(CudaBackend::new(0).unwrap(), dir.path(), &sheet);
+    let mut cpu = CpuBackend::new(1);
+    let model = model(&mut cpu, dir.path());
+    on_gpu.relieve_by(Slot::standby(cpu, model, &sheet).unwrap());
     let said = control.events();
     let (got, _) = play(on_gpu, hops, |i| {
         if i == lost {

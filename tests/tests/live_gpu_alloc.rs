@@ -2,11 +2,11 @@
 
 use assert_no_alloc::{AllocDisabler, assert_no_alloc, reset_violation_count, violation_count};
 use sideman_engine::live::{Action, Command, Request, Session, Spec, Which};
+use sideman_engine::model::Model;
 use sideman_engine::model::ModelDir;
-use sideman_engine::task::Band;
 use sideman_fakecuda::Fake;
-use sideman_kernels::cuda::Cuda;
-use sideman_kernels::{Format, Ops};
+use sideman_kernels::cuda::CudaBackend;
+use sideman_kernels::{Backend, Format};
 use sideman_tests::fixture::Fixture;
 use sideman_tests::jam::bass;
 
@@ -23,21 +23,21 @@ fn nothing_is_allocated_in_a_hop_on_a_gpu() {
     let dir = tempfile::tempdir().unwrap();
     Fixture::short().write(dir.path()).unwrap();
     let fake = Fake::load("sm=80 races=0").unwrap();
-    let mut cuda = Cuda::new(0).unwrap();
-    let mut band = Band::load(&mut cuda, &ModelDir::open(dir.path()).unwrap(), Format::Bf16).unwrap();
-    let text = band.text.as_mut().unwrap().encode("funk drums").unwrap();
+    let mut cuda = CudaBackend::new(0).unwrap();
+    let mut model = Model::load(&mut cuda, &ModelDir::open(dir.path()).unwrap(), Format::Bf16).unwrap();
+    let text = model.text.as_mut().unwrap().encode("funk drums").unwrap();
     let spec =
-        Spec { lag: 6, tempo: 240.0, guided: true, cfg: 2.0, text: Some(&text), text_room: 32, ..Spec::new(band.config()) };
-    let mut session = Session::new(&mut cuda, &band, &spec).unwrap();
-    let player = bass(60 * 640);
-    session.hop(&mut cuda, &band, &player[..4 * 640]).unwrap();
+        Spec { lag: 6, tempo: 240.0, guided: true, cfg: 2.0, text: Some(&text), text_room: 32, ..Spec::new(model.config()) };
+    let mut session = Session::new(&mut cuda, &model, &spec).unwrap();
+    let input_stem = bass(60 * 640);
+    session.hop(&mut cuda, &model, &input_stem[..4 * 640]).unwrap();
     let launches = cuda.launches();
-    let wishes = [Command::Stem(Which::All, Action::Regen), Command::Guided(false), Command::Player(Some(1))];
+    let wishes = [Command::Stem(Which::All, Action::Regen), Command::Guided(false), Command::InputStem(Some(1))];
     for (i, command) in wishes.into_iter().enumerate() {
         session.request(Request { command, when: None, from: 0 });
-        session.set_text(&mut cuda, &band, Some(&text).filter(|_| i % 2 == 0)).unwrap();
+        session.set_text(&mut cuda, &model, Some(&text).filter(|_| i % 2 == 0)).unwrap();
         for frames in [1, 20] {
-            assert_no_alloc(|| session.hop(&mut cuda, &band, &player[..frames * 640]).unwrap());
+            assert_no_alloc(|| session.hop(&mut cuda, &model, &input_stem[..frames * 640]).unwrap());
             assert_eq!(violation_count(), 0, "wish {i}, hop of {frames}");
         }
     }

@@ -1,8 +1,8 @@
 //! Another player takes over a session (a GPU was lost): at a bar line, in phase, with the song as it was.
 
 use sideman_engine::live::{Command, Request, Session, Snapshot, Spec};
-use sideman_engine::task::Band;
-use sideman_kernels::cpu::Cpu;
+use sideman_engine::model::Model;
+use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::fixture::Fixture;
 use sideman_tests::jam::{Jam, bass};
 
@@ -19,13 +19,13 @@ struct Heard {
 }
 
 impl Heard {
-    fn hop(&mut self, session: &mut Session<Cpu>, cpu: &mut Cpu, band: &Band<Cpu>, heard: &[f32]) {
-        session.hop(cpu, band, heard).unwrap();
-        self.note(session, band);
+    fn hop(&mut self, session: &mut Session<CpuBackend>, cpu: &mut CpuBackend, model: &Model<CpuBackend>, heard: &[f32]) {
+        session.hop(cpu, model, heard).unwrap();
+        self.note(session, model);
     }
 
-    fn note(&mut self, session: &Session<Cpu>, band: &Band<Cpu>) {
-        let streams = band.config().streams.len();
+    fn note(&mut self, session: &Session<CpuBackend>, model: &Model<CpuBackend>) {
+        let streams = model.config().streams.len();
         self.tokens.extend(session.tokens().1.chunks(streams).map(<[i32]>::to_vec));
         self.click.extend_from_slice(session.click());
         self.windows.push(session.window());
@@ -38,33 +38,33 @@ fn who_takes_over_comes_in_at_a_bar_line_in_phase() {
     for (lagged, lost) in [(true, 30), (true, 61), (false, 40)] {
         let (mut jam, mut relief) =
             (Jam::open(Fixture { lagged, ..Fixture::short() }), Jam::open(Fixture { lagged, ..Fixture::short() }));
-        let spec = Spec { lag: 6, tempo: 240.0, chords: Some("Em C"), click: true, ..Spec::new(jam.band.config()) };
-        let player = bass(110 * HOP * 640);
-        let hops: Vec<&[f32]> = player.chunks(HOP * 640).collect();
+        let spec = Spec { lag: 6, tempo: 240.0, chords: Some("Em C"), click: true, ..Spec::new(jam.model.config()) };
+        let input_stem = bass(110 * HOP * 640);
+        let hops: Vec<&[f32]> = input_stem.chunks(HOP * 640).collect();
         // Undisturbed.
         let mut whole = Heard::default();
-        let mut session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
+        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
         for heard in &hops {
-            whole.hop(&mut session, &mut jam.cpu, &jam.band, heard);
+            whole.hop(&mut session, &mut jam.cpu, &jam.model, heard);
         }
         // The same; the hop `lost` is the one in which the first player fails, and the second one goes on.
         let mut heard = Heard::default();
-        let mut session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
+        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
         for hop in &hops[..lost] {
-            heard.hop(&mut session, &mut jam.cpu, &jam.band, hop);
+            heard.hop(&mut session, &mut jam.cpu, &jam.model, hop);
         }
         session.request(Request { command: Command::Tempo(240.0), when: None, from: 0 });
-        session.hop(&mut jam.cpu, &jam.band, hops[lost]).unwrap();
+        session.hop(&mut jam.cpu, &jam.model, hops[lost]).unwrap();
         let waits = Spec { playing: false, ..spec.clone() };
-        let mut next = Session::new(&mut relief.cpu, &relief.band, &waits).unwrap();
+        let mut next = Session::new(&mut relief.cpu, &relief.model, &waits).unwrap();
         let heard_to = session.heard_to();
-        next.take_over(&mut relief.cpu, &relief.band, session, None).unwrap();
+        next.take_over(&mut relief.cpu, &relief.model, session, None).unwrap();
         assert_eq!((next.heard_to(), next.window()), (heard_to, None));
-        heard.note(&next, &relief.band);
+        heard.note(&next, &relief.model);
         let (mut shown, mut swap) = (Snapshot::default(), None);
         for hop in &hops[lost + 1..] {
             for frame in hop.chunks(640) {
-                heard.hop(&mut next, &mut relief.cpu, &relief.band, frame);
+                heard.hop(&mut next, &mut relief.cpu, &relief.model, frame);
                 if swap.is_none() && next.window().is_some() {
                     next.snapshot(&mut shown);
                     swap = Some(shown.committed / 640 - 1);
@@ -96,9 +96,9 @@ fn who_takes_over_comes_in_at_a_bar_line_in_phase() {
 #[test]
 fn a_session_of_another_lag_cannot_take_over() {
     let mut jam = Jam::open(Fixture::short());
-    let spec = Spec { lag: 6, ..Spec::new(jam.band.config()) };
-    let lost = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
-    let mut other = Session::new(&mut jam.cpu, &jam.band, &Spec { lag: 7, ..spec }).unwrap();
-    let Jam { cpu, band } = &mut jam;
-    assert!(other.take_over(cpu, band, lost, None).is_err());
+    let spec = Spec { lag: 6, ..Spec::new(jam.model.config()) };
+    let lost = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
+    let mut other = Session::new(&mut jam.cpu, &jam.model, &Spec { lag: 7, ..spec }).unwrap();
+    let Jam { cpu, model } = &mut jam;
+    assert!(other.take_over(cpu, model, lost, None).is_err());
 }

@@ -11,12 +11,12 @@ use sideman_tests::jam::{Jam, bass};
 
 /// Plays `frames` frames of a bass, and holds tokens and samples to the offline task's.
 fn as_offline(jam: &mut Jam, lag: usize, frames: usize) -> i64 {
-    let player = bass(frames * 640);
-    let streams = jam.band.config().streams.len();
+    let input_stem = bass(frames * 640);
+    let streams = jam.model.config().streams.len();
     let chart = Chart::new(97.0, 0.0, Default::default()).unwrap().with_chords("Em C,D").unwrap();
-    let settings = Settings { chart: Some(chart), seed: 11, temperature: 0.9, ..Settings::new(jam.band.config()) };
-    let task = Lagged { given: vec![Some(&player), None, None], lag, settings };
-    let song = task.render(&mut jam.band, &mut jam.cpu, &mut |_| ControlFlow::Continue(())).unwrap().remove(0);
+    let settings = Settings { chart: Some(chart), seed: 11, temperature: 0.9, ..Settings::new(jam.model.config()) };
+    let task = Lagged { given: vec![Some(&input_stem), None, None], lag, settings };
+    let song = task.render(&mut jam.model, &mut jam.cpu, &mut |_| ControlFlow::Continue(())).unwrap().remove(0);
     let spec = Spec {
         lag,
         tempo: 97.0,
@@ -24,13 +24,13 @@ fn as_offline(jam: &mut Jam, lag: usize, frames: usize) -> i64 {
         guided: true,
         seed: 11,
         temperature: 0.9,
-        ..Spec::new(jam.band.config())
+        ..Spec::new(jam.model.config())
     };
-    let mut session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
+    let mut session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
     let mut made = vec![vec![]; streams];
     let mut stems: Vec<Vec<f32>> = (0..3).map(|s| session.stem(s).to_vec()).collect();
-    for hop in player.chunks(4 * 640) {
-        session.hop(&mut jam.cpu, &jam.band, hop).unwrap();
+    for hop in input_stem.chunks(4 * 640) {
+        session.hop(&mut jam.cpu, &jam.model, hop).unwrap();
         stems.iter_mut().enumerate().for_each(|(s, stem)| stem.extend_from_slice(session.stem(s)));
         let (from, tokens) = session.tokens();
         assert_eq!(from as usize, made[0].len());
@@ -45,7 +45,7 @@ fn as_offline(jam: &mut Jam, lag: usize, frames: usize) -> i64 {
     // And so are the samples of the band's stems, from song time 0 on.
     for s in [1, 2] {
         assert!(stems[s][..(whole - 5) * 640] == song.stems[s][..(whole - 5) * 640], "stem {s}");
-        assert_eq!(stems[s].len() as i64, player.len() as i64 + session.lead());
+        assert_eq!(stems[s].len() as i64, input_stem.len() as i64 + session.lead());
     }
     session.lead()
 }
@@ -66,13 +66,13 @@ fn the_first_window_is_the_lagged_task() {
 /// All that a session gives: stems, levels, click, tokens.
 type Heard = (Vec<Vec<f32>>, Vec<[f32; 2]>, Vec<f32>, Vec<i32>);
 
-fn listen(jam: &mut Jam, spec: &Spec, player: &[f32], hops: &[usize]) -> Heard {
-    let mut session = Session::new(&mut jam.cpu, &jam.band, spec).unwrap();
+fn listen(jam: &mut Jam, spec: &Spec, input_stem: &[f32], hops: &[usize]) -> Heard {
+    let mut session = Session::new(&mut jam.cpu, &jam.model, spec).unwrap();
     let mut all = (vec![vec![]; 3], vec![], vec![], vec![]);
     let (mut at, mut i) = (0, 0);
-    while at < player.len() {
-        let n = (hops[i % hops.len()] * 640).min(player.len() - at);
-        session.hop(&mut jam.cpu, &jam.band, &player[at..at + n]).unwrap();
+    while at < input_stem.len() {
+        let n = (hops[i % hops.len()] * 640).min(input_stem.len() - at);
+        session.hop(&mut jam.cpu, &jam.model, &input_stem[at..at + n]).unwrap();
         (0..3).for_each(|s| all.0[s].extend_from_slice(session.stem(s)));
         all.1.extend_from_slice(session.levels(1));
         all.2.extend_from_slice(session.click());
@@ -87,8 +87,8 @@ proptest! {
     #[test]
     fn hops_change_nothing(hops in prop::collection::vec(1usize..=25, 1..5), lagged: bool) {
         let mut jam = Jam::open(Fixture { lagged, ..Fixture::short() });
-        let player = bass(250 * 640);
-        let spec = Spec { lag: 6, bar1: 20_000, count_in: 1, click: true, ..Spec::new(jam.band.config()) };
-        prop_assert!(listen(&mut jam, &spec, &player, &hops) == listen(&mut jam, &spec, &player, &[4]));
+        let input_stem = bass(250 * 640);
+        let spec = Spec { lag: 6, bar1: 20_000, count_in: 1, click: true, ..Spec::new(jam.model.config()) };
+        prop_assert!(listen(&mut jam, &spec, &input_stem, &hops) == listen(&mut jam, &spec, &input_stem, &[4]));
     }
 }

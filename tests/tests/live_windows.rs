@@ -5,7 +5,7 @@ use std::path::Path;
 use sideman_engine::live::{Session, Snapshot, Spec};
 use sideman_engine::lm::{Pattern, Run, RunSpec};
 use sideman_engine::task::Chart;
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::{Format, Sampling, UNKNOWN};
 use sideman_tests::fixture::Fixture;
 use sideman_tests::jam::{Jam, bass};
@@ -18,12 +18,12 @@ struct Song {
 }
 
 fn play(jam: &mut Jam, spec: &Spec, frames: usize) -> Song {
-    let player = bass(frames * 640);
-    let mut session = Session::new(&mut jam.cpu, &jam.band, spec).unwrap();
-    let mut song = Song { rows: vec![vec![]; jam.band.config().streams.len()], swaps: vec![] };
+    let input_stem = bass(frames * 640);
+    let mut session = Session::new(&mut jam.cpu, &jam.model, spec).unwrap();
+    let mut song = Song { rows: vec![vec![]; jam.model.config().streams.len()], swaps: vec![] };
     let (mut snapshot, mut window) = (Snapshot::default(), session.window());
-    for hop in player.chunks(640) {
-        session.hop(&mut jam.cpu, &jam.band, hop).unwrap();
+    for hop in input_stem.chunks(640) {
+        session.hop(&mut jam.cpu, &jam.model, hop).unwrap();
         for frame in session.tokens().1.chunks(song.rows.len()) {
             song.rows.iter_mut().zip(frame).for_each(|(row, token)| row.push(*token));
         }
@@ -37,15 +37,15 @@ fn play(jam: &mut Jam, spec: &Spec, frames: usize) -> Song {
 }
 
 /// A run that begins at frame `start`, its prefix known before frame `cut`.
-fn twin(jam: &mut Jam, spec: &Spec, song: &Song, start: i64, cut: i64, lag: usize) -> (Run<Cpu>, usize) {
-    let config = jam.band.config().clone();
+fn twin(jam: &mut Jam, spec: &Spec, song: &Song, start: i64, cut: i64, lag: usize) -> (Run<CpuBackend>, usize) {
+    let config = jam.model.config().clone();
     let (edit, delays) = (config.edit.clone().unwrap(), config.streams.iter().map(|s| s.delay).collect::<Vec<_>>());
-    let player: Vec<bool> = config.streams.iter().map(|s| s.stem == "bass").collect();
+    let input_stem: Vec<bool> = config.streams.iter().map(|s| s.stem == "bass").collect();
     let prefix = edit.window / edit.decimation + 1;
     let run = RunSpec {
         songs: 1,
         guided: false,
-        delays: &Pattern::lagged(&delays, &player, lag),
+        delays: &Pattern::lagged(&delays, &input_stem, lag),
         frames: prefix + edit.window,
         texts: &[None],
         text_room: 0,
@@ -60,7 +60,7 @@ fn twin(jam: &mut Jam, spec: &Spec, song: &Song, start: i64, cut: i64, lag: usiz
             frame_base: start - prefix as i64,
         },
     };
-    let mut run = jam.band.lm.run(&mut jam.cpu, &run).unwrap();
+    let mut run = jam.model.lm.run(&mut jam.cpu, &run).unwrap();
     let chart = Chart::new(spec.tempo, spec.bar1 as f64 / 32000.0, spec.meter).unwrap();
     for (k, stream) in config.streams.iter().enumerate() {
         let special = stream.card as i32;
@@ -71,9 +71,9 @@ fn twin(jam: &mut Jam, spec: &Spec, song: &Song, start: i64, cut: i64, lag: usiz
     for (c, control) in config.controls.iter().enumerate() {
         let value = |t: i64| chart.control(&control.name, t).unwrap_or(UNKNOWN);
         let before: Vec<i32> = (0..prefix - 1).map(|i| value(start + (i * edit.decimation) as i64)).collect();
-        run.control(&mut jam.cpu, &jam.band.lm, c, 0, &before);
+        run.control(&mut jam.cpu, &jam.model.lm, c, 0, &before);
         let after: Vec<i32> = (0..edit.window as i64).map(|i| value(start + i)).collect();
-        run.control(&mut jam.cpu, &jam.band.lm, c, prefix, &after);
+        run.control(&mut jam.cpu, &jam.model.lm, c, prefix, &after);
     }
     (run, prefix)
 }
@@ -82,7 +82,7 @@ fn twin(jam: &mut Jam, spec: &Spec, song: &Song, start: i64, cut: i64, lag: usiz
 fn a_window_goes_on_from_the_last_one_on_a_bar() {
     let mut jam = Jam::open(Fixture::short());
     // A bar is 50 frames.
-    let spec = Spec { lag: 7, tempo: 240.0, seed: 3, ..Spec::new(jam.band.config()) };
+    let spec = Spec { lag: 7, tempo: 240.0, seed: 3, ..Spec::new(jam.model.config()) };
     let song = play(&mut jam, &spec, 420);
     let starts: Vec<i64> = song.swaps.iter().map(|s| s.1).collect();
     assert_eq!(song.swaps.iter().map(|s| s.0).collect::<Vec<_>>(), [100, 150, 200, 250, 300, 350, 400], "{starts:?}");
@@ -98,7 +98,7 @@ fn a_window_goes_on_from_the_last_one_on_a_bar() {
             run.put(&mut jam.cpu, 0, k, from, row).unwrap();
         }
         let limit = from + frames;
-        while run.next(&mut jam.cpu, &jam.band.lm, limit) > 0 {}
+        while run.next(&mut jam.cpu, &jam.model.lm, limit) > 0 {}
         for (k, delay) in delays.iter().enumerate().skip(1) {
             let first = (swap - delay - start) as usize;
             let mut made = vec![0; 30];
@@ -115,13 +115,13 @@ fn a_window_goes_on_from_the_last_one_on_a_bar() {
 /// The band's frame `f` when the player is known before frame `known`, everything told at once.
 fn foretold(jam: &mut Jam, spec: &Spec, song: &Song, f: i64, known: i64) -> Vec<i32> {
     let (mut run, prefix) = twin(jam, spec, song, 0, 0, 0);
-    let delays: Vec<i64> = jam.band.config().streams.iter().map(|s| s.delay as i64).collect();
-    let bass = jam.band.config().streams_of("bass");
+    let delays: Vec<i64> = jam.model.config().streams.iter().map(|s| s.delay as i64).collect();
+    let bass = jam.model.config().streams_of("bass");
     for (k, delay) in delays.iter().enumerate() {
         let to = if bass.contains(&k) { known } else { (f - delay).max(0) };
         run.put(&mut jam.cpu, 0, k, prefix, &song.rows[k][..to as usize]).unwrap();
     }
-    while run.next(&mut jam.cpu, &jam.band.lm, prefix + f as usize + 1) > 0 {}
+    while run.next(&mut jam.cpu, &jam.model.lm, prefix + f as usize + 1) > 0 {}
     let mut column = vec![0; delays.len()];
     run.column(&mut jam.cpu, prefix + f as usize + 1, &mut column);
     column
@@ -134,17 +134,17 @@ fn what_was_foretold_wrongly_is_taken_back() {
             None => Jam::open(Fixture { lagged: false, ..Fixture::short() }),
             Some(name) => Jam::at(&Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name)),
         };
-        let ahead = (0..3).map(|s| 100 - jam.band.codecs[s].known_frames(64_000) as i64).max().unwrap();
+        let ahead = (0..3).map(|s| 100 - jam.model.codecs[s].known_frames(64_000) as i64).max().unwrap();
         let lag = 6;
-        let spec = Spec { lag, seed: 5, ..Spec::new(jam.band.config()) };
-        let first = jam.band.config().edit.as_ref().unwrap().window as i64;
+        let spec = Spec { lag, seed: 5, ..Spec::new(jam.model.config()) };
+        let first = jam.model.config().edit.as_ref().unwrap().window as i64;
         let song = play(&mut jam, &spec, first as usize + 10);
         let mut checked = 0;
         for f in [7, 13, 22, 23, 24, 25, 31].into_iter().filter(|&f| f < song.swaps[0].0) {
             // The truth is let in every four frames.
             let n = (f - lag as i64 + ahead) / 4 * 4;
             let column = foretold(&mut jam, &spec, &song, f, (n - ahead).max(0));
-            for (k, stream) in jam.band.config().streams.iter().enumerate().filter(|(_, s)| s.stem != "bass") {
+            for (k, stream) in jam.model.config().streams.iter().enumerate().filter(|(_, s)| s.stem != "bass") {
                 if f >= stream.delay as i64 {
                     assert_eq!(column[k], song.rows[k][f as usize - stream.delay], "frame {f}, stream {k}");
                     checked += 1;

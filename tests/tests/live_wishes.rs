@@ -2,16 +2,16 @@
 
 use sideman_engine::live::{Action, Clock, Command, MAX_HOP, Mode, Request, Session, Snapshot, Spec, When, Which};
 use sideman_engine::task::Meter;
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::fixture::Fixture;
 use sideman_tests::jam::{Jam, bass};
 
 /// A session with all it has given so far. At 240 a minute a beat is 12.5 frames (8000 samples), a bar 50.
 struct Stage {
     jam: Jam,
-    session: Session<Cpu>,
+    session: Session<CpuBackend>,
     shown: Snapshot,
-    player: Vec<f32>,
+    input_stem: Vec<f32>,
     rows: Vec<Vec<i32>>,
     stems: Vec<Vec<f32>>,
     levels: Vec<Vec<[f32; 2]>>,
@@ -20,16 +20,16 @@ struct Stage {
 
 fn stage(change: impl FnOnce(&mut Spec)) -> Stage {
     let mut jam = Jam::open(Fixture::short());
-    let mut spec = Spec { lag: 6, tempo: 240.0, seed: 1, ..Spec::new(jam.band.config()) };
+    let mut spec = Spec { lag: 6, tempo: 240.0, seed: 1, ..Spec::new(jam.model.config()) };
     change(&mut spec);
-    let session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
+    let session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
     let mut stage = Stage {
         stems: (0..3).map(|s| session.stem(s).to_vec()).collect(),
         click: session.click().to_vec(),
         jam,
         session,
         shown: Snapshot::default(),
-        player: bass(2000 * 640),
+        input_stem: bass(2000 * 640),
         rows: vec![vec![]; 6],
         levels: vec![vec![]; 3],
     };
@@ -43,8 +43,8 @@ impl Stage {
         while (self.session.heard_to() as usize) < frames * 640 {
             let at = self.session.heard_to() as usize;
             let n = (5 * 640).min(frames * 640 - at);
-            let heard: Vec<f32> = (at..at + n).map(|i| self.player[i % self.player.len()]).collect();
-            self.session.hop(&mut self.jam.cpu, &self.jam.band, &heard).unwrap();
+            let heard: Vec<f32> = (at..at + n).map(|i| self.input_stem[i % self.input_stem.len()]).collect();
+            self.session.hop(&mut self.jam.cpu, &self.jam.model, &heard).unwrap();
             for s in 0..3 {
                 assert_eq!(self.session.stem(s).len(), n);
                 assert_eq!(self.session.levels(s).len(), n / 640);
@@ -106,12 +106,12 @@ fn faders_move_at_once() {
     s.ask(stem(2, Action::Mute(true))).to(40);
     assert_eq!(s.session.levels(2)[0], [0.0; 2]);
     assert!(s.shown.stems[2].mute && s.shown.stems[2].solo && s.shown.stems[2].peak == 0.0);
-    s.ask(Command::Stem(Which::All, Action::Mute(false))).ask(stem(2, Action::Solo(false))).ask(Command::Dip(-20.0)).to(45);
-    assert_eq!(s.shown.dip, -20.0);
+    s.ask(Command::Stem(Which::All, Action::Mute(false))).ask(stem(2, Action::Solo(false))).ask(Command::Dim(-20.0)).to(45);
+    assert_eq!(s.shown.dim, -20.0);
     assert!((s.session.levels(1)[0][0] - 0.1).abs() < 1e-6);
     // At a boundary, if it is asked for: the next bar begins with frame 50, and samples are ahead of what is heard by the lead.
     let lead = s.session.lead();
-    s.session.request(Request { command: Command::Dip(0.0), when: Some(When::Bar), from: 0 });
+    s.session.request(Request { command: Command::Dim(0.0), when: Some(When::Bar), from: 0 });
     s.session.snapshot(&mut s.shown);
     assert_eq!(s.shown.pending.len(), 1);
     assert_eq!(s.shown.pending[0].at, 32_000);
@@ -175,21 +175,21 @@ fn a_count_in_is_exact_and_the_band_waits_for_bar_one() {
 #[test]
 fn thirty_seconds_of_nothing_and_then_a_tune() {
     let mut jam = Jam::open(Fixture::short());
-    let spec = Spec { lag: 6, ..Spec::new(jam.band.config()) };
-    let mut session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
+    let spec = Spec { lag: 6, ..Spec::new(jam.model.config()) };
+    let mut session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
     let silence = vec![0.0; MAX_HOP * 640];
     for _ in 0..30 * 50 / MAX_HOP {
-        session.hop(&mut jam.cpu, &jam.band, &silence).unwrap();
+        session.hop(&mut jam.cpu, &jam.model, &silence).unwrap();
     }
     let mut broken = bass(MAX_HOP * 640);
     broken[77] = f32::NAN;
     broken[78] = f32::INFINITY;
-    session.hop(&mut jam.cpu, &jam.band, &broken).unwrap();
-    session.hop(&mut jam.cpu, &jam.band, &bass(MAX_HOP * 640)).unwrap();
+    session.hop(&mut jam.cpu, &jam.model, &broken).unwrap();
+    session.hop(&mut jam.cpu, &jam.model, &bass(MAX_HOP * 640)).unwrap();
     assert!(session.stem(1).iter().all(|x| x.is_finite()) && session.stem(1).iter().any(|x| x.abs() > 1e-3));
     assert_eq!(session.faults(&mut jam.cpu), 0);
-    assert!(session.hop(&mut jam.cpu, &jam.band, &[0.0; 641]).is_err());
-    assert!(session.hop(&mut jam.cpu, &jam.band, &vec![0.0; 26 * 640]).is_err());
+    assert!(session.hop(&mut jam.cpu, &jam.model, &[0.0; 641]).is_err());
+    assert!(session.hop(&mut jam.cpu, &jam.model, &vec![0.0; 26 * 640]).is_err());
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn sections_are_gone_to_by_name() {
     s.to(460);
     assert_eq!(seen(&s), (10, "A".into(), 3, "Em".into()));
     s.session.request(Request { command: Command::Section("a".into()), when: Some(When::Section), from: 0 });
-    s.session.request(Request { command: Command::Dip(-3.0), when: Some(When::Section), from: 0 });
+    s.session.request(Request { command: Command::Dim(-3.0), when: Some(When::Section), from: 0 });
     s.session.snapshot(&mut s.shown);
     assert_eq!(s.shown.pending.iter().map(|p| p.at).collect::<Vec<_>>(), [12 * 32_000; 2]);
     // What waits for a section waits for the one that comes sooner, too.
@@ -260,7 +260,7 @@ fn sections_are_gone_to_by_name() {
     assert_eq!(seen(&s), (11, "coda".into(), 1, "D".into()));
     assert_eq!(s.shown.pending.iter().map(|p| p.at).collect::<Vec<_>>(), [11 * 32_000; 2]);
     s.to(570);
-    assert_eq!((seen(&s), s.shown.dip), ((12, "A".into(), 3, "Em".into()), -3.0));
+    assert_eq!((seen(&s), s.shown.dim), ((12, "A".into(), 3, "Em".into()), -3.0));
     // A name that is none is told at once, with those that are; one of a chart that waits is known.
     s.ask(Command::Section("verse".into()));
     assert!(s.shown.pending.is_empty() && s.shown.message.contains("A, B, coda"), "{}", s.shown.message);
@@ -385,7 +385,7 @@ fn modes_and_players() {
     assert_eq!(lead % 32_000, 0);
     let frame = (lead / 640) as usize;
     b.to(frame + 60);
-    assert_eq!((b.shown.mode, b.shown.player), (Mode::Lead, Some(0)));
+    assert_eq!((b.shown.mode, b.shown.input_stem), (Mode::Lead, Some(0)));
     assert_eq!(b.session.levels(0).last(), Some(&[1.0, 1.0]));
     let heard = a.to(frame + 80).rows[0].clone();
     assert_eq!(b.rows[0][..frame - 10], heard[..frame - 10]);
@@ -396,17 +396,17 @@ fn modes_and_players() {
     assert_eq!(b.rows[0][n - 20..n], a.to(frame + 200).rows[0][n - 20..n]);
 
     // Another stem for the player: their tokens are its tokens then, and the bass is the band's.
-    b.ask(Command::Player(Some(1))).to(frame + 350);
+    b.ask(Command::InputStem(Some(1))).to(frame + 350);
     assert_eq!(
-        (b.shown.player, b.session.levels(0).last(), b.session.levels(1).last()),
+        (b.shown.input_stem, b.session.levels(0).last(), b.session.levels(1).last()),
         (Some(1), Some(&[1.0; 2]), Some(&[0.0; 2]))
     );
-    let player: Vec<f32> = (0..(frame + 350) * 640).map(|i| b.player[i % b.player.len()]).collect();
-    let codes = b.jam.band.encode(&mut b.jam.cpu, 1, &player).unwrap();
+    let input_stem: Vec<f32> = (0..(frame + 350) * 640).map(|i| b.input_stem[i % b.input_stem.len()]).collect();
+    let codes = b.jam.model.encode(&mut b.jam.cpu, 1, &input_stem).unwrap();
     let n = b.rows[1].len();
     assert_eq!(b.rows[1][n - 20..n], codes[0][n - 20..n]);
-    b.ask(Command::Player(None)).to(frame + 500);
-    assert_eq!((b.shown.player, b.session.levels(1).last()), (None, Some(&[1.0; 2])));
+    b.ask(Command::InputStem(None)).to(frame + 500);
+    assert_eq!((b.shown.input_stem, b.session.levels(1).last()), (None, Some(&[1.0; 2])));
 }
 
 #[test]
@@ -441,7 +441,7 @@ fn dice_can_be_turned() {
         Command::Seed(99),
         Command::Fill,
         Command::Lag(12),
-        Command::Player(Some(2)),
+        Command::InputStem(Some(2)),
     ] {
         let mut b = stage(|_| ());
         b.to(30).ask(command.clone()).to(31);
@@ -475,26 +475,26 @@ fn the_lead_is_what_it_says() {
     let mut jam = Jam::open(Fixture::short());
     let mut last = i64::MIN;
     for lag in 4..=12 {
-        let spec = Spec { lag, ..Spec::new(jam.band.config()) };
-        let session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
-        assert_eq!(session.lead(), Session::lead_of(&jam.band, lag));
+        let spec = Spec { lag, ..Spec::new(jam.model.config()) };
+        let session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
+        assert_eq!(session.lead(), Session::lead_of(&jam.model, lag));
         // Encoder one frame, `other` three frames late, decoder 480 samples.
         assert_eq!(session.lead(), (lag as i64 + 1 - 1 - 3) * 640 - 480);
         assert_eq!(session.stem(1).len() as i64, session.lead().max(0));
         assert!(session.lead() > last);
         last = session.lead();
     }
-    assert_eq!(Session::lag_for(&jam.band, 800), Some(5));
-    assert_eq!(Session::lag_for(&jam.band, 801), Some(6));
-    assert_eq!(Session::lag_for(&jam.band, 1_000_000), None);
+    assert_eq!(Session::lag_for(&jam.model, 800), Some(5));
+    assert_eq!(Session::lag_for(&jam.model, 801), Some(6));
+    assert_eq!(Session::lag_for(&jam.model, 1_000_000), None);
     // Bar 1 late, a lag too long, chords that are none: errors in words.
     for spec in [
-        Spec { lag: 18, ..Spec::new(jam.band.config()) },
-        Spec { tempo: 500.0, ..Spec::new(jam.band.config()) },
-        Spec { chords: Some("H"), ..Spec::new(jam.band.config()) },
-        Spec { player: Some(3), ..Spec::new(jam.band.config()) },
+        Spec { lag: 18, ..Spec::new(jam.model.config()) },
+        Spec { tempo: 500.0, ..Spec::new(jam.model.config()) },
+        Spec { chords: Some("H"), ..Spec::new(jam.model.config()) },
+        Spec { input_stem: Some(3), ..Spec::new(jam.model.config()) },
     ] {
-        assert!(Session::new(&mut jam.cpu, &jam.band, &spec).is_err());
+        assert!(Session::new(&mut jam.cpu, &jam.model, &spec).is_err());
     }
 }
 
@@ -503,15 +503,15 @@ fn guidance_off_is_a_run_without_it() {
     let mut rows = vec![];
     for guided in [true, false] {
         let mut jam = Jam::open(Fixture::short());
-        let text = jam.band.text.as_mut().unwrap().encode("funk drums").unwrap();
-        let spec = Spec { lag: 6, playing: false, guided, text: Some(&text), ..Spec::new(jam.band.config()) };
-        let mut session = Session::new(&mut jam.cpu, &jam.band, &spec).unwrap();
+        let text = jam.model.text.as_mut().unwrap().encode("funk drums").unwrap();
+        let spec = Spec { lag: 6, playing: false, guided, text: Some(&text), ..Spec::new(jam.model.config()) };
+        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
         for command in [Command::Guided(false), Command::Play] {
             session.request(Request { command, when: None, from: 0 });
         }
         let mut tokens = vec![];
         for i in 0..28 {
-            session.hop(&mut jam.cpu, &jam.band, &bass(10 * 640)).unwrap();
+            session.hop(&mut jam.cpu, &jam.model, &bass(10 * 640)).unwrap();
             tokens.extend_from_slice(session.tokens().1);
             if i == 10 && guided {
                 session.request(Request { command: Command::Guided(true), when: None, from: 0 });

@@ -4,7 +4,7 @@ use assert_no_alloc::{AllocDisabler, assert_no_alloc, reset_violation_count, vio
 use sideman_engine::lm::{Lm, RunSpec};
 use sideman_engine::model::ModelDir;
 use sideman_engine::text::TextEncoder;
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::{Format, Sampling};
 use sideman_tests::fixture::Fixture;
 
@@ -21,7 +21,7 @@ fn nothing_is_allocated_after_the_first_step() {
     let dir = tempfile::tempdir().unwrap();
     Fixture::short().write(dir.path()).unwrap();
     let dir = ModelDir::open(dir.path()).unwrap();
-    let mut cpu = Cpu::new(1);
+    let mut cpu = CpuBackend::new(1);
     let lm = Lm::load(&mut cpu, &dir, Format::F32).unwrap();
     let funk = TextEncoder::load(&dir).unwrap().unwrap().encode("funk drums").unwrap();
     for (top_k, top_p) in [(250, 0.0), (10, 0.0), (0, 0.9)] {

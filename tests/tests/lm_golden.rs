@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sideman_engine::lm::{Lm, Pattern, Run, RunSpec};
 use sideman_engine::text::Hidden;
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::{Format, Sampling, UNKNOWN};
 use sideman_tests::golden::{self, distance, ints, list, rows, values};
 
@@ -15,7 +15,14 @@ fn hidden(file: &mut sideman_engine::model::Tensors) -> Hidden {
 }
 
 /// A run of two lanes that is fed the golden tokens as they stand: no delay, and one frame more, so that every column has a next one.
-fn forced(cpu: &mut Cpu, lm: &Lm<Cpu>, text: &Hidden, shape: &[usize], tokens: &[i32], block: usize) -> Run<Cpu> {
+fn forced(
+    cpu: &mut CpuBackend,
+    lm: &Lm<CpuBackend>,
+    text: &Hidden,
+    shape: &[usize],
+    tokens: &[i32],
+    block: usize,
+) -> Run<CpuBackend> {
     let [streams, steps] = *shape else { panic!("tokens {shape:?}") };
     let spec = RunSpec {
         songs: 1,
@@ -38,7 +45,7 @@ fn forced(cpu: &mut Cpu, lm: &Lm<Cpu>, text: &Hidden, shape: &[usize], tokens: &
 }
 
 /// Steps a run to its end: the logits of every column, [columns, lanes, Σ cards].
-fn all_logits(cpu: &mut Cpu, lm: &Lm<Cpu>, run: &mut Run<Cpu>) -> Vec<f32> {
+fn all_logits(cpu: &mut CpuBackend, lm: &Lm<CpuBackend>, run: &mut Run<CpuBackend>) -> Vec<f32> {
     let width = run.grid().branches * run.grid().cards.iter().sum::<usize>();
     let mut all = vec![];
     while run.step(cpu, lm) {
@@ -61,7 +68,7 @@ fn logits_of_every_column() {
         let mut file = golden::tensors(&format!("{name}.golden.safetensors"));
         let text = hidden(&mut file);
         let (shape, tokens) = ints(&mut file, "lm.tokens");
-        let mut cpu = Cpu::new(1);
+        let mut cpu = CpuBackend::new(1);
         let lm = Lm::load(&mut cpu, &dir, Format::F32).unwrap();
         let mut run = forced(&mut cpu, &lm, &text, &shape, &tokens, 1);
         let all = all_logits(&mut cpu, &lm, &mut run);
@@ -95,7 +102,7 @@ fn other_formats_are_near() {
     let text = hidden(&mut file);
     let (shape, tokens) = ints(&mut file, "lm.tokens");
     let (_, expected) = values(&mut file, "lm.logits");
-    let mut cpu = Cpu::new(1);
+    let mut cpu = CpuBackend::new(1);
     // The file is stored in q8: played so, it loses nothing.
     for (format, least, most) in [(Format::Bf16, 1e-5, 0.02), (Format::Q8, 0.0, 1e-5), (Format::Q4, 0.01, 0.3)] {
         let lm = Lm::load(&mut cpu, &golden::model("house"), format).unwrap();
@@ -110,7 +117,7 @@ fn other_formats_are_near() {
 #[test]
 fn logits_with_controls() {
     let mut file = golden::tensors("seven.golden.safetensors");
-    let mut cpu = Cpu::new(1);
+    let mut cpu = CpuBackend::new(1);
     let lm = Lm::load(&mut cpu, &golden::model("seven"), Format::F32).unwrap();
     let text = hidden(&mut file);
     let (shape, tokens) = ints(&mut file, "lm.tokens");
@@ -128,7 +135,7 @@ fn logits_with_controls() {
 }
 
 /// One greedy run of runs.json.
-fn greedy(cpu: &mut Cpu, lm: &Lm<Cpu>, case: &Value, delays: &[usize], text: &Hidden) {
+fn greedy(cpu: &mut CpuBackend, lm: &Lm<CpuBackend>, case: &Value, delays: &[usize], text: &Hidden) {
     let name = case["name"].as_str().unwrap();
     let count = |key: &str| case[key].as_u64().unwrap() as usize;
     let guidance = case["guidance"].as_f64().unwrap() as f32;
@@ -183,7 +190,7 @@ fn greedy_runs() {
         let runs = golden::json(&format!("{name}.runs.json"));
         let delays: Vec<usize> = list(&runs["delays"]).into_iter().map(|d| d as usize).collect();
         let text = hidden(&mut golden::tensors(&format!("{name}.golden.safetensors")));
-        let mut cpu = Cpu::new(1);
+        let mut cpu = CpuBackend::new(1);
         let lm = Lm::load(&mut cpu, &golden::model(name), Format::F32).unwrap();
         let cases = runs["cases"].as_array().unwrap();
         assert_eq!(cases.len(), 8);

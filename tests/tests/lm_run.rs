@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sideman_engine::lm::{Lm, Pattern, Run, RunSpec};
 use sideman_engine::model::ModelDir;
 use sideman_engine::text::{Hidden, TextEncoder};
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::{Format, Sampling, UNKNOWN};
 use sideman_tests::fixture::{CARD, Fixture};
 
@@ -12,8 +12,8 @@ const DELAYS: [usize; 6] = [0, 0, 0, 1, 2, 3];
 const FRAMES: usize = 40;
 
 struct Bench {
-    cpu: Cpu,
-    lm: Lm<Cpu>,
+    cpu: CpuBackend,
+    lm: Lm<CpuBackend>,
     funk: Hidden,
     jazz: Hidden,
 }
@@ -28,31 +28,31 @@ impl Bench {
     }
 
     /// Of a model whose stems take such shares of the guidance.
-    fn leaning(fixture: Fixture, lean: &Value) -> Self {
+    fn leaning(fixture: Fixture, cfg_scale: &Value) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fixture.write(dir.path()).unwrap();
         let mut config = fixture.config();
-        config["sampling"]["lean"] = lean.clone();
+        config["sampling"]["lean"] = cfg_scale.clone();
         std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
         let dir = ModelDir::open(dir.path()).unwrap();
-        let mut cpu = Cpu::new(2);
+        let mut cpu = CpuBackend::new(2);
         let lm = Lm::load(&mut cpu, &dir, Format::F32).unwrap();
         let mut text = TextEncoder::load(&dir).unwrap().unwrap();
         Bench { cpu, lm, funk: text.encode("funk drums").unwrap(), jazz: text.encode("slow jazz piano").unwrap() }
     }
 
-    fn run(&mut self, spec: &RunSpec) -> Run<Cpu> {
+    fn run(&mut self, spec: &RunSpec) -> Run<CpuBackend> {
         self.lm.run(&mut self.cpu, spec).unwrap()
     }
 
     /// Plays a run to its end: streams × frames of a song.
-    fn play(&mut self, run: &mut Run<Cpu>) -> Vec<Vec<Vec<i32>>> {
+    fn play(&mut self, run: &mut Run<CpuBackend>) -> Vec<Vec<Vec<i32>>> {
         while run.next(&mut self.cpu, &self.lm, usize::MAX) > 0 {}
         self.songs(run)
     }
 
-    fn songs(&mut self, run: &Run<Cpu>) -> Vec<Vec<Vec<i32>>> {
-        let row = |cpu: &mut Cpu, song, k| {
+    fn songs(&mut self, run: &Run<CpuBackend>) -> Vec<Vec<Vec<i32>>> {
+        let row = |cpu: &mut CpuBackend, song, k| {
             let mut row = vec![UNKNOWN; run.pattern().frames()];
             run.codes(cpu, song, k, 0, &mut row);
             row
@@ -67,7 +67,7 @@ fn spec<'a>(texts: &'a [Option<&'a Hidden>], block: usize) -> RunSpec<'a> {
 }
 
 /// Tokens of a made-up player.
-fn player(frames: usize) -> Vec<i32> {
+fn input_stem(frames: usize) -> Vec<i32> {
     (0..frames).map(|t| ((t * t + 3 * t) % CARD) as i32).collect()
 }
 
@@ -111,8 +111,8 @@ fn a_null_lane_alone_is_an_unguided_run() {
 
 #[test]
 fn a_stem_takes_its_share_of_the_guidance() {
-    let play = |lean: Value, cfg: f32| {
-        let mut b = Bench::leaning(Fixture::short(), &lean);
+    let play = |cfg_scale: Value, cfg: f32| {
+        let mut b = Bench::leaning(Fixture::short(), &cfg_scale);
         let funk = b.funk.clone();
         let texts = [Some(&funk)];
         let base = spec(&texts, 8);
@@ -132,12 +132,12 @@ fn the_null_lane_is_told_neither_what_guides_nor_what_it_is_deaf_to() {
     let width = 6 * CARD;
     let chords: Vec<i32> = (0..FRAMES as i32).map(|t| 8 * (t / 8)).collect();
     let beats: Vec<i32> = (0..FRAMES as i32).map(|t| t % 48).collect();
-    let mut play = |deaf: bool, told: bool, guided: bool| {
+    let mut play = |masked: bool, told: bool, guided: bool| {
         let mut run = b.run(&RunSpec { guided, ..spec(&[], 8) });
-        run.deafen(&mut b.cpu, |k| deaf && k == 0);
-        run.put(&mut b.cpu, 0, 0, 0, &if guided || !deaf { player(FRAMES) } else { vec![CARD as i32; FRAMES] }).unwrap();
+        run.mask_null_lane(&mut b.cpu, |k| masked && k == 0);
+        run.put(&mut b.cpu, 0, 0, 0, &if guided || !masked { input_stem(FRAMES) } else { vec![CARD as i32; FRAMES] }).unwrap();
         for k in 1..6 {
-            run.put(&mut b.cpu, 0, k, 0, &player(FRAMES)).unwrap();
+            run.put(&mut b.cpu, 0, k, 0, &input_stem(FRAMES)).unwrap();
         }
         if told {
             run.control(&mut b.cpu, &b.lm, 0, 0, &beats);
@@ -150,10 +150,10 @@ fn the_null_lane_is_told_neither_what_guides_nor_what_it_is_deaf_to() {
         run.logits(&mut b.cpu, &mut logits);
         logits
     };
-    for deaf in [false, true] {
-        let both = play(deaf, true, true);
+    for masked in [false, true] {
+        let both = play(masked, true, true);
         assert_eq!(both[..width], play(false, true, false), "the lane that is told all");
-        assert_eq!(both[width..], play(deaf, false, false), "the null lane, deaf: {deaf}");
+        assert_eq!(both[width..], play(masked, false, false), "the null lane, deaf: {masked}");
         assert_ne!(both[..width], both[width..]);
     }
 }
@@ -167,11 +167,11 @@ fn blocks_of_any_size_give_the_same_bits() {
     for block in [1, 3, 7, 64] {
         let mut run = b.run(&spec(&texts, block));
         for k in 0..6 {
-            run.put(&mut b.cpu, 0, k, 0, &player(17)).unwrap();
+            run.put(&mut b.cpu, 0, k, 0, &input_stem(17)).unwrap();
         }
-        run.put(&mut b.cpu, 0, 0, 17, &player(FRAMES - 17)).unwrap();
+        run.put(&mut b.cpu, 0, 0, 17, &input_stem(FRAMES - 17)).unwrap();
         let songs = b.play(&mut run);
-        assert_eq!(songs[0][0][17..], player(FRAMES - 17));
+        assert_eq!(songs[0][0][17..], input_stem(FRAMES - 17));
         assert_eq!(*expected.get_or_insert(songs.clone()), songs, "block {block}");
     }
 }
@@ -181,7 +181,7 @@ fn rollback_and_replay_is_a_fresh_run() {
     let mut b = Bench::new();
     let funk = b.funk.clone();
     let texts = [Some(&funk)];
-    let logits = |b: &mut Bench, run: &mut Run<Cpu>| {
+    let logits = |b: &mut Bench, run: &mut Run<CpuBackend>| {
         let mut all = vec![0.0; 2 * 6 * CARD];
         run.step(&mut b.cpu, &b.lm);
         run.logits(&mut b.cpu, &mut all);
@@ -200,7 +200,7 @@ fn rollback_and_replay_is_a_fresh_run() {
         assert_eq!(b.play(&mut run), first, "step {step}");
     }
     // Another bass from frame 10 on, drums kept up to frame 13: as a fresh run that is forced so.
-    let bass = player(FRAMES - 10);
+    let bass = input_stem(FRAMES - 10);
     run.rollback(&mut b.cpu, 11).unwrap();
     run.put(&mut b.cpu, 0, 0, 10, &bass).unwrap();
     run.put(&mut b.cpu, 0, 1, 10, &first[0][1][10..14]).unwrap();
@@ -234,7 +234,7 @@ fn tokens_written_just_before_their_column_are_tokens_known_from_the_start() {
     let texts = [Some(&funk)];
     let lag = 8;
     let delays = Pattern::lagged(&DELAYS, &[true, false, false, false, false, false], lag);
-    let bass = player(FRAMES);
+    let bass = input_stem(FRAMES);
     let lagged = RunSpec { delays: &delays, ..spec(&texts, 8) };
     let mut known = b.run(&lagged);
     known.put(&mut b.cpu, 0, 0, 0, &bass).unwrap();
@@ -318,7 +318,7 @@ fn a_file_that_does_not_fit_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let load = || {
         let dir = ModelDir::open(dir.path()).unwrap();
-        Lm::load(&mut Cpu::new(1), &dir, Format::F32).map(|_| ()).unwrap_err().to_string()
+        Lm::load(&mut CpuBackend::new(1), &dir, Format::F32).map(|_| ()).unwrap_err().to_string()
     };
     let config = |fixture: Fixture| std::fs::write(dir.path().join("config.json"), fixture.config().to_string()).unwrap();
     Fixture::short().write(dir.path()).unwrap();

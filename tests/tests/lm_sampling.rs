@@ -1,7 +1,7 @@
 //! The draw against the probabilities that temperature, top-k and top-p leave (tests/golden/sampling.json).
 
-use sideman_kernels::cpu::Cpu;
-use sideman_kernels::{Grid, Ops, Sampling, UNKNOWN};
+use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::{Backend, Grid, Sampling, UNKNOWN};
 use sideman_tests::golden;
 
 #[test]
@@ -10,8 +10,8 @@ fn draws_follow_the_probabilities() {
     let all = golden::json("sampling.json");
     let floats = |v: &serde_json::Value| v.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect::<Vec<f64>>();
     let logits: Vec<f32> = floats(&all["logits"]).into_iter().map(|l| l as f32).collect();
-    let mut cpu = Cpu::new(1);
-    let grid = Grid { songs: 1, branches: 1, cards: vec![logits.len()], delays: vec![0], lean: vec![1.0], steps: 2 };
+    let mut cpu = CpuBackend::new(1);
+    let grid = Grid { songs: 1, branches: 1, cards: vec![logits.len()], delays: vec![0], cfg_scale: vec![1.0], steps: 2 };
     let mut picker = cpu.picker(&grid).unwrap();
     let mut buf = cpu.buf(logits.len()).unwrap();
     cpu.write(&mut buf, 0, &logits);

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use sideman_engine::Error;
 use sideman_engine::codec::Codec;
 use sideman_engine::model::{CodecConfig, Config, ModelDir, Tensors};
-use sideman_kernels::cpu::Cpu;
-use sideman_kernels::{Act, Format, Linear, Ops, Rows};
+use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::{Act, Backend, Format, Linear, Rows};
 use sideman_tests::golden;
 
 fn parse(config: &Value) -> Result<Config, Error> {
@@ -158,19 +158,19 @@ fn q8_and_q4_matrices_pass_through() {
 }
 
 fn passes_through(name: &str, formats: &[Format]) {
-    let ops = &mut Cpu::new(1);
+    let backend = &mut CpuBackend::new(1);
     let (raw, _) = sample();
     let mut t = open(&file(&raw)).unwrap();
     let mut y = Vec::new();
     for format in formats {
-        let weight = t.mat(ops, name, 2, 64, *format).unwrap();
+        let weight = t.mat(backend, name, 2, 64, *format).unwrap();
         assert_eq!(weight.format(), *format);
         let linear = Linear { weight, bias: None, norm: None, act: Act::None, add: false };
-        let (mut x, mut out) = (ops.buf(64).unwrap(), ops.buf(2).unwrap());
-        ops.write(&mut x, 0, &[1.0; 64]);
-        ops.linear(&linear, &x, Rows::packed(1, 64), &mut out, Rows::packed(1, 2));
+        let (mut x, mut out) = (backend.buf(64).unwrap(), backend.buf(2).unwrap());
+        backend.write(&mut x, 0, &[1.0; 64]);
+        backend.linear(&linear, &x, Rows::packed(1, 64), &mut out, Rows::packed(1, 2));
         let mut got = [0.0; 2];
-        ops.read(&out, 0, &mut got);
+        backend.read(&out, 0, &mut got);
         y.push(got);
     }
     let w = t.get(name, &[2, 64]).unwrap();
@@ -246,17 +246,17 @@ fn truncated_oversized_and_hostile_files_are_errors() {
 
 #[test]
 fn a_codec_file_of_another_codec_is_refused_by_name() {
-    let ops = &mut Cpu::new(1);
+    let backend = &mut CpuBackend::new(1);
     let dir = ModelDir::open(golden::path("six")).unwrap();
     let bass = &dir.config.codecs["bass"];
-    let e = Codec::read(ops, bass, dir.tensors("codec.other.safetensors").unwrap()).err().unwrap().to_string();
+    let e = Codec::read(backend, bass, dir.tensors("codec.other.safetensors").unwrap()).err().unwrap().to_string();
     assert!(e.contains("codec.other.safetensors") && e.contains("encoder.model.0.conv.conv.weight"), "{e}");
     let CodecConfig::Seanet(mut shallow) = bass.clone() else { panic!("six has EnCodecs") };
     shallow.lstm = 1;
-    let e = Codec::read(ops, &CodecConfig::Seanet(shallow), dir.tensors("codec.bass.safetensors").unwrap());
+    let e = Codec::read(backend, &CodecConfig::Seanet(shallow), dir.tensors("codec.bass.safetensors").unwrap());
     let e = e.err().unwrap().to_string();
     assert!(e.contains("lstm") && e.contains("_l1") && e.contains("no such tensor"), "{e}");
-    let e = Codec::load(ops, &dir, "vocals").err().unwrap().to_string();
+    let e = Codec::load(backend, &dir, "vocals").err().unwrap().to_string();
     assert!(e.contains("vocals") && e.contains("bass"), "{e}");
 }
 
@@ -279,8 +279,8 @@ proptest! {
                 let _ = t.ints(&name);
                 if let [rows, cols] = shape[..] {
                     let _ = t.get(&name, &[rows, cols.saturating_mul(2)]);
-                    let _ = t.mat(&mut Cpu::new(1), &name, rows, cols, Format::Q8);
-                    let _ = t.mat(&mut Cpu::new(1), &name, rows, cols.saturating_mul(2), Format::Q4);
+                    let _ = t.mat(&mut CpuBackend::new(1), &name, rows, cols, Format::Q8);
+                    let _ = t.mat(&mut CpuBackend::new(1), &name, rows, cols.saturating_mul(2), Format::Q4);
                 }
             }
             let _ = t.get("f32", &[2, 64]);
@@ -313,9 +313,9 @@ proptest! {
         let dir = ModelDir::open(golden::path("six")).unwrap();
         let mut bytes = std::fs::read(golden::path("six/codec.bass.safetensors")).unwrap();
         bytes[at] = value;
-        let ops = &mut Cpu::new(1);
-        if let Ok(codec) = open(&bytes).and_then(|t| Codec::read(ops, &dir.config.codecs["bass"], t)) {
-            let codes = codec.encode(ops, &[0.1; 700]).unwrap();
+        let backend = &mut CpuBackend::new(1);
+        if let Ok(codec) = open(&bytes).and_then(|t| Codec::read(backend, &dir.config.codecs["bass"], t)) {
+            let codes = codec.encode(backend, &[0.1; 700]).unwrap();
             prop_assert!(codes.iter().all(|c| (*c as usize) < codec.card()));
         }
     }

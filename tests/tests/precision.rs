@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sideman_engine::lm::{Lm, RunSpec};
 use sideman_engine::model::ModelDir;
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::{Format, Sampling, UNKNOWN};
 use sideman_tests::golden::distance;
 
@@ -15,7 +15,7 @@ const SONGS: std::ops::Range<u64> = 3..9;
 
 /// Tokens [streams][frames] and logits [steps, Σ cards] of the song of a seed: drawn where `known` is none, else fed.
 fn song(dir: &ModelDir, format: Format, seed: u64, known: Option<&[Vec<i32>]>) -> (Vec<Vec<i32>>, Vec<f32>) {
-    let cpu = &mut Cpu::new(2);
+    let cpu = &mut CpuBackend::new(2);
     let lm = Lm::load(cpu, dir, format).unwrap();
     let streams = &lm.config().streams;
     let delays: Vec<usize> = streams.iter().map(|s| s.delay).collect();

@@ -4,25 +4,26 @@ use std::ops::ControlFlow;
 
 use sideman_engine::Error;
 use sideman_engine::lm::RunSpec;
+use sideman_engine::model::Model;
 use sideman_engine::model::{Config, ModelDir};
-use sideman_engine::task::{Band, Chart, Continue, Edit, Generate, Lagged, Meter, Progress, Settings, Song};
-use sideman_kernels::cpu::Cpu;
+use sideman_engine::task::{Chart, Continue, Edit, Generate, Lagged, Meter, Progress, Settings, Song};
+use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::{Format, Sampling};
 use sideman_tests::fixture::Fixture;
 use sideman_tests::golden;
 
 struct Studio {
-    cpu: Cpu,
-    band: Band<Cpu>,
+    cpu: CpuBackend,
+    model: Model<CpuBackend>,
 }
 
 impl Studio {
     fn new(fixture: Fixture) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fixture.write(dir.path()).unwrap();
-        let mut cpu = Cpu::new(2);
-        let band = Band::load(&mut cpu, &ModelDir::open(dir.path()).unwrap(), Format::F32).unwrap();
-        Studio { cpu, band }
+        let mut cpu = CpuBackend::new(2);
+        let model = Model::load(&mut cpu, &ModelDir::open(dir.path()).unwrap(), Format::F32).unwrap();
+        Studio { cpu, model }
     }
 
     fn short() -> Self {
@@ -30,19 +31,19 @@ impl Studio {
     }
 
     fn config(&self) -> Config {
-        self.band.config().clone()
+        self.model.config().clone()
     }
 
     fn settings(&self) -> Settings {
-        Settings::new(self.band.config())
+        Settings::new(self.model.config())
     }
 
     fn generate(&mut self, seconds: f64, settings: Settings) -> Vec<Song> {
-        Generate { seconds, settings }.render(&mut self.band, &mut self.cpu, &mut go).unwrap()
+        Generate { seconds, settings }.render(&mut self.model, &mut self.cpu, &mut go).unwrap()
     }
 
     fn edit(&mut self, edit: &Edit) -> Vec<Song> {
-        edit.render(&mut self.band, &mut self.cpu, &mut go).unwrap()
+        edit.render(&mut self.model, &mut self.cpu, &mut go).unwrap()
     }
 }
 
@@ -98,7 +99,7 @@ fn a_song_longer_than_a_run() {
     let mut s = Studio::short();
     let mut last = Progress { done: 0, total: 0 };
     let generate = Generate { seconds: 6.0, settings: s.settings() };
-    let songs = generate.render(&mut s.band, &mut s.cpu, &mut |p| {
+    let songs = generate.render(&mut s.model, &mut s.cpu, &mut |p| {
         assert!(p.done >= last.done.saturating_sub(120 - 72) && p.total == 300);
         last = p;
         ControlFlow::Continue(())
@@ -145,7 +146,7 @@ fn stems_from_a_bass() {
     // Its stream is its own encoding (silence follows it up to the window's end).
     let mut padded = bass.clone();
     padded.resize(100 * 640, 0.0);
-    assert_eq!(song.codes[0], s.band.encode(&mut s.cpu, 0, &padded).unwrap()[0][..63]);
+    assert_eq!(song.codes[0], s.model.encode(&mut s.cpu, 0, &padded).unwrap()[0][..63]);
     // Another bass: other drums.
     let quiet: Vec<f32> = bass.iter().map(|v| v * 0.01).collect();
     let other = &s.edit(&Edit { given: vec![Some(&quiet), None, None], ..edit.clone() })[0];
@@ -172,8 +173,8 @@ fn an_edit_is_the_grid_of_the_paper() {
 
     let mut padded = bass.clone();
     padded.resize(100 * 640, 0.0);
-    let codes = &s.band.encode(&mut s.cpu, 0, &padded).unwrap()[0];
-    let text = s.band.text.as_mut().unwrap().encode("warm bass").unwrap();
+    let codes = &s.model.encode(&mut s.cpu, 0, &padded).unwrap()[0];
+    let text = s.model.text.as_mut().unwrap().encode("warm bass").unwrap();
     let sampling = Sampling { temperature: 1.0, top_k: 250, top_p: 0.0, cfg: 3.0, seed: 5, frame_base: -21 };
     let texts = [Some(&text)];
     let spec = RunSpec {
@@ -187,7 +188,7 @@ fn an_edit_is_the_grid_of_the_paper() {
         block: 1,
         sampling,
     };
-    let (lm, cpu) = (&s.band.lm, &mut s.cpu);
+    let (lm, cpu) = (&s.model.lm, &mut s.cpu);
     let mut run = lm.run(cpu, &spec).unwrap();
     for i in 0..20 {
         run.put(cpu, 0, 0, i, &codes[5 * i..=5 * i]).unwrap();
@@ -228,7 +229,7 @@ fn redo_texture_and_free() {
     assert_eq!(redo.kept, [true, false, true]);
     assert_eq!(
         (&redo.codes[0], &redo.codes[2..]),
-        (&s.band.encode(&mut s.cpu, 0, &pad(&song.stems[0])).unwrap()[0][..50].to_vec(), &codes[2..])
+        (&s.model.encode(&mut s.cpu, 0, &pad(&song.stems[0])).unwrap()[0][..50].to_vec(), &codes[2..])
     );
     assert_eq!((&redo.stems[0], &redo.stems[2]), (&song.stems[0], &song.stems[2]));
 
@@ -254,7 +255,7 @@ fn pad(stem: &[f32]) -> Vec<f32> {
 }
 
 fn redo_drums(s: &mut Studio, song: &Song) -> Vec<i32> {
-    s.band.encode(&mut s.cpu, 1, &pad(&song.stems[1])).unwrap()[0][..50].to_vec()
+    s.model.encode(&mut s.cpu, 1, &pad(&song.stems[1])).unwrap()[0][..50].to_vec()
 }
 
 #[test]
@@ -265,14 +266,14 @@ fn an_edit_longer_than_a_window() {
     let bass = bass(231 * 640 - 5);
     let edit = Edit { settings: s.settings(), ..Edit::new(&config, vec![Some(&bass), None, None]) };
     let mut frames = vec![];
-    let song = edit.render(&mut s.band, &mut s.cpu, &mut |p| {
+    let song = edit.render(&mut s.model, &mut s.cpu, &mut |p| {
         frames.push(p.done);
         ControlFlow::Continue(())
     });
     let song = &song.unwrap()[0];
     assert_eq!(song.stems.iter().map(Vec::len).collect::<Vec<_>>(), [231 * 640 - 5; 3]);
     assert_eq!(frames.last(), Some(&231));
-    assert_eq!(song.codes[0], s.band.encode(&mut s.cpu, 0, &bass).unwrap()[0]);
+    assert_eq!(song.codes[0], s.model.encode(&mut s.cpu, 0, &bass).unwrap()[0]);
     // The first window is that of the bass's first 100 frames, as if nothing followed (but for the encoder's look-ahead).
     let first = Edit { given: vec![Some(&bass[..100 * 640]), None, None], ..edit.clone() };
     let first = &s.edit(&first)[0];
@@ -284,13 +285,13 @@ fn what_live_play_would_make() {
     let mut s = Studio::short();
     let bass = bass(190 * 640);
     let lagged = Lagged { given: vec![Some(&bass), None, None], lag: 8, settings: s.settings() };
-    let song = &lagged.render(&mut s.band, &mut s.cpu, &mut go).unwrap()[0];
+    let song = &lagged.render(&mut s.model, &mut s.cpu, &mut go).unwrap()[0];
     assert_eq!((&song.stems[0], song.stems[1].len()), (&bass, 190 * 640));
     // Nothing of the future is known: a change of the bass at frame 60 is not heard before frame 68 (67 with the look-ahead).
     let mut changed = bass.clone();
     changed[60 * 640..].iter_mut().for_each(|v| *v *= -0.3);
     let other = Lagged { given: vec![Some(&changed), None, None], ..lagged.clone() };
-    let other = &other.render(&mut s.band, &mut s.cpu, &mut go).unwrap()[0];
+    let other = &other.render(&mut s.model, &mut s.cpu, &mut go).unwrap()[0];
     let differs = (0..190).find(|&t| other.codes[0][t] != song.codes[0][t]).unwrap();
     assert!((58..=61).contains(&differs), "{differs}");
     for k in 1..6 {
@@ -300,9 +301,9 @@ fn what_live_play_would_make() {
         assert!(first < 190, "stream {k} never hears it");
     }
     // A shorter lag hears more.
-    let near = Lagged { lag: 4, ..lagged.clone() }.render(&mut s.band, &mut s.cpu, &mut go).unwrap();
+    let near = Lagged { lag: 4, ..lagged.clone() }.render(&mut s.model, &mut s.cpu, &mut go).unwrap();
     assert_ne!(near[0].codes[1], song.codes[1]);
-    let error = |s: &mut Studio, lagged: &Lagged| lagged.render(&mut s.band, &mut s.cpu, &mut go).unwrap_err().to_string();
+    let error = |s: &mut Studio, lagged: &Lagged| lagged.render(&mut s.model, &mut s.cpu, &mut go).unwrap_err().to_string();
     assert!(error(&mut s, &Lagged { lag: 20, ..lagged.clone() }).contains("lag"));
     assert!(error(&mut s, &Lagged { given: vec![Some(&bass); 3], ..lagged.clone() }).contains("nothing left"));
     let mut paper = Studio::new(Fixture { lagged: false, ..Fixture::short() });
@@ -315,28 +316,28 @@ fn going_on() {
     let song = s.generate(1.0, s.settings())[0].clone();
     let given: Vec<Option<&[f32]>> = song.stems.iter().map(|stem| Some(&stem[..31_900])).collect();
     let more = Continue { given: given.clone(), seconds: 3.0, settings: s.settings() };
-    let longer = &more.render(&mut s.band, &mut s.cpu, &mut go).unwrap()[0];
+    let longer = &more.render(&mut s.model, &mut s.cpu, &mut go).unwrap()[0];
     assert_eq!(longer.stems.iter().map(Vec::len).collect::<Vec<_>>(), [31_900 + 96_000; 3]);
     // What was there is there, up to the fade over the last whole frame (frame 48).
     for (new, old) in longer.stems.iter().zip(&song.stems) {
         assert_eq!(new[..48 * 640], old[..48 * 640]);
     }
-    let known = s.band.encode(&mut s.cpu, 0, &song.stems[0][..49 * 640]).unwrap();
+    let known = s.model.encode(&mut s.cpu, 0, &song.stems[0][..49 * 640]).unwrap();
     assert_eq!(longer.codes[0][..49], known[0]);
     // A prompt longer than a run (120 frames): its end is the context.
     let long: Vec<Vec<f32>> = longer.stems.iter().map(|stem| stem[..127_000].to_vec()).collect();
     let given = long.iter().map(|stem| Some(&stem[..])).collect();
     let more = Continue { given, seconds: 0.5, settings: s.settings() };
-    assert_eq!(more.render(&mut s.band, &mut s.cpu, &mut go).unwrap()[0].stems[1].len(), 127_000 + 16_000);
+    assert_eq!(more.render(&mut s.model, &mut s.cpu, &mut go).unwrap()[0].stems[1].len(), 127_000 + 16_000);
     let missing = Continue { given: vec![Some(&long[0]), None, Some(&long[2])], ..more.clone() };
-    assert!(missing.render(&mut s.band, &mut s.cpu, &mut go).unwrap_err().to_string().contains("drums is missing"));
+    assert!(missing.render(&mut s.model, &mut s.cpu, &mut go).unwrap_err().to_string().contains("drums is missing"));
 }
 
 #[test]
 fn cancelled_and_impossible() {
     let mut s = Studio::short();
     let mut calls = 0;
-    let stop = Generate { seconds: 2.0, settings: s.settings() }.render(&mut s.band, &mut s.cpu, &mut |_| {
+    let stop = Generate { seconds: 2.0, settings: s.settings() }.render(&mut s.model, &mut s.cpu, &mut |_| {
         calls += 1;
         if calls == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -345,7 +346,7 @@ fn cancelled_and_impossible() {
     let config = s.config();
     let base = s.settings();
     let mut generate = |seconds: f64, settings: Settings| {
-        Generate { seconds, settings }.render(&mut s.band, &mut s.cpu, &mut go).unwrap_err().to_string()
+        Generate { seconds, settings }.render(&mut s.model, &mut s.cpu, &mut go).unwrap_err().to_string()
     };
     for seconds in [0.0, -1.0, 1e9, f64::NAN] {
         assert!(generate(seconds, base.clone()).contains("music can't be made"));
@@ -355,7 +356,7 @@ fn cancelled_and_impossible() {
     assert!(generate(1200.0, Settings { variations: 4, ..base.clone() }).contains("an hour at most"));
     assert!(generate(1.0, Settings { temperature: f32::NAN, ..base.clone() }).contains("temperature"));
     assert!(generate(1.0, Settings { top_p: 1.5, ..base.clone() }).contains("top-p"));
-    let mut edit = |edit: Edit| edit.render(&mut s.band, &mut s.cpu, &mut go).unwrap_err().to_string();
+    let mut edit = |edit: Edit| edit.render(&mut s.model, &mut s.cpu, &mut go).unwrap_err().to_string();
     assert!(edit(Edit::new(&config, vec![None; 3])).contains("no stem"));
     assert!(edit(Edit::new(&config, vec![Some(&[]), None, None])).contains("no stem"));
     assert!(edit(Edit::new(&config, vec![Some(&[f32::NAN]), None, None])).contains("no number"));
@@ -363,7 +364,7 @@ fn cancelled_and_impossible() {
     let bass = bass(640);
     assert!(edit(Edit::new(&config, vec![Some(&bass), None, None]).redo(&config, "bass").unwrap()).contains("kept"));
     // One sample is a song of one frame.
-    let one = Edit::new(&config, vec![Some(&[0.5]), None, None]).render(&mut s.band, &mut s.cpu, &mut go).unwrap();
+    let one = Edit::new(&config, vec![Some(&[0.5]), None, None]).render(&mut s.model, &mut s.cpu, &mut go).unwrap();
     assert_eq!(one[0].stems.iter().map(Vec::len).collect::<Vec<_>>(), [1; 3]);
 }
 
@@ -372,16 +373,16 @@ fn models_of_other_shapes() {
     // The golden models: six streams on SEANet codecs, a mono MusicGen of one stem, the house model in small with two books of bass.
     for name in ["six", "mono", "house"] {
         let dir = golden::model(name);
-        let mut cpu = Cpu::new(2);
-        let band = Band::load(&mut cpu, &dir, Format::F32).unwrap();
-        let mut s = Studio { cpu, band };
+        let mut cpu = CpuBackend::new(2);
+        let model = Model::load(&mut cpu, &dir, Format::F32).unwrap();
+        let mut s = Studio { cpu, model };
         let config = s.config();
         let settings = Settings { text: "funk groove with slap bass".into(), ..s.settings() };
         let song = s.generate(0.33, settings.clone())[0].clone();
         assert_eq!(song.stems.iter().map(Vec::len).collect::<Vec<_>>(), vec![10_560; config.stems.len()], "{name}");
         let given: Vec<Option<&[f32]>> = song.stems.iter().map(|stem| Some(&stem[..])).collect();
         let more = Continue { given: given.clone(), seconds: 0.2, settings: settings.clone() };
-        assert_eq!(more.render(&mut s.band, &mut s.cpu, &mut go).unwrap()[0].stems[0].len(), 10_560 + 6_400, "{name}");
+        assert_eq!(more.render(&mut s.model, &mut s.cpu, &mut go).unwrap()[0].stems[0].len(), 10_560 + 6_400, "{name}");
         if config.stems.len() == 3 {
             let given = vec![None, given[1], None];
             let edit = &s.edit(&Edit { settings, ..Edit::new(&config, given) })[0];
@@ -399,5 +400,5 @@ fn models_without_text_and_controls() {
     // Without controls a chart changes nothing; a text is an error.
     assert_eq!(s.generate(0.3, Settings { chart, ..settings.clone() }), song);
     let text = Generate { seconds: 0.3, settings: Settings { text: "funk".into(), ..settings } };
-    assert!(text.render(&mut s.band, &mut s.cpu, &mut go).unwrap_err().to_string().contains("takes no text"));
+    assert!(text.render(&mut s.model, &mut s.cpu, &mut go).unwrap_err().to_string().contains("takes no text"));
 }

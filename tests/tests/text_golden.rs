@@ -1,7 +1,7 @@
 //! Tokenizer and T5 against the reference implementations (tests/golden).
 
 use sideman_engine::text::{T5, TextEncoder, Tokenizer, bucket};
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::fixture::Fixture;
 use sideman_tests::golden::{self, distance, ints, list, values};
 
@@ -29,7 +29,7 @@ fn hidden_states() {
     for (name, lengths) in [("six", &[1usize, 7, 40, 150][..]), ("mono", &[7, 40])] {
         let dir = golden::model(name);
         let mut file = golden::tensors(&format!("{name}.text.golden.safetensors"));
-        let mut cpu = Cpu::new(2);
+        let mut cpu = CpuBackend::new(2);
         let t5 = T5::load(&mut cpu, dir.config.text.as_ref().unwrap(), dir.tensors("text.safetensors").unwrap()).unwrap();
         for &len in lengths {
             let (_, ids) = ints(&mut file, &format!("ids.{len}"));

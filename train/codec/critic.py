@@ -7,7 +7,7 @@ from torch import nn
 RESOLUTIONS = (2048, 1024, 512)
 
 
-class SpectrumCritic(nn.Module):
+class SpectrumDiscriminator(nn.Module):
     """Looks at one resolution's real and imaginary parts, [B, 2, frames, bins], through strided 2-D convolutions."""
 
     def __init__(self, n: int, width: int = 16):
@@ -30,21 +30,21 @@ class SpectrumCritic(nn.Module):
         return self.verdict(y), maps
 
 
-class Critics(nn.Module):
+class Discriminators(nn.Module):
     def __init__(self):
         super().__init__()
-        self.each = nn.ModuleList(SpectrumCritic(n) for n in RESOLUTIONS)
+        self.each = nn.ModuleList(SpectrumDiscriminator(n) for n in RESOLUTIONS)
 
     def forward(self, x):
         return [critic(x) for critic in self.each]
 
 
-def critic_loss(real, fake):
+def discriminator_loss(real, fake):
     """Hinge."""
     return sum(F.relu(1 - r[0]).mean() + F.relu(1 + f[0]).mean() for r, f in zip(real, fake)) / len(real)
 
 
-def player_loss(real, fake):
+def generator_loss(real, fake):
     """What the decoder pays: (to be believed, to have the same feature maps)."""
     believe = sum(F.relu(1 - f[0]).mean() for f in fake) / len(fake)
     match = sum((a.detach() - b).abs().mean() / a.detach().abs().mean() for r, f in zip(real, fake) for a, b in zip(r[1], f[1]))

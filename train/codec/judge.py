@@ -1,7 +1,7 @@
 """How well a codec keeps its stem: `python -m train.codec.judge bass --codecs DIR --corpus DIR [--split test] [--wav DIR] [--picture FILE]`.
 
 bass: frames whose pitch, measured in the original and right by the score, is within 50 cents after coding (octave errors apart);
-drums: onsets kept within 20 ms, and kick, snare and hat told apart (`strokes.py`, taught on true drums of the train split); all: mel distance and codes used. Control: the same against another song.
+drums: onsets kept within 20 ms, and kick, snare and hat told apart (`drum_hits.py`, taught on true drums of the train split); all: mel distance and codes used. Control: the same against another song.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from ..eval.classify import Classifier
 from ..eval.onset import f_measure, onsets
 from ..eval.pitch import cents, yin
 from ..lm.tokens import load_codec
-from . import strokes
-from .sound import Stem
+from . import drum_hits
+from .dataset import StemDataset
 
 SECONDS = 30
 
@@ -81,9 +81,9 @@ def main():
         if a.stem == "drums":
             truth = onsets(x)
             row |= {"onset_f": f_measure(truth, onsets(y)), "onset_f_other_song": f_measure(truth, onsets(previous)) if previous is not None else None}
-            known = [(t, k) for t, k in strokes.alone(song, at, SECONDS)]
+            known = [(t, k) for t, k in drum_hits.alone(song, at, SECONDS)]
             if known:
-                row |= strokes.told_apart([strokes.features(x, t) for t, _ in known], [strokes.features(y, t) for t, _ in known], np.array([k for _, k in known]), listener)
+                row |= drum_hits.told_apart([drum_hits.features(x, t) for t, _ in known], [drum_hits.features(y, t) for t, _ in known], np.array([k for _, k in known]), listener)
         rows.append(row)
         previous = x
         if a.wav:
@@ -104,10 +104,10 @@ def teach(corpus: list[str], count: int = 40) -> Classifier:
     for raw, song in songs[:: max(1, len(songs) // count)]:
         at = min(20.0, len(raw) / 32000 - SECONDS)
         x = raw[int(at * 32000):][:SECONDS * 32000].astype(np.float32) / 32768
-        for t, kind in strokes.alone(song, at, SECONDS):
-            rows.append(strokes.features(x, t))
+        for t, kind in drum_hits.alone(song, at, SECONDS):
+            rows.append(drum_hits.features(x, t))
             kinds.append(kind)
-    return strokes.teach(rows, kinds)
+    return drum_hits.teach(rows, kinds)
 
 
 def picture(x, y, path, top):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..lm.tokens import load_codec
-from .sound import Stem
+from .dataset import StemDataset
 from .train import save
 
 SECONDS, N = 10, 2048

@@ -36,7 +36,7 @@ def labels(stem: str, song: dict) -> np.ndarray:
     return out
 
 
-class Meaning(nn.Module):
+class SemanticHead(nn.Module):
     """Reads a frame's label from book 0 at this frame and its neighbours."""
 
     def __init__(self, stem: str, latent: int):

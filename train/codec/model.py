@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..place import quick
+from ..compute import quick
 from .quantizer import ResidualQuantizer
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
-from .. import place
-from .critic import Critics, critic_loss, player_loss
-from .loss import attacks, spectral
+from .. import compute
+from .discriminator import Discriminators, discriminator_loss, generator_loss
+from .loss import onset_loss, spectral_loss
 from .model import Codec, analyse, synthesise
-from .sound import Stem
+from .dataset import StemDataset
 from .train import save
 
 
@@ -33,7 +33,7 @@ def main():
     torch.set_num_threads(a.threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(2)
-    here = place.device()
+    here = compute.device()
     path, beside = Path(a.out) / f"{a.stem}.pt", Path(a.out) / f"{a.stem}.critic.pt"
     whole = torch.load(path, weights_only=False, map_location="cpu")
     model = Codec(whole["config"]).eval()
@@ -42,7 +42,7 @@ def main():
     ema = Codec(whole["config"]).eval().requires_grad_(False)
     ema.load_state_dict(whole["ema"])
     ema.to(here)
-    critics = Critics().to(here)
+    critics = Discriminators().to(here)
     opt = torch.optim.AdamW(model.decoder.parameters(), lr=a.lr, betas=(0.8, 0.99), weight_decay=0.01, fused=True)
     opt_critic = torch.optim.AdamW(critics.parameters(), lr=a.lr, betas=(0.8, 0.99), weight_decay=0.01, fused=True)
     step = 0
@@ -51,35 +51,35 @@ def main():
         model.load_state_dict(s["model"]), critics.load_state_dict(s["critics"])
         opt.load_state_dict(s["opt"]), opt_critic.load_state_dict(s["opt_critic"])
         step = s["step"]
-    music = Stem(a.corpus, a.stem, "train", seed=1000 + step + 1_000_003 * place.RANK)
-    place.alike(critics)
+    music = Stem(a.corpus, a.stem, "train", seed=1000 + step + 1_000_003 * compute.RANK)
+    compute.broadcast(critics)
     samples = int(a.seconds * 50) * 640
     kept, window = time.time(), []
     while step < a.steps:
         x = music.batch(a.batch, samples)[0].to(here)
-        with torch.no_grad(), place.quick():
+        with torch.no_grad(), compute.autocast():
             z = model.encoder(analyse(x, model.c))
         with torch.no_grad():
             z = model.quantizer(z.float())[0]
-        with place.quick():
+        with compute.autocast():
             head = model.decoder(z)
         y = synthesise(*head, model.c)
-        with place.quick():
+        with compute.autocast():
             judged = critics(y.detach()), critics(x)
-        loss_critic = critic_loss(judged[1], judged[0])
+        loss_critic = discriminator_loss(judged[1], judged[0])
         opt_critic.zero_grad(set_to_none=True)
         loss_critic.backward()
-        place.share(critics.parameters())
+        compute.average_gradients(critics.parameters())
         opt_critic.step()
         critics.requires_grad_(False)
-        with place.quick():
+        with compute.autocast():
             fake = critics(y)
-        believe, match = player_loss(judged[1], fake)
+        believe, match = generator_loss(judged[1], fake)
         spectra = spectral(y, x, a.stem)
         opt.zero_grad(set_to_none=True)
         strokes = attacks(y, x) if a.stem == "drums" else x.new_zeros(())
         (4 * spectra + 0.3 * believe + 0.6 * match + strokes).backward()
-        place.share(model.decoder.parameters())
+        compute.average_gradients(model.decoder.parameters())
         torch.nn.utils.clip_grad_norm_(model.decoder.parameters(), 1.0)
         opt.step()
         critics.requires_grad_(True)
@@ -88,10 +88,10 @@ def main():
             for e, v in zip(ema.decoder.parameters(), model.decoder.parameters()):
                 e.lerp_(v, 0.005)
         window.append([v.item() for v in (loss_critic, believe, match, spectra, strokes)])
-        if place.FIRST and step % 50 == 0:
+        if compute.IS_MAIN and step % 50 == 0:
             print(json.dumps({"step": step, **dict(zip(("critic", "believe", "match", "spectra", "strokes"), (round(sum(v) / len(v), 3) for v in zip(*window))))}), flush=True)
             window = []
-        if place.FIRST and (time.time() - kept > 240 or step == a.steps):
+        if compute.IS_MAIN and (time.time() - kept > 240 or step == a.steps):
             kept = time.time()
             save(beside, model=model.state_dict(), critics=critics.state_dict(), opt=opt.state_dict(), opt_critic=opt_critic.state_dict(), step=step)
             save(path, **{**whole, "ema": ema.state_dict(), "polished": step})

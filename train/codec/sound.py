@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .meaning import labels
+from .semantic import labels
 
 class Stem:
     """All songs of one split, memory-mapped; crops are drawn where the stem sounds (5 % anywhere)."""

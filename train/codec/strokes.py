@@ -6,7 +6,7 @@ The labels are the score's: strokes of one kind alone, with nothing else struck 
 import numpy as np
 
 from ..eval.classify import Classifier
-from .meaning import DRUMS
+from .semantic import DRUMS
 
 KINDS = {"kick": 0, "snare": 1, "hat": 2}  # as meaning.DRUMS numbers them
 ALONE, LONG = 0.06, 1600  # s; samples of a stroke that are looked at (50 ms)

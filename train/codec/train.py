@@ -14,12 +14,12 @@ from pathlib import Path
 
 import torch
 
-from .. import place
+from .. import compute
 from .config import codec_config
-from .loss import spectral
-from .meaning import Meaning
+from .loss import spectral_loss
+from .semantic import SemanticHead
 from .model import Codec, analyse
-from .sound import Stem
+from .dataset import StemDataset
 
 WARM_UP = 150  # steps without quantization: a book started on raw latents collapses
 
@@ -44,7 +44,7 @@ def main():
     torch.set_num_threads(a.threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(1)
-    here = place.device()
+    here = compute.device()
     out = Path(a.out)
     out.mkdir(parents=True, exist_ok=True)
     c = codec_config(a.stem)
@@ -52,7 +52,7 @@ def main():
         key, value = item.split("=")
         c[key] = int(value)
     model = Codec(c).train().to(here)
-    meaning = Meaning(a.stem, c["latent"]).to(here)
+    meaning = SemanticHead(a.stem, c["latent"]).to(here)
     ema = copy.deepcopy(model).eval().requires_grad_(False)
     # Books are left out of weight decay and move faster: they are means of what they stand for.
     books = [w for n, w in model.named_parameters() if "codebook" in n]
@@ -67,8 +67,8 @@ def main():
         meaning.load_state_dict(s["meaning"])
         opt.load_state_dict(s["opt"])
         step, curve, spent = s["step"], s["curve"], s["spent"]
-    music = Stem(a.corpus, a.stem, "train", seed=step + 1 + 1_000_003 * place.RANK)
-    place.alike(model), place.alike(meaning)
+    music = Stem(a.corpus, a.stem, "train", seed=step + 1 + 1_000_003 * compute.RANK)
+    compute.broadcast(model), compute.broadcast(meaning)
     samples = int(a.seconds * 50) * 640
     start, kept, losses = time.time(), time.time(), []
     while step < a.steps:
@@ -83,17 +83,17 @@ def main():
         loss, told = spectral(y, x, a.stem), meaning(coarse, known)
         opt.zero_grad(set_to_none=True)
         (loss + vq + 0.15 * told).backward()
-        place.share([*model.parameters(), *meaning.parameters()])
+        compute.average_gradients([*model.parameters(), *meaning.parameters()])
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         opt.step()
-        place.alike(model.quantizer)  # dead codes are put where this process heard something
+        compute.broadcast(model.quantizer)  # dead codes are put where this process heard something
         step += 1
         with torch.no_grad():
             w = min(0.998, step / (step + 50))
             for e, v in zip(ema.parameters(), model.parameters()):
                 e.lerp_(v, 1 - w)
         losses.append((loss.item(), vq.item(), told.item()))
-        if place.FIRST and step % 100 == 0:
+        if compute.IS_MAIN and step % 100 == 0:
             mean = [sum(v) / len(v) for v in zip(*losses)]
             used = [len(codes[:, q].unique()) for q in range(codes.shape[1])] if codes is not None else []
             alive = [int((b.idle < 300).sum()) for b in model.quantizer.books]
@@ -101,7 +101,7 @@ def main():
             curve.append(row)
             print(json.dumps(row), flush=True)
             losses = []
-        if place.FIRST and (time.time() - kept > 180 or step == a.steps):
+        if compute.IS_MAIN and (time.time() - kept > 180 or step == a.steps):
             kept = time.time()
             save(checkpoint, model=model.state_dict(), meaning=meaning.state_dict(), ema=ema.state_dict(), opt=opt.state_dict(), step=step, curve=curve, spent=spent + kept - start, config=c)
 

@@ -4,7 +4,7 @@
 POP909 = [f"{n:03d}" for n in range(7, 910, 15)]
 # Charts of our own grammar (see charts.py).
 CHARTS = ["pop-06", "pop-13", "minor-04", "blues-03", "jazz-04", "jazz-09", "rhythm-02", "modal-03", "soul-04", "latin-03", "rock-05"]
-# Libraries of mma's grooves: every tenth of those in mmabands.py, from the fifth on.
+# Libraries of mma's grooves: every tenth of those in mma_styles.py, from the fifth on.
 MMA = ["8beat", "bluegrass", "bvfunk", "dixie", "foxtrot", "lighttango", "popballad", "shuffleboggie", "spiritual"]
 # Timbres. Every program of TimGM6mb; the sampled electric bass; and these (soundfont, bank, program).
 BASSES = ["electric-bass-yr"]

@@ -17,7 +17,7 @@ from pathlib import Path
 import mido
 
 from . import groove, heldout, song, theory
-from .mmabands import BANDS, FAMILY
+from .mma_styles import BANDS, FAMILY
 
 LIBRARY = Path("/usr/share/mma/lib/stdlib")
 TICKS = 192  # of mma's quarter

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import beat, fad, grid, harmony, life, report
 from . import text as style
-from .player import Player
+from .runner import Runner
 from .songs import Song, songs, whole
 
 TAKES = ("played", "silent bass", "other bass", "no chords", "silent, no chords", "by ear")
@@ -59,8 +59,8 @@ def judge(ear: Ear, song: Song, stems: dict[str, np.ndarray], bars: dict) -> dic
     row["phase"] = float(heard.any() and grid.phase(heard, own) == 0)
     row["bar"] = None if mean is None else float(heard.any() and grid.phase(heard, mean) == 0)
     row["rooted"] = harmony.rooted(song.label)
-    row |= {f"rests_{s}": life.rests(stems[s]) for s in ("drums", "other")}
-    return row | {f"level_{s}_db": float(life.db(np.sqrt((stems[s] ** 2).mean()))) for s in ("drums", "other")}
+    row |= {f"rests_{s}": stability.rests(stems[s]) for s in ("drums", "other")}
+    return row | {f"level_{s}_db": float(stability.db(np.sqrt((stems[s] ** 2).mean()))) for s in ("drums", "other")}
 
 
 def halves(song: Song) -> float:
@@ -72,7 +72,7 @@ def halves(song: Song) -> float:
     return float(grid.phase(grid.profile(x[:at], bars[0], song.beat_s, bar), grid.profile(x[at:], 0.0, song.beat_s, bar)) == 0)
 
 
-def play(player: Player, takes: list[str], i: int, found: list[Song], out: Path, named: bool) -> dict[str, dict]:
+def play(player: Runner, takes: list[str], i: int, found: list[Song], out: Path, named: bool) -> dict[str, dict]:
     song, other = found[i], found[(i + 1) % len(found)]
     n, here = len(song.stems["bass"]), out / song.label["id"]
     bass = {"silent bass": np.zeros(n, np.float32), "silent, no chords": np.zeros(n, np.float32), "other bass": np.resize(other.stems["bass"], n)}
@@ -111,7 +111,7 @@ def main():
     found = songs(a.corpus, a.split, a.songs, a.seconds, bass=a.bass, on=a.on)
     if len(found) < 2:
         raise SystemExit("--songs: at least 2, or nothing can be shuffled")
-    player = Player(a.sideman, a.model, a.lag if a.lag >= 0 else None, a.threads, a.seed, a.live) if a.model else None
+    player = Runner(a.sideman, a.model, a.lag if a.lag >= 0 else None, a.threads, a.seed, a.live) if a.model else None
     made = []
     for i, song in enumerate(found):
         start = time.time()
@@ -136,7 +136,7 @@ def main():
         classifier, how = style.train(a.corpus)
         texts = {"classifier": how} | ({"takes": style.judge(classifier, player, songs(a.corpus, a.split, a.text, a.seconds, anyone=True), out / "takes")} if player else {})
     pictures = []
-    from .picture import picture
+    from .spectrogram import plot
     for song, takes in list(zip(found, made))[:3]:
         pictures.append(f"{song.label['id']}.png")
         picture({t: s for t, s in takes.items() if t in ("truth", "played")}, song.downbeats[2], song.downbeats, out / pictures[-1])
@@ -152,9 +152,9 @@ def long_take(a, player, song: Song, out: Path) -> dict:
         stems |= {f"played {s}": x for s, x in player.play(long.stems["bass"], out / "takes" / song.label["id"] / "long", long).items()}
     rows = {}
     for name, x in stems.items():
-        rows[name] = life.score(x, long.downbeats[0], bar_s)
+        rows[name] = stability.score(x, long.downbeats[0], bar_s)
         if a.codecs:
-            rows[name] |= life.token_score(Path(a.codecs) / f"{name.split()[1]}.pt", x)
+            rows[name] |= stability.token_score(Path(a.codecs) / f"{name.split()[1]}.pt", x)
     return rows
 
 

@@ -16,7 +16,7 @@ import soundfile
 from examples.rig import osc, read
 
 from . import text as style
-from .player import stamp
+from .runner import weights_stamp
 from .songs import RATE, Song, songs, whole
 
 SECONDS, WAIT = 60, 2  # bars that the band has to turn round in

@@ -10,7 +10,7 @@ import soundfile
 from .songs import RATE, Song
 
 
-class Player:
+class Runner:
     """Calls `sideman render`, or `sideman live` where `live`. A take that is there, made by the same command, is not made again."""
 
     def __init__(self, sideman: str, model: str, lag: int | None, threads: int = 1, seed: int = 7, live: bool = False):

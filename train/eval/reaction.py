@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .player import Player
+from .runner import Runner
 
 RATE, HOP, N = 32000, 320, 4096
 BAR1 = 0.5
@@ -96,7 +96,7 @@ def main():
     until = a.bars * 240 / a.bpm
     rows = {}
     for lag in a.lags:
-        player = Player(a.sideman, a.model, lag, a.threads)
+        player = Runner(a.sideman, a.model, lag, a.threads)
         stems = player.play(bass, out / f"lag-{lag}", None, clock=(a.bpm, BAR1))
         rows[lag] = score(stems["other"], moves, until)
         print(f"lag {lag} ({20 * lag} ms): " + json.dumps({k: v for k, v in rows[lag].items() if k != "each_ms"}), flush=True)

@@ -16,7 +16,7 @@ import soundfile
 from . import beat, grid, harmony, life
 from .onset import f_measure, onsets
 from .pitch import cents
-from .player import Player
+from .runner import Runner
 from .songs import RATE, Song
 
 
@@ -64,7 +64,7 @@ def main():
     beats = np.arange(a.bar1, n / RATE, beat_s)
     song = Song({"bpm": a.tempo, "meter": [4, 4], "triplet": False, "id": a.bass.stem}, {"bass": bass, "drums": truth}, beats, beats[::4], [])
     heard = beat.beats(bass + truth if truth is not None else bass)
-    player = Player(a.sideman, a.model, a.lag)
+    player = Runner(a.sideman, a.model, a.lag)
     takes = {"played": bass, "no bass": np.zeros_like(bass)}
     takes = {name: player.play(x, a.out / name, None, clock=(a.tempo, a.bar1)) for name, x in takes.items()}
     takes["moved by a third of a beat"] = {s: np.roll(x, int(RATE * beat_s / 3)) for s, x in takes["played"].items()}
@@ -74,7 +74,7 @@ def main():
     for name, stems in takes.items():
         drums = grid.score(stems["drums"], song)
         rows[name] = {"beat_drums": beat.score(heard, beat.beats(stems["drums"])), "near": drums["near"], "onsets_s": drums["onsets_s"],
-                      "har": harmony.har(pitch, harmony.chords(stems["other"])), **{f"rests_{s}": life.rests(x) for s, x in stems.items()}}
+                      "har": harmony.har(pitch, harmony.chords(stems["other"])), **{f"rests_{s}": stability.rests(x) for s, x in stems.items()}}
     if a.codecs:
         rows["codec"] = {f"pitch_{k}": v for k, v in pitch_kept(bass, coded(a.codecs, "bass", bass)).items()}
         if truth is not None:

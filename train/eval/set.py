@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 from safetensors.numpy import load_file
 
-from .life import db, entropy
+from .stability import db, entropy
 from .onset import onsets
 
 RATE = 32000

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import life
+from . import stability
 from .classify import Classifier
 from .grid import BANDS, profile
 from .songs import RATE, Song, songs
@@ -74,6 +74,6 @@ def judge(classifier: Classifier, player, takes: list[Song], out: Path) -> dict:
     for song in takes:
         for k, kind in enumerate(KINDS):
             made = player.play(song.stems["bass"], out / song.label["id"] / f"text {kind}", song, text=TEXTS[kind])
-            rests.append(life.rests(made["other"]))
+            rests.append(stability.rests(made["other"]))
             table[k, classifier.votes(pieces(song, made["drums"])).argmax()] += 1
     return {"right": float(np.trace(table) / table.sum()), "chance": 1 / len(KINDS), "rests_other": float(np.mean(rests)), "asked_heard": table.tolist(), "kinds": list(KINDS)}

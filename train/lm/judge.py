@@ -17,7 +17,7 @@ from ..data import heldout
 from ..eval.songs import anew
 from .config import STEMS
 from .model import Lm
-from .tasks import EDIT, LIVE, Practice, Song
+from .tasks import EDIT, LIVE, ItemSampler, Song
 from .tokens import encode, keep, load_codec
 from .train import losses
 
@@ -25,8 +25,8 @@ from .train import losses
 CASES = {"live": (LIVE, "own", 0.0), "live, unheard bass": (LIVE, "unheard", 0.0), "that, forgetful": (LIVE, "unheard", 1.0), "whole bass known": (EDIT, "own", 0.0)}
 
 
-class Exam(Practice):
-    """Practice whose windows are all of one song, `song`, on its own bass or the `unheard` one."""
+class Exam(ItemSampler):
+    """ItemSampler whose windows are all of one song, `song`, on its own bass or the `unheard` one."""
 
     song: Song
     bass = "own"

@@ -1,6 +1,6 @@
 """The mean of two runs: `python -m train.lm.mean --lm A B --out DIR`. Weights between where practice began and where it ended.
 
-Practice on few songs learns what is asked and some of those songs by heart; in between, what both have in common is kept and the rest
+ItemSampler on few songs learns what is asked and some of those songs by heart; in between, what both have in common is kept and the rest
 cancels out. (Wortsman and others, "Model soups", 2022; in train/README.md what it did here.)
 """
 

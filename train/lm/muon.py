@@ -5,7 +5,7 @@ torch's own multiplies in bf16 always, which takes two thirds of a step on a CPU
 
 import torch
 
-from ..place import multiplies_bf16
+from ..compute import bf16_is_faster
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic whose slope at zero is steepest
 
@@ -13,7 +13,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic whose slope at zero i
 def orthogonal(g: torch.Tensor, steps: int = 5) -> torch.Tensor:
     """U·Vᵀ of a matrix's singular value decomposition, roughly: singular values come out between 0.5 and 1.5."""
     a, b, c = COEFFICIENTS
-    x = g.bfloat16() if multiplies_bf16() else g.float()
+    x = g.bfloat16() if bf16_is_faster() else g.float()
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
     x = x / x.norm().clamp(min=1e-7)

@@ -53,7 +53,7 @@ def padded(tokenizer, texts: list[str]):
     return ids, torch.tensor([[True] * len(w) + [False] * (L - len(w)) for w in words])
 
 
-class Practice:
+class ItemSampler:
     """Draws batches of items from the tokens of one split."""
 
     def __init__(self, root: str, split: str, config: dict, tokenizer, seed: int, limit: int | None = None,

@@ -26,7 +26,7 @@ def load_codec(path: Path) -> Codec:
     return model
 
 
-def another_player(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def vary_tone(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The same line from another hand: gain, tilt, drive, noise floor."""
     x = x * 10 ** rng.uniform(-0.4, 0.25)
     a = np.exp(-2 * np.pi * rng.uniform(200, 2000) / 32000)
@@ -96,7 +96,7 @@ def main():
                         made = {"tokens": encode(codecs[stem], x, fast=True)}
                         if stem == "bass" and songs % 2:
                             rng = np.random.default_rng(int(hashlib.md5(str(song["id"]).encode()).hexdigest()[:8], 16))
-                            made["other"] = encode(codecs[stem], another_player(x, rng), fast=True)
+                            made["other"] = encode(codecs[stem], vary_tone(x, rng), fast=True)
                         return made
                     keep(out / f"{c}-{song['id']}.{stem}.npz", tokens)
 

@@ -13,26 +13,26 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 
-from .. import place
+from .. import compute
 from ..codec.train import save
-from . import words
+from . import pretrain_text
 from .caption import train_tokenizer
 from .config import STEMS, model_config
 from .model import Lm
 from .muon import Muon
-from .tasks import LIVE, Practice
+from .tasks import LIVE, ItemSampler
 
 
 def losses(model: Lm, batch):
     """Cross-entropy of each stream [K] over its judged positions, and the weighted loss."""
-    here = place.device()
+    here = compute.device()
     seq, ids, mask, target, weight = (batch[i].to(here) for i in (0, 2, 3, 4, 5))
     controls = {n: v.to(here) for n, v in batch[1].items()}
-    with place.quick():
+    with compute.autocast():
         hidden = model(seq, controls, model.words(ids, mask), mask)
     each, total = [], 0.0
     for k, head in enumerate(model.linears):
-        with place.quick():
+        with compute.autocast():
             logits = head(hidden)
         nll = F.cross_entropy(logits.float().flatten(0, 1), target[:, k].flatten(), reduction="none").view(target.shape[0], -1)
         judged = (target[:, k] >= 0).sum(1).clamp(min=1)
@@ -42,7 +42,7 @@ def losses(model: Lm, batch):
 
 
 @torch.no_grad()
-def by_words(model: Lm, practice: Practice) -> list[float]:
+def by_words(model: Lm, practice: ItemSampler) -> list[float]:
     """Cross-entropy of the first drum book where the band forgets: under the song's words, and without any."""
     practice.rng.seed(7)
     row, seen = practice.rows["drums"][0], []
@@ -76,14 +76,14 @@ def main():
     torch.set_num_threads(a.threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(1)
-    here = place.device()
+    here = compute.device()
     out = Path(a.out)
     out.mkdir(parents=True, exist_ok=True)
     config = model_config(a.dim, a.layers, {s: json.loads((Path(a.tokens) / f"{s}.json").read_text())["config"] for s in STEMS})
     vocabulary, checkpoint = out / "tokenizer.json", out / "lm.pt"
-    if not vocabulary.exists() and place.FIRST:
-        train_tokenizer([s.label for s in Practice(a.tokens, "train", config, None, 0).songs], config["text"]["vocab"], vocabulary)
-    place.wait()
+    if not vocabulary.exists() and compute.IS_MAIN:
+        train_tokenizer([s.label for s in ItemSampler(a.tokens, "train", config, None, 0).songs], config["text"]["vocab"], vocabulary)
+    compute.barrier()
     tokenizer = Tokenizer.from_file(str(vocabulary))
     model = Lm(config)
     words.renew(model)
@@ -100,11 +100,11 @@ def main():
         for opt, state in zip(opts, s["opt"] or []):  # none after words.py
             opt.load_state_dict(state)
         step, curve, spent = s["step"], s["curve"], s["spent"]
-    train = Practice(a.tokens, "train", config, tokenizer, seed=step + 1 + 1_000_003 * (place.RANK + 1000 * a.seed), forgetful=0.4 if taught else 0.0, brief=0.4 if taught else 0.0)
-    valid = Practice(a.tokens, "valid", config, tokenizer, seed=7)
-    forgetting = Practice(a.tokens, "valid", config, tokenizer, seed=7, forgetful=1.0, brief=1.0)
-    place.alike(model)
-    if place.FIRST:
+    train = ItemSampler(a.tokens, "train", config, tokenizer, seed=step + 1 + 1_000_003 * (compute.RANK + 1000 * a.seed), forgetful=0.4 if taught else 0.0, brief=0.4 if taught else 0.0)
+    valid = ItemSampler(a.tokens, "valid", config, tokenizer, seed=7)
+    forgetting = ItemSampler(a.tokens, "valid", config, tokenizer, seed=7, forgetful=1.0, brief=1.0)
+    compute.broadcast(model)
+    if compute.IS_MAIN:
         print(f"{sum(w.numel() for w in model.parameters()) / 1e6:.1f} M parameters, {len(train.songs)} songs", flush=True)
     start, kept, window = time.time(), time.time(), []
     while step < a.steps:
@@ -114,7 +114,7 @@ def main():
         each, loss = losses(model, train.batch(a.items))
         model.zero_grad(set_to_none=True)
         loss.backward()
-        place.share(model.parameters())
+        compute.average_gradients(model.parameters())
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for opt in opts:
             opt.step()
@@ -124,7 +124,7 @@ def main():
             for e, v in zip(ema.parameters(), model.parameters()):
                 e.lerp_(v, 1 - w)
         window.append([loss.item(), *each])
-        if place.FIRST and (step % 50 == 0 or step == a.steps):
+        if compute.IS_MAIN and (step % 50 == 0 or step == a.steps):
             row = {"step": step, "minutes": round((spent + time.time() - start) / 60, 1), "train": [round(sum(v) / len(v), 3) for v in zip(*window)]}
             if valid.songs and (step % 250 == 0 or step == a.steps):
                 valid.rng.seed(7)  # the same items every time
@@ -137,7 +137,7 @@ def main():
             print(json.dumps(row), flush=True)
             (out / "curve.json").write_text(json.dumps(curve))
             window = []
-        if place.FIRST and (time.time() - kept > 240 or step == a.steps):
+        if compute.IS_MAIN and (time.time() - kept > 240 or step == a.steps):
             kept = time.time()
             save(checkpoint, model=model.state_dict(), ema=ema.state_dict(), opt=[opt.state_dict() for opt in opts], step=step, curve=curve, spent=spent + kept - start, config=config, words=taught)
 

@@ -2,7 +2,7 @@
 
 A player's bass is never one that training had. So each song's line is played by an instrument drawn anew (the sampled basses, every
 bass of the SoundFonts, and low sounds that are no bass at all), through a chain and a hand of its own, and encoded. One
-ID.voice.npz a song beside its tokens; what is there is kept, and `tasks.Practice` takes up what comes while it trains.
+ID.voice.npz a song beside its tokens; what is there is kept, and `tasks.ItemSampler` takes up what comes while it trains.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..data import heldout, mix, sampler, soundfont
-from .tokens import another_player, encode, keep, load_codec
+from .tokens import vary_tone, encode, keep, load_codec
 
 SAMPLED = ["jazz-bass-di", "double-bass-pizz", "synth-bass-1"]
 # General MIDI: basses 32 to 39, contrabass 43; guitars, cello, tuba, bassoon, clavinet, leads and organ for what is no bass.
@@ -43,7 +43,7 @@ def play(song: dict, rng: random.Random) -> np.ndarray:
     for key in ("low_db", "high_db", "bell_db"):
         chain[key] *= 2
     x = mix.process(dry, chain, [rng.getrandbits(32)]).astype(np.float32) / 32768.0
-    return another_player(x, np.random.default_rng(rng.getrandbits(32))) if rng.random() < 0.6 else x
+    return vary_tone(x, np.random.default_rng(rng.getrandbits(32))) if rng.random() < 0.6 else x
 
 
 def main():

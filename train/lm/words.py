@@ -19,7 +19,7 @@ from torch import nn
 from ..codec.train import save
 from .caption import brief, caption
 from .model import Lm
-from .tasks import Practice, padded
+from .tasks import ItemSampler, padded
 
 
 def facts(label: dict) -> list[str]:
@@ -92,7 +92,7 @@ def main():
     if state.get("words"):
         raise SystemExit(f"{checkpoint}: has its words already")
     tokenizer = Tokenizer.from_file(str(Path(a.lm) / "tokenizer.json"))
-    songs = Practice(a.tokens, "train", state["config"], tokenizer, seed=1).songs
+    songs = ItemSampler(a.tokens, "train", state["config"], tokenizer, seed=1).songs
     model = Lm(state["config"])
     model.load_state_dict(state["ema"])
     renew(model)

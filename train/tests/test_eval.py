@@ -141,11 +141,11 @@ def test_chart_text_gives_bars_and_beats():
 def test_life_tells_creep_repetition_and_silence():
     rng = np.random.default_rng(0)
     x = rng.normal(0, 0.1, 60 * RATE) * np.linspace(1, 0.1, 60 * RATE)
-    assert life.score(x, 0, 2)["creep_db_min"] < -10 and life.score(x, 0, 2)["repeated"] < 0.1
+    assert stability.score(x, 0, 2)["creep_db_min"] < -10 and stability.score(x, 0, 2)["repeated"] < 0.1
     loop = np.tile(rng.normal(0, 0.1, 2 * RATE) * np.repeat(rng.uniform(0, 1, 32), 2000), 10)
-    assert life.score(loop, 0, 2)["repeated"] == 1
-    assert life.score(np.zeros(20 * RATE), 0, 2)["silent"] == 1
-    assert life.entropy(np.arange(256)) == pytest.approx(8) and life.entropy(np.zeros(99, int)) == 0
+    assert stability.score(loop, 0, 2)["repeated"] == 1
+    assert stability.score(np.zeros(20 * RATE), 0, 2)["silent"] == 1
+    assert stability.entropy(np.arange(256)) == pytest.approx(8) and stability.entropy(np.zeros(99, int)) == 0
 
 
 def test_frechet_distance_of_gaussians():

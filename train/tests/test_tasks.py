@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from train.lm.tasks import Practice  # noqa: E402
+from train.lm.tasks import ItemSampler  # noqa: E402
 
 
 def practice(seed):
-    p = Practice.__new__(Practice)
+    p = ItemSampler.__new__(ItemSampler)
     p.rng, p.cards, p.rows = random.Random(seed), np.full(8, 1024), {"bass": [0, 1], "drums": [2, 3], "other": [4, 5, 6, 7]}
     return p
 

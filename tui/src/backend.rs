@@ -2,25 +2,26 @@
 //! chosen, and where the processor takes over from a GPU that fails.
 
 use anyhow::{Result, anyhow};
+use sideman_engine::model::Model;
 use sideman_engine::model::{Config, ModelDir};
-use sideman_engine::task::{Band, Continue, Edit, Generate, Lagged, Report, Song};
-use sideman_kernels::cpu::Cpu;
-use sideman_kernels::cuda::Cuda;
-use sideman_kernels::{Format, Ops, OpsError};
+use sideman_engine::task::{Continue, Edit, Generate, Lagged, Report, Song};
+use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::cuda::CudaBackend;
+use sideman_kernels::{Backend, BackendError, Format};
 
-use crate::cli::Backend;
+use crate::cli::BackendChoice;
 
 /// A GPU if `backend` wants one: None is the processor. `auto` says in the log why it isn't the GPU.
 ///
 /// # Errors
 /// `cuda` was asked for and can't be had.
-pub fn gpu(backend: Backend) -> Result<Option<Cuda>> {
-    if backend == Backend::Cpu {
+pub fn gpu(backend: BackendChoice) -> Result<Option<CudaBackend>> {
+    if backend == BackendChoice::Cpu {
         return Ok(None);
     }
-    match Cuda::new(0) {
+    match CudaBackend::new(0) {
         Ok(cuda) => Ok(Some(cuda)),
-        Err(why) if backend == Backend::Cuda => Err(anyhow!("--backend cuda: {why}")),
+        Err(why) if backend == BackendChoice::Cuda => Err(anyhow!("--backend cuda: {why}")),
         Err(why) => {
             tracing::info!("playing on the processor: {why}");
             Ok(None)
@@ -31,9 +32,9 @@ pub fn gpu(backend: Backend) -> Result<Option<Cuda>> {
 /// A model in the memory of what plays it.
 pub enum Loaded {
     /// On the processor.
-    Cpu(Box<(Cpu, Band<Cpu>)>),
+    Cpu(Box<(CpuBackend, Model<CpuBackend>)>),
     /// On a GPU.
-    Cuda(Box<(Cuda, Band<Cuda>)>),
+    Cuda(Box<(CudaBackend, Model<CudaBackend>)>),
 }
 
 impl Loaded {
@@ -41,26 +42,26 @@ impl Loaded {
     ///
     /// # Errors
     /// A damaged model, or no room.
-    pub fn load(backend: Backend, threads: usize, dir: &ModelDir, format: Format) -> Result<Loaded> {
+    pub fn load(backend: BackendChoice, threads: usize, dir: &ModelDir, format: Format) -> Result<Loaded> {
         if let Some(mut cuda) = gpu(backend)? {
             // Songs are made in one go: nothing depends on a prefill having the bits of its steps.
             cuda.tiles(true);
-            match Band::load(&mut cuda, dir, format) {
+            match Model::load(&mut cuda, dir, format) {
                 Ok(band) if cuda.fault().is_none() => return Ok(Loaded::Cuda(Box::new((cuda, band)))),
-                Err(sideman_engine::Error::Ops(why @ (OpsError::Memory { .. } | OpsError::Lost(_))))
-                    if backend == Backend::Auto =>
+                Err(sideman_engine::Error::Backend(why @ (BackendError::Memory { .. } | BackendError::Lost(_))))
+                    if backend == BackendChoice::Auto =>
                 {
                     tracing::warn!("playing on the processor: {why}");
                 }
                 Err(error) => return Err(error.into()),
-                Ok(_) if backend == Backend::Auto => {
+                Ok(_) if backend == BackendChoice::Auto => {
                     tracing::warn!("playing on the processor: {}", cuda.fault().unwrap_or_default());
                 }
                 Ok(_) => return Err(anyhow!("{}", cuda.fault().unwrap_or_default())),
             }
         }
-        let mut cpu = Cpu::new(threads);
-        let band = Band::load(&mut cpu, dir, format)?;
+        let mut cpu = CpuBackend::new(threads);
+        let band = Model::load(&mut cpu, dir, format)?;
         Ok(Loaded::Cpu(Box::new((cpu, band))))
     }
 
@@ -94,12 +95,12 @@ pub enum Work<'a> {
 }
 
 impl Work<'_> {
-    fn on<O: Ops>(&self, ops: &mut O, band: &mut Band<O>, report: Report) -> sideman_engine::Result<Vec<Song>> {
+    fn on<B: Backend>(&self, backend: &mut B, band: &mut Model<B>, report: Report) -> sideman_engine::Result<Vec<Song>> {
         match self {
-            Work::Generate(task) => task.render(band, ops, report),
-            Work::Edit(task) => task.render(band, ops, report),
-            Work::Continue(task) => task.render(band, ops, report),
-            Work::Lagged(task) => task.render(band, ops, report),
+            Work::Generate(task) => task.render(band, backend, report),
+            Work::Edit(task) => task.render(band, backend, report),
+            Work::Continue(task) => task.render(band, backend, report),
+            Work::Lagged(task) => task.render(band, backend, report),
         }
     }
 
@@ -114,7 +115,7 @@ impl Work<'_> {
                 let done = self.on(&mut loaded.0, &mut loaded.1, report);
                 let why = match (loaded.0.fault(), done) {
                     (Some(why), _) => why.to_owned(),
-                    (None, Err(sideman_engine::Error::Ops(why @ OpsError::Memory { .. }))) => why.to_string(),
+                    (None, Err(sideman_engine::Error::Backend(why @ BackendError::Memory { .. }))) => why.to_string(),
                     (None, done) => return Ok(Some(done?)),
                 };
                 tracing::warn!("{why}: the processor takes over from the beginning");

@@ -68,7 +68,7 @@ pub enum Precision {
 
 /// What computes.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Backend {
+pub enum BackendChoice {
     /// The GPU where there is one that can, else the processor; on stage (live) the processor.
     Auto,
     /// The processor.
@@ -79,7 +79,7 @@ pub enum Backend {
 
 /// What every command that plays a model takes.
 #[derive(Args)]
-pub struct Player {
+pub struct RunArgs {
     /// Model directory [default: $SIDEMAN_MODEL, else the house model]
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
@@ -91,7 +91,7 @@ pub struct Player {
     pub precision: Precision,
     /// What computes
     #[arg(long, value_enum, default_value = "auto")]
-    pub backend: Backend,
+    pub backend: BackendChoice,
     /// Print a JSON document on stdout, and no progress
     #[arg(long)]
     pub json: bool,
@@ -99,7 +99,7 @@ pub struct Player {
 
 /// How tokens are drawn; what isn't given is the model's own.
 #[derive(Args)]
-pub struct Draw {
+pub struct SamplingArgs {
     /// Seed: the same one gives the same files [default: a new one each time; it is printed]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -174,9 +174,9 @@ pub struct Render {
     #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]
-    pub draw: Draw,
+    pub sampling: SamplingArgs,
     #[command(flatten)]
-    pub player: Player,
+    pub run: RunArgs,
 }
 
 /// `sideman edit`.
@@ -203,9 +203,9 @@ pub struct Edit {
     #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]
-    pub draw: Draw,
+    pub sampling: SamplingArgs,
     #[command(flatten)]
-    pub player: Player,
+    pub run: RunArgs,
 }
 
 /// `sideman continue`.
@@ -224,9 +224,9 @@ pub struct Continue {
     #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]
-    pub draw: Draw,
+    pub sampling: SamplingArgs,
     #[command(flatten)]
-    pub player: Player,
+    pub run: RunArgs,
 }
 
 /// How fast a file is played to the band.
@@ -240,9 +240,9 @@ pub enum Pace {
 
 /// Who plays on the band beside its keys.
 #[derive(Args)]
-pub struct Hands {
+pub struct ControlSurfaces {
     /// Listen for OSC there; `sideman osc` prints what it understands
-    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:9940", value_parser = crate::hands::osc_address)]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:9940", value_parser = crate::control_surfaces::osc_address)]
     pub osc: Option<std::net::SocketAddr>,
     /// Don't announce the OSC port on the network (mDNS, _osc._udp)
     #[arg(long)]
@@ -324,13 +324,13 @@ pub struct Live {
     #[arg(long, value_name = "SECONDS")]
     pub seconds: Option<f64>,
     #[command(flatten)]
-    pub hands: Hands,
+    pub hands: ControlSurfaces,
     #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]
-    pub draw: Draw,
+    pub sampling: SamplingArgs,
     #[command(flatten)]
-    pub player: Player,
+    pub run: RunArgs,
 }
 
 /// `sideman replay`.
@@ -435,7 +435,7 @@ pub struct Verify {
     pub golden: PathBuf,
     /// What computes (the text encoder is the processor's always)
     #[arg(long, value_enum, default_value = "cpu")]
-    pub backend: Backend,
+    pub backend: BackendChoice,
     /// Threads to compute with [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,

@@ -8,7 +8,7 @@ use sideman_engine::task;
 use crate::backend::Work;
 use crate::cli::Continue;
 use crate::song::Song;
-use crate::{player, stems};
+use crate::{model_run, stems};
 
 /// Runs the command.
 ///
@@ -17,7 +17,7 @@ use crate::{player, stems};
 pub fn run(args: &Continue) -> Result<ExitCode> {
     stems::samples(args.seconds)?;
     let song = Song::known(&args.chart, Some(&args.song))?;
-    let played = player::load(&args.player, &args.draw, &song, 1)?;
+    let played = model_run::load(&args.run, &args.sampling, &song, 1)?;
     let names = played.stems();
     let files = stems::folder(&args.song, &names)?;
     let given = stems::read(&files.iter().map(|(name, path)| (name.as_str(), path.as_path())).collect::<Vec<_>>(), None)?;

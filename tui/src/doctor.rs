@@ -9,16 +9,16 @@ use sideman_engine::codec::Codec;
 use sideman_engine::lm::Lm;
 use sideman_engine::model::{FRAME, ModelDir};
 use sideman_io::calibrate::{self, Round};
-use sideman_io::device::{Asked, cpal, jack};
+use sideman_io::device::{DeviceConfig, cpal, jack};
 use sideman_io::midi;
 use sideman_io::rt;
 use sideman_io::speed::{self, StepCase};
 use sideman_kernels::Format;
-use sideman_kernels::cpu::Cpu;
-use sideman_kernels::cuda::Cuda;
+use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::cuda::CudaBackend;
 
 use crate::cli::Doctor;
-use crate::{find, player, report};
+use crate::{find, model_run, report};
 
 /// A step of live play must be done within a frame.
 const FRAME_MS: f64 = 1e3 * FRAME as f64 / RATE as f64;
@@ -34,8 +34,8 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
     if args.calibrate {
         return calibrate(args);
     }
-    let threads = player::threads(args.threads);
-    let cpu = Cpu::new(threads);
+    let threads = model_run::threads(args.threads);
+    let cpu = CpuBackend::new(threads);
     let bandwidth = speed::memory_bandwidth(threads);
     let say = |text: String| {
         if !args.json {
@@ -83,7 +83,7 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
 
 /// Measures the round trip by sound.
 fn calibrate(args: &Doctor) -> Result<ExitCode> {
-    let asked = Asked {
+    let asked = DeviceConfig {
         host: args.host.clone(),
         input: args.input.clone(),
         output: args.output.clone(),
@@ -91,7 +91,7 @@ fn calibrate(args: &Doctor) -> Result<ExitCode> {
         client: "sideman".to_owned(),
         period: args.period,
         beyond: 0,
-        player: "bass".to_owned(),
+        input_stem: "bass".to_owned(),
         stems: vec!["bass".to_owned()],
     };
     let round = calibrate::measure(&asked).map_err(|why| anyhow!("--calibrate: {why}"))?;
@@ -113,7 +113,7 @@ fn calibrate(args: &Doctor) -> Result<ExitCode> {
 
 /// The GPU that would play, or why none does.
 fn gpu() -> std::result::Result<String, String> {
-    let about = Cuda::new(0).and_then(|mut cuda| cuda.about()).map_err(|why| why.to_string())?;
+    let about = CudaBackend::new(0).and_then(|mut cuda| cuda.about()).map_err(|why| why.to_string())?;
     let gigabytes = |bytes: usize| bytes as f64 / 1e9;
     let (major, minor) = about.capability;
     let (free, all) = (gigabytes(about.memory.0), gigabytes(about.memory.1));
@@ -143,7 +143,7 @@ fn devices(say: &impl Fn(String)) -> Vec<Value> {
 fn model(path: &std::path::Path, threads: usize, bandwidth: f64, say: &impl Fn(String)) -> Result<Value> {
     let dir = ModelDir::open(path)?;
     let config = &dir.config;
-    let mut cpu = Cpu::new(threads);
+    let mut cpu = CpuBackend::new(threads);
     say(format!("\n{}: {}{}", config.name, path.display(), if config.fixture { " (random: makes noise)" } else { "" }));
 
     // What a second of live play costs the codecs: one stem in, the others out.

@@ -9,7 +9,7 @@ use sideman_engine::task;
 use crate::backend::Work;
 use crate::cli::Edit;
 use crate::song::Song;
-use crate::{player, stems, usage};
+use crate::{model_run, stems, usage};
 
 /// Runs the command.
 ///
@@ -18,7 +18,7 @@ use crate::{player, stems, usage};
 pub fn run(args: &Edit) -> Result<ExitCode> {
     let levels = args.texture.as_deref().map(levels).transpose()?;
     let song = Song::known(&args.chart, Some(&args.song))?;
-    let played = player::load(&args.player, &args.draw, &song, 1)?;
+    let played = model_run::load(&args.run, &args.sampling, &song, 1)?;
     let names = played.stems();
     if !names.contains(&args.redo) {
         return Err(usage(format!("--redo {}: the model's stems are {}", args.redo, names.join(", "))));

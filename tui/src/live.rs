@@ -12,23 +12,24 @@ use clap::Parser;
 use serde_json::json;
 use sideman_engine::audio::{self, RATE};
 use sideman_engine::live::{Clock, Command, Request, Session, Snapshot, Spec};
+use sideman_engine::model::Model;
 use sideman_engine::model::{FRAME, ModelDir};
-use sideman_engine::task::{Band, Meter};
+use sideman_engine::task::Meter;
 use sideman_io::control::Control;
-use sideman_io::device::{self, Asked, file};
+use sideman_io::device::{self, DeviceConfig, file};
+use sideman_io::failover::Slot;
 use sideman_io::live::Live as Engine;
 use sideman_io::runner::{NO_LINK, Runner, take_name};
-use sideman_io::stand::Seat;
 use sideman_io::take::{self, Sheet};
 use sideman_io::{midi, rt, supervisor};
-use sideman_kernels::Ops;
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::Backend;
+use sideman_kernels::cpu::CpuBackend;
 
 use crate::backend::gpu;
-use crate::cli::{Backend, Cli, Live, Pace, Precision};
+use crate::cli::{BackendChoice, Cli, Live, Pace, Precision};
 use crate::screen::{self, About, Keymap, Screen};
 use crate::song::{self, Song};
-use crate::{find, hands, output, player, report, usage};
+use crate::{control_surfaces, find, model_run, output, report, usage};
 
 /// Where takes go that are asked for without `--record`.
 const TAKES: &str = "takes";
@@ -40,7 +41,7 @@ const COMPUTE: f64 = 0.04;
 /// # Errors
 /// A sentence with the file, flag or device at fault.
 pub fn run(args: &Live) -> Result<ExitCode> {
-    player::check(&args.draw)?;
+    model_run::check(&args.sampling)?;
     let keys = Keymap::find(args.keys.as_deref())?;
     let jack = args.host.as_deref() == Some("jack") && args.from.is_none();
     if let Some(name) = &args.hands.midi {
@@ -61,36 +62,36 @@ pub fn run(args: &Live) -> Result<ExitCode> {
     // Before the first worker is made: all of them compute alike.
     rt::quiet_denormals();
     let song = Song::known(&args.chart, args.from.as_deref())?;
-    let dir = find::open(args.player.model.as_deref())?;
+    let dir = find::open(args.run.model.as_deref())?;
     if dir.config.fixture {
         tracing::warn!("{} is a random model for tests: what it plays is noise", dir.path.display());
     }
-    let mut cpu = rt::favoured(|| Cpu::new(player::threads(args.player.threads)));
+    let mut cpu = rt::favoured(|| CpuBackend::new(model_run::threads(args.run.threads)));
     // No GPU has played on a stage yet: one plays where it is asked for by name, and the processor waits to take over.
-    match args.player.backend {
-        Backend::Cuda => match gpu(Backend::Cuda)? {
+    match args.run.backend {
+        BackendChoice::Cuda => match gpu(BackendChoice::Cuda)? {
             Some(cuda) => {
-                let band = Band::load(&mut cpu, &dir, args.player.precision.into())?;
+                let band = Model::load(&mut cpu, &dir, args.run.precision.into())?;
                 play(args, keys, jack, &song, &dir, cuda, Some((cpu, band)))
             }
             None => play(args, keys, jack, &song, &dir, cpu, None),
         },
-        Backend::Auto | Backend::Cpu => play(args, keys, jack, &song, &dir, cpu, None),
+        BackendChoice::Auto | BackendChoice::Cpu => play(args, keys, jack, &song, &dir, cpu, None),
     }
 }
 
-/// Plays on `ops`; `relief` takes over where that is lost.
-fn play<O: Ops + Send + 'static>(
+/// Plays on `backend`; `standby` takes over where that is lost.
+fn play<B: Backend + Send + 'static>(
     args: &Live,
     keys: Keymap,
     jack: bool,
     song: &Song,
     dir: &ModelDir,
-    mut ops: O,
-    relief: Option<(Cpu, Band<Cpu>)>,
+    mut backend: B,
+    standby: Option<(CpuBackend, Model<CpuBackend>)>,
 ) -> Result<ExitCode> {
-    let mut band = Band::load(&mut ops, dir, args.player.precision.into())?;
-    if let Some(why) = ops.fault() {
+    let mut band = Model::load(&mut backend, dir, args.run.precision.into())?;
+    if let Some(why) = backend.fault() {
         return Err(anyhow!("{why}"));
     }
     let asked = asked(args, dir)?;
@@ -99,19 +100,19 @@ fn play<O: Ops + Send + 'static>(
     if let (false, Some(text)) = (sheet.text.is_empty(), &mut band.text) {
         text.encode(&sheet.text)?;
     }
-    let (control, desk) = Control::new();
+    let (control, controls) = Control::new();
     let takes = args.record.clone().unwrap_or_else(|| PathBuf::from(TAKES));
     let patient = args.from.is_some();
     // Nobody plays along at the fast pace.
-    let shown = !args.headless && !args.player.json && screen::possible() && (!patient || args.pace == Pace::Real);
+    let shown = !args.headless && !args.run.json && screen::possible() && (!patient || args.pace == Pace::Real);
     let about = About { model: &dir.config.name, stems: &dir.config.stems };
     let show: Show = Box::new(|hangup| shown.then(|| Screen::open(&control, &about, keys, hangup)).transpose());
-    let relief = relief.map(|(cpu, band)| Seat::relief(cpu, band, &sheet)).transpose()?;
-    let mut runner = Runner::new(ops, band, sheet, desk, takes, patient)?;
-    if let Some(relief) = relief {
-        runner.relieve_by(relief);
+    let standby = standby.map(|(cpu, band)| Slot::standby(cpu, band, &sheet)).transpose()?;
+    let mut runner = Runner::new(backend, band, sheet, controls, takes, patient)?;
+    if let Some(standby) = standby {
+        runner.relieve_by(standby);
     }
-    let mut hands = hands::start(&args.hands, jack, &control, &dir.config.name, runner.sheet())?;
+    let mut hands = control_surfaces::start(&args.hands, jack, &control, &dir.config.name, runner.sheet())?;
     match (&args.from, &args.to) {
         (Some(from), Some(to)) => between_files(args, song, runner, &control, from, to, show),
         _ => with_devices(args, runner, &control, &asked, &mut hands, show),
@@ -142,13 +143,13 @@ pub fn jam(demo: bool) -> Result<Box<Live>> {
 }
 
 /// What to play on.
-fn asked(args: &Live, dir: &ModelDir) -> Result<Asked> {
+fn asked(args: &Live, dir: &ModelDir) -> Result<DeviceConfig> {
     let stems = dir.config.stems.clone();
     if args.play != "none" && !stems.contains(&args.play) {
         return Err(usage(format!("--play {}: the model has {}; none is for a band alone", args.play, stems.join(", "))));
     }
-    let player = if args.play == "none" { stems[0].clone() } else { args.play.clone() };
-    Ok(Asked {
+    let input_stem = if args.play == "none" { stems[0].clone() } else { args.play.clone() };
+    Ok(DeviceConfig {
         host: args.host.clone(),
         input: args.input.clone(),
         output: args.output.clone(),
@@ -156,13 +157,13 @@ fn asked(args: &Live, dir: &ModelDir) -> Result<Asked> {
         client: args.client.clone(),
         period: args.period,
         beyond: (args.latency.clamp(-1000.0, 1000.0) * 1e3) as i32,
-        player,
+        input_stem,
         stems,
     })
 }
 
 /// The session as it begins.
-fn sheet<O: Ops>(args: &Live, song: &Song, dir: &ModelDir, band: &Band<O>, asked: &Asked) -> Result<Sheet> {
+fn sheet<B: Backend>(args: &Live, song: &Song, dir: &ModelDir, band: &Model<B>, asked: &DeviceConfig) -> Result<Sheet> {
     let config = band.config();
     let default = Spec::new(config);
     let text = song.text.clone().filter(|_| config.text.is_some()).unwrap_or_default();
@@ -213,7 +214,7 @@ fn sheet<O: Ops>(args: &Live, song: &Song, dir: &ModelDir, band: &Band<O>, asked
         version: env!("CARGO_PKG_VERSION").to_owned(),
         model: std::path::absolute(&dir.path).unwrap_or_else(|_| dir.path.clone()),
         model_sha256: take::model_hash(&dir.path)?,
-        precision: match args.player.precision {
+        precision: match args.run.precision {
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16",
             Precision::Q8 => "q8",
@@ -221,7 +222,7 @@ fn sheet<O: Ops>(args: &Live, song: &Song, dir: &ModelDir, band: &Band<O>, asked
         }
         .to_owned(),
         stems: config.stems.clone(),
-        player: config.stems.iter().position(|s| *s == args.play).map(|p| p as u8),
+        input_stem: config.stems.iter().position(|s| *s == args.play).map(|p| p as u8),
         lag,
         lead: 0,
         tempo,
@@ -243,11 +244,11 @@ fn sheet<O: Ops>(args: &Live, song: &Song, dir: &ModelDir, band: &Band<O>, asked
         guided: config.text.is_some() || config.controls.iter().any(|c| c.guides),
         text,
         text_room: default.text_room,
-        temperature: args.draw.temperature.unwrap_or(default.temperature),
-        top_k: args.draw.top_k.unwrap_or(if args.draw.top_p.is_some() { 0 } else { default.top_k }),
-        top_p: args.draw.top_p.unwrap_or(if args.draw.top_k.is_some() { 0.0 } else { default.top_p }),
-        cfg: args.draw.cfg.unwrap_or(default.cfg),
-        seed: args.draw.seed.unwrap_or_else(|| {
+        temperature: args.sampling.temperature.unwrap_or(default.temperature),
+        top_k: args.sampling.top_k.unwrap_or(if args.sampling.top_p.is_some() { 0 } else { default.top_k }),
+        top_p: args.sampling.top_p.unwrap_or(if args.sampling.top_k.is_some() { 0.0 } else { default.top_p }),
+        cfg: args.sampling.cfg.unwrap_or(default.cfg),
+        seed: args.sampling.seed.unwrap_or_else(|| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             (now.as_nanos() / 1_000 % 1_000_000) as u64
         }),
@@ -318,10 +319,10 @@ fn document(sheet: &Sheet, s: &Snapshot, took: Duration, said: &[String]) -> ser
     })
 }
 
-fn between_files<O: Ops>(
+fn between_files<B: Backend>(
     args: &Live,
     song: &Song,
-    mut runner: Runner<O>,
+    mut runner: Runner<B>,
     control: &Control,
     from: &Path,
     to: &Path,
@@ -348,7 +349,7 @@ fn between_files<O: Ops>(
     let mut shown = Instant::now();
     let pace = if args.pace == Pace::Real { file::Pace::Real } else { file::Pace::Fast };
     file::play(&mut runner, &samples, pace, std::collections::VecDeque::new(), |_| {
-        if shown.elapsed() >= Duration::from_secs(1) && !args.player.json && screen.is_none() {
+        if shown.elapsed() >= Duration::from_secs(1) && !args.run.json && screen.is_none() {
             shown = Instant::now();
             tell(&status(&control.snapshot()));
         }
@@ -366,12 +367,12 @@ fn between_files<O: Ops>(
     finish(args, &sheet, control, took, &said)
 }
 
-fn with_devices<O: Ops + Send + 'static>(
+fn with_devices<B: Backend + Send + 'static>(
     args: &Live,
-    mut runner: Runner<O>,
+    mut runner: Runner<B>,
     control: &Control,
-    asked: &Asked,
-    hands: &mut hands::Hands,
+    asked: &DeviceConfig,
+    hands: &mut control_surfaces::ControlSurfaces,
     show: Show,
 ) -> Result<ExitCode> {
     let (stop, hangup) = signals()?;
@@ -424,7 +425,7 @@ fn with_devices<O: Ops + Send + 'static>(
 /// What is said at the end.
 fn finish(args: &Live, sheet: &Sheet, control: &Control, took: Duration, said: &[String]) -> Result<ExitCode> {
     let last = control.snapshot();
-    if args.player.json {
+    if args.run.json {
         report::json(&document(sheet, &last, took, said));
         return Ok(ExitCode::SUCCESS);
     }

@@ -9,11 +9,11 @@ use sideman_engine::codec::Codec;
 use sideman_engine::lm::{Lm, RunSpec};
 use sideman_engine::model::{CodecConfig, ModelDir, Tensors};
 use sideman_engine::text::{Hidden, TextEncoder};
-use sideman_kernels::cpu::Cpu;
-use sideman_kernels::{Format, Ops, Sampling};
+use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::{Backend, Format, Sampling};
 
 use crate::cli::{ModelInfo, ModelList, Verify};
-use crate::{backend, find, player, report};
+use crate::{backend, find, model_run, report};
 
 /// Largest relative error that passes.
 const TOLERANCE: f64 = 1e-4;
@@ -169,7 +169,7 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
     text(&dir, &mut golden, &mut parts)?;
     match backend::gpu(args.backend)? {
         Some(mut cuda) => compute(&dir, &mut cuda, &mut golden, &mut parts)?,
-        None => compute(&dir, &mut Cpu::new(player::threads(args.threads)), &mut golden, &mut parts)?,
+        None => compute(&dir, &mut CpuBackend::new(model_run::threads(args.threads)), &mut golden, &mut parts)?,
     }
     if parts.is_empty() {
         return Err(anyhow!(
@@ -249,15 +249,15 @@ fn text(dir: &ModelDir, golden: &mut Tensors, parts: &mut Vec<Part>) -> Result<(
 }
 
 /// What a player computes; a GPU that is lost on the way is an error.
-fn compute<O: Ops>(dir: &ModelDir, ops: &mut O, golden: &mut Tensors, parts: &mut Vec<Part>) -> Result<()> {
-    transformer(dir, ops, golden, parts)?;
+fn compute<B: Backend>(dir: &ModelDir, backend: &mut B, golden: &mut Tensors, parts: &mut Vec<Part>) -> Result<()> {
+    transformer(dir, backend, golden, parts)?;
     for stem in &dir.config.stems {
-        codec(dir, ops, stem, golden, parts)?;
+        codec(dir, backend, stem, golden, parts)?;
     }
-    ops.fault().map_or(Ok(()), |why| Err(anyhow!("{why}")))
+    backend.fault().map_or(Ok(()), |why| Err(anyhow!("{why}")))
 }
 
-fn transformer<O: Ops>(dir: &ModelDir, ops: &mut O, golden: &mut Tensors, parts: &mut Vec<Part>) -> Result<()> {
+fn transformer<B: Backend>(dir: &ModelDir, backend: &mut B, golden: &mut Tensors, parts: &mut Vec<Part>) -> Result<()> {
     if !has(golden, "lm.tokens") {
         return Ok(());
     }
@@ -275,7 +275,7 @@ fn transformer<O: Ops>(dir: &ModelDir, ops: &mut O, golden: &mut Tensors, parts:
         None
     };
     let (_, want) = floats(golden, "lm.logits")?;
-    let lm = Lm::load(ops, dir, Format::F32)?;
+    let lm = Lm::load(backend, dir, Format::F32)?;
     // The sequence is laid out already: with no delays column s is frame s − 1 of every stream, whatever it holds.
     let spec = RunSpec {
         songs: 1,
@@ -288,7 +288,7 @@ fn transformer<O: Ops>(dir: &ModelDir, ops: &mut O, golden: &mut Tensors, parts:
         block: 1,
         sampling: Sampling { temperature: 0.0, top_k: 0, top_p: 0.0, cfg: 1.0, seed: 0, frame_base: 0 },
     };
-    let mut run = lm.run(ops, &spec)?;
+    let mut run = lm.run(backend, &spec)?;
     for (k, row) in tokens.chunks_exact(steps).enumerate() {
         if row[0] != config.streams[k].card as i64 {
             return Err(anyhow!(
@@ -298,26 +298,26 @@ fn transformer<O: Ops>(dir: &ModelDir, ops: &mut O, golden: &mut Tensors, parts:
             ));
         }
         let row: Vec<i32> = row[1..].iter().map(|t| i32::try_from(*t).unwrap_or(i32::MAX)).collect();
-        run.put(ops, 0, k, 0, &row)?;
+        run.put(backend, 0, k, 0, &row)?;
     }
     let cards: Vec<usize> = config.streams.iter().map(|s| s.card).collect();
     let width: usize = cards.iter().sum();
     // [S, K, card] like the reference, where all cards are the same.
     let mut ours = vec![0.0; steps * width];
     for step in ours.chunks_exact_mut(width) {
-        run.step(ops, &lm);
-        run.logits(ops, step);
+        run.step(backend, &lm);
+        run.logits(backend, step);
     }
     parts.push(compare("lm.logits", &ours, &want)?);
     Ok(())
 }
 
-fn codec<O: Ops>(dir: &ModelDir, ops: &mut O, stem: &str, golden: &mut Tensors, parts: &mut Vec<Part>) -> Result<()> {
+fn codec<B: Backend>(dir: &ModelDir, backend: &mut B, stem: &str, golden: &mut Tensors, parts: &mut Vec<Part>) -> Result<()> {
     let name = |part: &str| format!("codec.{stem}.{part}");
     if !has(golden, &name("codes")) {
         return Ok(());
     }
-    let codec = Codec::load(ops, dir, stem)?;
+    let codec = Codec::load(backend, dir, stem)?;
     let (shape, codes) = golden.ints(&name("codes"))?;
     let (&[books, frames], true) = (&shape[..], codes.iter().all(|c| u32::try_from(*c).is_ok())) else {
         return Err(anyhow!("{}: shape {shape:?}; it should be [books, frames] of codes", name("codes")));
@@ -329,7 +329,7 @@ fn codec<O: Ops>(dir: &ModelDir, ops: &mut O, stem: &str, golden: &mut Tensors, 
     let theirs: Vec<u32> = (0..frames * books).map(|i| codes[i % books * frames + i / books] as u32).collect();
     if has(golden, &name("audio")) {
         let (_, audio) = floats(golden, &name("audio"))?;
-        let ours = codec.encode(ops, &audio)?;
+        let ours = codec.encode(backend, &audio)?;
         if ours.len() != theirs.len() {
             return Err(anyhow!(
                 "{}: {} frames of {} samples; the engine makes {}",
@@ -344,7 +344,7 @@ fn codec<O: Ops>(dir: &ModelDir, ops: &mut O, stem: &str, golden: &mut Tensors, 
     }
     if has(golden, &name("decoded")) {
         let (_, want) = floats(golden, &name("decoded"))?;
-        parts.push(compare(name("decoded"), &codec.decode(ops, &theirs)?, &want)?);
+        parts.push(compare(name("decoded"), &codec.decode(backend, &theirs)?, &want)?);
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use sideman_engine::task::{Edit, Generate, Lagged};
 use crate::backend::Work;
 use crate::cli::Render;
 use crate::song::Song;
-use crate::{player, stems, usage};
+use crate::{model_run, stems, usage};
 
 /// Length of a song from a text where none is asked for, in seconds.
 const SECONDS: f64 = 20.0;
@@ -33,7 +33,7 @@ pub fn run(args: &Render) -> Result<ExitCode> {
     let song = Song::known(&args.chart, files.first().map(|(_, path)| *path))?;
     // Recordings first: what is wrong with them is told at once.
     let given = stems::read(&files, length)?;
-    let played = player::load(&args.player, &args.draw, &song, args.variations)?;
+    let played = model_run::load(&args.run, &args.sampling, &song, args.variations)?;
 
     let names = played.stems();
     let known = |name: &str| names.iter().any(|n| n == name);

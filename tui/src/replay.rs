@@ -6,17 +6,17 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 use serde_json::json;
 use sideman_engine::audio::RATE;
+use sideman_engine::model::Model;
 use sideman_engine::model::ModelDir;
-use sideman_engine::task::Band;
 use sideman_io::control::Control;
 use sideman_io::device::file;
 use sideman_io::runner::Runner;
 use sideman_io::{rt, take};
 use sideman_kernels::Format;
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 
 use crate::cli::Replay;
-use crate::{output, player, report, usage};
+use crate::{model_run, output, report, usage};
 
 /// Runs the command.
 ///
@@ -24,7 +24,7 @@ use crate::{output, player, report, usage};
 /// The take can't be read, doesn't begin with its session, or was played by another model.
 pub fn run(args: &Replay) -> Result<ExitCode> {
     rt::quiet_denormals();
-    let take::Recorded { sheet, player, events } = take::read(&args.take)?;
+    let take::Recorded { sheet, input, events } = take::read(&args.take)?;
     if sheet.from != 0 {
         return Err(anyhow!(
             "{}: it begins {:.1} s into its session, and what the band had heard before is not in it: it can be edited, not replayed",
@@ -52,20 +52,20 @@ pub fn run(args: &Replay) -> Result<ExitCode> {
         "q4" => Format::Q4,
         _ => Format::Bf16,
     };
-    let mut cpu = Cpu::new(player::threads(args.threads));
-    let band = Band::load(&mut cpu, &dir, format)?;
+    let mut cpu = CpuBackend::new(model_run::threads(args.threads));
+    let band = Model::load(&mut cpu, &dir, format)?;
     output::folder(&args.out)?;
-    let (_control, desk) = Control::new();
-    let mut runner = Runner::new(cpu, band, sheet, desk, PathBuf::new(), true)?;
-    runner.wake = None;
+    let (_control, controls) = Control::new();
+    let mut runner = Runner::new(cpu, band, sheet, controls, PathBuf::new(), true)?;
+    runner.silence_watchdog = None;
     runner.record(Some(args.out.clone()), false)?;
-    file::play(&mut runner, &player, file::Pace::Fast, events, |_| true);
+    file::play(&mut runner, &input, file::Pace::Fast, events, |_| true);
     let said = runner.finish();
     if let Some(failed) = said.iter().find(|s| s.starts_with("recording has stopped") || s.starts_with("nothing is recorded")) {
         return Err(anyhow!("{failed}"));
     }
     if args.json {
-        report::json(&json!({"out": args.out, "seconds": player.len() as f64 / f64::from(RATE), "said": said}));
+        report::json(&json!({"out": args.out, "seconds": input.len() as f64 / f64::from(RATE), "said": said}));
     } else {
         said.iter().for_each(report::line);
     }

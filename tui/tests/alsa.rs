@@ -194,9 +194,9 @@ fn jam(device: &str, seconds: u32) {
         ms("latency_out_ms"),
     );
     let take = std::fs::read_dir(dir.path().join("takes")).unwrap().next().unwrap().unwrap().path();
-    let (player, click) = (wav(&take.join("player.wav")), wav(&take.join("click.wav")));
-    let length = player.len() as f64 / 32_000.0;
-    assert!(click.len() == player.len() && (length - ms("seconds")).abs() < 0.01, "{length} s recorded");
+    let (input_stem, click) = (wav(&take.join("input.wav")), wav(&take.join("click.wav")));
+    let length = input_stem.len() as f64 / 32_000.0;
+    assert!(click.len() == input_stem.len() && (length - ms("seconds")).abs() < 0.01, "{length} s recorded");
 
     // The clicks. The first is before the two streams have found each other, 0.25 s in; the last may still be in the device, or
     // beyond what was recorded.
@@ -215,9 +215,9 @@ fn jam(device: &str, seconds: u32) {
 
     // What was played to it is what the take has of it, from beginning to end; and what was in the air at once is at one place in the take.
     let line = stage::bass(60 * 32_000, 32_000);
-    assert!(player.len() > 64_000, "only {length} s");
-    for at in [player.len() / 3, player.len() - 40_000] {
-        let (from, like) = find(&player[at..at + 32_000], &line);
+    assert!(input_stem.len() > 64_000, "only {length} s");
+    for at in [input_stem.len() / 3, input_stem.len() - 40_000] {
+        let (from, like) = find(&input_stem[at..at + 32_000], &line);
         let heard = from as f64 * 1.5;
         let there = clicks[2] as f64 + (at as f64 - wanted[2] as f64) * 1.5;
         // The line repeats every 10 s.

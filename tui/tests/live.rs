@@ -62,7 +62,7 @@ fn between_files_and_again_from_the_take() {
     play(&at("real"), &["--pace", "real", "--hop", "6"]);
     let again = good(&sideman(&["replay", &at("fast"), "--out", &at("again"), "--json"]));
     assert!(again.contains("\"seconds\": 2.5"), "{again}");
-    for name in ["player", "bass", "drums", "other", "click", "mix"] {
+    for name in ["input", "bass", "drums", "other", "click", "mix"] {
         let file = |take: &str| std::fs::read(dir.path().join(take).join(format!("{name}.wav"))).unwrap();
         let wide = if name == "mix" { 2 } else { 1 };
         assert_eq!(
@@ -73,7 +73,7 @@ fn between_files_and_again_from_the_take() {
         assert!(file("fast") == file("real"), "{name} depends on the pace");
         assert!(file("fast") == file("again"), "{name} is not the same from its take");
     }
-    assert_eq!(wav(&dir.path().join("fast/player.wav")), wav(&dir.path().join("fast/bass.wav")));
+    assert_eq!(wav(&dir.path().join("fast/input.wav")), wav(&dir.path().join("fast/bass.wav")));
     // Clicks are on the beats: at 0.5 s, and every 60/104 s from there.
     let click = wav(&dir.path().join("fast/click.wav"));
     let mut strikes = Vec::new();
@@ -145,7 +145,7 @@ fn killed_in_mid_take_a_second_is_lost_at_most() {
     // SIGKILL.
     jam.kill().unwrap();
     jam.wait().unwrap();
-    let lengths = ["player", "bass", "drums", "other", "click", "mix"]
+    let lengths = ["input", "bass", "drums", "other", "click", "mix"]
         .map(|name| wav(&take.join(format!("{name}.wav"))).len() / if name == "mix" { 2 } else { 1 });
     assert!(lengths.iter().all(|n| n + 32_000 >= there), "{lengths:?} of {there}");
     // And it can be played again.

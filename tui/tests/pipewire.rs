@@ -105,7 +105,7 @@ fn jam() -> bool {
     let _session = Program::start(dir, &["dbus-run-session", "--", "wireplumber"]);
     let period = PERIOD.to_string();
     until("blocks of that size", || said(dir, &["pw-metadata", "-n", "settings", "0", "clock.force-quantum", &period]).is_some());
-    let player = Program::start(dir, &["pw-cat", "-p", "--target", "0", "bass.wav"]);
+    let input_stem = Program::start(dir, &["pw-cat", "-p", "--target", "0", "bass.wav"]);
     let record = ["pw-cat", "-r", "--latency", "8192/48000", "--target", "0", "--rate", "48000", "--channels", "2"];
     let recorder = Program::start(dir, &[&record[..], &["--format", "f32", "rec.wav"]].concat());
     let ports = |way: &str| said(dir, &["pw-link", way]).unwrap_or_default();
@@ -131,11 +131,11 @@ fn jam() -> bool {
     live.0.stdout.take().unwrap().read_to_string(&mut report).unwrap();
     assert!(live.0.wait().unwrap().success(), "{report}");
     recorder.interrupt();
-    drop(player);
+    drop(input_stem);
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     let recorded = stage::wav(&dir.join("rec.wav"));
     let take = std::fs::read_dir(dir.join("takes")).unwrap().next().unwrap().unwrap().path();
-    let (heard, click) = (stage::wav(&take.join("player.wav")), stage::wav(&take.join("click.wav")));
+    let (heard, click) = (stage::wav(&take.join("input.wav")), stage::wav(&take.join("click.wav")));
 
     let clicks = strikes(recorded.iter().step_by(2).copied(), RATE);
     let wanted = strikes(click.iter().copied(), 32_000);

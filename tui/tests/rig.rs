@@ -352,7 +352,7 @@ fn same(path: &str, address: &str) -> bool {
 }
 
 fn take(dir: &Path) -> Vec<Vec<u8>> {
-    ["player", "bass", "drums", "other", "click", "mix"].map(|n| std::fs::read(dir.join(format!("{n}.wav"))).unwrap()).to_vec()
+    ["input", "bass", "drums", "other", "click", "mix"].map(|n| std::fs::read(dir.join(format!("{n}.wav"))).unwrap()).to_vec()
 }
 
 /// `SIDEMAN_FLOOD_SECONDS=10` is the whole of it: a million packets in ten seconds.

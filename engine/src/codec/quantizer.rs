@@ -1,6 +1,6 @@
 //! Residual quantizers (musicgen-stem.md 3.7): what the player needs of a book, worked out once at load.
 
-use sideman_kernels::{Act, Book, Format, Linear, Ops};
+use sideman_kernels::{Act, Backend, Book, Format, Linear};
 
 use crate::error::Result;
 use crate::model::{QuantizerConfig, QuantizerKind, Tensors, upload};
@@ -9,26 +9,26 @@ use crate::model::{QuantizerConfig, QuantizerKind, Tensors, upload};
 ///
 /// # Errors
 /// A tensor is missing or misshapen, or the player's memory is full.
-pub fn load<O: Ops>(ops: &mut O, config: &QuantizerConfig, tensors: &mut Tensors) -> Result<Vec<Book<O>>> {
+pub fn load<B: Backend>(backend: &mut B, config: &QuantizerConfig, tensors: &mut Tensors) -> Result<Vec<Book<B>>> {
     (0..config.books)
         .map(|q| match config.kind {
-            QuantizerKind::Euclidean => euclidean(ops, config, tensors, &format!("quantizer.vq.layers.{q}._codebook.embed")),
-            QuantizerKind::Factorised => factorised(ops, config, tensors, &format!("quantizer.vq.quantizers.{q}")),
+            QuantizerKind::Euclidean => euclidean(backend, config, tensors, &format!("quantizer.vq.layers.{q}._codebook.embed")),
+            QuantizerKind::Factorised => factorised(backend, config, tensors, &format!("quantizer.vq.quantizers.{q}")),
         })
         .collect()
 }
 
-fn euclidean<O: Ops>(ops: &mut O, c: &QuantizerConfig, tensors: &mut Tensors, name: &str) -> Result<Book<O>> {
+fn euclidean<B: Backend>(backend: &mut B, c: &QuantizerConfig, tensors: &mut Tensors, name: &str) -> Result<Book<B>> {
     let codes = tensors.get(name, &[c.card, c.dim])?;
     let norms: Vec<f32> = codes.chunks_exact(c.dim).map(|e| dot(e, e) as f32).collect();
-    Ok(Book::Euclidean { codes: ops.mat(c.card, c.dim, &codes, Format::F32)?, norms: upload(ops, &norms)? })
+    Ok(Book::Euclidean { codes: backend.mat(c.card, c.dim, &codes, Format::F32)?, norms: upload(backend, &norms)? })
 }
 
-fn factorised<O: Ops>(ops: &mut O, c: &QuantizerConfig, tensors: &mut Tensors, name: &str) -> Result<Book<O>> {
+fn factorised<B: Backend>(backend: &mut B, c: &QuantizerConfig, tensors: &mut Tensors, name: &str) -> Result<Book<B>> {
     let (weight, bias) = (format!("{name}.in_proj.weight"), format!("{name}.in_proj.bias"));
     let project_in = Linear {
-        weight: tensors.mat(ops, &weight, c.code_dim, c.dim, Format::F32)?,
-        bias: Some(tensors.buf(ops, &bias, c.code_dim)?),
+        weight: tensors.mat(backend, &weight, c.code_dim, c.dim, Format::F32)?,
+        bias: Some(tensors.buf(backend, &bias, c.code_dim)?),
         norm: None,
         act: Act::None,
         add: false,
@@ -43,8 +43,8 @@ fn factorised<O: Ops>(ops: &mut O, c: &QuantizerConfig, tensors: &mut Tensors, n
         unit.extend(code.iter().map(|v| (f64::from(*v) / norm) as f32));
         codes.extend(out.chunks_exact(c.code_dim).zip(&shift).map(|(row, b)| (dot(row, code) + f64::from(*b)) as f32));
     }
-    let unit = ops.mat(c.card, c.code_dim, &unit, Format::F32)?;
-    Ok(Book::Factorised { project_in, unit, codes: ops.mat(c.card, c.dim, &codes, Format::F32)? })
+    let unit = backend.mat(c.card, c.code_dim, &unit, Format::F32)?;
+    Ok(Book::Factorised { project_in, unit, codes: backend.mat(c.card, c.dim, &codes, Format::F32)? })
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {

@@ -1,36 +1,36 @@
 //! Kind `seanet`: EnCodec's encoder and decoder (musicgen-stem.md 3.3–3.6) as chains of streaming layers.
 
-use sideman_kernels::{Act, Format, Linear, Lstm, Ops};
+use sideman_kernels::{Act, Backend, Format, Linear, Lstm};
 
 use crate::codec::stream::{Chain, Conv, Layer};
 use crate::error::Result;
 use crate::model::{PadMode, SeanetConfig, Tensors, upload};
 
 /// Weights of both halves.
-pub struct Seanet<O: Ops> {
+pub struct Seanet<B: Backend> {
     /// Samples to latents.
-    pub encoder: Chain<O>,
+    pub encoder: Chain<B>,
     /// Latents to samples.
-    pub decoder: Chain<O>,
+    pub decoder: Chain<B>,
 }
 
 /// Reads layers by their index in the reference.
-struct Loader<'a, O: Ops> {
-    ops: &'a mut O,
+struct Loader<'a, B: Backend> {
+    backend: &'a mut B,
     tensors: &'a mut Tensors,
     config: &'a SeanetConfig,
 }
 
-impl<O: Ops> Seanet<O> {
+impl<B: Backend> Seanet<B> {
     /// Reads `encoder.model.*` and `decoder.model.*`.
-    pub fn load(ops: &mut O, config: &SeanetConfig, tensors: &mut Tensors) -> Result<Self> {
-        let mut l = Loader { ops, tensors, config };
+    pub fn load(backend: &mut B, config: &SeanetConfig, tensors: &mut Tensors) -> Result<Self> {
+        let mut l = Loader { backend, tensors, config };
         Ok(Seanet { encoder: l.encoder()?, decoder: l.decoder()? })
     }
 }
 
-impl<O: Ops> Loader<'_, O> {
-    fn encoder(&mut self) -> Result<Chain<O>> {
+impl<B: Backend> Loader<'_, B> {
+    fn encoder(&mut self) -> Result<Chain<B>> {
         let c = self.config;
         let (mut layers, mut width, mut n) = (Vec::new(), c.filters, 1);
         layers.push(self.conv("encoder.model.0.conv.conv", c.channels, width, c.kernel, 1, false)?);
@@ -45,7 +45,7 @@ impl<O: Ops> Loader<'_, O> {
         Ok(Chain { layers })
     }
 
-    fn decoder(&mut self) -> Result<Chain<O>> {
+    fn decoder(&mut self) -> Result<Chain<B>> {
         let c = self.config;
         let (mut layers, mut width, mut n) = (Vec::new(), c.filters << c.ratios.len(), 3);
         layers.push(self.conv("decoder.model.0.conv.conv", c.dim, width, c.kernel, 1, false)?);
@@ -66,7 +66,7 @@ impl<O: Ops> Loader<'_, O> {
         (all - right, right)
     }
 
-    fn conv(&mut self, name: &str, input: usize, output: usize, kernel: usize, stride: usize, elu: bool) -> Result<Layer<O>> {
+    fn conv(&mut self, name: &str, input: usize, output: usize, kernel: usize, stride: usize, elu: bool) -> Result<Layer<B>> {
         let (left, right) = self.padding(kernel, stride);
         Ok(Layer::Conv(Conv {
             linear: self.linear(name, input, output, kernel, false)?,
@@ -84,7 +84,7 @@ impl<O: Ops> Loader<'_, O> {
         }))
     }
 
-    fn residual(&mut self, name: &str, width: usize) -> Result<Layer<O>> {
+    fn residual(&mut self, name: &str, width: usize) -> Result<Layer<B>> {
         let (kernel, hidden) = (self.config.residual_kernel, width / self.config.compress);
         let (left, right) = self.padding(kernel, 1);
         Ok(Layer::Conv(Conv {
@@ -104,7 +104,7 @@ impl<O: Ops> Loader<'_, O> {
     }
 
     /// A transposed convolution of kernel 2·ratio: [in, out, 2s] becomes [s·out, 2·in] over rows (x[t−1], x[t]).
-    fn up(&mut self, name: &str, input: usize, output: usize, s: usize) -> Result<Layer<O>> {
+    fn up(&mut self, name: &str, input: usize, output: usize, s: usize) -> Result<Layer<B>> {
         let file = self.tensors.get(&format!("{name}.weight"), &[input, output, 2 * s])?;
         let mut weight = Vec::with_capacity(file.len());
         for r in 0..s {
@@ -118,8 +118,8 @@ impl<O: Ops> Loader<'_, O> {
         let right = if self.config.causal { s } else { s / 2 };
         Ok(Layer::Conv(Conv {
             linear: Linear {
-                weight: self.ops.mat(s * output, 2 * input, &weight, Format::F32)?,
-                bias: Some(upload(self.ops, &bias)?),
+                weight: self.backend.mat(s * output, 2 * input, &weight, Format::F32)?,
+                bias: Some(upload(self.backend, &bias)?),
                 norm: None,
                 act: Act::None,
                 add: false,
@@ -139,7 +139,7 @@ impl<O: Ops> Loader<'_, O> {
     }
 
     /// A convolution's weights [out, in, k] as a matrix over k rows of `in` values.
-    fn linear(&mut self, name: &str, input: usize, output: usize, kernel: usize, add: bool) -> Result<Linear<O>> {
+    fn linear(&mut self, name: &str, input: usize, output: usize, kernel: usize, add: bool) -> Result<Linear<B>> {
         let file = self.tensors.get(&format!("{name}.weight"), &[output, input, kernel])?;
         let mut weight = Vec::with_capacity(file.len());
         for row in file.chunks_exact(input * kernel) {
@@ -147,20 +147,20 @@ impl<O: Ops> Loader<'_, O> {
                 weight.extend((0..input).map(|c| row[c * kernel + i]));
             }
         }
-        let weight = self.ops.mat(output, kernel * input, &weight, Format::F32)?;
-        let bias = Some(self.tensors.buf(self.ops, &format!("{name}.bias"), output)?);
+        let weight = self.backend.mat(output, kernel * input, &weight, Format::F32)?;
+        let bias = Some(self.tensors.buf(self.backend, &format!("{name}.bias"), output)?);
         Ok(Linear { weight, bias, norm: None, act: Act::None, add })
     }
 
-    fn lstm(&mut self, name: &str, size: usize) -> Result<Layer<O>> {
+    fn lstm(&mut self, name: &str, size: usize) -> Result<Layer<B>> {
         let mut lstm = Lstm { input: Vec::new(), hidden: Vec::new(), size };
         for n in 0..self.config.lstm {
-            let weight = self.tensors.mat(self.ops, &format!("{name}.weight_ih_l{n}"), 4 * size, size, Format::F32)?;
-            let hidden = self.tensors.mat(self.ops, &format!("{name}.weight_hh_l{n}"), 4 * size, size, Format::F32)?;
+            let weight = self.tensors.mat(self.backend, &format!("{name}.weight_ih_l{n}"), 4 * size, size, Format::F32)?;
+            let hidden = self.tensors.mat(self.backend, &format!("{name}.weight_hh_l{n}"), 4 * size, size, Format::F32)?;
             let mut bias = self.tensors.get(&format!("{name}.bias_ih_l{n}"), &[4 * size])?;
             let recurrent = self.tensors.get(&format!("{name}.bias_hh_l{n}"), &[4 * size])?;
             bias.iter_mut().zip(&recurrent).for_each(|(b, r)| *b += r);
-            let bias = Some(upload(self.ops, &bias)?);
+            let bias = Some(upload(self.backend, &bias)?);
             lstm.input.push(Linear { weight, bias, norm: None, act: Act::None, add: false });
             lstm.hidden.push(hidden);
         }

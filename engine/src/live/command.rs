@@ -130,7 +130,8 @@ pub enum Command {
     /// The key, like `Em` or `Bb major`; chords that are known move with it from one key to the next. Empty: not known.
     Key(String),
     /// The stem that the player plays, in the model's order; none: the band plays all.
-    Player(Option<u8>),
+    #[serde(alias = "player")]
+    InputStem(Option<u8>),
     /// Something done to stems.
     Stem(Which, Action),
     /// Follow, loop or lead.
@@ -157,7 +158,8 @@ pub enum Command {
     /// A fill into the next bar: bolder dice for one bar.
     Fill,
     /// Everything but the player down by so many dB; 0: back.
-    Dip(f32),
+    #[serde(alias = "dip")]
+    Dim(f32),
     /// Click of the metronome.
     Click(bool),
     /// Silence at once, nothing pending, no loop; the clock goes on.
@@ -178,11 +180,11 @@ impl Command {
     /// The boundary that it waits for unless the request says otherwise: what is heard as music waits for a bar, a hand on a fader
     /// does not wait.
     pub fn when(&self) -> When {
-        use Command::{Chords, Key, LoopBars, Meter, Mode, Player, Section, Stem, Stop, Tempo};
+        use Command::{Chords, InputStem, Key, LoopBars, Meter, Mode, Section, Stem, Stop, Tempo};
         match self {
             Stem(_, Action::Gain(_) | Action::Pan(_) | Action::Mute(_) | Action::Solo(_)) => When::Now,
             Section(name) if name.trim().is_empty() => When::Section,
-            Section(_) | Stop | Chords(_) | Key(_) | LoopBars(_) | Meter(_) | Mode(_) | Player(_) | Stem(..) => When::Bar,
+            Section(_) | Stop | Chords(_) | Key(_) | LoopBars(_) | Meter(_) | Mode(_) | InputStem(_) | Stem(..) => When::Bar,
             Tempo(_) => When::Beat,
             _ => When::Now,
         }

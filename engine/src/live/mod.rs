@@ -12,19 +12,19 @@
 
 mod click;
 mod command;
-mod material;
+mod decode;
+mod failover;
 mod play;
-mod queue;
-mod relief;
+mod requests;
+mod schedule;
 mod session;
 mod snapshot;
 mod stem;
 mod timeline;
-mod voice;
+mod token_history;
 mod window;
-mod wish;
 
 pub use command::{Action, Clock, Command, Mode, Origin, Request, When, Which};
 pub use session::{MAX_HOP, Session, Spec};
 pub use snapshot::{Health, Pending, Snapshot, StemState};
-pub use timeline::{Line, Place, SECTION, Timeline, beats};
+pub use timeline::{Boundary, Position, SECTION, Timeline, beats};

@@ -1,22 +1,22 @@
 //! The session: samples of the player in, samples of the band out. See the head of [`crate::live`].
 
-use sideman_kernels::{Ops, Sampling};
+use sideman_kernels::{Backend, Sampling};
 
 use super::click::Click;
-use super::material::Material;
+use super::decode::silence;
+use super::failover::HopStart;
 use super::play::Next;
-use super::queue::Queue;
-use super::relief::Begun;
+use super::schedule::Schedule;
 use super::stem::Stems;
-use super::timeline::{Line, Timeline};
-use super::voice::silence;
+use super::timeline::{Boundary, Timeline};
+use super::token_history::TokenHistory;
 use super::window::{Role, Shape, Window};
 use super::{Clock, Command, Mode};
 use crate::codec::{CHUNK, Codec, Decoder, Encoder};
 use crate::error::{Error, Result};
 use crate::lm::RunSpec;
-use crate::model::{Config, FRAME, Strategy};
-use crate::task::{Band, Meter};
+use crate::model::{Config, FRAME, Model, Strategy};
+use crate::task::Meter;
 use crate::text::Hidden;
 
 /// The most frames of a hop.
@@ -26,7 +26,7 @@ pub const MAX_HOP: usize = 25;
 #[derive(Debug, Clone)]
 pub struct Spec<'a> {
     /// The stem that the player plays, in the model's order; none: the band plays all.
-    pub player: Option<u8>,
+    pub input_stem: Option<u8>,
     /// Frames by which the player's stem is delayed; for a model that anticipates, frames that the band is ahead of what it has heard.
     pub lag: usize,
     /// Quarter notes a minute, 20 to 400.
@@ -72,7 +72,7 @@ impl Spec<'_> {
         let s = &config.sampling;
         let lags = config.live.as_ref().and_then(|l| l.lags).unwrap_or([0, 1000]);
         Spec {
-            player: Some(0),
+            input_stem: Some(0),
             lag: 8.clamp(lags[0], lags[1]),
             tempo: 120.0,
             meter: Meter::FourFour,
@@ -96,15 +96,15 @@ impl Spec<'_> {
 }
 
 /// An encoder that may listen.
-pub(super) struct Ear<O: Ops> {
-    encoder: Encoder<O>,
+pub(super) struct Ear<B: Backend> {
+    encoder: Encoder<B>,
     pub on: bool,
     /// Frame of the song that its next code is for.
     pub next: i64,
 }
 
 /// A band that plays. See the module's head.
-pub struct Session<O: Ops> {
+pub struct Session<B: Backend> {
     pub(super) config: Config,
     /// Look-ahead of the slowest encoder, frames.
     pub(super) ahead: i64,
@@ -121,11 +121,11 @@ pub struct Session<O: Ops> {
     /// The next frame of undelayed streams to be decided.
     pub(super) front: i64,
 
-    pub(super) material: Material,
+    pub(super) history: TokenHistory,
     pub(super) stems: Stems,
     pub(super) timeline: Timeline,
-    pub(super) queue: Queue,
-    pub(super) windows: [Window<O>; 2],
+    pub(super) schedule: Schedule,
+    pub(super) windows: [Window<B>; 2],
     /// The window that plays.
     pub(super) main: Option<usize>,
     /// The one that is primed.
@@ -135,11 +135,11 @@ pub struct Session<O: Ops> {
     /// It was taken over while it played ([`Session::take_over`]): it comes in again at a bar line.
     pub(super) resume: bool,
     /// Where the last hop began.
-    pub(super) begun: Begun,
+    pub(super) begun: HopStart,
     /// Frames of the player that a model that anticipates knows.
     pub(super) let_in: i64,
 
-    pub(super) player: Option<usize>,
+    pub(super) input_stem: Option<usize>,
     pub(super) mode: Mode,
     pub(super) clock: Clock,
     pub(super) playing: bool,
@@ -158,14 +158,14 @@ pub struct Session<O: Ops> {
     pub(super) salt: u64,
     /// Bolder dice before this frame.
     pub(super) fill_to: i64,
-    pub(super) dip: f32,
+    pub(super) dim: f32,
     pub(super) click_on: bool,
     /// Samples of the count-in.
     pub(super) counted: (i64, i64),
     pub(super) message: String,
 
-    pub(super) ears: Vec<Ear<O>>,
-    pub(super) decoders: Vec<Decoder<O>>,
+    pub(super) ears: Vec<Ear<B>>,
+    pub(super) decoders: Vec<Decoder<B>>,
     pub(super) click: Click,
     codes: Vec<u32>,
     /// Frames of each stem that are decoded, how many of the last ones are silent, and the codes of this hop.
@@ -184,44 +184,44 @@ pub struct Session<O: Ops> {
 }
 
 /// Frames by which the slowest encoder is behind.
-fn look_ahead<O: Ops>(codecs: &[Codec<O>]) -> i64 {
-    let behind = |c: &Codec<O>| 1000 - c.known_frames(1000 * FRAME) as i64;
+fn look_ahead<B: Backend>(codecs: &[Codec<B>]) -> i64 {
+    let behind = |c: &Codec<B>| 1000 - c.known_frames(1000 * FRAME) as i64;
     codecs.iter().map(behind).max().unwrap_or(0)
 }
 
-impl<O: Ops> Session<O> {
+impl<B: Backend> Session<B> {
     /// Lead of a session with this lag, in samples: how far the band's samples are ahead of the player's when they are decided. With A
     /// the look-ahead of the slowest encoder, D the largest delay of a stem's streams and H what its decoder holds back, it is the
     /// smallest (lag + 1 − A − D) · 640 − H of all stems. Below 0: the band would come too late by so much.
-    pub fn lead_of(band: &Band<O>, lag: usize) -> i64 {
-        let (config, heard) = (band.config(), 1000i64);
-        let frames = heard + lag as i64 + 1 - look_ahead(&band.codecs);
-        let stem = |(stem, codec): (&String, &Codec<O>)| {
+    pub fn lead_of(model: &Model<B>, lag: usize) -> i64 {
+        let (config, heard) = (model.config(), 1000i64);
+        let frames = heard + lag as i64 + 1 - look_ahead(&model.codecs);
+        let stem = |(stem, codec): (&String, &Codec<B>)| {
             let delay = config.streams.iter().filter(|s| s.stem == *stem).map(|s| s.delay).max().unwrap_or(0);
             codec.known_samples((frames - delay as i64).max(0) as usize) as i64 - heard * FRAME as i64
         };
-        config.stems.iter().zip(&band.codecs).map(stem).min().unwrap_or(0)
+        config.stems.iter().zip(&model.codecs).map(stem).min().unwrap_or(0)
     }
 
     /// The smallest lag that leaves at least `lead` samples and that the model was trained for; none: there is none below 5 s.
-    pub fn lag_for(band: &Band<O>, lead: i64) -> Option<usize> {
-        let lags = band.config().live.as_ref().and_then(|l| l.lags).unwrap_or([0, 249]);
-        (lags[0]..=lags[1]).find(|&lag| Self::lead_of(band, lag) >= lead)
+    pub fn lag_for(model: &Model<B>, lead: i64) -> Option<usize> {
+        let lags = model.config().live.as_ref().and_then(|l| l.lags).unwrap_or([0, 249]);
+        (lags[0]..=lags[1]).find(|&lag| Self::lead_of(model, lag) >= lead)
     }
 
     /// A session. Where the band plays at once, its first frames are made here: [`Session::stem`] then holds song time 0..lead.
     ///
     /// # Errors
     /// Something in the spec can't be, or the player's memory is full.
-    pub fn new(ops: &mut O, band: &Band<O>, spec: &Spec) -> Result<Self> {
+    pub fn new(backend: &mut B, model: &Model<B>, spec: &Spec) -> Result<Self> {
         let bad = |what: String| Err(Error::Input(what));
-        let config = band.config().clone();
+        let config = model.config().clone();
         let shape = Shape::new(&config);
         let stems = config.stems.len();
-        if let Some(player) = spec.player.filter(|&p| usize::from(p) >= stems) {
-            return bad(format!("stem {player} for a player; the model has {}", config.stems.join(", ")));
+        if let Some(input_stem) = spec.input_stem.filter(|&p| usize::from(p) >= stems) {
+            return bad(format!("stem {input_stem} for a player; the model has {}", config.stems.join(", ")));
         }
-        if spec.player.is_some() && stems == 1 {
+        if spec.input_stem.is_some() && stems == 1 {
             return bad(format!(
                 "the model {} has one stem, {}: nothing is left for a band to play",
                 config.name, config.stems[0]
@@ -245,10 +245,10 @@ impl<O: Ops> Session<O> {
             timeline.set_chords(Some(chords.parse()?), 1);
         }
 
-        let ahead = look_ahead(&band.codecs);
-        let lead = Self::lead_of(band, spec.lag);
-        let material = Material::new(&config, silence(ops, band)?);
-        let delays = material.delays.clone();
+        let ahead = look_ahead(&model.codecs);
+        let lead = Self::lead_of(model, spec.lag);
+        let history = TokenHistory::new(&config, silence(backend, model)?);
+        let delays = history.delays.clone();
         let run = RunSpec {
             songs: 1,
             guided: spec.guided,
@@ -257,19 +257,19 @@ impl<O: Ops> Session<O> {
             frames: shape.prefix + shape.frames + largest + 1,
             texts: &[spec.text],
             text_room: spec.text_room,
-            kv: band.lm.cache(),
+            kv: model.lm.cache(),
             block: spec.block,
             sampling: Sampling { temperature: 1.0, top_k: 0, top_p: 0.0, cfg: 1.0, seed: 0, frame_base: 0 },
         };
-        let windows = [Window::new(ops, &band.lm, &run, shape)?, Window::new(ops, &band.lm, &run, shape)?];
-        let ear = |codec: &Codec<O>, ops: &mut O| -> Result<Ear<O>> {
-            let mut encoder = codec.encoder(ops)?;
-            encoder.rehearse(codec, ops);
+        let windows = [Window::new(backend, &model.lm, &run, shape)?, Window::new(backend, &model.lm, &run, shape)?];
+        let ear = |codec: &Codec<B>, backend: &mut B| -> Result<Ear<B>> {
+            let mut encoder = codec.encoder(backend)?;
+            encoder.rehearse(codec, backend);
             Ok(Ear { encoder, on: false, next: 0 })
         };
-        let voice = |codec: &Codec<O>, ops: &mut O| -> Result<Decoder<O>> {
-            let mut decoder = codec.decoder(ops)?;
-            decoder.rehearse(codec, ops);
+        let voice = |codec: &Codec<B>, backend: &mut B| -> Result<Decoder<B>> {
+            let mut decoder = codec.decoder(backend)?;
+            decoder.rehearse(codec, backend);
             Ok(decoder)
         };
         let most = (spec.lag as i64 + largest as i64 + ahead) as usize + 2 * MAX_HOP + CHUNK;
@@ -286,17 +286,17 @@ impl<O: Ops> Session<O> {
             lead,
             n: 0,
             front: 0,
-            stems: Stems::new(&material),
+            stems: Stems::new(&history),
             timeline,
-            queue: Queue::new(),
+            schedule: Schedule::new(),
             windows,
             main: None,
             next: None,
             fresh: playing,
             resume: false,
-            begun: Begun::new(material.delays.len(), stems),
+            begun: HopStart::new(history.delays.len(), stems),
             let_in: 0,
-            player: spec.player.map(usize::from),
+            input_stem: spec.input_stem.map(usize::from),
             mode: Mode::Follow,
             clock: spec.clock,
             playing: spec.playing,
@@ -316,12 +316,12 @@ impl<O: Ops> Session<O> {
             texted: spec.text.is_some_and(|text| text.len > 0),
             salt: 0,
             fill_to: i64::MIN,
-            dip: 0.0,
+            dim: 0.0,
             click_on: spec.click,
             counted: if spec.playing { counted } else { (0, 0) },
             message: String::with_capacity(256),
-            ears: band.codecs.iter().map(|codec| ear(codec, ops)).collect::<Result<_>>()?,
-            decoders: band.codecs.iter().map(|codec| voice(codec, ops)).collect::<Result<_>>()?,
+            ears: model.codecs.iter().map(|codec| ear(codec, backend)).collect::<Result<_>>()?,
+            decoders: model.codecs.iter().map(|codec| voice(codec, backend)).collect::<Result<_>>()?,
             click: Click::new(),
             codes: Vec::with_capacity(16 * (MAX_HOP + CHUNK)),
             decoded: vec![0; stems],
@@ -334,26 +334,26 @@ impl<O: Ops> Session<O> {
             tokens: Vec::with_capacity(config.streams.len() * most),
             tokens_from: 0,
             heard_peak: 0.0,
-            material,
+            history,
             config,
         };
         if let Some(from) = playing {
             (session.stems.from, session.stems.to) = (from, i64::MAX);
         }
-        session.listen(ops, band);
+        session.listen(backend, model);
         session.voices(0);
-        session.begin(ops, band)?;
+        session.begin(backend, model)?;
         Ok(session)
     }
 
     /// Decides what can be decided before anything is heard, and gives song time 0..lead.
-    fn begin(&mut self, ops: &mut O, band: &Band<O>) -> Result<()> {
-        self.plan(ops, 0)?;
-        self.prime(ops, band, usize::MAX)?;
+    fn begin(&mut self, backend: &mut B, model: &Model<B>) -> Result<()> {
+        self.plan(backend, 0)?;
+        self.prime(backend, model, usize::MAX)?;
         while self.front <= self.edge() {
-            self.tick(ops, band)?;
+            self.tick(backend, model)?;
         }
-        self.decode(ops, band)?;
+        self.decode(backend, model)?;
         let lead = self.lead.max(0);
         for fifo in &mut self.fifo {
             // Where the band is late, the samples before song time 0 are silence.
@@ -377,23 +377,23 @@ impl<O: Ops> Session<O> {
     ///
     /// # Errors
     /// The hop is no whole number of frames, or too long; nothing has been taken then.
-    pub fn hop(&mut self, ops: &mut O, band: &Band<O>, heard: &[f32]) -> Result<()> {
+    pub fn hop(&mut self, backend: &mut B, model: &Model<B>, heard: &[f32]) -> Result<()> {
         if heard.is_empty() || !heard.len().is_multiple_of(FRAME) || heard.len() > MAX_HOP * FRAME {
             return Err(Error::Input(format!("a hop of {} samples: 1 to {MAX_HOP} frames of {FRAME}", heard.len())));
         }
         self.clear();
         self.note();
-        self.listen(ops, band);
-        self.hear(ops, band, heard);
+        self.listen(backend, model);
+        self.hear(backend, model, heard);
         for _ in 0..heard.len() / FRAME {
             let at = self.n * FRAME as i64 + self.lead;
             self.sound(at, FRAME as i64);
             self.n += 1;
             while self.front <= self.edge() {
-                self.tick(ops, band)?;
+                self.tick(backend, model)?;
             }
         }
-        self.decode(ops, band)?;
+        self.decode(backend, model)?;
         self.give(heard.len());
         Ok(())
     }
@@ -411,22 +411,22 @@ impl<O: Ops> Session<O> {
     fn clear(&mut self) {
         self.levels.iter_mut().for_each(Vec::clear);
         self.clicks.clear();
-        self.tokens_from += (self.tokens.len() / self.material.delays.len()) as i64;
+        self.tokens_from += (self.tokens.len() / self.history.delays.len()) as i64;
         self.tokens.clear();
     }
 
     /// Encodes what was heard, for every stem that the player plays or is about to play.
-    fn hear(&mut self, ops: &mut O, band: &Band<O>, heard: &[f32]) {
+    fn hear(&mut self, backend: &mut B, model: &Model<B>, heard: &[f32]) {
         let loud = |peak: f32, x: &f32| if x.is_finite() { peak.max(x.abs()) } else { peak };
         self.heard_peak = heard.iter().fold(0.0, loud);
         for (stem, ear) in self.ears.iter_mut().enumerate().filter(|(_, ear)| ear.on) {
             self.codes.clear();
-            ear.encoder.push(&band.codecs[stem], ops, heard, &mut self.codes);
-            let streams = self.material.streams[stem].len();
+            ear.encoder.push(&model.codecs[stem], backend, heard, &mut self.codes);
+            let streams = self.history.streams[stem].len();
             for frame in 0..self.codes.len() / streams {
                 for level in 0..streams {
-                    let k = self.material.streams[stem][level];
-                    self.material.hear(k, ear.next, self.codes[frame * streams + level] as i32);
+                    let k = self.history.streams[stem][level];
+                    self.history.hear(k, ear.next, self.codes[frame * streams + level] as i32);
                 }
                 ear.next += 1;
             }
@@ -434,17 +434,16 @@ impl<O: Ops> Session<O> {
     }
 
     /// Listens to the stems that are the player's or are asked for, and to no others. What the new one played before counts as silence.
-    fn listen(&mut self, ops: &mut O, band: &Band<O>) {
+    fn listen(&mut self, backend: &mut B, model: &Model<B>) {
         for stem in 0..self.ears.len() {
-            let asked =
-                |e: &mut super::queue::Entry| matches!(e.request.command, Command::Player(Some(p)) if usize::from(p) == stem);
-            let on = self.player == Some(stem) || self.queue.all().iter_mut().any(asked);
+            let asked = |e: &mut super::schedule::Entry| matches!(e.request.command, Command::InputStem(Some(p)) if usize::from(p) == stem);
+            let on = self.input_stem == Some(stem) || self.schedule.all().iter_mut().any(asked);
             let ear = &mut self.ears[stem];
             if on && !ear.on {
                 self.codes.clear();
-                ear.encoder.finish(&band.codecs[stem], ops, &mut self.codes);
+                ear.encoder.finish(&model.codecs[stem], backend, &mut self.codes);
                 (ear.next, ear.on) = (self.n, on);
-                self.material.forget(stem);
+                self.history.forget(stem);
             }
             ear.on = on;
         }
@@ -452,8 +451,8 @@ impl<O: Ops> Session<O> {
 
     /// Who plays what from the next window on.
     pub(super) fn role(&self) -> Role {
-        let player = self.player.filter(|_| self.mode != Mode::Lead);
-        Role { player, lag: self.lagged.then_some(self.lag) }
+        let input_stem = self.input_stem.filter(|_| self.mode != Mode::Lead);
+        Role { input_stem, lag: self.lagged.then_some(self.lag) }
     }
 
     /// Samples by which the band is ahead of what it has heard; constant.
@@ -492,7 +491,7 @@ impl<O: Ops> Session<O> {
 
     /// The token that a stream holds where its stem is silent.
     pub fn silence(&self, stream: usize) -> i32 {
-        self.material.silence[stream]
+        self.history.silence[stream]
     }
 
     /// Frame at which the window that plays begins, its history included; none: the model rests.
@@ -504,9 +503,9 @@ impl<O: Ops> Session<O> {
     ///
     /// # Errors
     /// It is longer than the room that the spec asked for, or of another model.
-    pub fn set_text(&mut self, ops: &mut O, band: &Band<O>, text: Option<&Hidden>) -> Result<()> {
+    pub fn set_text(&mut self, backend: &mut B, model: &Model<B>, text: Option<&Hidden>) -> Result<()> {
         for window in &mut self.windows {
-            window.run().set_text(ops, &band.lm, 0, text)?;
+            window.run().set_text(backend, &model.lm, 0, text)?;
         }
         self.texted = text.is_some_and(|text| text.len > 0);
         Ok(())
@@ -515,19 +514,19 @@ impl<O: Ops> Session<O> {
     /// Whether there is something that guidance leans on: a text, the clock, chords, the player, as the model has learnt. A window is fed
     /// two lanes or one from its beginning, so a change shows with the next one.
     pub fn leans(&self) -> bool {
-        let player = self.player.is_some() && self.mode != Mode::Lead;
-        let told = self.config.guides(self.clock != Clock::Free, self.timeline.has_chords(), player);
+        let input_stem = self.input_stem.is_some() && self.mode != Mode::Lead;
+        let told = self.config.guides(self.clock != Clock::Free, self.timeline.has_chords(), input_stem);
         self.sampling.cfg != 1.0 && (self.texted || told)
     }
 
     /// Draws without a finite logit so far, each mended by a code that can be played.
-    pub fn faults(&mut self, ops: &mut O) -> u64 {
-        self.windows.iter_mut().map(|w| u64::from(w.run().faults(ops))).sum()
+    pub fn faults(&mut self, backend: &mut B) -> u64 {
+        self.windows.iter_mut().map(|w| u64::from(w.run().faults(backend))).sum()
     }
 
     /// Where bar `bar` begins, in song time; not before what is decided next.
     pub fn bar_at(&self, bar: i64) -> i64 {
-        self.timeline.next(self.front * FRAME as i64, Line::Numbered(bar))
+        self.timeline.next(self.front * FRAME as i64, Boundary::Numbered(bar))
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a running band shows: filled after each hop for the screen, OSC and the take.
 
-use sideman_kernels::Ops;
+use sideman_kernels::Backend;
 
-use super::{Clock, Command, Line, Mode, Session, beats};
+use super::{Boundary, Clock, Command, Mode, Session, beats};
 use crate::model::FRAME;
 use crate::task::{Meter, transposed};
 
@@ -91,7 +91,7 @@ pub struct Snapshot {
     /// What the band does.
     pub mode: Mode,
     /// The stem that the player plays.
-    pub player: Option<u8>,
+    pub input_stem: Option<u8>,
     /// Stems in the model's order.
     pub stems: Vec<StemState>,
     /// Peak of what the player played in the last hop.
@@ -123,7 +123,7 @@ pub struct Snapshot {
     /// See `committed`.
     pub planned: i64,
     /// dB by which the band is dipped.
-    pub dip: f32,
+    pub dim: f32,
     /// The click sounds.
     pub click: bool,
     /// A take is being kept.
@@ -136,7 +136,7 @@ pub struct Snapshot {
     pub message: String,
 }
 
-impl<O: Ops> Session<O> {
+impl<B: Backend> Session<B> {
     /// Fills in everything but the load, the latencies, the text, hop and take, which are the runner's.
     pub fn snapshot(&self, out: &mut Snapshot) {
         let time = self.heard_to() + self.lead;
@@ -149,7 +149,7 @@ impl<O: Ops> Session<O> {
         out.clock = self.clock;
         out.playing = self.playing;
         out.mode = self.mode;
-        out.player = self.player.map(|p| p as u8);
+        out.input_stem = self.input_stem.map(|p| p as u8);
         out.stems.resize_with(self.stems.stem.len(), Default::default);
         for (s, state) in out.stems.iter_mut().enumerate() {
             let stem = &self.stems.stem[s];
@@ -160,7 +160,7 @@ impl<O: Ops> Session<O> {
             state.rms = gain * (samples.iter().map(|x| x * x).sum::<f32>() / samples.len().max(1) as f32).sqrt();
         }
         out.heard = self.heard_peak;
-        self.queue.pending(&mut out.pending);
+        self.schedule.pending(&mut out.pending);
         out.chord.clear();
         match (self.timeline.chord(time), self.timeline.moved()) {
             (Some((_, symbol)), 0) => out.chord.push_str(symbol),
@@ -168,7 +168,7 @@ impl<O: Ops> Session<O> {
             (None, _) => {}
         }
         out.next_chord.clear();
-        if let Some((_, symbol)) = self.timeline.chord(self.timeline.next(time + 1, Line::Bar)) {
+        if let Some((_, symbol)) = self.timeline.chord(self.timeline.next(time + 1, Boundary::Bar)) {
             match self.timeline.moved() {
                 0 => out.next_chord.push_str(symbol),
                 moved => out.next_chord.push_str(&transposed(symbol, moved)),
@@ -188,7 +188,7 @@ impl<O: Ops> Session<O> {
         out.lead = self.lead;
         out.committed = self.front * FRAME as i64;
         out.planned = out.committed;
-        out.dip = self.dip;
+        out.dim = self.dim;
         out.click = self.click_on;
         out.message.clear();
         out.message.push_str(&self.message);

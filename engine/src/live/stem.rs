@@ -1,7 +1,7 @@
 //! What each stem does: level, place, silence, and which bars it repeats, with what can be undone.
 
 use super::StemState;
-use super::material::{Loop, Material};
+use super::token_history::{Loop, TokenHistory};
 
 /// Steps that can be undone.
 const DEPTH: usize = 8;
@@ -111,9 +111,9 @@ impl Stem {
     }
 
     /// Keeps the bars before frame `from`.
-    pub fn keep(&mut self, material: &Material, stem: usize, from: i64, bars: u32, len: (i128, i128)) -> Source {
+    pub fn keep(&mut self, history: &TokenHistory, stem: usize, from: i64, bars: u32, len: (i128, i128)) -> Source {
         let slot = self.spare();
-        self.slots[slot].take(material, stem, from, bars, len);
+        self.slots[slot].take(history, stem, from, bars, len);
         Source::Bars(slot)
     }
 
@@ -198,11 +198,11 @@ impl Stem {
     }
 
     /// Left and right gain that it should have: pan of equal power, both 1 in the middle.
-    pub fn target(&self, audible: bool, dip: f32) -> [f32; 2] {
+    pub fn target(&self, audible: bool, dim: f32) -> [f32; 2] {
         if !audible || self.mute || self.gain <= -60.0 {
             return [0.0; 2];
         }
-        let gain = 10f32.powf((self.gain + dip) / 20.0);
+        let gain = 10f32.powf((self.gain + dim) / 20.0);
         if self.pan == 0.0 {
             return [gain; 2];
         }
@@ -222,8 +222,8 @@ pub(super) struct Stems {
 }
 
 impl Stems {
-    pub fn new(material: &Material) -> Self {
-        let stem = material.streams.iter().map(|s| Stem::new(s.len())).collect();
+    pub fn new(history: &TokenHistory) -> Self {
+        let stem = history.streams.iter().map(|s| Stem::new(s.len())).collect();
         Stems { stem, from: i64::MAX, to: i64::MAX }
     }
 

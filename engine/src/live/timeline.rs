@@ -31,7 +31,7 @@ pub fn beats(meter: Meter) -> i64 {
 
 /// What a line of the clock divides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Line {
+pub enum Boundary {
     /// Beats.
     Beat,
     /// Bars.
@@ -44,7 +44,7 @@ pub enum Line {
 
 /// Where a sample lies.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Place {
+pub struct Position {
     /// Bar; 1 is the first.
     pub bar: i64,
     /// Beat, from 1.
@@ -253,21 +253,21 @@ impl Timeline {
     }
 
     /// Where sample `t` lies.
-    pub fn place(&self, t: i64) -> Place {
+    pub fn place(&self, t: i64) -> Position {
         let s = self.segment(t).0;
         let (place, len) = (s.at(t), s.bar_len());
         let (bar, part) = (place.div_euclid(len), place.rem_euclid(len));
         let beat = part * i128::from(beats(s.meter));
         let phase = (beat % len) as f64 / len as f64;
-        Place { bar: s.bar + bar as i64, beat: (beat / len) as u32 + 1, phase: phase as f32, part: (part, len) }
+        Position { bar: s.bar + bar as i64, beat: (beat / len) as u32 + 1, phase: phase as f32, part: (part, len) }
     }
 
     /// First line at or after sample `t`.
-    pub fn next(&self, t: i64, line: Line) -> i64 {
+    pub fn next(&self, t: i64, line: Boundary) -> i64 {
         let mut t = t;
         loop {
             let (s, end) = self.segment(t);
-            if let Line::Numbered(bar) = line {
+            if let Boundary::Numbered(bar) = line {
                 // Some years either way: the arithmetic stays in its range.
                 let at = s.time(i128::from(bar.clamp(-1 << 24, 1 << 24) - s.bar) * s.bar_len()).max(t);
                 if at < end {
@@ -277,11 +277,11 @@ impl Timeline {
                 continue;
             }
             let len = match line {
-                Line::Beat => s.bar_len() / i128::from(beats(s.meter)),
+                Boundary::Beat => s.bar_len() / i128::from(beats(s.meter)),
                 _ => s.bar_len(),
             };
             let (mut at, n) = s.line(t, len);
-            if line == Line::Section {
+            if line == Boundary::Section {
                 let bar = s.bar + n as i64;
                 at = s.time((n + i128::from(self.to_section(bar))) * len);
             }
@@ -293,7 +293,7 @@ impl Timeline {
     }
 
     /// Last line at or before sample `t` and after `from`.
-    pub fn last(&self, from: i64, t: i64, line: Line) -> Option<i64> {
+    pub fn last(&self, from: i64, t: i64, line: Boundary) -> Option<i64> {
         let mut last = None;
         let mut at = self.next(from + 1, line);
         while at <= t {
@@ -340,7 +340,7 @@ mod tests {
             let place = line.place(t);
             assert_eq!((place.bar, place.beat), (n + 1, 1));
             assert_eq!(line.place(t - 1).bar, n);
-            (t, n) = (line.next(t + 1, Line::Bar), n + 1);
+            (t, n) = (line.next(t + 1, Boundary::Bar), n + 1);
         }
         assert_eq!(n, 2910); // 7200 s · 97 / 60 / 4 bars, and the one begun before 12 345
     }
@@ -349,12 +349,12 @@ mod tests {
     fn beats_of_meters() {
         for (meter, name) in [(Meter::FourFour, 4), (Meter::ThreeFour, 3), (Meter::SixEight, 2), (Meter::TwelveEight, 4)] {
             let line = Timeline::new(0, 120.0, meter);
-            let bar = line.next(1, Line::Bar);
+            let bar = line.next(1, Boundary::Bar);
             assert_eq!(bar, 16000 * meter.quarters() as i64);
             let (mut t, mut count) = (0, 0);
             while t < bar {
                 assert_eq!(line.place(t).beat, count + 1);
-                (t, count) = (line.next(t + 1, Line::Beat), count + 1);
+                (t, count) = (line.next(t + 1, Boundary::Beat), count + 1);
             }
             assert_eq!((t, i64::from(count)), (bar, name));
         }
@@ -363,8 +363,8 @@ mod tests {
     #[test]
     fn sections_are_eight_bars_from_bar_one() {
         let line = Timeline::new(64_000, 120.0, Meter::FourFour);
-        assert_eq!(line.next(0, Line::Section), 64_000);
-        assert_eq!(line.next(64_001, Line::Section), 64_000 + 8 * 64_000);
+        assert_eq!(line.next(0, Boundary::Section), 64_000);
+        assert_eq!(line.next(64_001, Boundary::Section), 64_000 + 8 * 64_000);
     }
 
     #[test]
@@ -372,7 +372,7 @@ mod tests {
         let mut line = Timeline::new(1000, 120.0, Meter::FourFour);
         line.set_tempo(65_000, 240.0);
         line.set_meter(97_000, Meter::ThreeFour);
-        let at = |t, bar| line.next(t, Line::Numbered(bar));
+        let at = |t, bar| line.next(t, Boundary::Numbered(bar));
         assert_eq!([at(0, 1), at(0, 2), at(0, 3), at(0, 4)], [1000, 65_000, 97_000, 97_000 + 24_000]);
         // What is past is now; what is far is far.
         assert_eq!([at(70_000, 1), at(70_000, 2), at(97_001, 3)], [70_000, 70_000, 97_001]);
@@ -396,10 +396,10 @@ mod tests {
         let mut line = Timeline::new(0, 120.0, Meter::FourFour);
         line.set_chords(Some("[A] Em Em C [B] G D".parse().unwrap()), 1);
         let bar = |n: i64| (n - 1) * 64_000;
-        let next = |line: &Timeline, n| line.place(line.next(bar(n), Line::Section)).bar;
+        let next = |line: &Timeline, n| line.place(line.next(bar(n), Boundary::Section)).bar;
         let name = |line: &Timeline, n| line.section(bar(n)).map(|s| (s.1.to_owned(), s.2));
         assert_eq!([-2, 1, 2, 4, 5, 6, 7].map(|n| next(&line, n)), [1, 1, 4, 4, 6, 6, 9]);
-        assert_eq!(line.next(bar(4) + 1, Line::Section), bar(6));
+        assert_eq!(line.next(bar(4) + 1, Boundary::Section), bar(6));
         assert_eq!([name(&line, 0), name(&line, 1), name(&line, 5)], [None, Some(("A".into(), 3)), Some(("B".into(), 1))]);
         // Bar 3 is the first of B; what was before it stays.
         line.go(3, 3);
@@ -422,7 +422,7 @@ mod tests {
             assert_eq!((after.bar, after.beat), (before.bar, before.beat));
             assert!((after.phase - before.phase).abs() < 2e-4);
             assert_eq!(after.beat as i64, i % 4 + 1);
-            t = line.next(t + 1, Line::Beat);
+            t = line.next(t + 1, Boundary::Beat);
         }
         assert_eq!(line.place(t).bar, 126);
         assert!(line.segments.len() <= KEPT);
@@ -449,8 +449,8 @@ mod tests {
             for (t, tempo) in changes {
                 line.set_tempo(t, tempo);
             }
-            let beat = line.next(from, Line::Beat);
-            let bar = line.next(from, Line::Bar);
+            let beat = line.next(from, Boundary::Beat);
+            let bar = line.next(from, Boundary::Bar);
             prop_assert!(from <= beat && beat <= bar);
             let (here, before) = (line.place(bar), line.place(bar - 1));
             prop_assert!(here.beat == 1 && before.bar == here.bar - 1 && before.beat == 3, "{here:?} {before:?}");

@@ -5,15 +5,15 @@
 //! filled with what was heard `lag` frames before, over prefix, transition and target alike, which is the pattern that the model was
 //! trained with (docs/model-format.md, "Lag"). So a window can have any player and any lag.
 
-use sideman_kernels::{Ops, Sampling, UNKNOWN};
+use sideman_kernels::{Backend, Sampling, UNKNOWN};
 
-use super::material::{Material, forced};
 use super::stem::Stems;
 use super::timeline::{Timeline, middle};
+use super::token_history::{TokenHistory, forced};
 use crate::error::Result;
 use crate::lm::{Lm, Run, RunSpec};
 use crate::model::Config;
-use crate::task::Band;
+use crate::model::Model;
 
 /// Sizes of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Shape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Role {
     /// The player's stem; none: the model plays all.
-    pub player: Option<usize>,
+    pub input_stem: Option<usize>,
     /// Frames by which it is delayed in the pattern; none: it is not, and the model foretells it until the truth is known.
     pub lag: Option<usize>,
 }
@@ -55,7 +55,7 @@ pub(super) struct Role {
 /// What a column is filled from.
 #[derive(Clone, Copy)]
 pub(super) struct Score<'a> {
-    pub material: &'a Material,
+    pub history: &'a TokenHistory,
     pub stems: &'a Stems,
     pub timeline: &'a Timeline,
     /// The beat is known to the model.
@@ -65,8 +65,8 @@ pub(super) struct Score<'a> {
 }
 
 /// See the module's head.
-pub(super) struct Window<O: Ops> {
-    run: Run<O>,
+pub(super) struct Window<B: Backend> {
+    run: Run<B>,
     shape: Shape,
     /// Frame of the song at which the target begins.
     pub start: i64,
@@ -83,15 +83,15 @@ pub(super) struct Window<O: Ops> {
     column: Vec<i32>,
 }
 
-impl<O: Ops> Window<O> {
-    pub fn new(ops: &mut O, lm: &Lm<O>, spec: &RunSpec, shape: Shape) -> Result<Self> {
-        let mut run = lm.run(ops, spec)?;
-        run.rehearse(ops, lm)?;
+impl<B: Backend> Window<B> {
+    pub fn new(backend: &mut B, lm: &Lm<B>, spec: &RunSpec, shape: Shape) -> Result<Self> {
+        let mut run = lm.run(backend, spec)?;
+        run.rehearse(backend, lm)?;
         Ok(Window {
             run,
             shape,
             start: 0,
-            role: Role { player: None, lag: None },
+            role: Role { input_stem: None, lag: None },
             redraw: 0,
             seed: 0,
             guides: lm.config().live.as_ref().is_some_and(|live| live.guides),
@@ -102,40 +102,40 @@ impl<O: Ops> Window<O> {
     }
 
     /// Begins anew at frame `start` of the song: nothing is fed, the prefix sums up the song before frame `cut`. Nothing is allocated.
-    pub fn reset(&mut self, ops: &mut O, score: Score, start: i64, cut: i64, role: Role, redraw: u64) -> Result<()> {
+    pub fn reset(&mut self, backend: &mut B, score: Score, start: i64, cut: i64, role: Role, redraw: u64) -> Result<()> {
         (self.start, self.role, self.redraw) = (start, role, redraw);
-        self.run.rollback(ops, 0)?;
-        self.run.deafen(ops, |k| self.guides && role.player == Some(score.material.stem_of[k]));
-        for k in 0..score.material.delays.len() {
-            self.run.put(ops, 0, k, 0, &self.unknown)?;
-            let stem = score.material.stem_of[k];
+        self.run.rollback(backend, 0)?;
+        self.run.mask_null_lane(backend, |k| self.guides && role.input_stem == Some(score.history.stem_of[k]));
+        for k in 0..score.history.delays.len() {
+            self.run.put(backend, 0, k, 0, &self.unknown)?;
+            let stem = score.history.stem_of[k];
             let special = self.run.grid().cards[k] as i32;
-            let player = role.player == Some(stem);
+            let input_stem = role.input_stem == Some(stem);
             self.row.fill(special);
             for (i, slot) in self.row.iter_mut().take(self.shape.prefix.saturating_sub(1)).enumerate() {
                 let t = start + (i * self.shape.decimation) as i64;
                 if t < cut && redraw >> stem & 1 == 0 {
-                    *slot = if player { score.material.heard(k, t) } else { score.material.made(k, t) };
+                    *slot = if input_stem { score.history.heard(k, t) } else { score.history.made(k, t) };
                 }
             }
-            let lag = role.lag.filter(|_| player).unwrap_or(0);
+            let lag = role.lag.filter(|_| input_stem).unwrap_or(0);
             for slot in 0..lag {
-                self.run.put(ops, 0, k, slot, &[special])?;
+                self.run.put(backend, 0, k, slot, &[special])?;
             }
-            self.run.put(ops, 0, k, lag, &self.row)?;
+            self.run.put(backend, 0, k, lag, &self.row)?;
         }
         Ok(())
     }
 
     /// How the window's tokens are drawn from now on.
-    pub fn set_sampling(&mut self, ops: &mut O, sampling: &Sampling, seed: Option<u64>) {
+    pub fn set_sampling(&mut self, backend: &mut B, sampling: &Sampling, seed: Option<u64>) {
         self.seed = seed.unwrap_or(self.seed);
         let frame_base = self.start - self.shape.prefix as i64;
-        self.run.set_sampling(ops, &Sampling { seed: self.seed, frame_base, ..*sampling });
+        self.run.set_sampling(backend, &Sampling { seed: self.seed, frame_base, ..*sampling });
     }
 
     /// The run, for its text and counters.
-    pub fn run(&mut self) -> &mut Run<O> {
+    pub fn run(&mut self) -> &mut Run<B> {
         &mut self.run
     }
 
@@ -155,53 +155,53 @@ impl<O: Ops> Window<O> {
     }
 
     /// Frame of the song in slot `column` of stream `k`; none in the prefix and before.
-    fn frame(&self, material: &Material, k: usize, column: usize) -> Option<i64> {
-        let lag = self.role.lag.filter(|_| self.role.player == Some(material.stem_of[k])).unwrap_or(0);
-        let at = column.checked_sub(1 + material.delays[k] + lag + self.shape.prefix)?;
+    fn frame(&self, history: &TokenHistory, k: usize, column: usize) -> Option<i64> {
+        let lag = self.role.lag.filter(|_| self.role.input_stem == Some(history.stem_of[k])).unwrap_or(0);
+        let at = column.checked_sub(1 + history.delays[k] + lag + self.shape.prefix)?;
         Some(self.start + at as i64)
     }
 
     /// Puts what is known into `column`, which has not been fed. The player's slots that are not known are left to the model, or, where the
     /// stem is lagged, masked until [`Window::hear`].
-    fn fill(&mut self, ops: &mut O, score: Score, column: usize) -> Result<()> {
-        for k in 0..score.material.delays.len() {
-            let Some(t) = self.frame(score.material, k, column) else { continue };
-            let stem = score.material.stem_of[k];
-            let token = if self.role.player == Some(stem) {
+    fn fill(&mut self, backend: &mut B, score: Score, column: usize) -> Result<()> {
+        for k in 0..score.history.delays.len() {
+            let Some(t) = self.frame(score.history, k, column) else { continue };
+            let stem = score.history.stem_of[k];
+            let token = if self.role.input_stem == Some(stem) {
                 match self.role.lag {
-                    _ if t < score.known => Some(score.material.heard(k, t)),
+                    _ if t < score.known => Some(score.history.heard(k, t)),
                     Some(_) => Some(self.run.grid().cards[k] as i32),
                     None => None,
                 }
-            } else if self.redraw >> stem & 1 == 1 && t < score.material.made_to[k] {
+            } else if self.redraw >> stem & 1 == 1 && t < score.history.made_to[k] {
                 None
             } else {
-                forced(score.material, score.stems, k, t)
+                forced(score.history, score.stems, k, t)
             };
             if let Some(token) = token {
-                self.put(ops, score.material, k, column, token)?;
+                self.put(backend, score.history, k, column, token)?;
             }
         }
         Ok(())
     }
 
-    fn put(&mut self, ops: &mut O, material: &Material, k: usize, column: usize, token: i32) -> Result<()> {
-        self.run.put(ops, 0, k, column - 1 - material.delays[k], &[token])
+    fn put(&mut self, backend: &mut B, history: &TokenHistory, k: usize, column: usize, token: i32) -> Result<()> {
+        self.run.put(backend, 0, k, column - 1 - history.delays[k], &[token])
     }
 
     /// Puts what the player was heard to play into `column`, the next one to be fed.
-    fn hear(&mut self, ops: &mut O, score: Score, column: usize) -> Result<()> {
-        let Some(player) = self.role.player else { return Ok(()) };
-        for &k in &score.material.streams[player] {
-            if let Some(t) = self.frame(score.material, k, column).filter(|&t| t < score.known) {
-                self.put(ops, score.material, k, column, score.material.heard(k, t))?;
+    fn hear(&mut self, backend: &mut B, score: Score, column: usize) -> Result<()> {
+        let Some(input_stem) = self.role.input_stem else { return Ok(()) };
+        for &k in &score.history.streams[input_stem] {
+            if let Some(t) = self.frame(score.history, k, column).filter(|&t| t < score.known) {
+                self.put(backend, score.history, k, column, score.history.heard(k, t))?;
             }
         }
         Ok(())
     }
 
     /// Sets the controls of `column`: those of the frame that undelayed streams foretell from it.
-    fn control(&mut self, ops: &mut O, lm: &Lm<O>, score: Score, column: usize) {
+    fn control(&mut self, backend: &mut B, lm: &Lm<B>, score: Score, column: usize) {
         let frame = match (column + 1).cmp(&self.shape.prefix) {
             std::cmp::Ordering::Less => Some(self.start + (column * self.shape.decimation) as i64),
             std::cmp::Ordering::Equal => None,
@@ -214,40 +214,40 @@ impl<O: Ops> Window<O> {
                 "chord" => score.timeline.chord(middle(f)).map(|(value, _)| value),
                 _ => None,
             });
-            self.run.control(ops, lm, c, column, &[value.unwrap_or(UNKNOWN)]);
+            self.run.control(backend, lm, c, column, &[value.unwrap_or(UNKNOWN)]);
         }
     }
 
     /// Feeds one column and gives the next one's tokens: what was put there, what the model draws.
-    pub fn advance(&mut self, ops: &mut O, band: &Band<O>, score: Score) -> Result<()> {
+    pub fn advance(&mut self, backend: &mut B, model: &Model<B>, score: Score) -> Result<()> {
         let at = self.run.at();
-        self.hear(ops, score, at)?;
-        self.fill(ops, score, at + 1)?;
-        self.control(ops, &band.lm, score, at);
-        self.run.next(ops, &band.lm, at + 1);
+        self.hear(backend, score, at)?;
+        self.fill(backend, score, at + 1)?;
+        self.control(backend, &model.lm, score, at);
+        self.run.next(backend, &model.lm, at + 1);
         Ok(())
     }
 
     /// Decides the frames that the column before the next one's feeding has given the band's streams.
-    pub fn commit(&mut self, ops: &mut O, material: &mut Material, stems: &mut Stems) {
+    pub fn commit(&mut self, backend: &mut B, history: &mut TokenHistory, stems: &mut Stems) {
         let at = self.run.at();
-        self.run.column(ops, at, &mut self.column);
+        self.run.column(backend, at, &mut self.column);
         for k in 0..self.column.len() {
-            let stem = material.stem_of[k];
-            if self.role.player == Some(stem) || self.frame(material, k, at) != Some(material.made_to[k]) {
+            let stem = history.stem_of[k];
+            if self.role.input_stem == Some(stem) || self.frame(history, k, at) != Some(history.made_to[k]) {
                 continue;
             }
-            let level = material.streams[stem].iter().position(|&s| s == k).unwrap_or(0);
-            stems.stem[stem].made(level, material.made_to[k], self.column[k]);
-            material.make(k, self.column[k]);
+            let level = history.streams[stem].iter().position(|&s| s == k).unwrap_or(0);
+            stems.stem[stem].made(level, history.made_to[k], self.column[k]);
+            history.make(k, self.column[k]);
         }
     }
 
     /// Feeds known columns, as many as `work` allows and below `limit`: a known column costs 1, one that has to be drawn 4.
     pub fn prime(
         &mut self,
-        ops: &mut O,
-        band: &Band<O>,
+        backend: &mut B,
+        model: &Model<B>,
         score: Score,
         limit: usize,
         block: usize,
@@ -256,17 +256,17 @@ impl<O: Ops> Window<O> {
         while work > 0 && self.run.at() < limit {
             let at = self.run.at();
             if self.redraw != 0 && at >= self.shape.prefix {
-                self.advance(ops, band, score)?;
+                self.advance(backend, model, score)?;
                 work = work.saturating_sub(4);
                 continue;
             }
             let n = (limit - at).min(work).min(block);
             for column in at..at + n {
-                self.hear(ops, score, column)?;
-                self.fill(ops, score, column + 1)?;
-                self.control(ops, &band.lm, score, column);
+                self.hear(backend, score, column)?;
+                self.fill(backend, score, column + 1)?;
+                self.control(backend, &model.lm, score, column);
             }
-            let fed = self.run.next(ops, &band.lm, at + n);
+            let fed = self.run.next(backend, &model.lm, at + n);
             work -= fed.min(work);
         }
         Ok(())
@@ -275,21 +275,21 @@ impl<O: Ops> Window<O> {
     /// Lets in what the player played in frames `from..score.known`, which the model had foretold: from the first frame that was foretold wrongly
     /// on, the columns are fed again with the truth and with what the band has played since, and the player's later frames are
     /// foretold again. True: something was wrong.
-    pub fn correct(&mut self, ops: &mut O, band: &Band<O>, score: Score, from: i64) -> Result<bool> {
-        let Some(player) = self.role.player else { return Ok(false) };
+    pub fn correct(&mut self, backend: &mut B, model: &Model<B>, score: Score, from: i64) -> Result<bool> {
+        let Some(input_stem) = self.role.input_stem else { return Ok(false) };
         let end = self.run.at();
         let from = from.max(self.start);
         let mut first = usize::MAX;
-        for &k in &score.material.streams[player] {
-            let delay = score.material.delays[k];
+        for &k in &score.history.streams[input_stem] {
+            let delay = score.history.delays[k];
             for t in from..score.known {
                 let column = self.column(t) + delay + 1;
                 if column > end {
                     break;
                 }
                 let mut token = [UNKNOWN];
-                self.run.codes(ops, 0, k, column - 1 - delay, &mut token);
-                if token[0] != score.material.heard(k, t) {
+                self.run.codes(backend, 0, k, column - 1 - delay, &mut token);
+                if token[0] != score.history.heard(k, t) {
                     first = first.min(column);
                     break;
                 }
@@ -298,10 +298,10 @@ impl<O: Ops> Window<O> {
         if first == usize::MAX {
             return Ok(false);
         }
-        self.run.rollback(ops, first)?;
-        self.fill(ops, score, first)?;
+        self.run.rollback(backend, first)?;
+        self.fill(backend, score, first)?;
         while self.run.at() < end {
-            self.advance(ops, band, score)?;
+            self.advance(backend, model, score)?;
         }
         Ok(true)
     }

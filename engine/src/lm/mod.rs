@@ -12,26 +12,26 @@ mod weights;
 pub use pattern::Pattern;
 pub use run::{MAX_TEXT, Run, RunSpec};
 
-use sideman_kernels::{Format, Ops};
+use sideman_kernels::{Backend, Format};
 
 use crate::error::Result;
 use crate::model::{Config, ModelDir};
 
 /// A loaded language model.
-pub struct Lm<O: Ops> {
+pub struct Lm<B: Backend> {
     config: Config,
-    weights: weights::Weights<O>,
+    weights: weights::Weights<B>,
     cache: Format,
 }
 
-impl<O: Ops> Lm<O> {
+impl<B: Backend> Lm<B> {
     /// Loads `lm.safetensors` of a model directory, its matrices kept in `format`.
     ///
     /// # Errors
     /// A tensor is missing, misshapen or not known; the player's memory is full.
-    pub fn load(ops: &mut O, dir: &ModelDir, format: Format) -> Result<Self> {
+    pub fn load(backend: &mut B, dir: &ModelDir, format: Format) -> Result<Self> {
         let file = dir.tensors("lm.safetensors")?;
-        let weights = weights::Weights::load(ops, &dir.config, file, format)?;
+        let weights = weights::Weights::load(backend, &dir.config, file, format)?;
         let cache = if format == Format::F32 { Format::F32 } else { Format::Bf16 };
         Ok(Lm { config: dir.config.clone(), weights, cache })
     }
@@ -50,7 +50,7 @@ impl<O: Ops> Lm<O> {
     ///
     /// # Errors
     /// The spec doesn't fit the model (see [`RunSpec`]), or the player's memory is full.
-    pub fn run(&self, ops: &mut O, spec: &RunSpec) -> Result<Run<O>> {
-        Run::new(ops, self, spec)
+    pub fn run(&self, backend: &mut B, spec: &RunSpec) -> Result<Run<B>> {
+        Run::new(backend, self, spec)
     }
 }

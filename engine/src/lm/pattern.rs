@@ -17,9 +17,9 @@ impl Pattern {
         Pattern { delays: delays.to_vec(), frames }
     }
 
-    /// Delays with `lag` more on the streams that `player` names: how live play sees the player's stem.
-    pub fn lagged(delays: &[usize], player: &[bool], lag: usize) -> Vec<usize> {
-        delays.iter().zip(player).map(|(&d, &p)| if p { d + lag } else { d }).collect()
+    /// Delays with `lag` more on the streams that `input_stem` names: how live play sees the player's stem.
+    pub fn lagged(delays: &[usize], input_stem: &[bool], lag: usize) -> Vec<usize> {
+        delays.iter().zip(input_stem).map(|(&d, &p)| if p { d + lag } else { d }).collect()
     }
 
     /// Delay of each stream.

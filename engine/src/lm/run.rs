@@ -5,7 +5,7 @@
 //! something is unknown. A column may still be written as long as it hasn't been fed, and [`Run::rollback`] unfeeds columns at no
 //! cost: live play writes the player's tokens just before their column is fed, and takes back what it foretold wrongly.
 
-use sideman_kernels::{Format, Grid, Ops, Rows, Sampling, UNKNOWN};
+use sideman_kernels::{Backend, Format, Grid, Rows, Sampling, UNKNOWN};
 
 use super::pattern::Pattern;
 use super::state::State;
@@ -40,10 +40,10 @@ pub struct RunSpec<'a> {
 }
 
 /// One generation of `songs` songs in step. See the module's head. It is played with the [`Lm`] that made it.
-pub struct Run<O: Ops> {
+pub struct Run<B: Backend> {
     grid: Grid,
     pattern: Pattern,
-    state: State<O>,
+    state: State<B>,
     block: usize,
     /// The sequence without what was drawn [songs, streams, steps]: forced tokens, special ids, UNKNOWN.
     plan: Vec<i32>,
@@ -51,14 +51,14 @@ pub struct Run<O: Ops> {
     at: usize,
     text_room: usize,
     /// The grid without guidance and its dice, where there is guidance: see [`Run::guide`].
-    plain: Option<(Grid, O::Picker)>,
+    plain: Option<(Grid, B::Picker)>,
     guided: bool,
     /// Feeding one column [guidance off][with a draw]: what a GPU records once.
-    steps: [[O::Graph; 2]; 2],
+    steps: [[B::Graph; 2]; 2],
 }
 
-impl<O: Ops> Run<O> {
-    pub(super) fn new(ops: &mut O, lm: &Lm<O>, spec: &RunSpec) -> Result<Self> {
+impl<B: Backend> Run<B> {
+    pub(super) fn new(backend: &mut B, lm: &Lm<B>, spec: &RunSpec) -> Result<Self> {
         let config = lm.config();
         if spec.songs == 0 || spec.block == 0 || spec.frames == 0 {
             return Err(Error::Input("a run needs at least one song, one frame and blocks of one column".into()));
@@ -77,22 +77,22 @@ impl<O: Ops> Run<O> {
             branches: if spec.guided { 2 } else { 1 },
             cards,
             delays: spec.delays.to_vec(),
-            lean: config.streams.iter().map(|s| config.sampling.lean.get(&s.stem).copied().unwrap_or(1.0)).collect(),
+            cfg_scale: config.streams.iter().map(|s| config.sampling.cfg_scale.get(&s.stem).copied().unwrap_or(1.0)).collect(),
             steps: pattern.steps(),
         };
-        let mut state = State::new(ops, config, &grid, text_room, spec.kv, spec.block)?;
+        let mut state = State::new(backend, config, &grid, text_room, spec.kv, spec.block)?;
         let unknown = vec![UNKNOWN; pattern.streams() * spec.frames];
         let plan = pattern.lay_out(&unknown, &specials).repeat(spec.songs);
-        ops.write_ints(&mut state.seq, 0, &plan);
+        backend.write_ints(&mut state.seq, 0, &plan);
         for row in 0..grid.branches * config.controls.len() {
             let control = &config.controls[row % config.controls.len()];
-            ops.write_ints(&mut state.ctl, row * grid.steps, &vec![control.card as i32; grid.steps]);
+            backend.write_ints(&mut state.ctl, row * grid.steps, &vec![control.card as i32; grid.steps]);
         }
-        ops.set_sampling(&mut state.picker, &spec.sampling);
+        backend.set_sampling(&mut state.picker, &spec.sampling);
         let plain = if spec.guided && spec.songs == 1 {
             let plain = Grid { branches: 1, ..grid.clone() };
-            let mut picker = ops.picker(&plain)?;
-            ops.set_sampling(&mut picker, &spec.sampling);
+            let mut picker = backend.picker(&plain)?;
+            backend.set_sampling(&mut picker, &spec.sampling);
             Some((plain, picker))
         } else {
             None
@@ -110,7 +110,7 @@ impl<O: Ops> Run<O> {
             steps: Default::default(),
         };
         for (song, text) in spec.texts.iter().enumerate().take(spec.songs) {
-            run.set_text(ops, lm, song, *text)?;
+            run.set_text(backend, lm, song, *text)?;
         }
         Ok(run)
     }
@@ -131,10 +131,10 @@ impl<O: Ops> Run<O> {
     }
 
     /// Changes how tokens are drawn from now on.
-    pub fn set_sampling(&mut self, ops: &mut O, sampling: &Sampling) {
-        ops.set_sampling(&mut self.state.picker, sampling);
+    pub fn set_sampling(&mut self, backend: &mut B, sampling: &Sampling) {
+        backend.set_sampling(&mut self.state.picker, sampling);
         if let Some((_, picker)) = &mut self.plain {
-            ops.set_sampling(picker, sampling);
+            backend.set_sampling(picker, sampling);
         }
     }
 
@@ -148,7 +148,7 @@ impl<O: Ops> Run<O> {
     ///
     /// # Errors
     /// The text is longer than the run's room, or not of this model's width.
-    pub fn set_text(&mut self, ops: &mut O, lm: &Lm<O>, song: usize, text: Option<&Hidden>) -> Result<()> {
+    pub fn set_text(&mut self, backend: &mut B, lm: &Lm<B>, song: usize, text: Option<&Hidden>) -> Result<()> {
         let (Some(state), Some(project)) = (&mut self.state.text, &lm.weights.project) else {
             return match text {
                 Some(text) if text.len > 0 => Err(Error::Input("a text for a run without room for one".into())),
@@ -165,17 +165,17 @@ impl<O: Ops> Run<O> {
         }
         let (wide, narrow) = (Rows::packed(len, d), Rows::packed(len, text_dim));
         if len > 0 {
-            ops.write(&mut state.hidden, 0, data);
-            ops.linear(project, &state.hidden, narrow, &mut state.condition, wide);
+            backend.write(&mut state.hidden, 0, data);
+            backend.linear(project, &state.hidden, narrow, &mut state.condition, wide);
         }
         let lane = song * self.grid.branches;
         for (l, layer) in lm.weights.layers.iter().enumerate() {
             let Some(cross) = &layer.cross else { continue };
             if len > 0 {
-                ops.linear(&cross.k, &state.condition, wide, &mut state.k, wide);
-                ops.linear(&cross.v, &state.condition, wide, &mut state.v, wide);
+                backend.linear(&cross.k, &state.condition, wide, &mut state.k, wide);
+                backend.linear(&cross.v, &state.condition, wide, &mut state.v, wide);
             }
-            ops.set_text(&mut state.kv, l, lane, len, &state.k, &state.v);
+            backend.set_text(&mut state.kv, l, lane, len, &state.k, &state.v);
         }
         Ok(())
     }
@@ -185,7 +185,7 @@ impl<O: Ops> Run<O> {
     ///
     /// # Errors
     /// A code out of range, frames past the grid, or a column that has been fed already (or is the next one, and would be unknown).
-    pub fn put(&mut self, ops: &mut O, song: usize, stream: usize, frame: usize, codes: &[i32]) -> Result<()> {
+    pub fn put(&mut self, backend: &mut B, song: usize, stream: usize, frame: usize, codes: &[i32]) -> Result<()> {
         if codes.is_empty() {
             return Ok(());
         }
@@ -201,13 +201,13 @@ impl<O: Ops> Run<O> {
         }
         let at = self.row(song, stream) + step;
         self.plan[at..at + codes.len()].copy_from_slice(codes);
-        ops.write_ints(&mut self.state.seq, at, codes);
+        backend.write_ints(&mut self.state.seq, at, codes);
         Ok(())
     }
 
     /// Sets control `control` (in the order of the configuration) from grid frame `frame` on; a value that the control doesn't
     /// have (−1, say) is its null. Values of columns past the sequence are dropped. The null lane of guidance is not told what guides.
-    pub fn control(&mut self, ops: &mut O, lm: &Lm<O>, control: usize, frame: usize, values: &[i32]) {
+    pub fn control(&mut self, backend: &mut B, lm: &Lm<B>, control: usize, frame: usize, values: &[i32]) {
         let config = &lm.config().controls[control];
         let card = config.card as i32;
         let branches = if config.guides { 1 } else { self.grid.branches };
@@ -215,34 +215,34 @@ impl<O: Ops> Run<O> {
             let value = if (0..card).contains(&value) { value } else { card };
             for branch in 0..branches {
                 let row = branch * lm.config().controls.len() + control;
-                ops.write_ints(&mut self.state.ctl, row * self.grid.steps + step, &[value]);
+                backend.write_ints(&mut self.state.ctl, row * self.grid.steps + step, &[value]);
             }
         }
     }
 
     /// Whose streams the null lane doesn't hear, so that guidance leans on them: a player's, in a model that has practised it.
-    pub fn deafen(&mut self, ops: &mut O, deaf: impl Fn(usize) -> bool) {
+    pub fn mask_null_lane(&mut self, backend: &mut B, masked: impl Fn(usize) -> bool) {
         for k in 0..self.pattern.streams() {
             if self.grid.branches > 1 {
-                ops.write_ints(&mut self.state.deaf, self.pattern.streams() + k, &[i32::from(deaf(k))]);
+                backend.write_ints(&mut self.state.masked, self.pattern.streams() + k, &[i32::from(masked(k))]);
             }
         }
     }
 
     /// Feeds the next column and draws the unknown slots of the one after it, always with logits ([`Run::logits`]).
     /// False: there is no column left whose successor could be drawn.
-    pub fn step(&mut self, ops: &mut O, lm: &Lm<O>) -> bool {
+    pub fn step(&mut self, backend: &mut B, lm: &Lm<B>) -> bool {
         if self.at + 1 >= self.grid.steps {
             return false;
         }
-        self.feed(ops, lm, 1, true);
+        self.feed(backend, lm, 1, true);
         true
     }
 
     /// Feeds columns up to `limit` (exclusive) at most: as many known ones as a block takes, and then draws the next column
     /// where something in it is unknown. Gives the number of columns fed; 0: `limit` or the end is reached.
     /// Any block size gives the same bits.
-    pub fn next(&mut self, ops: &mut O, lm: &Lm<O>, limit: usize) -> usize {
+    pub fn next(&mut self, backend: &mut B, lm: &Lm<B>, limit: usize) -> usize {
         let limit = limit.min(self.grid.steps - 1);
         let most = self.block.min(limit.saturating_sub(self.at));
         if most == 0 {
@@ -253,7 +253,7 @@ impl<O: Ops> Run<O> {
             n += 1;
         }
         let draws = !self.known(self.at + n);
-        self.feed(ops, lm, n, draws);
+        self.feed(backend, lm, n, draws);
         n
     }
 
@@ -262,8 +262,8 @@ impl<O: Ops> Run<O> {
     ///
     /// # Errors
     /// Those of [`Run::rollback`].
-    pub fn rehearse(&mut self, ops: &mut O, lm: &Lm<O>) -> Result<()> {
-        if !O::RECORDS {
+    pub fn rehearse(&mut self, backend: &mut B, lm: &Lm<B>) -> Result<()> {
+        if !B::RECORDS {
             return Ok(());
         }
         let guided = self.guided;
@@ -273,35 +273,35 @@ impl<O: Ops> Run<O> {
                 // The first lets scratch grow, the second is recorded.
                 for _ in 0..2 {
                     self.at = 0;
-                    ops.write_ints(&mut self.state.pos, 0, &[0]);
-                    self.feed(ops, lm, 1, draws);
+                    backend.write_ints(&mut self.state.pos, 0, &[0]);
+                    self.feed(backend, lm, 1, draws);
                 }
             }
         }
         self.guided = guided;
-        self.rollback(ops, 0)
+        self.rollback(backend, 0)
     }
 
-    fn feed(&mut self, ops: &mut O, lm: &Lm<O>, n: usize, draws: bool) {
+    fn feed(&mut self, backend: &mut B, lm: &Lm<B>, n: usize, draws: bool) {
         let Run { grid, state, plain, guided, steps, .. } = self;
         let mut plain = plain.as_mut().filter(|_| !*guided);
         let graph = &mut steps[usize::from(plain.is_some())][usize::from(draws)];
-        let mut work = |ops: &mut O| {
+        let mut work = |backend: &mut B| {
             let grid = plain.as_ref().map_or(&*grid, |plain| &plain.0);
-            step::forward(ops, &lm.config, &lm.weights, grid, state, n);
+            step::forward(backend, &lm.config, &lm.weights, grid, state, n);
             if draws {
-                step::logits(ops, &lm.config, &lm.weights, grid, state, n);
+                step::logits(backend, &lm.config, &lm.weights, grid, state, n);
                 let State { logits, pos, seq, picker, .. } = &mut *state;
                 let picker = plain.as_mut().map_or(picker, |plain| &mut plain.1);
-                ops.pick(picker, logits, n, pos, seq);
+                backend.pick(picker, logits, n, pos, seq);
             } else {
-                ops.advance(n, &mut state.pos);
+                backend.advance(n, &mut state.pos);
             }
         };
         if n == 1 {
-            ops.replay(graph, &mut work);
+            backend.replay(graph, &mut work);
         } else {
-            work(ops);
+            work(backend);
         }
         self.at += n;
     }
@@ -321,42 +321,46 @@ impl<O: Ops> Run<O> {
     ///
     /// # Errors
     /// `step` has not been fed yet.
-    pub fn rollback(&mut self, ops: &mut O, step: usize) -> Result<()> {
+    pub fn rollback(&mut self, backend: &mut B, step: usize) -> Result<()> {
         if step > self.at {
             return Err(Error::Input(format!("rollback to column {step}, but only {} are fed", self.at)));
         }
         let drawn = step + 1..(self.at + 1).min(self.grid.steps);
         for row in 0..self.grid.songs * self.pattern.streams() {
             let at = row * self.grid.steps;
-            ops.write_ints(&mut self.state.seq, at + drawn.start, &self.plan[at + drawn.start..at + drawn.end.max(drawn.start)]);
+            backend.write_ints(
+                &mut self.state.seq,
+                at + drawn.start,
+                &self.plan[at + drawn.start..at + drawn.end.max(drawn.start)],
+            );
         }
-        ops.write_ints(&mut self.state.pos, 0, &[step as i32]);
+        backend.write_ints(&mut self.state.pos, 0, &[step as i32]);
         self.at = step;
         Ok(())
     }
 
     /// Tokens of column `step` into `tokens` [songs, streams]: UNKNOWN where they are still to come.
-    pub fn column(&self, ops: &mut O, step: usize, tokens: &mut [i32]) {
+    pub fn column(&self, backend: &mut B, step: usize, tokens: &mut [i32]) {
         for (row, token) in tokens.iter_mut().enumerate() {
-            ops.read_ints(&self.state.seq, row * self.grid.steps + step, std::slice::from_mut(token));
+            backend.read_ints(&self.state.seq, row * self.grid.steps + step, std::slice::from_mut(token));
         }
     }
 
     /// Tokens of frames `frame..` of one stream into `codes`.
-    pub fn codes(&self, ops: &mut O, song: usize, stream: usize, frame: usize, codes: &mut [i32]) {
+    pub fn codes(&self, backend: &mut B, song: usize, stream: usize, frame: usize, codes: &mut [i32]) {
         let at = self.row(song, stream) + self.pattern.step(stream, frame);
-        ops.read_ints(&self.state.seq, at, codes);
+        backend.read_ints(&self.state.seq, at, codes);
     }
 
     /// Logits of the column fed last by [`Run::step`]: lane after lane, stream after stream [lanes, Σ cards]; before guidance.
-    pub fn logits(&self, ops: &mut O, logits: &mut [f32]) {
-        ops.read(&self.state.logits, 0, logits);
+    pub fn logits(&self, backend: &mut B, logits: &mut [f32]) {
+        backend.read(&self.state.logits, 0, logits);
     }
 
     /// How many draws met logits without a finite value.
-    pub fn faults(&self, ops: &mut O) -> u32 {
-        let plain = self.plain.as_ref().map_or(0, |(_, picker)| ops.faults(picker));
-        plain + ops.faults(&self.state.picker)
+    pub fn faults(&self, backend: &mut B) -> u32 {
+        let plain = self.plain.as_ref().map_or(0, |(_, picker)| backend.faults(picker));
+        plain + backend.faults(&self.state.picker)
     }
 
     /// Where the row of a stream begins in the sequence.

@@ -184,7 +184,8 @@ pub struct SamplingConfig {
     pub cfg: f32,
     /// How much of the guidance a stem takes, by its name: 1, as where it is missing, all of it; 0 none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub lean: BTreeMap<String, f32>,
+    #[serde(alias = "lean")]
+    pub cfg_scale: BTreeMap<String, f32>,
 }
 
 impl Config {
@@ -206,10 +207,11 @@ impl Config {
         self.check().map_err(|(key, what)| Error::Key { path: file.to_owned(), key, what })
     }
 
-    /// Whether guidance leans on something that is given: `clock`, `chords`, a `player` heard late.
-    pub fn guides(&self, clock: bool, chords: bool, player: bool) -> bool {
+    /// Whether guidance leans on something that is given: `clock`, `chords`, a `input_stem` heard late.
+    pub fn guides(&self, clock: bool, chords: bool, input_stem: bool) -> bool {
         let given = |name: &str| if name == "chord" { chords } else { clock };
-        self.controls.iter().any(|c| c.guides && given(&c.name)) || player && self.live.as_ref().is_some_and(|live| live.guides)
+        self.controls.iter().any(|c| c.guides && given(&c.name))
+            || input_stem && self.live.as_ref().is_some_and(|live| live.guides)
     }
 
     /// The streams of a stem, as indices into [`Config::streams`], by level.
@@ -258,12 +260,12 @@ impl Config {
                 return bad(&format!("sampling.{key}"), format!("{v}; it should be within 0 and {max}"));
             }
         }
-        for (stem, v) in &s.lean {
+        for (stem, v) in &s.cfg_scale {
             if !self.stems.contains(stem) {
-                return bad(&format!("sampling.lean.{stem}"), format!("no such stem; the stems are {:?}", self.stems));
+                return bad(&format!("sampling.cfg_scale.{stem}"), format!("no such stem; the stems are {:?}", self.stems));
             }
             if !(0.0..=10.0).contains(v) {
-                return bad(&format!("sampling.lean.{stem}"), format!("{v}; it should be within 0 and 10"));
+                return bad(&format!("sampling.cfg_scale.{stem}"), format!("{v}; it should be within 0 and 10"));
             }
         }
         Ok(())

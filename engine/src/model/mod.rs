@@ -5,12 +5,14 @@ mod codec;
 mod config;
 mod dir;
 pub mod import;
+mod loaded;
 mod tensors;
 
 pub use check::Fault;
 pub use codec::{Analysis, CodecConfig, IstftConfig, LookAhead, PadMode, QuantizerConfig, QuantizerKind, SeanetConfig};
 pub use config::{Config, Control, EditConfig, LiveConfig, LmConfig, SamplingConfig, Strategy, Stream, TextConfig, TextKind};
 pub use dir::ModelDir;
+pub use loaded::Model;
 pub use tensors::Tensors;
 pub(crate) use tensors::upload;
 

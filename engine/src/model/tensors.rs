@@ -10,7 +10,7 @@ use memmap2::Mmap;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use sideman_kernels::quant::{BLOCK, ints_of};
-use sideman_kernels::{Format, Ops};
+use sideman_kernels::{Backend, Format};
 
 use crate::error::{Error, Result};
 
@@ -107,22 +107,22 @@ impl Tensors {
     ///
     /// # Errors
     /// As [`Tensors::get`], and the player's.
-    pub fn mat<O: Ops>(&mut self, ops: &mut O, name: &str, rows: usize, cols: usize, format: Format) -> Result<O::Mat> {
+    pub fn mat<B: Backend>(&mut self, backend: &mut B, name: &str, rows: usize, cols: usize, format: Format) -> Result<B::Mat> {
         let stored = self.ask(name)?;
         match (stored, format) {
             (Dtype::I8, Format::Q8) => self.check(name, &[rows, cols])?,
             (Dtype::U8, Format::Q4 | Format::Q8) => self.check(name, &[rows, cols / 2])?,
             _ => {
                 let values = self.get(name, &[rows, cols])?;
-                return Ok(ops.mat(rows, cols, &values, format)?);
+                return Ok(backend.mat(rows, cols, &values, format)?);
             }
         }
         let scales = self.scales(name, &[rows, cols])?;
         let bytes = self.bytes(name)?;
         Ok(match (stored, format) {
-            (Dtype::U8, Format::Q4) => ops.mat_q4(rows, cols, bytes, &scales)?,
-            (Dtype::U8, _) => ops.mat_q8(rows, cols, &ints_of(bytes).collect::<Vec<_>>(), &scales)?,
-            _ => ops.mat_q8(rows, cols, &bytes.iter().map(|b| b.cast_signed()).collect::<Vec<_>>(), &scales)?,
+            (Dtype::U8, Format::Q4) => backend.mat_q4(rows, cols, bytes, &scales)?,
+            (Dtype::U8, _) => backend.mat_q8(rows, cols, &ints_of(bytes).collect::<Vec<_>>(), &scales)?,
+            _ => backend.mat_q8(rows, cols, &bytes.iter().map(|b| b.cast_signed()).collect::<Vec<_>>(), &scales)?,
         })
     }
 
@@ -130,9 +130,9 @@ impl Tensors {
     ///
     /// # Errors
     /// As [`Tensors::get`], and the player's.
-    pub fn buf<O: Ops>(&mut self, ops: &mut O, name: &str, len: usize) -> Result<O::Buf> {
+    pub fn buf<B: Backend>(&mut self, backend: &mut B, name: &str, len: usize) -> Result<B::Buf> {
         let values = self.get(name, &[len])?;
-        upload(ops, &values)
+        upload(backend, &values)
     }
 
     /// A tensor of whole numbers (I64 or I32), with its shape: ids, tokens and codes of golden files.
@@ -233,9 +233,9 @@ pub(super) fn header(path: &Path, json: &[u8], len: u64) -> Result<Metadata> {
 }
 
 /// A player's buffer holding `values`.
-pub(crate) fn upload<O: Ops>(ops: &mut O, values: &[f32]) -> Result<O::Buf> {
-    let mut buf = ops.buf(values.len())?;
-    ops.write(&mut buf, 0, values);
+pub(crate) fn upload<B: Backend>(backend: &mut B, values: &[f32]) -> Result<B::Buf> {
+    let mut buf = backend.buf(values.len())?;
+    backend.write(&mut buf, 0, values);
     Ok(buf)
 }
 

@@ -1,11 +1,12 @@
 //! Going on from a song that is there (musicgen-stem.md 7.1).
 
-use sideman_kernels::{Ops, UNKNOWN};
+use sideman_kernels::{Backend, UNKNOWN};
 
 use super::generate::{extend, samples};
-use super::{Band, Report, Settings, Song};
+use super::{Report, Settings, Song};
 use crate::error::{Error, Result};
 use crate::model::FRAME;
+use crate::model::Model;
 
 /// More of a song.
 #[derive(Debug, Clone)]
@@ -24,9 +25,9 @@ impl Continue<'_> {
     ///
     /// # Errors
     /// A stem is missing or shorter than a frame, a setting can't be, the player's memory is full, or `report` said stop.
-    pub fn render<O: Ops>(&self, band: &mut Band<O>, ops: &mut O, report: Report) -> Result<Vec<Song>> {
-        let given_len = band.check_given(&self.given)?;
-        let missing = band.config().stems.iter().zip(&self.given).find(|(_, given)| given.is_none());
+    pub fn render<B: Backend>(&self, model: &mut Model<B>, backend: &mut B, report: Report) -> Result<Vec<Song>> {
+        let given_len = model.check_given(&self.given)?;
+        let missing = model.config().stems.iter().zip(&self.given).find(|(_, given)| given.is_none());
         if let Some((stem, _)) = missing {
             return Err(Error::Input(format!("{stem} is missing: going on needs every stem; make it first")));
         }
@@ -37,13 +38,13 @@ impl Continue<'_> {
         let len = given_len + samples(self.seconds)?;
         self.settings.check(len)?;
         let cut: Vec<Option<&[f32]>> = self.given.iter().map(|g| g.map(|s| &s[..s.len().min(known * FRAME)])).collect();
-        let mut song = band.encode_all(ops, &cut, known)?;
+        let mut song = model.encode_all(backend, &cut, known)?;
         song.iter_mut().for_each(|row| row.resize(len.div_ceil(FRAME), UNKNOWN));
-        let songs = extend(band, ops, &self.settings, vec![song; self.settings.variations], known, report)?;
+        let songs = extend(model, backend, &self.settings, vec![song; self.settings.variations], known, report)?;
         let none = vec![None; cut.len()];
         let mut out = Vec::with_capacity(songs.len());
         for codes in songs {
-            let mut song = band.song(ops, codes, len, &none)?;
+            let mut song = model.song(backend, codes, len, &none)?;
             if !self.settings.coded {
                 for (stem, given) in song.stems.iter_mut().zip(&cut) {
                     splice(stem, given.unwrap_or_default(), known * FRAME);

@@ -2,11 +2,12 @@
 
 use std::ops::RangeInclusive;
 
-use sideman_kernels::{Ops, UNKNOWN};
+use sideman_kernels::{Backend, UNKNOWN};
 
 use super::window::{Window, prefix, starts};
-use super::{Band, Progress, Report, Settings, Song};
+use super::{Progress, Report, Settings, Song};
 use crate::error::{Error, Result};
+use crate::model::Model;
 use crate::model::{Config, FRAME};
 
 /// Stems that fit those given. Any subset may be given; an absent stem is made, never forced to silence.
@@ -65,11 +66,11 @@ impl<'a> Edit<'a> {
     ///
     /// # Errors
     /// The model can't edit, nothing is given or kept, a setting can't be, the player's memory is full, or `report` said stop.
-    pub fn render<O: Ops>(&self, band: &mut Band<O>, ops: &mut O, report: Report) -> Result<Vec<Song>> {
-        let len = band.check_given(&self.given)?;
+    pub fn render<B: Backend>(&self, model: &mut Model<B>, backend: &mut B, report: Report) -> Result<Vec<Song>> {
+        let len = model.check_given(&self.given)?;
         self.settings.check(len)?;
-        let text = band.hidden(&self.settings)?;
-        let config = band.config();
+        let text = model.hidden(&self.settings)?;
+        let config = model.config();
         let Some(edit) = &config.edit else {
             return Err(Error::Input(format!("the model {} makes no stems from stems: it was not trained to", config.name)));
         };
@@ -85,7 +86,7 @@ impl<'a> Edit<'a> {
         let needed: Vec<Option<&[f32]>> = (self.given.iter().enumerate())
             .map(|(stem, given)| given.filter(|_| (0..masked.len()).any(|k| stem_of(k) == stem && !masked[k])))
             .collect();
-        let codes = band.encode_all(ops, &needed, padded)?;
+        let codes = model.encode_all(backend, &needed, padded)?;
 
         let delays: Vec<usize> = config.streams.iter().map(|s| s.delay).collect();
         let mut songs = vec![vec![vec![UNKNOWN; frames]; delays.len()]; self.settings.variations];
@@ -102,15 +103,16 @@ impl<'a> Edit<'a> {
             let end = (start + edit.window).min(frames);
             let summary = prefix(config, &codes, start, |k, _| masked[k]);
             let window = Window {
-                player: &[],
+                input_stem: &[],
                 start,
                 delays: &delays,
                 prefix: vec![summary; songs.len()],
                 target: songs.iter().map(|song| song.iter().map(|row| row[start..end].to_vec()).collect()).collect(),
             };
             let total = frames;
-            let made = window
-                .play(band, ops, &self.settings, text.as_ref(), &mut |done| report(Progress { done: start + done, total }))?;
+            let made = window.play(model, backend, &self.settings, text.as_ref(), &mut |done| {
+                report(Progress { done: start + done, total })
+            })?;
             for (song, made) in songs.iter_mut().zip(&made) {
                 for (row, new) in song.iter_mut().zip(made) {
                     row[start..end].copy_from_slice(new);
@@ -121,7 +123,7 @@ impl<'a> Edit<'a> {
         let untouched =
             |stem: usize| !self.free && !self.settings.coded && (0..masked.len()).all(|k| stem_of(k) != stem || !masked[k]);
         let kept: Vec<_> = self.given.iter().enumerate().map(|(stem, given)| given.filter(|_| untouched(stem))).collect();
-        songs.into_iter().map(|codes| band.song(ops, codes, len, &kept)).collect()
+        songs.into_iter().map(|codes| model.song(backend, codes, len, &kept)).collect()
     }
 }
 

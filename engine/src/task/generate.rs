@@ -1,10 +1,11 @@
 //! Text to all stems, and past the model's longest run by chunks that go on from the last ones (musicgen-stem.md 7.1).
 
-use sideman_kernels::{Ops, UNKNOWN};
+use sideman_kernels::{Backend, UNKNOWN};
 
 use super::window::{Window, starts};
-use super::{Band, Codes, Progress, Report, Settings, Song};
+use super::{Codes, Progress, Report, Settings, Song};
 use crate::error::{Error, Result};
+use crate::model::Model;
 use crate::model::{FRAME, SAMPLE_RATE};
 
 /// A song from a text, or from nothing.
@@ -21,14 +22,14 @@ impl Generate {
     ///
     /// # Errors
     /// A setting can't be, the player's memory is full, or `report` said stop.
-    pub fn render<O: Ops>(&self, band: &mut Band<O>, ops: &mut O, report: Report) -> Result<Vec<Song>> {
+    pub fn render<B: Backend>(&self, model: &mut Model<B>, backend: &mut B, report: Report) -> Result<Vec<Song>> {
         let len = samples(self.seconds)?;
         self.settings.check(len)?;
-        let song = vec![vec![UNKNOWN; len.div_ceil(FRAME)]; band.config().streams.len()];
+        let song = vec![vec![UNKNOWN; len.div_ceil(FRAME)]; model.config().streams.len()];
         let songs = vec![song; self.settings.variations];
-        let songs = extend(band, ops, &self.settings, songs, 0, report)?;
-        let none = vec![None; band.config().stems.len()];
-        songs.into_iter().map(|codes| band.song(ops, codes, len, &none)).collect()
+        let songs = extend(model, backend, &self.settings, songs, 0, report)?;
+        let none = vec![None; model.config().stems.len()];
+        songs.into_iter().map(|codes| model.song(backend, codes, len, &none)).collect()
     }
 }
 
@@ -42,16 +43,16 @@ pub(super) fn samples(seconds: f64) -> Result<usize> {
 
 /// Fills in all that is UNKNOWN past `known` frames of the songs (streams × frames each). Chunks are as long as the model's longest
 /// run and begin three fifths of it apart (18 s of 30); each is forced to go on from what the last one left.
-pub(super) fn extend<O: Ops>(
-    band: &mut Band<O>,
-    ops: &mut O,
+pub(super) fn extend<B: Backend>(
+    model: &mut Model<B>,
+    backend: &mut B,
     settings: &Settings,
     mut songs: Vec<Codes>,
     known: usize,
     report: Report,
 ) -> Result<Vec<Codes>> {
-    let text = band.hidden(settings)?;
-    let config = band.config();
+    let text = model.hidden(settings)?;
+    let config = model.config();
     let delays: Vec<usize> = config.streams.iter().map(|s| s.delay).collect();
     let (total, longest) = (songs[0][0].len(), config.max_frames);
     let hop = (longest * 3 / 5).max(1);
@@ -60,8 +61,9 @@ pub(super) fn extend<O: Ops>(
     for start in starts(total - first, longest, hop).into_iter().map(|start| first + start) {
         let end = (start + longest).min(total);
         let target = songs.iter().map(|song| song.iter().map(|row| row[start..end].to_vec()).collect()).collect();
-        let window = Window { start, player: &[], delays: &delays, prefix: vec![], target };
-        let made = window.play(band, ops, settings, text.as_ref(), &mut |done| report(Progress { done: start + done, total }))?;
+        let window = Window { start, input_stem: &[], delays: &delays, prefix: vec![], target };
+        let made =
+            window.play(model, backend, settings, text.as_ref(), &mut |done| report(Progress { done: start + done, total }))?;
         for (song, made) in songs.iter_mut().zip(&made) {
             for (row, new) in song.iter_mut().zip(made) {
                 row[start..end].copy_from_slice(new);

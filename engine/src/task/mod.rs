@@ -3,7 +3,6 @@
 //! All of them lay a song out in windows, each one run of the language model ([`window`]), and are deterministic: dice are keyed
 //! by (seed, variation, stream, absolute frame), so a song does not depend on blocks, threads or the number of variations.
 
-mod band;
 mod chart;
 mod continue_;
 mod edit;
@@ -15,7 +14,6 @@ use std::ops::ControlFlow;
 
 use sideman_kernels::Sampling;
 
-pub use band::Band;
 pub use chart::{Chart, Chord, Chords, Meter, clock_values, keynote, transposed};
 pub use continue_::Continue;
 pub use edit::Edit;
@@ -83,9 +81,9 @@ impl Settings {
     }
 
     /// Whether there is something that guidance leans on: a text, the clock, the chart's chords, a player heard late, as the model has learnt.
-    fn guided(&self, config: &Config, text: bool, player: bool) -> bool {
+    fn guided(&self, config: &Config, text: bool, input_stem: bool) -> bool {
         let chords = self.chart.as_ref().is_some_and(|chart| chart.has_chords());
-        self.cfg != 1.0 && (text || config.guides(self.chart.is_some(), chords, player))
+        self.cfg != 1.0 && (text || config.guides(self.chart.is_some(), chords, input_stem))
     }
 
     /// Errors on a value that can't be, or more music than is made at once; `samples` is a song's length.

@@ -3,11 +3,12 @@
 
 use std::ops::ControlFlow;
 
-use sideman_kernels::{Ops, UNKNOWN};
+use sideman_kernels::{Backend, UNKNOWN};
 
-use super::{Band, Codes, Settings};
+use super::{Codes, Settings};
 use crate::error::{Error, Result};
 use crate::lm::RunSpec;
+use crate::model::Model;
 use crate::model::{Config, EditConfig};
 use crate::text::Hidden;
 
@@ -16,7 +17,7 @@ pub(super) struct Window<'a> {
     /// Frame of the song at which the target begins.
     pub start: usize,
     /// Which streams are a player's, heard late; empty: none.
-    pub player: &'a [bool],
+    pub input_stem: &'a [bool],
     /// Delay of each stream, lag included.
     pub delays: &'a [usize],
     /// Per song, streams × prefix frames, transition included (see [`prefix`]); no frames: text only.
@@ -48,39 +49,39 @@ pub(super) fn starts(frames: usize, window: usize, hop: usize) -> Vec<usize> {
 
 impl Window<'_> {
     /// Plays the window: its target's tokens, per song, streams × frames. `report` is told how many of the target's frames are done.
-    pub fn play<O: Ops>(
+    pub fn play<B: Backend>(
         &self,
-        band: &Band<O>,
-        ops: &mut O,
+        model: &Model<B>,
+        backend: &mut B,
         settings: &Settings,
         text: Option<&Hidden>,
         report: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Vec<Codes>> {
-        let config = band.config();
+        let config = model.config();
         let prefix = self.prefix.first().map_or(0, |song| song[0].len());
         let frames = self.target[0][0].len();
         let songs = self.target.len();
         let spec = RunSpec {
             songs,
-            guided: settings.guided(config, text.is_some(), !self.player.is_empty()),
+            guided: settings.guided(config, text.is_some(), !self.input_stem.is_empty()),
             delays: self.delays,
             frames: prefix + frames,
             texts: &vec![text; songs],
             text_room: 0,
-            kv: band.lm.cache(),
+            kv: model.lm.cache(),
             block: settings.block,
             sampling: settings.sampling(self.start as i64 - prefix as i64),
         };
-        let mut run = band.lm.run(ops, &spec)?;
+        let mut run = model.lm.run(backend, &spec)?;
         if config.live.as_ref().is_some_and(|live| live.guides) {
-            run.deafen(ops, |k| self.player.get(k) == Some(&true));
+            run.mask_null_lane(backend, |k| self.input_stem.get(k) == Some(&true));
         }
         for (song, target) in self.target.iter().enumerate() {
             for (k, row) in target.iter().enumerate() {
                 if let Some(song_prefix) = self.prefix.get(song) {
-                    run.put(ops, song, k, 0, &song_prefix[k])?;
+                    run.put(backend, song, k, 0, &song_prefix[k])?;
                 }
-                run.put(ops, song, k, prefix, row)?;
+                run.put(backend, song, k, prefix, row)?;
             }
         }
         if let Some(chart) = &settings.chart {
@@ -89,27 +90,27 @@ impl Window<'_> {
                 let value = |frame: usize| chart.control(&control.name, (self.start + frame) as i64).unwrap_or(UNKNOWN);
                 let before = prefix.saturating_sub(1);
                 let values: Vec<i32> = (0..before).map(|i| value(i * decimation)).collect();
-                run.control(ops, &band.lm, c, 0, &values);
+                run.control(backend, &model.lm, c, 0, &values);
                 let values: Vec<i32> = (0..frames).map(value).collect();
-                run.control(ops, &band.lm, c, prefix, &values);
+                run.control(backend, &model.lm, c, prefix, &values);
             }
         }
 
         let needed = run.needed();
-        while run.next(ops, &band.lm, needed) > 0 {
+        while run.next(backend, &model.lm, needed) > 0 {
             let done = run.at().saturating_sub(prefix).min(frames);
             if report(done).is_break() {
                 return Err(Error::Cancelled);
             }
         }
-        match run.faults(ops) {
+        match run.faults(backend) {
             0 => {}
             n => return Err(Error::Input(format!("the model {} is broken: {n} times it foretold nothing finite", config.name))),
         }
         let mut codes = vec![vec![vec![UNKNOWN; frames]; config.streams.len()]; songs];
         for (song, rows) in codes.iter_mut().enumerate() {
             for (k, row) in rows.iter_mut().enumerate() {
-                run.codes(ops, song, k, prefix, row);
+                run.codes(backend, song, k, prefix, row);
             }
         }
         Ok(codes)

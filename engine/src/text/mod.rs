@@ -7,7 +7,7 @@ mod tokenizer;
 pub use t5::{T5, bucket};
 pub use tokenizer::Tokenizer;
 
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 
 use crate::error::Result;
 use crate::model::ModelDir;
@@ -24,8 +24,8 @@ pub struct Hidden {
 /// Tokenizer and T5 with a small player of their own: a text is encoded once, so it never goes to the GPU.
 pub struct TextEncoder {
     tokenizer: Tokenizer,
-    t5: T5<Cpu>,
-    cpu: Cpu,
+    t5: T5<CpuBackend>,
+    cpu: CpuBackend,
 }
 
 impl TextEncoder {
@@ -35,7 +35,7 @@ impl TextEncoder {
     /// A file is missing, damaged or doesn't fit the configuration.
     pub fn load(dir: &ModelDir) -> Result<Option<Self>> {
         let Some(config) = &dir.config.text else { return Ok(None) };
-        let mut cpu = Cpu::new(1);
+        let mut cpu = CpuBackend::new(1);
         let tokenizer = Tokenizer::open(&dir.path.join("tokenizer.json"), config)?;
         let t5 = T5::load(&mut cpu, config, dir.tensors("text.safetensors")?)?;
         Ok(Some(TextEncoder { tokenizer, t5, cpu }))

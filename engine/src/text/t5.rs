@@ -1,30 +1,30 @@
-//! T5's encoder (musicgen-stem.md section 4): RMSNorm, no bias, relative positions, ReLU. Written over [`Ops`] but for its
+//! T5's encoder (musicgen-stem.md section 4): RMSNorm, no bias, relative positions, ReLU. Written over [`Backend`] but for its
 //! attention, which is small: a prompt has some tens of tokens.
 
-use sideman_kernels::{Act, Format, Linear, Norm, Ops, Rows};
+use sideman_kernels::{Act, Backend, Format, Linear, Norm, Rows};
 
 use super::Hidden;
 use crate::error::{Error, Result};
 use crate::model::{Tensors, TextConfig};
 
 /// One block: attention, then feed-forward.
-struct Block<O: Ops> {
+struct Block<B: Backend> {
     /// q ‖ k ‖ v, [3·inner, dim] with RMSNorm.
-    qkv: Linear<O>,
+    qkv: Linear<B>,
     /// [dim, inner], adds to the residual.
-    out: Linear<O>,
+    out: Linear<B>,
     /// [ffn, dim] with RMSNorm, ReLU.
-    up: Linear<O>,
+    up: Linear<B>,
     /// [dim, ffn], adds to the residual.
-    down: Linear<O>,
+    down: Linear<B>,
 }
 
 /// Weights of the encoder in the player's memory.
-pub struct T5<O: Ops> {
+pub struct T5<B: Backend> {
     config: TextConfig,
     /// Embeddings [vocab, dim].
     shared: Vec<f32>,
-    blocks: Vec<Block<O>>,
+    blocks: Vec<Block<B>>,
     /// Added to the scores by bucket and head [buckets, heads]; the same in every block.
     bias: Vec<f32>,
     /// Final RMSNorm [dim].
@@ -46,33 +46,33 @@ pub fn bucket(offset: i64, buckets: usize, max_distance: usize) -> usize {
     if offset > 0 { side + near } else { near }
 }
 
-impl<O: Ops> T5<O> {
+impl<B: Backend> T5<B> {
     /// Reads `text.safetensors`.
     ///
     /// # Errors
     /// A tensor is missing, misshapen or not known.
-    pub fn load(ops: &mut O, config: &TextConfig, mut file: Tensors) -> Result<Self> {
+    pub fn load(backend: &mut B, config: &TextConfig, mut file: Tensors) -> Result<Self> {
         let (dim, inner, ffn) = (config.dim, config.heads * config.head_dim, config.ffn);
         let plain = |weight| Linear { weight, bias: None, norm: None, act: Act::None, add: false };
         let mut blocks = Vec::with_capacity(config.layers);
         for n in 0..config.layers {
             let attention = |what: &str| format!("encoder.block.{n}.layer.0.{what}.weight");
             let dense = |what: &str| format!("encoder.block.{n}.layer.1.{what}.weight");
-            let norm = |ops: &mut O, file: &mut Tensors, name: &str| -> Result<_> {
-                Ok(Some(Norm { weight: file.buf(ops, name, dim)?, bias: None, eps: config.eps }))
+            let norm = |backend: &mut B, file: &mut Tensors, name: &str| -> Result<_> {
+                Ok(Some(Norm { weight: file.buf(backend, name, dim)?, bias: None, eps: config.eps }))
             };
             let mut rows = Vec::with_capacity(3 * inner * dim);
             for part in ["q", "k", "v"] {
                 rows.extend(file.get(&attention(&format!("SelfAttention.{part}")), &[inner, dim])?);
             }
-            let qkv = ops.mat(3 * inner, dim, &rows, Format::F32)?;
-            let out = file.mat(ops, &attention("SelfAttention.o"), dim, inner, Format::F32)?;
-            let up = file.mat(ops, &dense("DenseReluDense.wi"), ffn, dim, Format::F32)?;
-            let down = file.mat(ops, &dense("DenseReluDense.wo"), dim, ffn, Format::F32)?;
+            let qkv = backend.mat(3 * inner, dim, &rows, Format::F32)?;
+            let out = file.mat(backend, &attention("SelfAttention.o"), dim, inner, Format::F32)?;
+            let up = file.mat(backend, &dense("DenseReluDense.wi"), ffn, dim, Format::F32)?;
+            let down = file.mat(backend, &dense("DenseReluDense.wo"), dim, ffn, Format::F32)?;
             blocks.push(Block {
-                qkv: Linear { norm: norm(ops, &mut file, &attention("layer_norm"))?, ..plain(qkv) },
+                qkv: Linear { norm: norm(backend, &mut file, &attention("layer_norm"))?, ..plain(qkv) },
                 out: Linear { add: true, ..plain(out) },
-                up: Linear { norm: norm(ops, &mut file, &dense("layer_norm"))?, act: Act::Relu, ..plain(up) },
+                up: Linear { norm: norm(backend, &mut file, &dense("layer_norm"))?, act: Act::Relu, ..plain(up) },
                 down: Linear { add: true, ..plain(down) },
             });
         }
@@ -92,30 +92,30 @@ impl<O: Ops> T5<O> {
     ///
     /// # Errors
     /// An id is out of the vocabulary, or the player's memory is full.
-    pub fn encode(&self, ops: &mut O, ids: &[u32]) -> Result<Hidden> {
+    pub fn encode(&self, backend: &mut B, ids: &[u32]) -> Result<Hidden> {
         let TextConfig { dim, ffn, vocab, .. } = self.config;
         let inner = self.config.heads * self.config.head_dim;
         let len = ids.len();
         let rows = |width| Rows::packed(len, width);
-        let mut x = ops.buf(len * dim)?;
+        let mut x = backend.buf(len * dim)?;
         for (i, &id) in ids.iter().enumerate() {
             let row = self.shared.chunks_exact(dim).nth(id as usize);
             let row = row.ok_or_else(|| Error::Input(format!("text id {id} is beyond the vocabulary of {vocab}")))?;
-            ops.write(&mut x, i * dim, row);
+            backend.write(&mut x, i * dim, row);
         }
-        let (mut qkv, mut att, mut hidden) = (ops.buf(len * 3 * inner)?, ops.buf(len * inner)?, ops.buf(len * ffn)?);
+        let (mut qkv, mut att, mut hidden) = (backend.buf(len * 3 * inner)?, backend.buf(len * inner)?, backend.buf(len * ffn)?);
         let (mut projected, mut mixed) = (vec![0.0; len * 3 * inner], vec![0.0; len * inner]);
         for block in &self.blocks {
-            ops.linear(&block.qkv, &x, rows(dim), &mut qkv, rows(3 * inner));
-            ops.read(&qkv, 0, &mut projected);
+            backend.linear(&block.qkv, &x, rows(dim), &mut qkv, rows(3 * inner));
+            backend.read(&qkv, 0, &mut projected);
             self.attend(&projected, &mut mixed);
-            ops.write(&mut att, 0, &mixed);
-            ops.linear(&block.out, &att, rows(inner), &mut x, rows(dim));
-            ops.linear(&block.up, &x, rows(dim), &mut hidden, rows(ffn));
-            ops.linear(&block.down, &hidden, rows(ffn), &mut x, rows(dim));
+            backend.write(&mut att, 0, &mixed);
+            backend.linear(&block.out, &att, rows(inner), &mut x, rows(dim));
+            backend.linear(&block.up, &x, rows(dim), &mut hidden, rows(ffn));
+            backend.linear(&block.down, &hidden, rows(ffn), &mut x, rows(dim));
         }
         let mut data = vec![0.0; len * dim];
-        ops.read(&x, 0, &mut data);
+        backend.read(&x, 0, &mut data);
         for row in data.chunks_exact_mut(dim) {
             let square = row.iter().map(|v| v * v).sum::<f32>() / dim as f32;
             let scale = 1.0 / (square + self.config.eps).sqrt();

@@ -11,12 +11,12 @@ use cpal::{
     BufferSize, ErrorKind, FromSample, I24, InputCallbackInfo, OutputCallbackInfo, SampleFormat, SizedSample, StreamConfig,
 };
 
-use super::air::{Lapse, Origin, SETTLE};
-use super::{Asked, Pulse, Stream};
-use crate::input::Ear;
-use crate::live::{Line, Link};
+use super::stream_clock::{Lapse, Origin, SETTLE};
+use super::{DeviceConfig, DeviceStats, Stream};
+use crate::input::InputWriter;
+use crate::live::{DevicePorts, EngineHandle};
 use crate::mix::Limiter;
-use crate::output::{BLOCK_MAX, Player};
+use crate::output::{BLOCK_MAX, OutputReader};
 use crate::rt;
 
 /// Rates that are tried, best first: what the musician's card most likely runs at anyway.
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 struct Cpal {
     about: String,
     rates: (u32, u32),
-    pulse: Arc<Pulse>,
+    stats: Arc<DeviceStats>,
     lost: Arc<AtomicBool>,
     why: Arc<Mutex<String>>,
     /// Closed when this is dropped.
@@ -105,11 +105,11 @@ fn frames(seconds: f64, rate: u32) -> i64 {
 
 /// What the output's callback owns.
 struct Speaker {
-    player: Player,
+    reader: OutputReader,
     /// Of band and click together.
     limiter: Limiter,
     config: Config,
-    pulse: Arc<Pulse>,
+    stats: Arc<DeviceStats>,
     xruns: Arc<AtomicU64>,
     /// Seconds that the device doesn't tell of.
     beyond: f64,
@@ -136,7 +136,7 @@ impl Speaker {
         let air = stamp.playback.duration_since(cpal::StreamInstant::ZERO).as_secs_f64();
         let lost = frames(self.lapse.before(air, passed(self.passed), self.xruns.load(Ordering::Relaxed)), rate) as u64;
         if lost > 0 {
-            self.player.seek(self.player.at() + lost);
+            self.reader.seek(self.reader.at() + lost);
             self.passed += lost;
         }
         self.origin.block(passed(self.passed), away);
@@ -146,13 +146,13 @@ impl Speaker {
         if let Some(after) = after.filter(|_| !self.settled && passed(self.passed) > SETTLE) {
             // Once: it may not wander afterwards.
             self.settled = true;
-            self.pulse.latency_out.store(frames(away, rate) as u32, Ordering::Relaxed);
-            self.player.seek(self.player.at().saturating_add_signed(frames(after + self.beyond, rate)));
+            self.stats.latency_out.store(frames(away, rate) as u32, Ordering::Relaxed);
+            self.reader.seek(self.reader.at().saturating_add_signed(frames(after + self.beyond, rate)));
         }
-        let stems = self.player.channels() - 3;
+        let stems = self.reader.channels() - 3;
         let n = data.len() / width;
         for block in data.chunks_mut(BLOCK_MAX * width) {
-            let slots = self.player.play(block.len() / width);
+            let slots = self.reader.play(block.len() / width);
             for (frame, slot) in block.chunks_exact_mut(width).zip(slots.chunks_exact(stems + 3)) {
                 // Integers go up to just below 1.
                 let sample = |x: f32| T::from_sample(x.clamp(-1.0, 1.0 - f32::EPSILON / 2.0));
@@ -166,7 +166,7 @@ impl Speaker {
             }
         }
         self.passed += n as u64;
-        self.pulse.frames.store(self.passed, Ordering::Relaxed);
+        self.stats.frames.store(self.passed, Ordering::Relaxed);
     }
 
     fn open<T: SizedSample + FromSample<f32>>(
@@ -182,11 +182,11 @@ impl Speaker {
 
 /// What the input's callback owns.
 struct Microphone {
-    ear: Ear,
+    input: InputWriter,
     config: Config,
     /// Song time of its first frame.
     start: u64,
-    pulse: Arc<Pulse>,
+    stats: Arc<DeviceStats>,
     xruns: Arc<AtomicU64>,
     passed: u64,
     lapse: Lapse,
@@ -210,16 +210,16 @@ impl Microphone {
         let air = stamp.capture.duration_since(cpal::StreamInstant::ZERO).as_secs_f64();
         let lost = frames(self.lapse.before(air, passed(self.passed), self.xruns.load(Ordering::Relaxed)), rate) as u64;
         if lost > 0 {
-            self.ear.lost(lost);
+            self.input.lost(lost);
             self.passed += lost;
         }
         self.origin.block(passed(self.passed), -away);
         if !self.settled && passed(self.passed) > SETTLE {
             self.settled = true;
-            self.pulse.latency_in.store(frames(away, rate) as u32, Ordering::Relaxed);
+            self.stats.latency_in.store(frames(away, rate) as u32, Ordering::Relaxed);
         }
         // The first channel is the instrument: on most interfaces the other input is open, and only hums.
-        self.ear
+        self.input
             .hear(self.start + self.passed, data.chunks_exact(width).map(|frame| <f32 as FromSample<T>>::from_sample_(frame[0])));
         self.passed += (data.len() / width) as u64;
     }
@@ -242,7 +242,7 @@ impl Microphone {
 ///
 /// # Errors
 /// No such system or device, or it can't be opened.
-pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
+pub fn open(asked: &DeviceConfig, link: &EngineHandle) -> Result<Box<dyn Stream>, String> {
     let host = match &asked.host {
         None => cpal::default_host(),
         Some(name) => {
@@ -271,15 +271,16 @@ pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
     }
     let rates = (heard.map_or(out.rate, |c| c.rate), out.rate);
 
-    let Line { ear, player, in_start, .. } = link.connect(rates.0, rates.1, heard.is_some())?;
-    let (pulse, lost, why) = (Arc::new(Pulse::default()), Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(String::new())));
-    pulse.period.store(asked.period, Ordering::Relaxed);
+    let DevicePorts { input: input_writer, reader, in_start, .. } = link.connect(rates.0, rates.1, heard.is_some())?;
+    let (stats, lost, why) =
+        (Arc::new(DeviceStats::default()), Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(String::new())));
+    stats.period.store(asked.period, Ordering::Relaxed);
     let trouble = |xruns: &Arc<AtomicU64>| {
-        let (pulse, lost, why, xruns) = (pulse.clone(), lost.clone(), why.clone(), xruns.clone());
+        let (stats, lost, why, xruns) = (stats.clone(), lost.clone(), why.clone(), xruns.clone());
         move |e: cpal::Error| match e.kind() {
             ErrorKind::Xrun => {
                 xruns.fetch_add(1, Ordering::Relaxed);
-                pulse.xruns.fetch_add(1, Ordering::Relaxed);
+                stats.xruns.fetch_add(1, Ordering::Relaxed);
             }
             ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied => {}
             _ => {
@@ -295,9 +296,9 @@ pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
 
     let speaker = Speaker {
         limiter: Limiter::default(),
-        player,
+        reader,
         config: out,
-        pulse: pulse.clone(),
+        stats: stats.clone(),
         xruns: Arc::default(),
         beyond: f64::from(asked.beyond) / 1e6,
         passed: 0,
@@ -318,10 +319,10 @@ pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
     let in_stream = match (&input, heard) {
         (Some(input), Some(c)) => {
             let microphone = Microphone {
-                ear,
+                input: input_writer,
                 config: c,
                 start: in_start,
-                pulse: pulse.clone(),
+                stats: stats.clone(),
                 xruns: Arc::default(),
                 passed: 0,
                 lapse: Lapse::default(),
@@ -347,7 +348,7 @@ pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
     let kind = |d: &cpal::Device, c: Config| format!("{} at {} Hz ({})", name(d), c.rate, c.format);
     let from = input.as_ref().zip(heard).map_or("no input".to_owned(), |(d, c)| kind(d, c));
     let about = format!("{from} to {}, {} frames", kind(&output, out), asked.period);
-    Ok(Box::new(Cpal { about, rates, pulse, lost, why, _streams: (in_stream, out_stream) }))
+    Ok(Box::new(Cpal { about, rates, stats, lost, why, _streams: (in_stream, out_stream) }))
 }
 
 impl Stream for Cpal {
@@ -359,8 +360,8 @@ impl Stream for Cpal {
         self.rates
     }
 
-    fn pulse(&self) -> &Arc<Pulse> {
-        &self.pulse
+    fn stats(&self) -> &Arc<DeviceStats> {
+        &self.stats
     }
 
     fn lost(&self) -> Option<String> {

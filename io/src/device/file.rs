@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sideman_engine::audio::RATE;
 use sideman_engine::model::FRAME;
-use sideman_kernels::Ops;
+use sideman_kernels::Backend;
 
 use crate::runner::Runner;
 use crate::take::{Entry, silent};
@@ -22,12 +22,12 @@ pub enum Pace {
 
 /// Plays `samples` (32 kHz) to the band, hop by hop; the last hop is filled up with silence. `events` (of a take) are asked for at their
 /// song times. `after` is called after every hop; false ends the session there.
-pub fn play<O: Ops>(
-    runner: &mut Runner<O>,
+pub fn play<B: Backend>(
+    runner: &mut Runner<B>,
     samples: &[f32],
     pace: Pace,
     mut events: VecDeque<Entry>,
-    mut after: impl FnMut(&mut Runner<O>) -> bool,
+    mut after: impl FnMut(&mut Runner<B>) -> bool,
 ) {
     let began = Instant::now();
     let mut padded = Vec::with_capacity(25 * FRAME);
@@ -55,7 +55,7 @@ pub fn play<O: Ops>(
         runner.last_hop(&padded, heard.len());
         runner.publish();
         at += padded.len();
-        if !after(runner) || runner.desk().ended() {
+        if !after(runner) || runner.controls().ended() {
             break;
         }
     }

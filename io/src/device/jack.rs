@@ -12,8 +12,8 @@ use jack::{AsyncClient, AudioIn, AudioOut, Client, ClientOptions, Frames, Latenc
 use jack::{TransportState, TransportStatePosition};
 use ringbuf::traits::Producer;
 
-use super::{Asked, Pulse, Stream};
-use crate::live::{Line, Link};
+use super::{DeviceConfig, DeviceStats, Stream};
+use crate::live::{DevicePorts, EngineHandle};
 use crate::midi::{Clock, Heard};
 use crate::output::BLOCK_MAX;
 use crate::rt;
@@ -29,7 +29,7 @@ struct Process {
     midi_in: Port<MidiIn>,
     midi_out: Port<MidiOut>,
     clock: Clock,
-    line: Line,
+    line: DevicePorts,
     /// The server's frame time at the first callback, and of the callback that should come next.
     begun: Option<Frames>,
     next: Frames,
@@ -39,7 +39,7 @@ struct Process {
     ahead: u64,
     rate: u32,
     beyond: i32,
-    pulse: Arc<Pulse>,
+    stats: Arc<DeviceStats>,
     /// The transport as it was told last.
     told: Option<Transport>,
 }
@@ -57,7 +57,7 @@ impl Process {
             Some(beat)
         });
         let now = Transport {
-            at: self.line.player.at() as f64 / rate,
+            at: self.line.reader.at() as f64 / rate,
             rolling: state == TransportState::Rolling,
             seconds: f64::from(pos.frame()) / rate,
             beat,
@@ -80,18 +80,18 @@ impl jack::ProcessHandler for Process {
             if lost < u32::MAX / 2 {
                 self.passed += u64::from(lost);
                 if lost > 0 {
-                    self.line.player.seek(self.line.player.at() + u64::from(lost));
+                    self.line.reader.seek(self.line.reader.at() + u64::from(lost));
                 }
             }
             self.next = now.wrapping_add(n);
-            let trip = self.pulse.trip(self.rate, self.rate, self.beyond);
+            let trip = self.stats.trip(self.rate, self.rate, self.beyond);
             if trip != self.ahead {
-                self.line.player.seek((self.line.player.at() + trip).saturating_sub(self.ahead));
+                self.line.reader.seek((self.line.reader.at() + trip).saturating_sub(self.ahead));
                 self.ahead = trip;
             }
             self.transport(client);
             // What sounds at the speaker now; messages of this block belong to it, and ours are sent for it.
-            let speaker = self.line.player.at() as f64 - f64::from(self.pulse.latency_out.load(Ordering::Relaxed));
+            let speaker = self.line.reader.at() as f64 - f64::from(self.stats.latency_out.load(Ordering::Relaxed));
             let rate = f64::from(self.rate);
             for message in self.midi_in.iter(scope) {
                 let at = (speaker + f64::from(message.time)) / rate;
@@ -109,11 +109,11 @@ impl jack::ProcessHandler for Process {
                 let _ = out.write(&RawMidi { time, bytes });
             });
             let heard = self.input.as_slice(scope);
-            self.line.ear.hear(self.line.in_start + self.passed, heard.iter().copied());
+            self.line.input.hear(self.line.in_start + self.passed, heard.iter().copied());
             let mut done = 0;
             while done < n as usize {
                 let piece = (n as usize - done).min(BLOCK_MAX);
-                let slots = self.line.player.play(piece);
+                let slots = self.line.reader.play(piece);
                 let channels = self.outputs.len();
                 for (c, port) in self.outputs.iter_mut().enumerate() {
                     let out = &mut port.as_mut_slice(scope)[done..done + piece];
@@ -124,13 +124,13 @@ impl jack::ProcessHandler for Process {
                 done += piece;
             }
             self.passed += u64::from(n);
-            self.pulse.frames.fetch_add(u64::from(n), Ordering::Relaxed);
+            self.stats.frames.fetch_add(u64::from(n), Ordering::Relaxed);
         });
         jack::Control::Continue
     }
 
     fn buffer_size(&mut self, _: &Client, size: Frames) -> jack::Control {
-        self.pulse.period.store(size, Ordering::Relaxed);
+        self.stats.period.store(size, Ordering::Relaxed);
         jack::Control::Continue
     }
 }
@@ -139,14 +139,14 @@ impl jack::ProcessHandler for Process {
 struct Notices {
     input: Port<Unowned>,
     output: Port<Unowned>,
-    pulse: Arc<Pulse>,
+    stats: Arc<DeviceStats>,
 }
 
 impl Notices {
     /// Latencies as the graph gives them: the longest way in, the longest way out.
     fn latencies(&self) {
-        self.pulse.latency_in.store(self.input.get_latency_range(LatencyType::Capture).1, Ordering::Relaxed);
-        self.pulse.latency_out.store(self.output.get_latency_range(LatencyType::Playback).1, Ordering::Relaxed);
+        self.stats.latency_in.store(self.input.get_latency_range(LatencyType::Capture).1, Ordering::Relaxed);
+        self.stats.latency_out.store(self.output.get_latency_range(LatencyType::Playback).1, Ordering::Relaxed);
     }
 }
 
@@ -161,14 +161,14 @@ impl jack::NotificationHandler for Notices {
     }
 
     fn xrun(&mut self, _: &Client) -> jack::Control {
-        self.pulse.xruns.fetch_add(1, Ordering::Relaxed);
+        self.stats.xruns.fetch_add(1, Ordering::Relaxed);
         jack::Control::Continue
     }
 }
 
 struct Jack {
     client: AsyncClient<Notices, Process>,
-    pulse: Arc<Pulse>,
+    stats: Arc<DeviceStats>,
     rate: u32,
     seen: AtomicU64,
     when: Mutex<Instant>,
@@ -179,25 +179,25 @@ struct Jack {
 ///
 /// # Errors
 /// No server, or it takes no client.
-pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
+pub fn open(asked: &DeviceConfig, link: &EngineHandle) -> Result<Box<dyn Stream>, String> {
     let wrong = |e: jack::Error| format!("JACK: {e}; is a server running? (jackd -d alsa, or PipeWire's pw-jack)");
     let (client, _) = Client::new(&asked.client, ClientOptions::NO_START_SERVER).map_err(wrong)?;
     let rate = client.sample_rate();
     let line = link.connect(rate, rate, false)?;
-    let input = client.register_port(&format!("{}_in", asked.player), AudioIn::default()).map_err(wrong)?;
+    let input = client.register_port(&format!("{}_in", asked.input_stem), AudioIn::default()).map_err(wrong)?;
     let names = asked.stems.iter().map(|s| format!("{s}_out")).chain(["click_out", "mix_out_1", "mix_out_2"].map(str::to_owned));
     let outputs: Vec<_> =
         names.map(|name| client.register_port(&name, AudioOut::default()).map_err(wrong)).collect::<Result<_, _>>()?;
-    if outputs.len() != line.player.channels() {
+    if outputs.len() != line.reader.channels() {
         return Err("the band has other stems than the device was asked for".into());
     }
     let midi_in = client.register_port("midi_in", MidiIn::default()).map_err(wrong)?;
     let midi_out = client.register_port("midi_out", MidiOut::default()).map_err(wrong)?;
     let midi = (midi_in.name().map_err(wrong)?, midi_out.name().map_err(wrong)?);
-    let pulse = Arc::new(Pulse::default());
-    pulse.period.store(client.buffer_size(), Ordering::Relaxed);
+    let stats = Arc::new(DeviceStats::default());
+    stats.period.store(client.buffer_size(), Ordering::Relaxed);
     let mix = outputs.len() - 2;
-    let notices = Notices { input: input.clone_unowned(), output: outputs[mix].clone_unowned(), pulse: pulse.clone() };
+    let notices = Notices { input: input.clone_unowned(), output: outputs[mix].clone_unowned(), stats: stats.clone() };
     let wires: (String, Vec<String>) =
         (input.name().map_err(wrong)?, outputs[mix..].iter().map(|p| p.name()).collect::<Result<_, _>>().map_err(wrong)?);
     let process = Process {
@@ -213,7 +213,7 @@ pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
         ahead: 0,
         rate,
         beyond: asked.beyond,
-        pulse: pulse.clone(),
+        stats: stats.clone(),
         told: None,
     };
     let client = client.activate_async(notices, process).map_err(wrong)?;
@@ -244,7 +244,7 @@ pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
             client.as_client().connect_ports_by_name(&midi.1, port).map_err(wrong)?;
         }
     }
-    Ok(Box::new(Jack { client, pulse, rate, seen: AtomicU64::new(0), when: Mutex::new(Instant::now()) }))
+    Ok(Box::new(Jack { client, stats, rate, seen: AtomicU64::new(0), when: Mutex::new(Instant::now()) }))
 }
 
 /// Whether a server takes clients.
@@ -260,19 +260,19 @@ fn escape(name: &str) -> String {
 impl Stream for Jack {
     fn about(&self) -> String {
         let client = self.client.as_client();
-        format!("JACK client {} at {} Hz, {} frames", client.name(), self.rate, self.pulse.period.load(Ordering::Relaxed))
+        format!("JACK client {} at {} Hz, {} frames", client.name(), self.rate, self.stats.period.load(Ordering::Relaxed))
     }
 
     fn rates(&self) -> (u32, u32) {
         (self.rate, self.rate)
     }
 
-    fn pulse(&self) -> &Arc<Pulse> {
-        &self.pulse
+    fn stats(&self) -> &Arc<DeviceStats> {
+        &self.stats
     }
 
     fn lost(&self) -> Option<String> {
-        let frames = self.pulse.frames.load(Ordering::Relaxed);
+        let frames = self.stats.frames.load(Ordering::Relaxed);
         let mut when = self.when.lock().ok()?;
         if self.seen.swap(frames, Ordering::Relaxed) != frames {
             *when = Instant::now();

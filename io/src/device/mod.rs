@@ -1,21 +1,21 @@
-//! Devices: who gives samples and takes slots in real time. A backend opens what was asked for, asks the [`Link`] for its two ring ends
+//! Devices: who gives samples and takes slots in real time. A backend opens what was asked for, asks the [`EngineHandle`] for its two ring ends
 //! at its rates, and runs its callbacks over them; it reports, the [`crate::supervisor`] decides. Files are no device: nothing there is
 //! late (`file`).
 
-mod air;
 pub mod cpal;
 pub mod file;
 pub mod jack;
 pub mod null;
+mod stream_clock;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::live::Link;
+use crate::live::EngineHandle;
 
 /// What to play on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct DeviceConfig {
     /// The system: jack, alsa, pipewire, pulseaudio, null, or what the machine has.
     pub host: Option<String>,
     /// Name of the input, or its beginning.
@@ -31,14 +31,14 @@ pub struct Asked {
     /// Round trip that the device does not tell of, in microseconds, as [`crate::calibrate`] measures it.
     pub beyond: i32,
     /// The stem that the musician plays, and those that the band may play, in the model's order.
-    pub player: String,
-    /// See `player`.
+    pub input_stem: String,
+    /// See `input_stem`.
     pub stems: Vec<String>,
 }
 
 /// What was opened, in numbers that its callbacks keep up to date.
 #[derive(Debug, Default)]
-pub struct Pulse {
+pub struct DeviceStats {
     /// Latencies in frames of the device's own rate.
     pub latency_in: AtomicU32,
     /// See `latency_in`.
@@ -58,12 +58,12 @@ pub trait Stream {
     /// Rates of input and output.
     fn rates(&self) -> (u32, u32);
     /// Numbers.
-    fn pulse(&self) -> &Arc<Pulse>;
+    fn stats(&self) -> &Arc<DeviceStats>;
     /// Why it is no more; none while it is.
     fn lost(&self) -> Option<String>;
 }
 
-impl Pulse {
+impl DeviceStats {
     /// Frames of the output, at rates of input and output, from when a sound is played to when it is heard again.
     pub fn trip(&self, rate_in: u32, rate_out: u32, beyond: i32) -> u64 {
         let told = u64::from(self.latency_out.load(Ordering::Relaxed))
@@ -82,7 +82,7 @@ impl Pulse {
 ///
 /// # Errors
 /// One sentence: what is missing, and what there is.
-pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
+pub fn open(asked: &DeviceConfig, link: &EngineHandle) -> Result<Box<dyn Stream>, String> {
     match asked.host.as_deref() {
         Some("null") => null::open(link),
         Some("jack") => jack::open(asked, link),
@@ -92,7 +92,7 @@ pub fn open(asked: &Asked, link: &Link) -> Result<Box<dyn Stream>, String> {
 
 /// Seconds from sound in to sound out that the device adds, before it is open: to choose the lag. A period each way, one of
 /// slack, and what was measured beyond that.
-pub fn expected_latency(asked: &Asked) -> f64 {
+pub fn expected_latency(asked: &DeviceConfig) -> f64 {
     match asked.host.as_deref() {
         Some("null") => 0.0,
         _ => 3.0 * f64::from(asked.period) / 44_100.0 + f64::from(asked.beyond.max(0)) / 1e6,

@@ -4,39 +4,39 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Pulse, Stream};
-use crate::live::Link;
+use super::{DeviceStats, Stream};
+use crate::live::EngineHandle;
 
 const RATE: u32 = 48_000;
 const PERIOD: usize = 256;
 
 struct Null {
     stop: Arc<AtomicBool>,
-    pulse: Arc<Pulse>,
+    stats: Arc<DeviceStats>,
 }
 
 /// Starts its clock.
 ///
 /// # Errors
 /// The engine is gone.
-pub fn open(link: &Link) -> Result<Box<dyn Stream>, String> {
+pub fn open(link: &EngineHandle) -> Result<Box<dyn Stream>, String> {
     let mut line = link.connect(RATE, RATE, false)?;
-    let (stop, pulse) = (Arc::new(AtomicBool::new(false)), Arc::new(Pulse::default()));
-    pulse.period.store(PERIOD as u32, Ordering::Relaxed);
-    let (stopped, counts) = (stop.clone(), pulse.clone());
+    let (stop, stats) = (Arc::new(AtomicBool::new(false)), Arc::new(DeviceStats::default()));
+    stats.period.store(PERIOD as u32, Ordering::Relaxed);
+    let (stopped, counts) = (stop.clone(), stats.clone());
     std::thread::spawn(move || {
         let began = Instant::now();
         let mut frames = 0u64;
         while !stopped.load(Ordering::Relaxed) {
-            line.ear.hear(line.in_start + frames, std::iter::repeat_n(0.0, PERIOD));
-            line.player.play(PERIOD);
+            line.input.hear(line.in_start + frames, std::iter::repeat_n(0.0, PERIOD));
+            line.reader.play(PERIOD);
             frames += PERIOD as u64;
             counts.frames.store(frames, Ordering::Relaxed);
             let due = Duration::from_secs_f64(frames as f64 / f64::from(RATE));
             std::thread::sleep(due.saturating_sub(began.elapsed()));
         }
     });
-    Ok(Box::new(Null { stop, pulse }))
+    Ok(Box::new(Null { stop, stats }))
 }
 
 impl Stream for Null {
@@ -48,8 +48,8 @@ impl Stream for Null {
         (RATE, RATE)
     }
 
-    fn pulse(&self) -> &Arc<Pulse> {
-        &self.pulse
+    fn stats(&self) -> &Arc<DeviceStats> {
+        &self.stats
     }
 
     fn lost(&self) -> Option<String> {

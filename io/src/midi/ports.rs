@@ -15,7 +15,7 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use super::{Clock, Heard, Mark};
 use crate::control::Control;
-use crate::speaker::{Opened, Speaker};
+use crate::playback_clock::{Opened, PlaybackClock};
 
 /// Between two looks at the device's counter, and two stretches of our own clock.
 const LOOK: Duration = Duration::from_millis(1);
@@ -101,7 +101,7 @@ pub fn open(wanted: &str, control: &Control, heard: Sender<Heard>) -> Result<(Po
     };
     let about = format!("MIDI: in {}, out {}", from.as_deref().unwrap_or("none"), to.as_deref().unwrap_or("none"));
     let stop = Arc::new(AtomicBool::new(false));
-    let (speaker, opened) = Speaker::new();
+    let (speaker, opened) = PlaybackClock::new();
     let (marks, beats) = HeapRb::new(MARKS).split();
     let (ended, told) = (stop.clone(), control.clone());
     let serve = move || serve(&told, output, speaker, beats, began, &song, &ended);
@@ -154,7 +154,7 @@ fn place(all: &[String], wanted: &str) -> Option<usize> {
 fn serve(
     control: &Control,
     mut output: Option<MidiOutputConnection>,
-    mut speaker: Speaker,
+    mut speaker: PlaybackClock,
     mut beats: HeapCons<Mark>,
     began: Instant,
     song: &AtomicI64,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use sideman_engine::live::Command;
 
-use super::{Hands, Message};
+use super::{Message, MidiMapper};
 use crate::control::{Control, Event};
 use crate::transport::Transport;
 
@@ -55,7 +55,7 @@ impl Server {
     ///
     /// # Errors
     /// The system makes no thread.
-    pub fn start(control: Control, hands: Hands, inbox: Receiver<Heard>, file: Option<PathBuf>) -> std::io::Result<Server> {
+    pub fn start(control: Control, hands: MidiMapper, inbox: Receiver<Heard>, file: Option<PathBuf>) -> std::io::Result<Server> {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = stop.clone();
         let events = control.events();
@@ -77,7 +77,7 @@ impl Drop for Server {
 
 fn serve(
     control: &Control,
-    mut hands: Hands,
+    mut hands: MidiMapper,
     inbox: &Receiver<Heard>,
     events: &Receiver<Event>,
     file: Option<&Path>,
@@ -136,7 +136,7 @@ fn serve(
 }
 
 /// Writes the map beside its file, then in its place.
-fn keep(hands: &Hands, file: &Path) -> Result<(), String> {
+fn keep(hands: &MidiMapper, file: &Path) -> Result<(), String> {
     let wrong = |e: std::io::Error| format!("{}: {e}: what was learned lasts for this session only", file.display());
     let text = hands.map().text()?;
     if let Some(dir) = file.parent().filter(|d| !d.as_os_str().is_empty()) {

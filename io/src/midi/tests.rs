@@ -7,8 +7,8 @@ use super::*;
 
 const STEMS: [&str; 3] = ["bass", "drums", "other"];
 
-fn hands(map: Map) -> Hands {
-    Hands::new(Names::new("house", &STEMS), map, 5)
+fn hands(map: Map) -> MidiMapper {
+    MidiMapper::new(Names::new("house", &STEMS), map, 5)
 }
 
 fn commands(wishes: &[Request]) -> Vec<Command> {
@@ -16,7 +16,7 @@ fn commands(wishes: &[Request]) -> Vec<Command> {
 }
 
 /// What bytes at a time make the hands wish.
-fn played(hands: &mut Hands, bytes: &[u8], at: f64) -> Vec<Command> {
+fn played(hands: &mut MidiMapper, bytes: &[u8], at: f64) -> Vec<Command> {
     commands(&hands.message(Message::parse(bytes).unwrap(), at).0)
 }
 
@@ -38,7 +38,7 @@ fn the_default_page_is_the_contracts() {
     assert_eq!(played(&mut h, &[0xb1, 7, 127], 0.0), [Command::Stem(Which::One(1), Action::Gain(6.0))]);
     assert_eq!(played(&mut h, &[0xb2, 64, 127], 0.0), [Command::Stem(Which::One(2), Action::Freeze(2))]);
     assert_eq!(played(&mut h, &[0xb2, 64, 0], 0.0), [Command::Stem(Which::One(2), Action::Freeze(0))]);
-    assert_eq!(played(&mut h, &[0xb0, 11, 127], 0.0), [Command::Dip(0.0)]);
+    assert_eq!(played(&mut h, &[0xb0, 11, 127], 0.0), [Command::Dim(0.0)]);
     assert_eq!(played(&mut h, &[0xb0, 1, 0], 0.0), [Command::Temperature(0.0)]);
     // Pads, however softly, and programs go to sections.
     assert_eq!(played(&mut h, &[0x99, 37, 9], 0.0), [Command::Section("2".into())]);
@@ -160,17 +160,17 @@ fn held_keys_are_the_chord() {
 fn the_band_meets_the_clock_that_comes_in() {
     let mut h = hands(Map::default());
     // Its next samples are decided 0.3 s ahead of what sounds.
-    let mut band = Snapshot { tempo: 120.0, bar: 1, beat: 1, clock: Source::Midi, ..Snapshot::default() };
+    let mut model = Snapshot { tempo: 120.0, bar: 1, beat: 1, clock: Source::Midi, ..Snapshot::default() };
     let at = |t: f64| (t * 32_000.0).round() as i64;
     let tick = 60.0 / 100.0 / 24.0;
-    band.time = at(0.3);
-    assert_eq!(h.follow(&band, 0.0), []);
+    model.time = at(0.3);
+    assert_eq!(h.follow(&model, 0.0), []);
     h.message(Message::Start, 0.0);
     (0..=96).for_each(|k| drop(h.message(Message::Tick, f64::from(k) * tick)));
     let now = 96.0 * tick;
     // The clock is at beat 1 of bar 2. Its bar 3 is the first that the band, which is still, can meet: 4 quarters on.
-    band.time = at(now + 0.3);
-    let wishes = h.follow(&band, now);
+    model.time = at(now + 0.3);
+    let wishes = h.follow(&model, now);
     let [Request { command: Command::Tempo(tempo), .. }, Request { command: Command::Play, when: Some(When::Sample(bar)), .. }] =
         wishes[..]
     else {
@@ -178,25 +178,25 @@ fn the_band_meets_the_clock_that_comes_in() {
     };
     assert!((tempo - 100.0).abs() < 0.01 && (bar - at(now + 2.4)).abs() <= 1, "{wishes:?}");
     // The band plays, 0.3 of a beat ahead of where the clock will be: a little slower than the clock.
-    (band.playing, band.tempo, band.bar, band.beat, band.phase) = (true, 100.0, 1, 1, 0.5 + 0.3);
-    let wishes = h.follow(&band, now);
+    (model.playing, model.tempo, model.bar, model.beat, model.phase) = (true, 100.0, 1, 1, 0.5 + 0.3);
+    let wishes = h.follow(&model, now);
     let [Request { command: Command::Tempo(tempo), .. }] = wishes[..] else { panic!("{wishes:?}") };
     assert!((95.9..96.5).contains(&tempo), "{tempo}");
-    band.phase = 0.5;
-    assert_eq!(h.follow(&band, now), []);
+    model.phase = 0.5;
+    assert_eq!(h.follow(&model, now), []);
     // It starts anew with its bars elsewhere: the band is still, and comes in again.
     h.message(Message::Start, now);
     (97..=145).for_each(|k| drop(h.message(Message::Tick, f64::from(k) * tick)));
     let now = 145.0 * tick;
-    (band.time, band.beat) = (at(now + 0.3), 4);
-    assert_eq!(commands(&h.follow(&band, now)), [Command::Stop]);
-    assert!(!commands(&h.follow(&band, now)).contains(&Command::Stop));
-    band.playing = false;
-    assert!(commands(&h.follow(&band, now)).contains(&Command::Play));
+    (model.time, model.beat) = (at(now + 0.3), 4);
+    assert_eq!(commands(&h.follow(&model, now)), [Command::Stop]);
+    assert!(!commands(&h.follow(&model, now)).contains(&Command::Stop));
+    model.playing = false;
+    assert!(commands(&h.follow(&model, now)).contains(&Command::Play));
     // Its stop is at once; and who has another source of the beat is left alone.
     assert_eq!(h.message(Message::Stop, now).0[0].when, Some(When::Now));
-    band.clock = Source::Internal;
-    assert_eq!(h.follow(&band, now), []);
+    model.clock = Source::Internal;
+    assert_eq!(h.follow(&model, now), []);
 }
 
 proptest! {

@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_band_is_found_and_gone_again() {
-        let band = Announcement::start("Sideman 51234", ([127, 0, 0, 1], 51_234).into()).unwrap();
+        let model = Announcement::start("Sideman 51234", ([127, 0, 0, 1], 51_234).into()).unwrap();
         let daemon = ServiceDaemon::new().unwrap();
         let seen = daemon.browse(SERVICE).unwrap();
         let wait = |hit: &dyn Fn(&ServiceEvent) -> bool| {
@@ -73,11 +73,11 @@ mod tests {
             }
             false
         };
-        let name = band.name().to_owned();
+        let name = model.name().to_owned();
         assert_eq!(name, "Sideman 51234._osc._udp.local.");
         let found = |e: &ServiceEvent| matches!(e, ServiceEvent::ServiceResolved(s) if s.fullname == name && s.port == 51_234);
         assert!(wait(&found), "nobody finds the band");
-        drop(band);
+        drop(model);
         assert!(wait(&|e| matches!(e, ServiceEvent::ServiceRemoved(_, n) if *n == name)), "it says no goodbye");
         let _ = daemon.shutdown();
     }

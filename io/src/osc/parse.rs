@@ -175,7 +175,7 @@ impl Args<'_> {
         all.iter().find(|(name, _)| *name == word).map(|(_, v)| *v).ok_or_else(|| format!("{word:?} is none of them"))
     }
 
-    pub fn player(&mut self) -> Result<Option<u8>, String> {
+    pub fn input_stem(&mut self) -> Result<Option<u8>, String> {
         let word = self.text()?;
         if word == "none" { Ok(None) } else { self.stem(&word).map(Some) }
     }
@@ -187,7 +187,7 @@ impl Args<'_> {
                 self.next()?;
                 Ok(None)
             }
-            Some(OscType::String(s)) if when(s).is_none() => self.player(),
+            Some(OscType::String(s)) if when(s).is_none() => self.input_stem(),
             _ => Ok(None),
         }
     }

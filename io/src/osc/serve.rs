@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sideman_engine::live::{Command, Request};
 
-use super::{Desk, Names};
+use super::{Names, OscState};
 use crate::control::{Control, Event};
 
 /// Echoes at most so often: 30 a second.
@@ -40,12 +40,12 @@ impl Server {
         let address = socket.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let seen = stop.clone();
-        let mut desk = Desk::new(names, control.origin(), Instant::now());
-        begun.into_iter().for_each(|command| desk.applied(&Request { command, when: None, from: 0 }));
+        let mut state = OscState::new(names, control.origin(), Instant::now());
+        begun.into_iter().for_each(|command| state.applied(&Request { command, when: None, from: 0 }));
         // Before it is heard of: nothing that happens from now on is missed.
         let events = control.events();
         let thread =
-            std::thread::Builder::new().name("osc".into()).spawn(move || serve(&socket, &control, desk, &events, &seen))?;
+            std::thread::Builder::new().name("osc".into()).spawn(move || serve(&socket, &control, state, &events, &seen))?;
         Ok(Server { thread: Some(thread), stop, address })
     }
 
@@ -65,14 +65,14 @@ impl Drop for Server {
     }
 }
 
-fn serve(socket: &UdpSocket, control: &Control, mut desk: Desk, events: &Receiver<Event>, stop: &AtomicBool) {
+fn serve(socket: &UdpSocket, control: &Control, mut state: OscState, events: &Receiver<Event>, stop: &AtomicBool) {
     let mut bytes = vec![0; 1 << 16];
     let (mut echoed, mut handed) = (Instant::now(), Instant::now());
     while !stop.load(Ordering::Acquire) && !control.ended() {
         // What has come: for as long as there is something, but no longer than an echo can wait.
         for _ in 0..BATCH {
             match socket.recv_from(&mut bytes) {
-                Ok((len, from)) => desk.packet(from, &bytes[..len], Instant::now(), SystemTime::now()),
+                Ok((len, from)) => state.packet(from, &bytes[..len], Instant::now(), SystemTime::now()),
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
                 // A peer's port is closed; others may still talk.
                 Err(_) => {}
@@ -82,31 +82,31 @@ fn serve(socket: &UdpSocket, control: &Control, mut desk: Desk, events: &Receive
             }
         }
         let now = Instant::now();
-        desk.due(now);
+        state.due(now);
         if handed.elapsed() >= HAND_ON {
             handed = now;
-            for request in desk.wishes() {
+            for request in state.wishes() {
                 if control.send(request).is_err() {
-                    desk.dropped += 1;
+                    state.dropped += 1;
                 }
             }
         }
         for event in events.try_iter() {
             match event {
-                Event::Applied { request, .. } => desk.applied(&request),
-                Event::Said(what) => desk.said(&what),
+                Event::Applied { request, .. } => state.applied(&request),
+                Event::Said(what) => state.said(&what),
             }
         }
         if echoed.elapsed() >= ECHO {
             echoed = now;
-            desk.echo(&control.snapshot(), now);
+            state.echo(&control.snapshot(), now);
         }
-        for (to, packet) in desk.out() {
+        for (to, packet) in state.out() {
             // A subscriber that is gone expires.
             let _ = socket.send_to(&packet, to);
         }
     }
-    if desk.malformed + desk.dropped > 0 {
-        tracing::info!("OSC: {} packets were malformed, {} messages were too many", desk.malformed, desk.dropped);
+    if state.malformed + state.dropped > 0 {
+        tracing::info!("OSC: {} packets were malformed, {} messages were too many", state.malformed, state.dropped);
     }
 }

@@ -88,9 +88,9 @@ fn arguments_are_taken_as_they_are_meant() {
     }
     assert_eq!(on(OscType::Float(0.0)), Command::Stem(Which::One(1), Action::Mute(false)));
     assert_eq!(command("/jam/stem/all/freeze", &[OscType::Float(4.0)]), Command::Stem(Which::All, Action::Freeze(4)));
-    assert_eq!(command("/jam/play", &[s("none")]), Command::Player(None));
+    assert_eq!(command("/jam/play", &[s("none")]), Command::InputStem(None));
     for db in [12.0, -12.0] {
-        assert_eq!(command("/jam/dip", &[OscType::Float(db)]), Command::Dip(-12.0));
+        assert_eq!(command("/jam/dip", &[OscType::Float(db)]), Command::Dim(-12.0));
     }
     let at = said("/jam/stem/drums/mute", &[OscType::Int(1), s("bar 17")]);
     assert!(matches!(at[..], [Ok(Ask::Do { when: Some(When::AtBar(17)), .. })]), "{at:?}");
@@ -152,8 +152,8 @@ fn packet(addr: &str, args: &[OscType]) -> Vec<u8> {
 }
 
 /// Packets that went out to a port, decoded.
-fn told(desk: &mut Desk, port: u16) -> Vec<OscMessage> {
-    let to = desk.out().into_iter().filter(|(to, _)| to.port() == port);
+fn told(state: &mut OscState, port: u16) -> Vec<OscMessage> {
+    let to = state.out().into_iter().filter(|(to, _)| to.port() == port);
     to.map(|(_, b)| match rosc::decoder::decode_udp(&b).unwrap().1 {
         OscPacket::Message(m) => m,
         other => panic!("{other:?}"),
@@ -164,92 +164,92 @@ fn told(desk: &mut Desk, port: u16) -> Vec<OscMessage> {
 #[test]
 fn subscribers_are_told_what_they_did_not_say_themselves() {
     let (start, clock) = (Instant::now(), SystemTime::now());
-    let mut desk = Desk::new(names(), 7, start);
+    let mut state = OscState::new(names(), 7, start);
     for port in [1, 2] {
-        desk.packet(at(port), &packet("/jam/subscribe", &[OscType::Int(10)]), start, clock);
+        state.packet(at(port), &packet("/jam/subscribe", &[OscType::Int(10)]), start, clock);
     }
-    desk.packet(at(9), &packet("/jam/subscribe", &[OscType::Int(3), OscType::Int(10)]), start, clock);
+    state.packet(at(9), &packet("/jam/subscribe", &[OscType::Int(3), OscType::Int(10)]), start, clock);
     let mut now = snapshot();
-    desk.echo(&now, start);
+    state.echo(&now, start);
     // All of it, once.
-    let first = told(&mut desk, 1);
+    let first = told(&mut state, 1);
     assert!(first.contains(&osc("/jam/tempo", &[OscType::Float(112.0)])) && first.len() > 25, "{first:?}");
-    desk.echo(&now, start);
-    assert!(desk.out().is_empty());
+    state.echo(&now, start);
+    assert!(state.out().is_empty());
     // One sets a tempo: the other two are told, it is not.
-    desk.packet(at(1), &packet("/jam/tempo", &[OscType::Int(90)]), start, clock);
-    assert_eq!(desk.wishes(), [Request { command: Command::Tempo(90.0), when: None, from: 7 }]);
+    state.packet(at(1), &packet("/jam/tempo", &[OscType::Int(90)]), start, clock);
+    assert_eq!(state.wishes(), [Request { command: Command::Tempo(90.0), when: None, from: 7 }]);
     now.tempo = 90.0;
     now.stems[1].mute = true;
-    desk.echo(&now, start);
-    let out = desk.out();
+    state.echo(&now, start);
+    let out = state.out();
     let to = |port: u16, addr: &str| out.iter().filter(|(to, b)| to.port() == port && b.starts_with(addr.as_bytes())).count();
     assert_eq!([to(1, "/jam/tempo\0"), to(2, "/jam/tempo\0"), to(3, "/jam/tempo\0")], [0, 1, 1]);
     // By keys: all are told.
     assert_eq!([1, 2, 3].map(|p| to(p, "/jam/stem/drums/mute")), [1, 1, 1]);
     // It set one thing and got another: it is told.
-    desk.packet(at(1), &packet("/jam/tempo", &[OscType::Int(9000)]), start, clock);
+    state.packet(at(1), &packet("/jam/tempo", &[OscType::Int(9000)]), start, clock);
     now.tempo = 400.0;
-    desk.echo(&now, start);
-    assert!(told(&mut desk, 1).contains(&osc("/jam/tempo", &[OscType::Float(400.0)])));
+    state.echo(&now, start);
+    assert!(told(&mut state, 1).contains(&osc("/jam/tempo", &[OscType::Float(400.0)])));
     // What no snapshot shows is told when it was taken, and can be read.
-    desk.applied(&Request { command: Command::Cfg(2.5), when: None, from: 1 });
-    desk.echo(&now, start);
-    assert!(told(&mut desk, 2).contains(&osc("/jam/sample/cfg", &[OscType::Float(2.5)])));
-    desk.packet(at(5), &packet("/jam/sample/cfg", &[]), start, clock);
-    assert_eq!(told(&mut desk, 5), [osc("/jam/sample/cfg", &[OscType::Float(2.5)])]);
-    desk.packet(at(5), &packet("/jam/sync", &[]), start, clock);
-    assert!(told(&mut desk, 5).len() > 25);
+    state.applied(&Request { command: Command::Cfg(2.5), when: None, from: 1 });
+    state.echo(&now, start);
+    assert!(told(&mut state, 2).contains(&osc("/jam/sample/cfg", &[OscType::Float(2.5)])));
+    state.packet(at(5), &packet("/jam/sample/cfg", &[]), start, clock);
+    assert_eq!(told(&mut state, 5), [osc("/jam/sample/cfg", &[OscType::Float(2.5)])]);
+    state.packet(at(5), &packet("/jam/sync", &[]), start, clock);
+    assert!(told(&mut state, 5).len() > 25);
     // Who does not subscribe again is forgotten; who unsubscribes at once.
-    desk.packet(at(2), &packet("/jam/unsubscribe", &[]), start, clock);
+    state.packet(at(2), &packet("/jam/unsubscribe", &[]), start, clock);
     now.tempo = 100.0;
-    desk.echo(&now, start + Duration::from_secs(9));
-    let out = desk.out();
+    state.echo(&now, start + Duration::from_secs(9));
+    let out = state.out();
     assert!(out.iter().any(|(to, _)| to.port() == 1) && out.iter().all(|(to, _)| to.port() != 2));
     now.tempo = 101.0;
-    desk.echo(&now, start + Duration::from_secs(11));
-    assert!(desk.out().is_empty());
+    state.echo(&now, start + Duration::from_secs(11));
+    assert!(state.out().is_empty());
 }
 
 #[test]
 fn bundles_wait_for_their_time() {
     let start = Instant::now();
     let clock = UNIX_EPOCH + Duration::from_millis(1_800_000_000_250);
-    let mut desk = Desk::new(names(), 7, start);
+    let mut state = OscState::new(names(), 7, start);
     let tag = |ms: u64| {
         let ms = 2_208_988_800_000 + 1_800_000_000_250 + ms;
         OscTime { seconds: (ms / 1000) as u32, fractional: ((ms % 1000) * (1 << 32) / 1000) as u32 }
     };
     let bundle =
         |timetag, addr: &str| bytes(&OscPacket::Bundle(OscBundle { timetag, content: vec![OscPacket::Message(osc(addr, &[]))] }));
-    desk.packet(at(1), &bundle(tag(500), "/jam/fill"), start, clock);
-    desk.packet(at(1), &bundle(OscTime { seconds: 0, fractional: 1 }, "/jam/tap"), start, clock);
-    desk.packet(at(1), &bundle(tag(200), "/jam/panic"), start, clock);
-    desk.packet(at(1), &bundle(tag(10_000_000), "/jam/stop"), start, clock);
-    let wishes = |desk: &mut Desk| desk.wishes().into_iter().map(|r| r.command).collect::<Vec<_>>();
-    assert_eq!(wishes(&mut desk), [Command::Tap]);
-    desk.due(start + Duration::from_millis(190));
-    assert_eq!(wishes(&mut desk), []);
-    desk.due(start + Duration::from_millis(600));
-    assert_eq!(wishes(&mut desk), [Command::Panic, Command::Fill]);
-    let errors = told(&mut desk, 1);
+    state.packet(at(1), &bundle(tag(500), "/jam/fill"), start, clock);
+    state.packet(at(1), &bundle(OscTime { seconds: 0, fractional: 1 }, "/jam/tap"), start, clock);
+    state.packet(at(1), &bundle(tag(200), "/jam/panic"), start, clock);
+    state.packet(at(1), &bundle(tag(10_000_000), "/jam/stop"), start, clock);
+    let wishes = |state: &mut OscState| state.wishes().into_iter().map(|r| r.command).collect::<Vec<_>>();
+    assert_eq!(wishes(&mut state), [Command::Tap]);
+    state.due(start + Duration::from_millis(190));
+    assert_eq!(wishes(&mut state), []);
+    state.due(start + Duration::from_millis(600));
+    assert_eq!(wishes(&mut state), [Command::Panic, Command::Fill]);
+    let errors = told(&mut state, 1);
     assert!(matches!(&errors[..], [OscMessage { addr, .. }] if addr == "/jam/error"), "{errors:?}");
 }
 
 #[test]
 fn a_flood_leaves_the_last_value_and_room_for_others() {
     let (now, clock) = (Instant::now(), SystemTime::now());
-    let mut desk = Desk::new(names(), 7, now);
+    let mut state = OscState::new(names(), 7, now);
     for n in 0..100_000 {
-        desk.packet(at(1), &packet("/jam/stem/drums/gain", &[OscType::Float(n as f32 / -1e5)]), now, clock);
-        desk.packet(at(1), &packet("/jam/fill", &[]), now, clock);
+        state.packet(at(1), &packet("/jam/stem/drums/gain", &[OscType::Float(n as f32 / -1e5)]), now, clock);
+        state.packet(at(1), &packet("/jam/fill", &[]), now, clock);
     }
-    let wishes = desk.wishes();
+    let wishes = state.wishes();
     assert!(wishes.len() <= 32, "{}", wishes.len());
     let gains: Vec<_> =
         wishes.iter().filter_map(|r| if let Command::Stem(_, Action::Gain(db)) = r.command { Some(db) } else { None }).collect();
     assert_eq!(gains, [-0.99999]);
-    assert!(desk.dropped > 0);
+    assert!(state.dropped > 0);
 }
 
 proptest! {
@@ -264,36 +264,36 @@ proptest! {
         changes.iter().for_each(|(at, b)| *at.get_mut(&mut bytes) = *b);
         bytes.truncate(cut.index(bytes.len()) + 1);
         let now = Instant::now();
-        let mut desk = Desk::new(names(), 7, now);
+        let mut state = OscState::new(names(), 7, now);
         for bytes in [&bytes, &noise] {
-            desk.packet(at(1), bytes, now, SystemTime::UNIX_EPOCH);
-            prop_assert!(desk.malformed > 0 || rosc::decoder::decode_udp(bytes).is_ok());
+            state.packet(at(1), bytes, now, SystemTime::UNIX_EPOCH);
+            prop_assert!(state.malformed > 0 || rosc::decoder::decode_udp(bytes).is_ok());
         }
-        desk.due(now + Duration::from_secs(1000));
-        desk.echo(&snapshot(), now);
+        state.due(now + Duration::from_secs(1000));
+        state.echo(&snapshot(), now);
     }
 }
 
 #[test]
 fn a_packet_of_nothing_but_nesting_is_refused() {
     let now = Instant::now();
-    let mut desk = Desk::new(names(), 7, now);
+    let mut state = OscState::new(names(), 7, now);
     let mut deep = Vec::new();
     for n in (0..3000u32).rev() {
         deep.extend(b"#bundle\0\0\0\0\0\0\0\0\x01");
         deep.extend((n * 20 + 16).to_be_bytes());
     }
     deep.truncate(60_000);
-    desk.packet(at(1), &deep, now, SystemTime::now());
+    state.packet(at(1), &deep, now, SystemTime::now());
     let arrays = [b"/jam/tempo\0\0,".as_slice(), &vec![b'['; 50_000], &[0; 3]].concat();
-    desk.packet(at(1), &arrays, now, SystemTime::now());
-    assert_eq!(desk.malformed, 2);
-    assert!(desk.wishes().is_empty());
+    state.packet(at(1), &arrays, now, SystemTime::now());
+    assert_eq!(state.malformed, 2);
+    assert!(state.wishes().is_empty());
 }
 
 #[test]
 fn a_server_takes_wishes_and_echoes_changes() {
-    let (control, band) = Control::new();
+    let (control, model) = Control::new();
     let server = Server::start(control, names(), vec![Command::LoopBars(4)], at(0)).unwrap();
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
     peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -312,19 +312,19 @@ fn a_server_takes_wishes_and_echoes_changes() {
     send("/jam/subscribe", &[]);
     let mut state = snapshot();
     state.pending = vec![Pending { command: Command::Stem(Which::One(1), Action::Freeze(2)), at: 32_000 }];
-    band.publish(&mut state.clone());
+    model.publish(&mut state.clone());
     // What there was before may be told first.
     let pending = Some(wait("/jam/pending")).filter(|p| !p.is_empty()).unwrap_or_else(|| wait("/jam/pending"));
     assert_eq!(pending, [s("stem/drums/freeze 2"), OscType::Float(1.0)]);
     send("/jam/tempo", &[OscType::Int(99)]);
     let sent = loop {
-        if let Some(sent) = band.take() {
+        if let Some(sent) = model.take() {
             break sent;
         }
         std::thread::sleep(Duration::from_millis(2));
     };
     assert_eq!(sent.request.command, Command::Tempo(99.0));
-    band.tell(&Event::Said("a string is broken".into()));
+    model.tell(&Event::Said("a string is broken".into()));
     assert_eq!(wait("/jam/error"), [s("a string is broken")]);
     drop(server);
 }

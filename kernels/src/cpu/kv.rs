@@ -6,7 +6,7 @@
 use super::mat::{PANEL, Panels};
 use super::mem::Store;
 use crate::quant::to_bf16;
-use crate::{Format, Heads, OpsError};
+use crate::{BackendError, Format, Heads};
 
 /// Keys and values of all layers and lanes.
 pub struct Kv {
@@ -14,7 +14,7 @@ pub struct Kv {
     pub(super) layers: usize,
     pub(super) lanes: usize,
     pub(super) steps: usize,
-    /// Steps of each lane's text ([`crate::Ops::set_text`]).
+    /// Steps of each lane's text ([`crate::Backend::set_text`]).
     pub(super) lens: Vec<usize>,
     /// Values of one head's keys, and of its values.
     key_size: usize,
@@ -28,14 +28,14 @@ enum Data {
 }
 
 impl Kv {
-    pub(super) fn new(layers: usize, lanes: usize, steps: usize, heads: Heads, format: Format) -> Result<Kv, OpsError> {
+    pub(super) fn new(layers: usize, lanes: usize, steps: usize, heads: Heads, format: Format) -> Result<Kv, BackendError> {
         let Heads { heads: count, head_dim } = heads;
         let shape = format!("{layers} layers × {lanes} lanes × {steps} steps × {count} heads of {head_dim}");
         if [layers, lanes, steps, count, head_dim].contains(&0) || !matches!(format, Format::F32 | Format::Bf16) {
-            return Err(OpsError::Shape { op: "kv", what: format!("{shape} as {format:?}; sizes from 1, F32 or Bf16") });
+            return Err(BackendError::Shape { op: "kv", what: format!("{shape} as {format:?}; sizes from 1, F32 or Bf16") });
         }
         let what = format!("a KV cache of {shape}");
-        let memory = || OpsError::Memory { bytes: usize::MAX, what: what.clone() };
+        let memory = || BackendError::Memory { bytes: usize::MAX, what: what.clone() };
         let key = steps.checked_next_multiple_of(PANEL).and_then(|s| s.checked_mul(head_dim)).ok_or_else(memory)?;
         let value = head_dim.checked_next_multiple_of(PANEL).and_then(|d| d.checked_mul(steps)).ok_or_else(memory)?;
         let all = layers.checked_mul(lanes).and_then(|n| n.checked_mul(count)).ok_or_else(memory)?;

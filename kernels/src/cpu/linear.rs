@@ -6,7 +6,7 @@
 
 use super::mat::{Mat, PANEL};
 use super::pool::Shared;
-use super::{Cpu, Workers, kernel};
+use super::{CpuBackend, Workers, kernel};
 use crate::{Act, Linear, Norm, Rows};
 
 /// Rows that are packed at once where panels are dealt out.
@@ -20,13 +20,13 @@ const ALONE: usize = 24 << 10;
 pub(super) struct Product<'a> {
     pub mat: &'a Mat,
     pub bias: Option<&'a [f32]>,
-    pub norm: Option<&'a Norm<Cpu>>,
+    pub norm: Option<&'a Norm<CpuBackend>>,
     pub act: Act,
     pub add: bool,
 }
 
 impl<'a> Product<'a> {
-    pub(super) fn of(w: &'a Linear<Cpu>) -> Self {
+    pub(super) fn of(w: &'a Linear<CpuBackend>) -> Self {
         Product { mat: &w.weight, bias: w.bias.as_deref(), norm: w.norm.as_ref(), act: w.act, add: w.add }
     }
 
@@ -43,7 +43,7 @@ pub(super) fn product(work: &mut Workers, w: &Product, x: &[f32], xr: Rows, y: &
     assert!(span(xr, cols) <= x.len(), "linear: {xr:?} of {cols} values in x of {}", x.len());
     assert!(span(yr, rows) <= y.len(), "linear: {yr:?} of {rows} values in y of {}", y.len());
     assert!(w.bias.is_none_or(|b| b.len() >= rows), "linear: bias shorter than {rows} rows");
-    let normed = |n: &Norm<Cpu>| n.weight.len() >= cols && n.bias.as_ref().is_none_or(|b| b.len() >= cols);
+    let normed = |n: &Norm<CpuBackend>| n.weight.len() >= cols && n.bias.as_ref().is_none_or(|b| b.len() >= cols);
     assert!(w.norm.is_none_or(normed), "linear: norm shorter than {cols} columns");
     let (panels, threads) = (rows.div_ceil(PANEL), work.pool.threads());
     let y = Shared::new(y);

@@ -2,7 +2,7 @@
 
 use super::linear::{Product, product, span};
 use super::mem::Store;
-use super::{Cpu, Workers, kernel};
+use super::{CpuBackend, Workers, kernel};
 use crate::{Lstm, Rows};
 
 /// Rows whose gates are held at once.
@@ -20,7 +20,7 @@ pub(super) struct Scratch {
 pub(super) fn lstm(
     work: &mut Workers,
     scratch: &mut Scratch,
-    w: &Lstm<Cpu>,
+    w: &Lstm<CpuBackend>,
     x: &[f32],
     xr: Rows,
     state: &mut [f32],

@@ -8,7 +8,7 @@
 
 use super::mem::Store;
 use crate::quant::{BLOCK, from_bf16, to_bf16, to_q4, to_q8};
-use crate::{Format, OpsError};
+use crate::{BackendError, Format};
 
 /// Rows of a panel.
 pub(super) const PANEL: usize = 16;
@@ -61,7 +61,7 @@ impl Panels<'_> {
 
 impl Mat {
     /// Packs row-major `data`. Q8 and Q4 with cols that 32 does not divide are kept as bf16.
-    pub(super) fn new(rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Mat, OpsError> {
+    pub(super) fn new(rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Mat, BackendError> {
         let size = packed_len("mat", rows, cols, data.len())?;
         let weights = match format {
             Format::F32 => Weights::F32(pack(rows, cols, size, |r, k| data[r * cols + k])?),
@@ -89,7 +89,7 @@ impl Mat {
     }
 
     /// Packs a q8 file's tensors.
-    pub(super) fn q8(rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, OpsError> {
+    pub(super) fn q8(rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, BackendError> {
         let size = packed_len("mat_q8", rows, cols, ints.len())?;
         blocks("mat_q8", rows, cols, scales.len())?;
         let mut packed = Q8::zeros(size)?;
@@ -100,7 +100,7 @@ impl Mat {
     }
 
     /// Packs a q4 file's tensors.
-    pub(super) fn q4(rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, OpsError> {
+    pub(super) fn q4(rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, BackendError> {
         let size = packed_len("mat_q4", rows, cols, nibbles.len().saturating_mul(2))?;
         blocks("mat_q4", rows, cols, scales.len())?;
         let mut packed = Q4::zeros(size)?;
@@ -168,21 +168,21 @@ pub(super) fn int4(word: u32, i: usize) -> f32 {
 }
 
 /// Errors unless a matrix of blocks has as many scales as blocks.
-fn blocks(op: &'static str, rows: usize, cols: usize, scales: usize) -> Result<(), OpsError> {
+fn blocks(op: &'static str, rows: usize, cols: usize, scales: usize) -> Result<(), BackendError> {
     if cols.is_multiple_of(BLOCK) && scales == rows * (cols / BLOCK) {
         return Ok(());
     }
     let what = format!("[{rows}, {cols}] with {scales} scales; cols must be a multiple of 32 and scales one in 32");
-    Err(OpsError::Shape { op, what })
+    Err(BackendError::Shape { op, what })
 }
 
 /// Values of the packed matrix; `given` is what the caller handed in.
-fn packed_len(op: &'static str, rows: usize, cols: usize, given: usize) -> Result<usize, OpsError> {
+fn packed_len(op: &'static str, rows: usize, cols: usize, given: usize) -> Result<usize, BackendError> {
     if rows == 0 || cols == 0 || rows.checked_mul(cols) != Some(given) {
-        return Err(OpsError::Shape { op, what: format!("{given} weights for a matrix [{rows}, {cols}]") });
+        return Err(BackendError::Shape { op, what: format!("{given} weights for a matrix [{rows}, {cols}]") });
     }
     let padded = rows.checked_next_multiple_of(PANEL).and_then(|rows| rows.checked_mul(cols));
-    padded.ok_or_else(|| OpsError::Memory { bytes: usize::MAX, what: format!("a matrix [{rows}, {cols}]") })
+    padded.ok_or_else(|| BackendError::Memory { bytes: usize::MAX, what: format!("a matrix [{rows}, {cols}]") })
 }
 
 fn pack<T: super::mem::Plain>(
@@ -190,7 +190,7 @@ fn pack<T: super::mem::Plain>(
     cols: usize,
     size: usize,
     at: impl Fn(usize, usize) -> T,
-) -> Result<Store<T>, OpsError> {
+) -> Result<Store<T>, BackendError> {
     let mut store = Store::zeros(size, "weights")?;
     for (p, panel) in store.chunks_exact_mut(cols * PANEL).enumerate() {
         for (k, lane) in panel.chunks_exact_mut(PANEL).enumerate() {
@@ -208,7 +208,7 @@ struct Q8 {
 }
 
 impl Q8 {
-    fn zeros(size: usize) -> Result<Q8, OpsError> {
+    fn zeros(size: usize) -> Result<Q8, BackendError> {
         Ok(Q8 { ints: Store::zeros(size, "weights")?, scales: Store::zeros(size / BLOCK, "scales")? })
     }
 
@@ -228,7 +228,7 @@ struct Q4 {
 }
 
 impl Q4 {
-    fn zeros(size: usize) -> Result<Q4, OpsError> {
+    fn zeros(size: usize) -> Result<Q4, BackendError> {
         Ok(Q4 { words: Store::zeros(size / WORD, "weights")?, scales: Store::zeros(size / BLOCK, "scales")? })
     }
 
@@ -303,14 +303,14 @@ mod tests {
 
     #[test]
     fn bad_shapes_are_errors() {
-        assert!(matches!(Mat::new(3, 4, &[0.0; 11], Format::F32), Err(OpsError::Shape { .. })));
-        assert!(matches!(Mat::new(0, 4, &[], Format::F32), Err(OpsError::Shape { .. })));
-        assert!(matches!(Mat::new(usize::MAX, 2, &[0.0; 4], Format::F32), Err(OpsError::Shape { .. })));
-        assert!(matches!(Mat::q8(2, 40, &[0; 80], &[0.0; 2]), Err(OpsError::Shape { .. })));
-        assert!(matches!(Mat::q8(2, 64, &[0; 128], &[0.0; 3]), Err(OpsError::Shape { .. })));
-        assert!(matches!(Mat::q4(2, 40, &[0; 40], &[0.0; 2]), Err(OpsError::Shape { .. })));
-        assert!(matches!(Mat::q4(2, 64, &[0; 128], &[0.0; 4]), Err(OpsError::Shape { .. })));
-        assert!(matches!(Mat::q4(2, 64, &[0; 64], &[0.0; 3]), Err(OpsError::Shape { .. })));
-        assert!(matches!(Mat::q4(usize::MAX, 64, &[0; 64], &[0.0; 4]), Err(OpsError::Shape { .. })));
+        assert!(matches!(Mat::new(3, 4, &[0.0; 11], Format::F32), Err(BackendError::Shape { .. })));
+        assert!(matches!(Mat::new(0, 4, &[], Format::F32), Err(BackendError::Shape { .. })));
+        assert!(matches!(Mat::new(usize::MAX, 2, &[0.0; 4], Format::F32), Err(BackendError::Shape { .. })));
+        assert!(matches!(Mat::q8(2, 40, &[0; 80], &[0.0; 2]), Err(BackendError::Shape { .. })));
+        assert!(matches!(Mat::q8(2, 64, &[0; 128], &[0.0; 3]), Err(BackendError::Shape { .. })));
+        assert!(matches!(Mat::q4(2, 40, &[0; 40], &[0.0; 2]), Err(BackendError::Shape { .. })));
+        assert!(matches!(Mat::q4(2, 64, &[0; 128], &[0.0; 4]), Err(BackendError::Shape { .. })));
+        assert!(matches!(Mat::q4(2, 64, &[0; 64], &[0.0; 3]), Err(BackendError::Shape { .. })));
+        assert!(matches!(Mat::q4(usize::MAX, 64, &[0; 64], &[0.0; 4]), Err(BackendError::Shape { .. })));
     }
 }

@@ -1,6 +1,6 @@
 //! Memory of the CPU player: zeroed, aligned to a cache line, on huge pages where it is large.
 
-use crate::OpsError;
+use crate::BackendError;
 use std::alloc::{Layout, alloc, dealloc};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -28,11 +28,11 @@ const HUGE_PAGE: usize = 2 << 20;
 
 impl<T: Plain> Store<T> {
     /// `len` zeros; `what` names them in the error. Every page is touched now, so that no later step waits for one.
-    pub(super) fn zeros(len: usize, what: &str) -> Result<Self, OpsError> {
+    pub(super) fn zeros(len: usize, what: &str) -> Result<Self, BackendError> {
         if len == 0 {
             return Ok(Self::default());
         }
-        let fail = || OpsError::Memory { bytes: len.saturating_mul(size_of::<T>()), what: what.to_string() };
+        let fail = || BackendError::Memory { bytes: len.saturating_mul(size_of::<T>()), what: what.to_string() };
         let bytes = len.checked_mul(size_of::<T>()).ok_or_else(fail)?;
         let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { 64 };
         let layout = Layout::from_size_align(bytes, align).map_err(|_| fail())?;
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn sizes_taken_on_trust_are_errors() {
         for len in [usize::MAX, usize::MAX / 4, 1 << 55] {
-            assert!(matches!(Store::<f32>::zeros(len, "test"), Err(OpsError::Memory { .. })), "{len}");
+            assert!(matches!(Store::<f32>::zeros(len, "test"), Err(BackendError::Memory { .. })), "{len}");
         }
     }
 }

@@ -29,7 +29,7 @@ pub use mat::Mat;
 pub use mem::Store;
 pub use pick::Picker;
 
-use crate::{Book, Format, Grid, Heads, Linear, Lstm, Ops, OpsError, Rows, Sampling, UNKNOWN};
+use crate::{Backend, BackendError, Book, Format, Grid, Heads, Linear, Lstm, Rows, Sampling, UNKNOWN};
 use linear::{Product, product, span};
 use pool::{Pool, Shared};
 
@@ -85,8 +85,8 @@ impl Isa {
     }
 }
 
-/// Plays [`Ops`] on the processor.
-pub struct Cpu {
+/// Plays [`Backend`] on the processor.
+pub struct CpuBackend {
     work: Workers,
     /// q, k and v of a step's rows.
     qkv: Store<f32>,
@@ -107,17 +107,17 @@ struct Workers {
     own: Vec<Store<f32>>,
 }
 
-impl Cpu {
+impl CpuBackend {
     /// A player with `threads` workers (the caller is one of them; 0 counts as 1) and the best instructions of this machine.
-    pub fn new(threads: usize) -> Cpu {
-        Cpu::with_isa(threads, Isa::best())
+    pub fn new(threads: usize) -> CpuBackend {
+        CpuBackend::with_isa(threads, Isa::best())
     }
 
     /// The same with chosen instructions.
-    pub fn with_isa(threads: usize, isa: Isa) -> Cpu {
+    pub fn with_isa(threads: usize, isa: Isa) -> CpuBackend {
         let pool = Pool::new(threads);
         let own = (0..pool.threads()).map(|_| Store::default()).collect();
-        Cpu {
+        CpuBackend {
             work: Workers { isa, pool, packed: Store::default(), own },
             qkv: Store::default(),
             lstm: lstm::Scratch::default(),
@@ -138,7 +138,7 @@ fn step(pos: &[i32]) -> usize {
     usize::try_from(pos[0]).unwrap_or_else(|_| panic!("position {}", pos[0]))
 }
 
-impl Ops for Cpu {
+impl Backend for CpuBackend {
     type Buf = Store<f32>;
     type Ints = Vec<i32>;
     type Mat = Mat;
@@ -150,35 +150,35 @@ impl Ops for Cpu {
         work(self);
     }
 
-    fn buf(&mut self, len: usize) -> Result<Store<f32>, OpsError> {
+    fn buf(&mut self, len: usize) -> Result<Store<f32>, BackendError> {
         Store::zeros(len, "a buffer")
     }
 
-    fn ints(&mut self, len: usize) -> Result<Vec<i32>, OpsError> {
+    fn ints(&mut self, len: usize) -> Result<Vec<i32>, BackendError> {
         let mut ints = Vec::new();
-        let memory = |_| OpsError::Memory { bytes: len.saturating_mul(4), what: "integers".to_string() };
+        let memory = |_| BackendError::Memory { bytes: len.saturating_mul(4), what: "integers".to_string() };
         ints.try_reserve_exact(len).map_err(memory)?;
         ints.resize(len, 0);
         Ok(ints)
     }
 
-    fn mat(&mut self, rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Mat, OpsError> {
+    fn mat(&mut self, rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Mat, BackendError> {
         Mat::new(rows, cols, data, format)
     }
 
-    fn mat_q8(&mut self, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, OpsError> {
+    fn mat_q8(&mut self, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, BackendError> {
         Mat::q8(rows, cols, ints, scales)
     }
 
-    fn mat_q4(&mut self, rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, OpsError> {
+    fn mat_q4(&mut self, rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, BackendError> {
         Mat::q4(rows, cols, nibbles, scales)
     }
 
-    fn kv(&mut self, layers: usize, lanes: usize, steps: usize, heads: Heads, format: Format) -> Result<Kv, OpsError> {
+    fn kv(&mut self, layers: usize, lanes: usize, steps: usize, heads: Heads, format: Format) -> Result<Kv, BackendError> {
         Kv::new(layers, lanes, steps, heads, format)
     }
 
-    fn picker(&mut self, grid: &Grid) -> Result<Picker, OpsError> {
+    fn picker(&mut self, grid: &Grid) -> Result<Picker, BackendError> {
         Picker::new(grid)
     }
 
@@ -221,7 +221,7 @@ impl Ops for Cpu {
         controls: &[Mat],
         seq: &Vec<i32>,
         ctl: &Vec<i32>,
-        deaf: &Vec<i32>,
+        masked: &Vec<i32>,
         pos: &Vec<i32>,
         n: usize,
         x: &mut Store<f32>,
@@ -249,7 +249,7 @@ impl Ops for Cpu {
                 row[2 * half..].fill(0.0);
                 for (k, table) in tables.iter().enumerate() {
                     let token = seq[(song * streams + k) * steps + s];
-                    let special = token == UNKNOWN || deaf[branch * streams + k] != 0;
+                    let special = token == UNKNOWN || masked[branch * streams + k] != 0;
                     table.row(if special { grid.cards[k] } else { token as usize }, |j, w| row[j] += w);
                 }
                 for (c, table) in controls.iter().enumerate() {

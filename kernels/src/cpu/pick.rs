@@ -16,7 +16,7 @@
 
 use super::quantize::first_maximum;
 use super::scalar::{exp, ln};
-use crate::{Grid, OpsError, Sampling, UNKNOWN};
+use crate::{BackendError, Grid, Sampling, UNKNOWN};
 
 /// Sampling parameters, grid shape and scratch.
 pub struct Picker {
@@ -29,11 +29,11 @@ pub struct Picker {
 }
 
 impl Picker {
-    pub(super) fn new(grid: &Grid) -> Result<Picker, OpsError> {
-        let bad = |what: String| Err(OpsError::Shape { op: "picker", what });
-        let (cards, delays, lean) = (grid.cards.len(), grid.delays.len(), grid.lean.len());
-        if cards != delays || cards != lean || cards == 0 {
-            return bad(format!("{cards} cards, {delays} delays and {lean} leans; one of each for every stream"));
+    pub(super) fn new(grid: &Grid) -> Result<Picker, BackendError> {
+        let bad = |what: String| Err(BackendError::Shape { op: "picker", what });
+        let (cards, delays, cfg_scale) = (grid.cards.len(), grid.delays.len(), grid.cfg_scale.len());
+        if cards != delays || cards != cfg_scale || cards == 0 {
+            return bad(format!("{cards} cards, {delays} delays and {cfg_scale} leans; one of each for every stream"));
         }
         if grid.songs == 0 || !(1..=2).contains(&grid.branches) || grid.steps == 0 {
             return bad(format!("{} songs of {} branches, {} steps; branches is 1 or 2", grid.songs, grid.branches, grid.steps));
@@ -75,7 +75,7 @@ impl Picker {
                         Some(frame) => {
                             let lane = |branch: usize| &logits[(song * self.grid.branches + branch) * width + first..][..card];
                             let null = (self.grid.branches == 2).then(|| lane(1));
-                            self.guide(lane(0), null, self.grid.lean[stream]);
+                            self.guide(lane(0), null, self.grid.cfg_scale[stream]);
                             self.draw(card, song, stream, frame) as i32
                         }
                     };
@@ -85,8 +85,8 @@ impl Picker {
         }
     }
 
-    fn guide(&mut self, cond: &[f32], null: Option<&[f32]>, lean: f32) {
-        let g = lean.mul_add(self.sampling.cfg, 1.0 - lean);
+    fn guide(&mut self, cond: &[f32], null: Option<&[f32]>, cfg_scale: f32) {
+        let g = cfg_scale.mul_add(self.sampling.cfg, 1.0 - cfg_scale);
         for (code, (out, cond)) in self.logits.iter_mut().zip(cond).enumerate() {
             let l = null.map_or(*cond, |null| (cond - null[code]).mul_add(g, null[code]));
             *out = if l.is_finite() { l } else { f32::NEG_INFINITY };
@@ -188,7 +188,7 @@ mod tests {
     const CARDS: [usize; 2] = [9, 50];
 
     fn picker(songs: usize, branches: usize, delays: [usize; 2]) -> Picker {
-        Picker::new(&Grid { songs, branches, cards: CARDS.to_vec(), delays: delays.to_vec(), lean: vec![1.0; 2], steps: 6 })
+        Picker::new(&Grid { songs, branches, cards: CARDS.to_vec(), delays: delays.to_vec(), cfg_scale: vec![1.0; 2], steps: 6 })
             .unwrap()
     }
 
@@ -236,9 +236,9 @@ mod tests {
     fn a_stream_takes_its_share_of_the_guidance() {
         // Half of "three times as far" is twice as far; no share of it is the told lane.
         let logits = [lane(0), lane(5).iter().map(|l| 0.3 * l).collect()].concat();
-        let drawn = |lean: f32, cfg: f32| {
+        let drawn = |cfg_scale: f32, cfg: f32| {
             let mut p = picker(1, 2, [0, 0]);
-            p.grid.lean[1] = lean;
+            p.grid.cfg_scale[1] = cfg_scale;
             let mut codes = Vec::new();
             for frame_base in 0..200 {
                 let mut seq = [UNKNOWN; 12];

@@ -3,7 +3,7 @@
 use super::linear::{Product, product, span};
 use super::mat::Mat;
 use super::mem::Store;
-use super::{Cpu, Workers};
+use super::{CpuBackend, Workers};
 use crate::{Book, Rows};
 
 /// Rows that are scored at once.
@@ -16,7 +16,7 @@ pub(super) struct Scratch {
     projected: Store<f32>,
 }
 
-impl Book<Cpu> {
+impl Book<CpuBackend> {
     /// What the codes stand for, [card, dim].
     fn codes(&self) -> &Mat {
         match self {
@@ -31,7 +31,7 @@ impl Book<Cpu> {
 pub(super) fn quantize(
     work: &mut Workers,
     scratch: &mut Scratch,
-    books: &[Book<Cpu>],
+    books: &[Book<CpuBackend>],
     dim: usize,
     z: &mut [f32],
     zr: Rows,
@@ -74,7 +74,15 @@ pub(super) fn quantize(
 }
 
 /// Rows `zr` of `z` become Σ over books of what the codes stand for.
-pub(super) fn dequantize(books: &[Book<Cpu>], dim: usize, codes: &[i32], stride: usize, at: usize, z: &mut [f32], zr: Rows) {
+pub(super) fn dequantize(
+    books: &[Book<CpuBackend>],
+    dim: usize,
+    codes: &[i32],
+    stride: usize,
+    at: usize,
+    z: &mut [f32],
+    zr: Rows,
+) {
     check("dequantize", books, dim, z.len(), zr, codes.len(), stride, at);
     for row in 0..zr.count {
         let z = &mut z[zr.at + row * zr.stride..][..dim];
@@ -87,7 +95,7 @@ pub(super) fn dequantize(books: &[Book<Cpu>], dim: usize, codes: &[i32], stride:
     }
 }
 
-fn check(op: &str, books: &[Book<Cpu>], dim: usize, z: usize, zr: Rows, codes: usize, stride: usize, at: usize) {
+fn check(op: &str, books: &[Book<CpuBackend>], dim: usize, z: usize, zr: Rows, codes: usize, stride: usize, at: usize) {
     assert!(span(zr, dim) <= z, "{op}: {zr:?} of {dim} values in z of {z}");
     assert!(books.is_empty() || (books.len() - 1) * stride + at + zr.count <= codes, "{op}: codes of {codes}");
     for (q, book) in books.iter().enumerate() {

@@ -52,7 +52,7 @@ impl Fourier {
         self.sizes.last_mut().expect("just pushed")
     }
 
-    /// [`crate::Ops::spectrum`].
+    /// [`crate::Backend::spectrum`].
     pub(super) fn spectrum(
         &mut self,
         n_fft: usize,
@@ -83,7 +83,7 @@ impl Fourier {
         }
     }
 
-    /// [`crate::Ops::istft`].
+    /// [`crate::Backend::istft`].
     pub(super) fn istft(
         &mut self,
         n_fft: usize,

@@ -16,9 +16,9 @@ fn noise(seed: u64, len: usize) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
-fn buf(ops: &mut Cpu, data: &[f32]) -> Store<f32> {
-    let mut b = ops.buf(data.len()).unwrap();
-    ops.write(&mut b, 0, data);
+fn buf(backend: &mut CpuBackend, data: &[f32]) -> Store<f32> {
+    let mut b = backend.buf(data.len()).unwrap();
+    backend.write(&mut b, 0, data);
     b
 }
 
@@ -45,15 +45,15 @@ fn linear_over_overlapping_rows_is_a_convolution() {
     for format in [Format::F32, Format::Bf16, Format::Q8, Format::Q4] {
         for (rows, cols, count, stride) in [(5, 64, 1, 64), (37, 96, 3, 32), (64, 32, 40, 8), (16, 160, 250, 160), (3, 33, 9, 33)]
         {
-            let mut ops = Cpu::new(1);
-            let weight = ops.mat(rows, cols, &noise(1, rows * cols), format).unwrap();
+            let mut backend = CpuBackend::new(1);
+            let weight = backend.mat(rows, cols, &noise(1, rows * cols), format).unwrap();
             let w = unpacked(&weight);
             let (bias, x, old) = (noise(2, rows), noise(3, 7 + (count - 1) * stride + cols), noise(4, 11 + count * (rows + 2)));
-            let bias_buf = buf(&mut ops, &bias);
-            let linear = Linear::<Cpu> { weight, bias: Some(bias_buf), norm: None, act: Act::Relu, add: true };
-            let (x_buf, mut y) = (buf(&mut ops, &x), buf(&mut ops, &old));
+            let bias_buf = buf(&mut backend, &bias);
+            let linear = Linear::<CpuBackend> { weight, bias: Some(bias_buf), norm: None, act: Act::Relu, add: true };
+            let (x_buf, mut y) = (buf(&mut backend, &x), buf(&mut backend, &old));
             let (xr, yr) = (Rows { count, at: 7, stride }, Rows { count, at: 11, stride: rows + 2 });
-            ops.linear(&linear, &x_buf, xr, &mut y, yr);
+            backend.linear(&linear, &x_buf, xr, &mut y, yr);
             let mut want: Vec<f64> = old.iter().map(|x| f64::from(*x)).collect();
             for t in 0..count {
                 for r in 0..rows {
@@ -69,14 +69,14 @@ fn linear_over_overlapping_rows_is_a_convolution() {
 #[test]
 fn norms_before_a_product() {
     let (rows, cols, count) = (9, 83, 5);
-    let mut ops = Cpu::new(1);
+    let mut backend = CpuBackend::new(1);
     for layer_norm in [true, false] {
         let (w, x, scale, shift) = (noise(1, rows * cols), noise(2, count * cols), noise(3, cols), noise(4, cols));
-        let norm = Norm { weight: buf(&mut ops, &scale), bias: layer_norm.then(|| buf(&mut ops, &shift)), eps: 1e-3 };
-        let weight = ops.mat(rows, cols, &w, Format::F32).unwrap();
-        let linear = Linear::<Cpu> { weight, bias: None, norm: Some(norm), act: Act::None, add: false };
-        let (x_buf, mut y) = (buf(&mut ops, &x), ops.buf(count * rows).unwrap());
-        ops.linear(&linear, &x_buf, Rows::packed(count, cols), &mut y, Rows::packed(count, rows));
+        let norm = Norm { weight: buf(&mut backend, &scale), bias: layer_norm.then(|| buf(&mut backend, &shift)), eps: 1e-3 };
+        let weight = backend.mat(rows, cols, &w, Format::F32).unwrap();
+        let linear = Linear::<CpuBackend> { weight, bias: None, norm: Some(norm), act: Act::None, add: false };
+        let (x_buf, mut y) = (buf(&mut backend, &x), backend.buf(count * rows).unwrap());
+        backend.linear(&linear, &x_buf, Rows::packed(count, cols), &mut y, Rows::packed(count, rows));
         let mut want = Vec::new();
         for x in x.chunks(cols) {
             let x: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
@@ -96,22 +96,22 @@ fn norms_before_a_product() {
 fn attention_is_softmax_of_scores() {
     let heads = Heads { heads: 3, head_dim: 20 };
     let (dim, lanes, n, first) = (60, 2, 4, 15);
-    let mut ops = Cpu::new(1);
+    let mut backend = CpuBackend::new(1);
     let (w, x) = (noise(1, 3 * dim * dim), noise(2, lanes * (first + n) * dim));
-    let weight = ops.mat(3 * dim, dim, &w, Format::F32).unwrap();
-    let linear = Linear::<Cpu> { weight, bias: None, norm: None, act: Act::None, add: false };
-    let mut kv = ops.kv(2, lanes, 40, heads, Format::F32).unwrap();
-    let (mut q, mut out) = (ops.buf(lanes * first * dim).unwrap(), ops.buf(lanes * n * dim).unwrap());
-    let mut pos = ops.ints(1).unwrap();
+    let weight = backend.mat(3 * dim, dim, &w, Format::F32).unwrap();
+    let linear = Linear::<CpuBackend> { weight, bias: None, norm: None, act: Act::None, add: false };
+    let mut kv = backend.kv(2, lanes, 40, heads, Format::F32).unwrap();
+    let (mut q, mut out) = (backend.buf(lanes * first * dim).unwrap(), backend.buf(lanes * n * dim).unwrap());
+    let mut pos = backend.ints(1).unwrap();
     // Rows of steps from..to of both lanes.
     let cut = |from: usize, to: usize| -> Vec<f32> {
         (0..lanes).flat_map(|l| x[(l * (first + n) + from) * dim..(l * (first + n) + to) * dim].to_vec()).collect()
     };
-    let (head, rest) = (buf(&mut ops, &cut(0, first)), buf(&mut ops, &cut(first, first + n)));
-    ops.qkv(&linear, &head, lanes, first, 1, &pos, &mut q, &mut kv);
-    ops.advance(first, &mut pos);
-    ops.qkv(&linear, &rest, lanes, n, 1, &pos, &mut q, &mut kv);
-    ops.attend(&q, lanes, n, 1, &pos, &kv, &mut out);
+    let (head, rest) = (buf(&mut backend, &cut(0, first)), buf(&mut backend, &cut(first, first + n)));
+    backend.qkv(&linear, &head, lanes, first, 1, &pos, &mut q, &mut kv);
+    backend.advance(first, &mut pos);
+    backend.qkv(&linear, &rest, lanes, n, 1, &pos, &mut q, &mut kv);
+    backend.attend(&q, lanes, n, 1, &pos, &kv, &mut out);
     let row = |part: usize, l: usize, s: usize| -> Vec<f64> {
         (0..dim).map(|r| dot(&w[(part * dim + r) * dim..][..dim], &x[(l * (first + n) + s) * dim..][..dim])).collect()
     };
@@ -139,10 +139,10 @@ fn simd() -> Vec<Isa> {
 }
 
 /// Every way of playing that must give the same bits: instruction sets × threads.
-fn players() -> Vec<Cpu> {
-    let mut players = vec![Cpu::with_isa(1, Isa::SCALAR)];
+fn players() -> Vec<CpuBackend> {
+    let mut players = vec![CpuBackend::with_isa(1, Isa::SCALAR)];
     for isa in simd() {
-        players.extend([1, 2, 3].map(|threads| Cpu::with_isa(threads, isa)));
+        players.extend([1, 2, 3].map(|threads| CpuBackend::with_isa(threads, isa)));
     }
     players
 }
@@ -152,18 +152,18 @@ fn bits(x: &[f32]) -> Vec<u32> {
 }
 
 /// Runs `f` on every player and checks that all give the bits of the first, the scalar one.
-fn same_everywhere(name: &str, mut f: impl FnMut(&mut Cpu) -> Vec<f32>) {
+fn same_everywhere(name: &str, mut f: impl FnMut(&mut CpuBackend) -> Vec<f32>) {
     let mut want = None;
-    for mut ops in players() {
-        let got = f(&mut ops);
+    for mut backend in players() {
+        let got = f(&mut backend);
         let want = want.get_or_insert_with(|| got.clone());
         for (i, (g, w)) in got.iter().zip(&*want).enumerate() {
             assert_eq!(
                 g.to_bits(),
                 w.to_bits(),
                 "{name} on {} with {} threads: [{i}] is {g}, not {w}",
-                ops.isa().name(),
-                ops.work.pool.threads()
+                backend.isa().name(),
+                backend.work.pool.threads()
             );
         }
         assert_eq!(got.len(), want.len());
@@ -198,11 +198,11 @@ proptest! {
         let (rows, count) = if wide { (rows.min(40), count + 290) } else { (rows, count) };
         let stride = (cols >> overlap).max(1);
         let (data, x) = (noise(1, rows * cols), noise(3, (count - 1) * stride + cols));
-        same_everywhere("linear", |ops| {
-            let norm = (norm > 0).then(|| Norm { weight: buf(ops, &noise(4, cols)), bias: (norm == 2).then(|| buf(ops, &noise(5, cols))), eps: 1e-5 });
-            let (weight, bias) = (ops.mat(rows, cols, &data, format).unwrap(), biased.then(|| buf(ops, &noise(2, rows))));
-            let (x, mut y) = (buf(ops, &x), buf(ops, &noise(6, count * rows)));
-            ops.linear(&Linear { weight, bias, norm, act, add }, &x, Rows { count, at: 0, stride }, &mut y, Rows::packed(count, rows));
+        same_everywhere("linear", |backend| {
+            let norm = (norm > 0).then(|| Norm { weight: buf(backend, &noise(4, cols)), bias: (norm == 2).then(|| buf(backend, &noise(5, cols))), eps: 1e-5 });
+            let (weight, bias) = (backend.mat(rows, cols, &data, format).unwrap(), biased.then(|| buf(backend, &noise(2, rows))));
+            let (x, mut y) = (buf(backend, &x), buf(backend, &noise(6, count * rows)));
+            backend.linear(&Linear { weight, bias, norm, act, add }, &x, Rows { count, at: 0, stride }, &mut y, Rows::packed(count, rows));
             y.to_vec()
         });
     }
@@ -215,13 +215,13 @@ proptest! {
         let (ints, scales) = (crate::quant::ints_of(&nibbles).collect::<Vec<_>>(), noise(2, rows * blocks));
         let x = noise(3, count * cols);
         let mut first = None;
-        for mut ops in players() {
-            let (q4, q8) = (ops.mat_q4(rows, cols, &nibbles, &scales).unwrap(), ops.mat_q8(rows, cols, &ints, &scales).unwrap());
+        for mut backend in players() {
+            let (q4, q8) = (backend.mat_q4(rows, cols, &nibbles, &scales).unwrap(), backend.mat_q8(rows, cols, &ints, &scales).unwrap());
             prop_assert_eq!(unpacked(&q4), unpacked(&q8));
             for weight in [q4, q8] {
-                let linear = Linear::<Cpu> { weight, bias: None, norm: None, act: Act::None, add: false };
-                let (x, mut y) = (buf(&mut ops, &x), ops.buf(count * rows).unwrap());
-                ops.linear(&linear, &x, Rows::packed(count, cols), &mut y, Rows::packed(count, rows));
+                let linear = Linear::<CpuBackend> { weight, bias: None, norm: None, act: Act::None, add: false };
+                let (x, mut y) = (buf(&mut backend, &x), backend.buf(count * rows).unwrap());
+                backend.linear(&linear, &x, Rows::packed(count, cols), &mut y, Rows::packed(count, rows));
                 prop_assert_eq!(first.get_or_insert_with(|| bits(&y)), &bits(&y));
             }
         }
@@ -234,16 +234,16 @@ proptest! {
     ) {
         let cols = columns(format, cols);
         for isa in simd() {
-            let mut ops = Cpu::with_isa(2, isa);
-            let norm = Norm { weight: buf(&mut ops, &noise(4, cols)), bias: Some(buf(&mut ops, &noise(5, cols))), eps: 1e-5 };
-            let weight = ops.mat(rows, cols, &noise(1, rows * cols), format).unwrap();
-            let linear = Linear::<Cpu> { weight, bias: None, norm: Some(norm), act: Act::Gelu, add: false };
-            let x = buf(&mut ops, &noise(2, count * cols));
-            let (mut all, mut one) = (ops.buf(count * rows).unwrap(), ops.buf(count * rows).unwrap());
-            ops.linear(&linear, &x, Rows::packed(count, cols), &mut all, Rows::packed(count, rows));
+            let mut backend = CpuBackend::with_isa(2, isa);
+            let norm = Norm { weight: buf(&mut backend, &noise(4, cols)), bias: Some(buf(&mut backend, &noise(5, cols))), eps: 1e-5 };
+            let weight = backend.mat(rows, cols, &noise(1, rows * cols), format).unwrap();
+            let linear = Linear::<CpuBackend> { weight, bias: None, norm: Some(norm), act: Act::Gelu, add: false };
+            let x = buf(&mut backend, &noise(2, count * cols));
+            let (mut all, mut one) = (backend.buf(count * rows).unwrap(), backend.buf(count * rows).unwrap());
+            backend.linear(&linear, &x, Rows::packed(count, cols), &mut all, Rows::packed(count, rows));
             for r in 0..count {
                 let (xr, yr) = (Rows { count: 1, at: r * cols, stride: cols }, Rows { count: 1, at: r * rows, stride: rows });
-                ops.linear(&linear, &x, xr, &mut one, yr);
+                backend.linear(&linear, &x, xr, &mut one, yr);
             }
             prop_assert_eq!(bits(&all), bits(&one));
         }
@@ -257,15 +257,15 @@ proptest! {
         let heads = Heads { heads, head_dim };
         let dim = heads.heads * head_dim;
         let (q, k, v) = (noise(1, lanes * n * dim), noise(2, lanes * (first + n) * dim), noise(3, lanes * (first + n) * dim));
-        same_everywhere("attend", |ops| {
-            let mut kv = ops.kv(1, lanes, first + n + 3, heads, format).unwrap();
+        same_everywhere("attend", |backend| {
+            let mut kv = backend.kv(1, lanes, first + n + 3, heads, format).unwrap();
             for row in 0..lanes * (first + n) {
                 let at = row * dim..(row + 1) * dim;
                 kv.put(0, row / (first + n), row % (first + n), &k[at.clone()], &v[at]);
             }
-            let (q, mut out, mut pos) = (buf(ops, &q), ops.buf(lanes * n * dim).unwrap(), ops.ints(1).unwrap());
-            ops.write_ints(&mut pos, 0, &[first as i32]);
-            ops.attend(&q, lanes, n, 0, &pos, &kv, &mut out);
+            let (q, mut out, mut pos) = (buf(backend, &q), backend.buf(lanes * n * dim).unwrap(), backend.ints(1).unwrap());
+            backend.write_ints(&mut pos, 0, &[first as i32]);
+            backend.attend(&q, lanes, n, 0, &pos, &kv, &mut out);
             out.to_vec()
         });
     }
@@ -277,23 +277,23 @@ proptest! {
     ) {
         let heads = Heads { heads, head_dim };
         let dim = heads.heads * head_dim;
-        let mut ops = Cpu::new(2);
-        let weight = ops.mat(3 * dim, dim, &noise(1, 3 * dim * dim), Format::F32).unwrap();
-        let w = Linear::<Cpu> { weight, bias: None, norm: None, act: Act::None, add: false };
+        let mut backend = CpuBackend::new(2);
+        let weight = backend.mat(3 * dim, dim, &noise(1, 3 * dim * dim), Format::F32).unwrap();
+        let w = Linear::<CpuBackend> { weight, bias: None, norm: None, act: Act::None, add: false };
         let x = noise(2, 2 * n * dim);
         // Attention outputs of both lanes, fed `chunk` steps at a time; `only` keeps one lane.
         let mut run = |lanes: &[usize], chunk: usize| -> Vec<Vec<u32>> {
-            let mut kv = ops.kv(1, lanes.len(), n, heads, format).unwrap();
-            let mut pos = ops.ints(1).unwrap();
+            let mut kv = backend.kv(1, lanes.len(), n, heads, format).unwrap();
+            let mut pos = backend.ints(1).unwrap();
             let mut outs = vec![Vec::new(); lanes.len()];
             for first in (0..n).step_by(chunk) {
                 let m = chunk.min(n - first);
                 let rows: Vec<f32> = lanes.iter().flat_map(|l| x[(l * n + first) * dim..(l * n + first + m) * dim].to_vec()).collect();
-                let rows = buf(&mut ops, &rows);
-                let (mut q, mut out) = (ops.buf(lanes.len() * m * dim).unwrap(), ops.buf(lanes.len() * m * dim).unwrap());
-                ops.qkv(&w, &rows, lanes.len(), m, 0, &pos, &mut q, &mut kv);
-                ops.attend(&q, lanes.len(), m, 0, &pos, &kv, &mut out);
-                ops.advance(m, &mut pos);
+                let rows = buf(&mut backend, &rows);
+                let (mut q, mut out) = (backend.buf(lanes.len() * m * dim).unwrap(), backend.buf(lanes.len() * m * dim).unwrap());
+                backend.qkv(&w, &rows, lanes.len(), m, 0, &pos, &mut q, &mut kv);
+                backend.attend(&q, lanes.len(), m, 0, &pos, &kv, &mut out);
+                backend.advance(m, &mut pos);
                 outs.iter_mut().zip(out.chunks(m * dim)).for_each(|(o, out)| o.extend(bits(out)));
             }
             outs
@@ -310,12 +310,12 @@ proptest! {
         let (x, state) = (noise(1, count * size), noise(2, layers * 2 * size));
         let mut whole = None;
         for cut in [0, cut.min(count)] {
-            same_everywhere("lstm", |ops| {
-                let lstm = random_lstm(ops, size, layers);
-                let (x, mut state, mut y) = (buf(ops, &x), buf(ops, &state), ops.buf(count * size).unwrap());
+            same_everywhere("lstm", |backend| {
+                let lstm = random_lstm(backend, size, layers);
+                let (x, mut state, mut y) = (buf(backend, &x), buf(backend, &state), backend.buf(count * size).unwrap());
                 for (at, count) in [(0, cut), (cut, count - cut)] {
                     let rows = Rows { count, at: at * size, stride: size };
-                    ops.lstm(&lstm, &x, rows, &mut state, &mut y, rows);
+                    backend.lstm(&lstm, &x, rows, &mut state, &mut y, rows);
                 }
                 let out = [&y[..], &state[..]].concat();
                 assert_eq!(bits(whole.get_or_insert_with(|| out.clone())), bits(&out));
@@ -327,30 +327,30 @@ proptest! {
     #[test]
     fn elu_and_depthwise_are_the_same_everywhere(dim in 1usize..70, kernel in 1usize..9, count in 1usize..60, at in 0usize..9) {
         let (w, bias, x) = (noise(1, kernel * dim), noise(2, dim), noise(3, at + (count + kernel - 1) * dim));
-        same_everywhere("depthwise", |ops| {
-            let (w, bias, x, mut y) = (buf(ops, &w), buf(ops, &bias), buf(ops, &x), ops.buf(count * dim).unwrap());
-            ops.depthwise(&w, &bias, kernel, dim, &x, at, count, &mut y);
+        same_everywhere("depthwise", |backend| {
+            let (w, bias, x, mut y) = (buf(backend, &w), buf(backend, &bias), buf(backend, &x), backend.buf(count * dim).unwrap());
+            backend.depthwise(&w, &bias, kernel, dim, &x, at, count, &mut y);
             y.to_vec()
         });
-        same_everywhere("elu", |ops| {
+        same_everywhere("elu", |backend| {
             let loud: Vec<f32> = x.iter().map(|x| x * 40.0).collect();
-            let (loud, mut y) = (buf(ops, &loud), ops.buf(x.len()).unwrap());
-            ops.elu(&loud, &mut y, x.len());
+            let (loud, mut y) = (buf(backend, &loud), backend.buf(x.len()).unwrap());
+            backend.elu(&loud, &mut y, x.len());
             y.to_vec()
         });
     }
 }
 
 /// LSTM of random weights small enough not to saturate.
-fn random_lstm(ops: &mut Cpu, size: usize, layers: usize) -> Lstm<Cpu> {
+fn random_lstm(backend: &mut CpuBackend, size: usize, layers: usize) -> Lstm<CpuBackend> {
     let scaled =
         |seed: usize, len: usize| -> Vec<f32> { noise(seed as u64, len).iter().map(|w| w / (size as f32).sqrt()).collect() };
     let mut lstm = Lstm { input: Vec::new(), hidden: Vec::new(), size };
     for layer in 0..layers {
-        let weight = ops.mat(4 * size, size, &scaled(10 + layer, 4 * size * size), Format::F32).unwrap();
-        let bias = Some(buf(ops, &scaled(20 + layer, 4 * size)));
+        let weight = backend.mat(4 * size, size, &scaled(10 + layer, 4 * size * size), Format::F32).unwrap();
+        let bias = Some(buf(backend, &scaled(20 + layer, 4 * size)));
         lstm.input.push(Linear { weight, bias, norm: None, act: Act::None, add: false });
-        lstm.hidden.push(ops.mat(4 * size, size, &scaled(30 + layer, 4 * size * size), Format::F32).unwrap());
+        lstm.hidden.push(backend.mat(4 * size, size, &scaled(30 + layer, 4 * size * size), Format::F32).unwrap());
     }
     lstm
 }
@@ -361,26 +361,26 @@ fn extreme_values_are_the_same_everywhere() {
         [0.0, -0.0, 1e-40, -1e-40, 1e-30, 86.9, -86.9, 88.0, 88.1, -87.0, -87.1, 1e4, -1e4, 3e38, -3e38, f32::INFINITY];
     let x: Vec<f32> = specials.iter().copied().cycle().take(specials.len() * 3 + 5).collect();
     for act in [Act::None, Act::Gelu, Act::Relu] {
-        same_everywhere("act", |ops| {
+        same_everywhere("act", |backend| {
             let mut y = vec![0.5; x.len()];
-            kernel::finish(ops.isa(), &x, None, act, true, &mut y);
+            kernel::finish(backend.isa(), &x, None, act, true, &mut y);
             y
         });
     }
-    same_everywhere("elu", |ops| {
+    same_everywhere("elu", |backend| {
         let mut y = vec![0.0; x.len()];
-        kernel::elu(ops.isa(), &x, &mut y);
+        kernel::elu(backend.isa(), &x, &mut y);
         y
     });
-    same_everywhere("softmax", |ops| {
+    same_everywhere("softmax", |backend| {
         let mut scores: Vec<f32> = x.iter().filter(|x| x.is_finite()).copied().collect();
-        let sum = kernel::softmax(ops.isa(), &mut scores, 0.125);
+        let sum = kernel::softmax(backend.isa(), &mut scores, 0.125);
         scores.push(sum);
         scores
     });
-    same_everywhere("gates", |ops| {
+    same_everywhere("gates", |backend| {
         let (mut c, mut h) = (noise(1, 13), vec![0.0; 13]);
-        kernel::lstm_gates(ops.isa(), &x[..52], &noise(2, 52), &mut c, &mut h);
+        kernel::lstm_gates(backend.isa(), &x[..52], &noise(2, 52), &mut c, &mut h);
         [c, h].concat()
     });
 }
@@ -388,11 +388,11 @@ fn extreme_values_are_the_same_everywhere() {
 #[test]
 fn lstm_follows_its_equations() {
     let (size, layers, count) = (11, 2, 9);
-    let mut ops = Cpu::new(1);
-    let lstm = random_lstm(&mut ops, size, layers);
+    let mut backend = CpuBackend::new(1);
+    let lstm = random_lstm(&mut backend, size, layers);
     let (x, start) = (noise(1, count * size), noise(2, layers * 2 * size));
-    let (x_buf, mut state, mut y) = (buf(&mut ops, &x), buf(&mut ops, &start), ops.buf(count * size).unwrap());
-    ops.lstm(&lstm, &x_buf, Rows::packed(count, size), &mut state, &mut y, Rows::packed(count, size));
+    let (x_buf, mut state, mut y) = (buf(&mut backend, &x), buf(&mut backend, &start), backend.buf(count * size).unwrap());
+    backend.lstm(&lstm, &x_buf, Rows::packed(count, size), &mut state, &mut y, Rows::packed(count, size));
     let mut rows: Vec<Vec<f64>> = x.chunks(size).map(|r| r.iter().map(|x| f64::from(*x)).collect()).collect();
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     let mut end = Vec::new();
@@ -424,9 +424,10 @@ fn lstm_follows_its_equations() {
 fn depthwise_and_elu_follow_their_equations() {
     let (dim, kernel, count, at) = (21, 7, 12, 4);
     let (w, bias, x) = (noise(1, kernel * dim), noise(2, dim), noise(3, at + (count + kernel - 1) * dim));
-    let mut ops = Cpu::new(1);
-    let (wb, bb, xb, mut y) = (buf(&mut ops, &w), buf(&mut ops, &bias), buf(&mut ops, &x), ops.buf(count * dim).unwrap());
-    ops.depthwise(&wb, &bb, kernel, dim, &xb, at, count, &mut y);
+    let mut backend = CpuBackend::new(1);
+    let (wb, bb, xb, mut y) =
+        (buf(&mut backend, &w), buf(&mut backend, &bias), buf(&mut backend, &x), backend.buf(count * dim).unwrap());
+    backend.depthwise(&wb, &bb, kernel, dim, &xb, at, count, &mut y);
     let mut want = Vec::new();
     for t in 0..count {
         for c in 0..dim {
@@ -435,7 +436,7 @@ fn depthwise_and_elu_follow_their_equations() {
         }
     }
     close("depthwise", &y, &want, 1e-6);
-    ops.elu(&xb, &mut y, 100);
+    backend.elu(&xb, &mut y, 100);
     let elu = |x: &f32| if *x > 0.0 { f64::from(*x) } else { f64::from(*x).exp_m1() };
     close("elu", &y[..100], &x[..100].iter().map(elu).collect::<Vec<_>>(), 2e-7);
 }
@@ -443,21 +444,21 @@ fn depthwise_and_elu_follow_their_equations() {
 #[test]
 fn embeddings_add_up_over_the_sinusoid() {
     let (dim, steps, n, first) = (12, 9, 3, 4);
-    let grid = Grid { songs: 2, branches: 2, cards: vec![5, 7], delays: vec![0, 1], lean: vec![1.0; 2], steps };
-    let mut ops = Cpu::new(1);
+    let grid = Grid { songs: 2, branches: 2, cards: vec![5, 7], delays: vec![0, 1], cfg_scale: vec![1.0; 2], steps };
+    let mut backend = CpuBackend::new(1);
     let (a, b, c) = (noise(1, 6 * dim), noise(2, 8 * dim), noise(3, 4 * dim));
-    let tables = [ops.mat(6, dim, &a, Format::F32).unwrap(), ops.mat(8, dim, &b, Format::F32).unwrap()];
-    let controls = [ops.mat(4, dim, &c, Format::F32).unwrap()];
+    let tables = [backend.mat(6, dim, &a, Format::F32).unwrap(), backend.mat(8, dim, &b, Format::F32).unwrap()];
+    let controls = [backend.mat(4, dim, &c, Format::F32).unwrap()];
     let tokens: Vec<i32> = (0..2 * 2 * steps as i32).map(|i| if i % 11 == 5 { UNKNOWN } else { i % 5 }).collect();
     // The second branch is told other controls and doesn't hear the first stream.
     let values: Vec<i32> = (0..2 * steps as i32).map(|i| i % 4).collect();
-    let [mut seq, mut ctl, mut deaf, mut pos] = [tokens.len(), 2 * steps, 4, 1].map(|n| ops.ints(n).unwrap());
-    ops.write_ints(&mut deaf, 0, &[0, 0, 1, 0]);
-    ops.write_ints(&mut seq, 0, &tokens);
-    ops.write_ints(&mut ctl, 0, &values);
-    ops.write_ints(&mut pos, 0, &[first]);
-    let mut x = buf(&mut ops, &noise(9, 4 * n * dim));
-    ops.embed(&grid, &tables, &controls, &seq, &ctl, &deaf, &pos, n, &mut x);
+    let [mut seq, mut ctl, mut masked, mut pos] = [tokens.len(), 2 * steps, 4, 1].map(|n| backend.ints(n).unwrap());
+    backend.write_ints(&mut masked, 0, &[0, 0, 1, 0]);
+    backend.write_ints(&mut seq, 0, &tokens);
+    backend.write_ints(&mut ctl, 0, &values);
+    backend.write_ints(&mut pos, 0, &[first]);
+    let mut x = buf(&mut backend, &noise(9, 4 * n * dim));
+    backend.embed(&grid, &tables, &controls, &seq, &ctl, &masked, &pos, n, &mut x);
     let mut want = Vec::new();
     for lane in 0..4 {
         for s in first as usize..first as usize + n {
@@ -480,14 +481,14 @@ fn embeddings_add_up_over_the_sinusoid() {
 #[test]
 fn the_sinusoid_has_the_published_values() {
     let dim = 1536;
-    let mut ops = Cpu::new(1);
-    let table = [ops.mat(2, dim, &vec![0.0; 2 * dim], Format::F32).unwrap()];
-    let grid = Grid { songs: 1, branches: 1, cards: vec![1], delays: vec![0], lean: vec![1.0], steps: 300 };
-    let [seq, ctl, deaf, mut pos] = [300, 300, 1, 1].map(|n| ops.ints(n).unwrap());
-    let mut x = ops.buf(dim).unwrap();
+    let mut backend = CpuBackend::new(1);
+    let table = [backend.mat(2, dim, &vec![0.0; 2 * dim], Format::F32).unwrap()];
+    let grid = Grid { songs: 1, branches: 1, cards: vec![1], delays: vec![0], cfg_scale: vec![1.0], steps: 300 };
+    let [seq, ctl, masked, mut pos] = [300, 300, 1, 1].map(|n| backend.ints(n).unwrap());
+    let mut x = backend.buf(dim).unwrap();
     for (s, i, cos, sin) in [(1, 1, 0.550_307_757_465_196_6, 0.834_961_898_575_992_7), (251, 100, 0.990_347_404_774_645, 0.0)] {
-        ops.write_ints(&mut pos, 0, &[s]);
-        ops.embed(&grid, &table, &[], &seq, &ctl, &deaf, &pos, 1, &mut x);
+        backend.write_ints(&mut pos, 0, &[s]);
+        backend.embed(&grid, &table, &[], &seq, &ctl, &masked, &pos, 1, &mut x);
         assert!((f64::from(x[i]) - cos).abs() < 1e-7, "cos {s} {i}");
         assert!(sin == 0.0 || (f64::from(x[dim / 2 + i]) - sin).abs() < 1e-7, "sin {s} {i}");
     }
@@ -497,13 +498,13 @@ fn the_sinusoid_has_the_published_values() {
 fn text_is_attended_to_up_to_its_length_and_none_is_zeros() {
     let heads = Heads { heads: 2, head_dim: 6 };
     let (dim, len, lanes, n) = (12, 5, 2, 3);
-    let mut ops = Cpu::new(1);
+    let mut backend = CpuBackend::new(1);
     let (q, k, v) = (noise(1, lanes * n * dim), noise(2, len * dim), noise(3, len * dim));
-    let mut text = ops.kv(2, lanes, 9, heads, Format::F32).unwrap();
+    let mut text = backend.kv(2, lanes, 9, heads, Format::F32).unwrap();
     let (qb, kb, vb, mut out) =
-        (buf(&mut ops, &q), buf(&mut ops, &k), buf(&mut ops, &v), buf(&mut ops, &noise(4, lanes * n * dim)));
-    ops.set_text(&mut text, 1, 0, len, &kb, &vb);
-    ops.attend_text(&qb, lanes, n, 1, &text, &mut out);
+        (buf(&mut backend, &q), buf(&mut backend, &k), buf(&mut backend, &v), buf(&mut backend, &noise(4, lanes * n * dim)));
+    backend.set_text(&mut text, 1, 0, len, &kb, &vb);
+    backend.attend_text(&qb, lanes, n, 1, &text, &mut out);
     let mut want = Vec::new();
     for i in 0..n {
         for h in 0..2 {
@@ -521,9 +522,9 @@ fn text_is_attended_to_up_to_its_length_and_none_is_zeros() {
 fn spectra_are_log_magnitudes_of_windows() {
     let (n_fft, bins, hop, count, first_end) = (48, 20, 10, 4, 53);
     let x = noise(1, first_end + 3 * hop);
-    let mut ops = Cpu::new(1);
-    let (xb, mut y) = (buf(&mut ops, &x), ops.buf(3 + count * 30).unwrap());
-    ops.spectrum(n_fft, bins, &xb, first_end, hop, count, &mut y, Rows { count, at: 3, stride: 30 }, 7);
+    let mut backend = CpuBackend::new(1);
+    let (xb, mut y) = (buf(&mut backend, &x), backend.buf(3 + count * 30).unwrap());
+    backend.spectrum(n_fft, bins, &xb, first_end, hop, count, &mut y, Rows { count, at: 3, stride: 30 }, 7);
     let tau = std::f64::consts::TAU;
     for t in 0..count {
         let mut want = vec![0.0; 30];
@@ -544,11 +545,11 @@ fn spectra_are_log_magnitudes_of_windows() {
 fn istft_is_windowed_overlap_add_over_the_steady_envelope() {
     let (n_fft, hop, count, half) = (40, 10, 9, 21);
     let x: Vec<f32> = noise(1, count * 2 * half).iter().map(|x| x * 3.0).collect();
-    let mut ops = Cpu::new(1);
-    let (xb, mut tail, mut y) = (buf(&mut ops, &x), ops.buf(n_fft).unwrap(), ops.buf(2 + count * hop).unwrap());
+    let mut backend = CpuBackend::new(1);
+    let (xb, mut tail, mut y) = (buf(&mut backend, &x), backend.buf(n_fft).unwrap(), backend.buf(2 + count * hop).unwrap());
     // In two calls: the tail carries over.
-    ops.istft(n_fft, hop, 2.0, &xb, Rows::packed(4, 2 * half), &mut tail, &mut y, 2);
-    ops.istft(n_fft, hop, 2.0, &xb, Rows { count: 5, at: 4 * 2 * half, stride: 2 * half }, &mut tail, &mut y, 2 + 4 * hop);
+    backend.istft(n_fft, hop, 2.0, &xb, Rows::packed(4, 2 * half), &mut tail, &mut y, 2);
+    backend.istft(n_fft, hop, 2.0, &xb, Rows { count: 5, at: 4 * 2 * half, stride: 2 * half }, &mut tail, &mut y, 2 + 4 * hop);
     let tau = std::f64::consts::TAU;
     let hann = |u: usize| 0.5 - 0.5 * (tau * u as f64 / n_fft as f64).cos();
     let mut sum = vec![0.0; (count + 4) * hop];
@@ -579,34 +580,34 @@ fn quantizers_choose_the_nearest_code_of_each_book() {
     let z = noise(1, count * dim);
     for factorised in [false, true] {
         let mut first: Option<Vec<i32>> = None;
-        for mut ops in players() {
+        for mut backend in players() {
             let mut codes_of = Vec::new();
             let mut books = Vec::new();
             for q in 0..3u64 {
                 let codes = noise(10 + q, card * dim);
-                let mat = ops.mat(card, dim, &codes, Format::F32).unwrap();
+                let mat = backend.mat(card, dim, &codes, Format::F32).unwrap();
                 if factorised {
-                    let weight = ops.mat(width, dim, &noise(20 + q, width * dim), Format::F32).unwrap();
-                    let bias = Some(buf(&mut ops, &noise(30 + q, width)));
+                    let weight = backend.mat(width, dim, &noise(20 + q, width * dim), Format::F32).unwrap();
+                    let bias = Some(buf(&mut backend, &noise(30 + q, width)));
                     let mut unit = noise(40 + q, card * width);
                     for c in unit.chunks_mut(width) {
                         let norm = dot(c, c).sqrt() as f32;
                         c.iter_mut().for_each(|c| *c /= norm);
                     }
-                    let unit = ops.mat(card, width, &unit, Format::F32).unwrap();
+                    let unit = backend.mat(card, width, &unit, Format::F32).unwrap();
                     let project_in = Linear { weight, bias, norm: None, act: Act::None, add: false };
-                    books.push(Book::<Cpu>::Factorised { project_in, unit, codes: mat });
+                    books.push(Book::<CpuBackend>::Factorised { project_in, unit, codes: mat });
                 } else {
                     let norms: Vec<f32> = codes.chunks(dim).map(|c| dot(c, c) as f32).collect();
-                    let norms = buf(&mut ops, &norms);
-                    books.push(Book::<Cpu>::Euclidean { codes: mat, norms });
+                    let norms = buf(&mut backend, &norms);
+                    books.push(Book::<CpuBackend>::Euclidean { codes: mat, norms });
                 }
                 codes_of.push(codes);
             }
-            let (mut zb, mut codes) = (buf(&mut ops, &z), ops.ints(3 * 70).unwrap());
-            ops.quantize(&books, dim, &mut zb, Rows::packed(count, dim), &mut codes, 70, 4);
-            let mut back = ops.buf(count * dim).unwrap();
-            ops.dequantize(&books, dim, &codes, 70, 4, &mut back, Rows::packed(count, dim));
+            let (mut zb, mut codes) = (buf(&mut backend, &z), backend.ints(3 * 70).unwrap());
+            backend.quantize(&books, dim, &mut zb, Rows::packed(count, dim), &mut codes, 70, 4);
+            let mut back = backend.buf(count * dim).unwrap();
+            backend.dequantize(&books, dim, &codes, 70, 4, &mut back, Rows::packed(count, dim));
             for row in 0..count {
                 let mut r: Vec<f64> = z[row * dim..][..dim].iter().map(|x| f64::from(*x)).collect();
                 for (q, book) in books.iter().enumerate() {
@@ -634,54 +635,54 @@ fn quantizers_choose_the_nearest_code_of_each_book() {
                 let sum: Vec<f64> = r.iter().zip(&z[row * dim..]).map(|(r, z)| f64::from(*z) - r).collect();
                 close("dequantized", &back[row * dim..][..dim], &sum, 1e-5);
             }
-            assert_eq!(&**first.get_or_insert_with(|| codes.to_vec()), &codes[..], "{}", ops.isa().name());
+            assert_eq!(&**first.get_or_insert_with(|| codes.to_vec()), &codes[..], "{}", backend.isa().name());
         }
     }
 }
 
 #[test]
 fn of_equal_codes_the_first_wins() {
-    let mut ops = Cpu::new(1);
-    let codes = ops.mat(4, 2, &[5.0, 5.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0], Format::F32).unwrap();
-    let norms = buf(&mut ops, &[50.0, 1.0, 1.0, 1.0]);
-    let (mut z, mut out) = (buf(&mut ops, &[0.9, 0.1]), ops.ints(1).unwrap());
-    ops.quantize(&[Book::Euclidean { codes, norms }], 2, &mut z, Rows::packed(1, 2), &mut out, 1, 0);
+    let mut backend = CpuBackend::new(1);
+    let codes = backend.mat(4, 2, &[5.0, 5.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0], Format::F32).unwrap();
+    let norms = buf(&mut backend, &[50.0, 1.0, 1.0, 1.0]);
+    let (mut z, mut out) = (buf(&mut backend, &[0.9, 0.1]), backend.ints(1).unwrap());
+    backend.quantize(&[Book::Euclidean { codes, norms }], 2, &mut z, Rows::packed(1, 2), &mut out, 1, 0);
     assert_eq!(out[0], 1);
 }
 
 #[test]
 fn memory_operations_move_what_they_say() {
-    let mut ops = Cpu::new(1);
-    let mut b = buf(&mut ops, &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
-    ops.shift(&mut b, 2, 0, 4);
-    ops.zero(&mut b, 5, 1);
+    let mut backend = CpuBackend::new(1);
+    let mut b = buf(&mut backend, &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    backend.shift(&mut b, 2, 0, 4);
+    backend.zero(&mut b, 5, 1);
     assert_eq!(b[..], [2.0, 3.0, 4.0, 5.0, 4.0, 0.0]);
-    let mut to = ops.buf(7).unwrap();
-    ops.copy(&b, Rows { count: 2, at: 1, stride: 2 }, &mut to, Rows { count: 2, at: 0, stride: 4 }, 2);
+    let mut to = backend.buf(7).unwrap();
+    backend.copy(&b, Rows { count: 2, at: 1, stride: 2 }, &mut to, Rows { count: 2, at: 0, stride: 4 }, 2);
     assert_eq!(to[..], [3.0, 4.0, 0.0, 0.0, 5.0, 4.0, 0.0]);
     let mut out = [0.0; 2];
-    ops.read(&to, 4, &mut out);
+    backend.read(&to, 4, &mut out);
     assert_eq!(out, [5.0, 4.0]);
 }
 
 #[test]
 fn constructors_refuse_what_cannot_be() {
-    let mut ops = Cpu::new(1);
+    let mut backend = CpuBackend::new(1);
     let heads = Heads { heads: 2, head_dim: 8 };
-    assert!(matches!(ops.buf(usize::MAX / 2), Err(OpsError::Memory { .. })));
-    assert!(matches!(ops.ints(usize::MAX / 2), Err(OpsError::Memory { .. })));
-    assert!(matches!(ops.kv(1 << 30, 1 << 30, 1 << 30, heads, Format::F32), Err(OpsError::Memory { .. })));
-    assert!(matches!(ops.kv(0, 1, 1, heads, Format::F32), Err(OpsError::Shape { .. })));
-    assert!(matches!(ops.kv(1, 1, 1, heads, Format::Q8), Err(OpsError::Shape { .. })));
-    assert!(matches!(ops.kv(1, 1, 1, heads, Format::Q4), Err(OpsError::Shape { .. })));
-    let grid = Grid { songs: 1, branches: 3, cards: vec![4], delays: vec![0], lean: vec![1.0], steps: 4 };
-    assert!(matches!(ops.picker(&grid), Err(OpsError::Shape { .. })));
-    assert!(matches!(ops.picker(&Grid { branches: 1, delays: vec![], ..grid.clone() }), Err(OpsError::Shape { .. })));
-    assert!(matches!(ops.picker(&Grid { branches: 1, lean: vec![], ..grid }), Err(OpsError::Shape { .. })));
+    assert!(matches!(backend.buf(usize::MAX / 2), Err(BackendError::Memory { .. })));
+    assert!(matches!(backend.ints(usize::MAX / 2), Err(BackendError::Memory { .. })));
+    assert!(matches!(backend.kv(1 << 30, 1 << 30, 1 << 30, heads, Format::F32), Err(BackendError::Memory { .. })));
+    assert!(matches!(backend.kv(0, 1, 1, heads, Format::F32), Err(BackendError::Shape { .. })));
+    assert!(matches!(backend.kv(1, 1, 1, heads, Format::Q8), Err(BackendError::Shape { .. })));
+    assert!(matches!(backend.kv(1, 1, 1, heads, Format::Q4), Err(BackendError::Shape { .. })));
+    let grid = Grid { songs: 1, branches: 3, cards: vec![4], delays: vec![0], cfg_scale: vec![1.0], steps: 4 };
+    assert!(matches!(backend.picker(&grid), Err(BackendError::Shape { .. })));
+    assert!(matches!(backend.picker(&Grid { branches: 1, delays: vec![], ..grid.clone() }), Err(BackendError::Shape { .. })));
+    assert!(matches!(backend.picker(&Grid { branches: 1, cfg_scale: vec![], ..grid }), Err(BackendError::Shape { .. })));
 }
 
 #[test]
 fn a_player_may_move_to_another_thread() {
     fn sendable<T: Send>(_: &T) {}
-    sendable(&Cpu::new(1));
+    sendable(&CpuBackend::new(1));
 }

@@ -72,7 +72,7 @@ pub(super) fn attend(
     }
 }
 
-/// [`crate::Ops::set_text`].
+/// [`crate::Backend::set_text`].
 pub(super) fn set_text(
     device: &mut Device,
     text: &mut Kv,

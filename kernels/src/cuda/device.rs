@@ -1,7 +1,7 @@
 //! One device, one stream, our kernels: launches, copies, and what the driver says when something fails.
 //!
 //! Everything happens in order on the one stream. The first error stays: after it nothing is launched any more and reads give
-//! zeros, until the owner asks ([`crate::Ops::fault`]) and takes another player.
+//! zeros, until the owner asks ([`crate::Backend::fault`]) and takes another player.
 
 use super::kernel::{Arguments, Kernel, SOURCES, TENSOR_CORES, needs};
 use super::mem::{Array, Block, Plain};
@@ -24,7 +24,7 @@ pub(super) struct Device {
     functions: Vec<CUfunction>,
     /// It has tensor cores for bf16.
     pub(super) tensor_cores: bool,
-    /// Products of many rows go to them ([`super::Cuda::tiles`]), by way of this scratch.
+    /// Products of many rows go to them ([`super::CudaBackend::tiles`]), by way of this scratch.
     pub(super) tiles: bool,
     pub(super) parts: Option<Array<u8>>,
     /// [`PINNED`] bytes that the device writes.

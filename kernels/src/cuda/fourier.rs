@@ -6,7 +6,7 @@ use super::linear::{Product, product};
 use super::mat::Mat;
 use super::mem::Array;
 use super::{blocks, span};
-use crate::{Format, OpsError, Rows};
+use crate::{BackendError, Format, Rows};
 use std::f64::consts::TAU;
 
 /// Matrices of each size seen, and scratch.
@@ -34,7 +34,7 @@ fn turn(k: usize, u: usize, n: usize) -> (f64, f64) {
     (cos, sin)
 }
 
-fn forward(device: &mut Device, n: usize, bins: usize) -> Result<Mat, OpsError> {
+fn forward(device: &mut Device, n: usize, bins: usize) -> Result<Mat, BackendError> {
     let mut w = vec![0.0; 2 * bins * n];
     let (re, im) = w.split_at_mut(bins * n);
     for (i, (re, im)) in re.iter_mut().zip(im).enumerate() {
@@ -44,7 +44,7 @@ fn forward(device: &mut Device, n: usize, bins: usize) -> Result<Mat, OpsError> 
     Mat::new(device, 2 * bins, n, &w, Format::F32)
 }
 
-fn inverse(device: &mut Device, n: usize, hop: usize) -> Result<(Mat, Array<f32>), OpsError> {
+fn inverse(device: &mut Device, n: usize, hop: usize) -> Result<(Mat, Array<f32>), BackendError> {
     let half = n / 2 + 1;
     let mut w = vec![0.0; n * 2 * half];
     for (u, row) in w.chunks_exact_mut(2 * half).enumerate() {
@@ -60,12 +60,12 @@ fn inverse(device: &mut Device, n: usize, hop: usize) -> Result<(Mat, Array<f32>
 }
 
 /// Keeps an error as the device's fault: an operation can't give it back.
-fn kept<T>(device: &mut Device, made: Result<T, OpsError>) -> Option<T> {
+fn kept<T>(device: &mut Device, made: Result<T, BackendError>) -> Option<T> {
     made.map_err(|e| _ = device.fault.get_or_insert(e.to_string())).ok()
 }
 
 impl Fourier {
-    /// [`crate::Ops::spectrum`].
+    /// [`crate::Backend::spectrum`].
     pub(super) fn spectrum(
         &mut self,
         device: &mut Device,
@@ -112,7 +112,7 @@ impl Fourier {
         device.launch(Kernel::Magnitude, blocks(count * bins), 256, 0, arguments);
     }
 
-    /// [`crate::Ops::istft`].
+    /// [`crate::Backend::istft`].
     pub(super) fn istft(
         &mut self,
         device: &mut Device,

@@ -1,6 +1,6 @@
 //! A step as one graph: what the same work launches each time, recorded once and replayed with one call.
 
-use super::Cuda;
+use super::CudaBackend;
 use super::mem::Block;
 use cudarc::driver::sys::{CUgraphExec, CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{CudaContext, result};
@@ -40,8 +40,8 @@ impl Drop for Made {
     }
 }
 
-/// [`crate::Ops::replay`].
-pub(super) fn replay(cuda: &mut Cuda, graph: &mut Graph, work: &mut dyn FnMut(&mut Cuda)) {
+/// [`crate::Backend::replay`].
+pub(super) fn replay(cuda: &mut CudaBackend, graph: &mut Graph, work: &mut dyn FnMut(&mut CudaBackend)) {
     if !cuda.device.bind() {
         return;
     }
@@ -64,7 +64,7 @@ pub(super) fn replay(cuda: &mut Cuda, graph: &mut Graph, work: &mut dyn FnMut(&m
 }
 
 /// Records what `work` launches; none where the driver refuses.
-fn record(cuda: &mut Cuda, work: &mut dyn FnMut(&mut Cuda)) -> Option<Made> {
+fn record(cuda: &mut CudaBackend, work: &mut dyn FnMut(&mut CudaBackend)) -> Option<Made> {
     let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
     // SAFETY: the stream is ours and not capturing.
     unsafe { result::stream::begin_capture(cuda.device.stream, mode) }.ok()?;

@@ -135,11 +135,11 @@ arguments! {
         heads: i32, head_dim: i32, padded: i32, bf16: i32,
     }
     Embed for Embed {
-        tables: [MatArgument; TABLES], seq: u64, ctl: u64, deaf: u64, pos: u64, place: u64, x: u64,
+        tables: [MatArgument; TABLES], seq: u64, ctl: u64, masked: u64, pos: u64, place: u64, x: u64,
         streams: i32, controls: i32, steps: i32, dim: i32, n: i32, branches: i32,
     }
     Pick for Pick {
-        logits: u64, seq: u64, pos: u64, sampling: u64, cards: u64, delays: u64, lean: u64, ticket: u64,
+        logits: u64, seq: u64, pos: u64, sampling: u64, cards: u64, delays: u64, cfg_scale: u64, ticket: u64,
         songs: i32, branches: i32, streams: i32, steps: i32, width: i32, n: i32, room: i32, sort: i32,
     }
     Advance for Advance { pos: u64, n: i32, unused: i32, }

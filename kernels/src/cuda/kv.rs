@@ -3,7 +3,7 @@
 
 use super::device::Device;
 use super::mem::Array;
-use crate::{Format, Heads, OpsError};
+use crate::{BackendError, Format, Heads};
 
 /// The widest head that the attention kernel takes.
 const WIDEST: usize = 256;
@@ -21,7 +21,7 @@ pub struct Kv {
     pub(super) head_bytes: (usize, usize),
     k: Array<u8>,
     v: Array<u8>,
-    /// Steps of each lane's text ([`crate::Ops::set_text`]).
+    /// Steps of each lane's text ([`crate::Backend::set_text`]).
     pub(super) lens: Array<i32>,
 }
 
@@ -33,16 +33,16 @@ impl Kv {
         steps: usize,
         heads: Heads,
         format: Format,
-    ) -> Result<Kv, OpsError> {
+    ) -> Result<Kv, BackendError> {
         let Heads { heads: count, head_dim } = heads;
         let shape = format!("{layers} layers × {lanes} lanes × {steps} steps × {count} heads of {head_dim}");
         let known = matches!(format, Format::F32 | Format::Bf16);
         if [layers, lanes, steps, count, head_dim].contains(&0) || !known || head_dim > WIDEST {
             let what = format!("{shape} as {format:?}; sizes from 1, heads up to {WIDEST}, F32 or Bf16");
-            return Err(OpsError::Shape { op: "kv", what });
+            return Err(BackendError::Shape { op: "kv", what });
         }
         let what = format!("a KV cache of {shape}");
-        let memory = || OpsError::Memory { bytes: usize::MAX, what: what.clone() };
+        let memory = || BackendError::Memory { bytes: usize::MAX, what: what.clone() };
         let padded = head_dim.next_multiple_of(8);
         let row = padded * if format == Format::Bf16 { 2 } else { 4 };
         let (key, value) = (steps.checked_next_multiple_of(32).and_then(|s| s.checked_mul(row)), steps.checked_mul(row));

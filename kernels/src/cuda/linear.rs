@@ -5,7 +5,7 @@ use super::kernel::{Kernel, Linear as Argument, Tiles};
 use super::kv::Kv;
 use super::mat::Mat;
 use super::mem::Array;
-use super::{Cuda, span};
+use super::{CudaBackend, span};
 use crate::{Act, Format, Linear, Norm, Rows};
 
 /// Columns of one segment of a sum, and accumulators of an output: one a warp.
@@ -21,13 +21,13 @@ const STEP: usize = 32;
 pub(super) struct Product<'a> {
     pub mat: &'a Mat,
     pub bias: Option<&'a Array<f32>>,
-    pub norm: Option<&'a Norm<Cuda>>,
+    pub norm: Option<&'a Norm<CudaBackend>>,
     pub act: Act,
     pub add: bool,
 }
 
 impl<'a> Product<'a> {
-    pub(super) fn of(w: &'a Linear<Cuda>) -> Self {
+    pub(super) fn of(w: &'a Linear<CudaBackend>) -> Self {
         Product { mat: &w.weight, bias: w.bias.as_ref(), norm: w.norm.as_ref(), act: w.act, add: w.add }
     }
 
@@ -41,7 +41,7 @@ impl<'a> Product<'a> {
         assert_eq!(xr.count, yr.count, "linear: rows of x and y");
         assert!(span(xr, cols) <= x.len(), "linear: {xr:?} of {cols} values in x of {}", x.len());
         assert!(self.bias.is_none_or(|b| b.len() >= rows), "linear: bias shorter than {rows} rows");
-        let normed = |n: &Norm<Cuda>| n.weight.len() >= cols && n.bias.as_ref().is_none_or(|b| b.len() >= cols);
+        let normed = |n: &Norm<CudaBackend>| n.weight.len() >= cols && n.bias.as_ref().is_none_or(|b| b.len() >= cols);
         assert!(self.norm.is_none_or(normed), "linear: norm shorter than {cols} columns");
         Argument {
             m: self.mat.argument(device),
@@ -132,10 +132,10 @@ pub(super) fn product(device: &mut Device, w: &Product, x: &Array<f32>, xr: Rows
     launch(device, w.mat, arguments);
 }
 
-/// [`crate::Ops::qkv`]: q to its rows, keys and values straight into the cache.
+/// [`crate::Backend::qkv`]: q to its rows, keys and values straight into the cache.
 pub(super) fn qkv(
     device: &mut Device,
-    w: &Linear<Cuda>,
+    w: &Linear<CudaBackend>,
     x: &Array<f32>,
     lanes: usize,
     n: usize,

@@ -5,7 +5,7 @@ use super::device::Device;
 use super::kernel::MatArgument;
 use super::mem::Array;
 use crate::quant::{BLOCK, to_bf16, to_q4, to_q8};
-use crate::{Format, OpsError};
+use crate::{BackendError, Format};
 
 /// Rows of a panel.
 const PANEL: usize = 32;
@@ -24,7 +24,7 @@ pub struct Mat {
 }
 
 impl Mat {
-    pub(super) fn new(device: &mut Device, rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Mat, OpsError> {
+    pub(super) fn new(device: &mut Device, rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Mat, BackendError> {
         check("mat", rows, cols, data.len())?;
         let blocks = matches!(format, Format::Q8 | Format::Q4);
         let format = if blocks && !cols.is_multiple_of(BLOCK) { Format::Bf16 } else { format };
@@ -53,7 +53,7 @@ impl Mat {
         }
     }
 
-    pub(super) fn q8(device: &mut Device, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, OpsError> {
+    pub(super) fn q8(device: &mut Device, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, BackendError> {
         check("mat_q8", rows, cols, ints.len())?;
         let scales = pack_scales(device, "mat_q8", rows, cols, scales)?;
         let weights = pack(device, rows, cols, |r, k| ints[r * cols + k].to_le_bytes())?;
@@ -61,7 +61,7 @@ impl Mat {
     }
 
     /// Bytes of the file as they stand: a piece is a block.
-    pub(super) fn q4(device: &mut Device, rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, OpsError> {
+    pub(super) fn q4(device: &mut Device, rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, BackendError> {
         check("mat_q4", rows, cols, nibbles.len().saturating_mul(2))?;
         let scales = pack_scales(device, "mat_q4", rows, cols, scales)?;
         let weights = pack(device, rows, cols / 2, |r, k| [nibbles[r * (cols / 2) + k]])?;
@@ -90,10 +90,10 @@ impl Mat {
     }
 }
 
-fn check(op: &'static str, rows: usize, cols: usize, given: usize) -> Result<(), OpsError> {
+fn check(op: &'static str, rows: usize, cols: usize, given: usize) -> Result<(), BackendError> {
     let fits = rows > 0 && cols > 0 && rows.checked_mul(cols) == Some(given) && given < 1 << 31;
     let what = || format!("{given} weights for a matrix [{rows}, {cols}]");
-    if fits { Ok(()) } else { Err(OpsError::Shape { op, what: what() }) }
+    if fits { Ok(()) } else { Err(BackendError::Shape { op, what: what() }) }
 }
 
 /// Pieces of a row.
@@ -113,7 +113,7 @@ fn pack<const N: usize>(
     rows: usize,
     len: usize,
     value: impl Fn(usize, usize) -> [u8; N],
-) -> Result<Array<u8>, OpsError> {
+) -> Result<Array<u8>, BackendError> {
     let (pieces, each) = ((len * N).div_ceil(PIECE), PIECE / N);
     let mut packed = vec![0; rows.next_multiple_of(PANEL) * pieces * PIECE];
     for r in 0..rows {
@@ -126,11 +126,17 @@ fn pack<const N: usize>(
 }
 
 /// Scales of blocks: [panel][cols / 32][32].
-fn pack_scales(device: &mut Device, op: &'static str, rows: usize, cols: usize, scales: &[f32]) -> Result<Array<f32>, OpsError> {
+fn pack_scales(
+    device: &mut Device,
+    op: &'static str,
+    rows: usize,
+    cols: usize,
+    scales: &[f32],
+) -> Result<Array<f32>, BackendError> {
     let blocks = cols / BLOCK;
     if !cols.is_multiple_of(BLOCK) || scales.len() != rows * blocks {
         let what = format!("[{rows}, {cols}] with {} scales; cols must be a multiple of 32 and scales one in 32", scales.len());
-        return Err(OpsError::Shape { op, what });
+        return Err(BackendError::Shape { op, what });
     }
     let mut packed = vec![0.0; rows.next_multiple_of(PANEL) * blocks];
     for (i, scale) in scales.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Memory of the device: arrays that are freed when the last owner (a player's buffer, or a graph that uses it) goes.
 
 use super::device::Device;
-use crate::OpsError;
+use crate::BackendError;
 use cudarc::driver::sys::CUresult;
 use cudarc::driver::{CudaContext, result};
 use std::marker::PhantomData;
@@ -37,12 +37,12 @@ pub struct Array<T> {
 
 impl<T: Plain> Array<T> {
     /// `len` zeros; `what` names them in the error.
-    pub(super) fn zeros(device: &mut Device, len: usize, what: &str) -> Result<Array<T>, OpsError> {
-        let fail = || OpsError::Memory { bytes: len.saturating_mul(size_of::<T>()), what: format!("{what} on the GPU") };
+    pub(super) fn zeros(device: &mut Device, len: usize, what: &str) -> Result<Array<T>, BackendError> {
+        let fail = || BackendError::Memory { bytes: len.saturating_mul(size_of::<T>()), what: format!("{what} on the GPU") };
         // At least one vector, so that every array has an address.
         let bytes = len.checked_mul(size_of::<T>()).filter(|b| *b < 1 << 48).ok_or_else(fail)?.max(16);
         if !device.bind() {
-            return Err(OpsError::Lost(device.fault.clone().unwrap_or_default()));
+            return Err(BackendError::Lost(device.fault.clone().unwrap_or_default()));
         }
         // SAFETY: a plain allocation, owned by the block from here on.
         let at = match unsafe { result::malloc_sync(bytes) } {
@@ -50,7 +50,7 @@ impl<T: Plain> Array<T> {
             Err(e) if e.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY => return Err(fail()),
             Err(e) => {
                 device.check("allocating memory", Err(e));
-                return Err(OpsError::Lost(device.fault.clone().unwrap_or_default()));
+                return Err(BackendError::Lost(device.fault.clone().unwrap_or_default()));
             }
         };
         let block = Arc::new(Block { at, context: device.context.clone() });
@@ -59,7 +59,7 @@ impl<T: Plain> Array<T> {
     }
 
     /// The values of `data`.
-    pub(super) fn of(device: &mut Device, data: &[T], what: &str) -> Result<Array<T>, OpsError> {
+    pub(super) fn of(device: &mut Device, data: &[T], what: &str) -> Result<Array<T>, BackendError> {
         let mut array = Array::zeros(device, data.len(), what)?;
         device.write(&mut array, 0, data);
         Ok(array)

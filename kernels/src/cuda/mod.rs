@@ -27,19 +27,19 @@ pub use mem::Array;
 pub use pick::Picker;
 pub use probe::{CudaError, devices};
 
-use crate::{Book, Format, Grid, Heads, Linear, Lstm, Ops, OpsError, Rows, Sampling};
+use crate::{Backend, BackendError, Book, Format, Grid, Heads, Linear, Lstm, Rows, Sampling};
 use cudarc::driver::result;
 use device::Device;
 use kernel::{Kernel, MatArgument, TABLES};
 
-/// Plays [`Ops`] on an NVIDIA GPU.
-pub struct Cuda {
+/// Plays [`Backend`] on an NVIDIA GPU.
+pub struct CudaBackend {
     device: Device,
     attention: attention::Scratch,
     recurrent: recurrent::Scratch,
     quantize: quantize::Scratch,
     fourier: fourier::Fourier,
-    /// Scratch of [`Ops::shift`].
+    /// Scratch of [`Backend::shift`].
     moved: Option<Array<f32>>,
     /// Sinusoids of the last width [steps, dim].
     place: Option<(usize, Array<f32>)>,
@@ -56,13 +56,13 @@ pub struct About {
     pub memory: (usize, usize),
 }
 
-impl Cuda {
+impl CudaBackend {
     /// A player on device `ordinal` (0: the first).
     ///
     /// # Errors
     /// Why this device can't play, in a sentence.
-    pub fn new(ordinal: usize) -> Result<Cuda, CudaError> {
-        Ok(Cuda {
+    pub fn new(ordinal: usize) -> Result<CudaBackend, CudaError> {
+        Ok(CudaBackend {
             device: Device::new(ordinal)?,
             attention: attention::Scratch::default(),
             recurrent: recurrent::Scratch::default(),
@@ -134,7 +134,7 @@ fn span(rows: Rows, width: usize) -> usize {
     if rows.count == 0 { 0 } else { rows.at + (rows.count - 1) * rows.stride + width }
 }
 
-impl Ops for Cuda {
+impl Backend for CudaBackend {
     type Buf = Array<f32>;
     type Ints = Array<i32>;
     type Mat = Mat;
@@ -151,31 +151,31 @@ impl Ops for Cuda {
         graph::replay(self, graph, work);
     }
 
-    fn buf(&mut self, len: usize) -> Result<Array<f32>, OpsError> {
+    fn buf(&mut self, len: usize) -> Result<Array<f32>, BackendError> {
         Array::zeros(&mut self.device, len, "a buffer")
     }
 
-    fn ints(&mut self, len: usize) -> Result<Array<i32>, OpsError> {
+    fn ints(&mut self, len: usize) -> Result<Array<i32>, BackendError> {
         Array::zeros(&mut self.device, len, "integers")
     }
 
-    fn mat(&mut self, rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Mat, OpsError> {
+    fn mat(&mut self, rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Mat, BackendError> {
         Mat::new(&mut self.device, rows, cols, data, format)
     }
 
-    fn mat_q8(&mut self, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, OpsError> {
+    fn mat_q8(&mut self, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, BackendError> {
         Mat::q8(&mut self.device, rows, cols, ints, scales)
     }
 
-    fn mat_q4(&mut self, rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, OpsError> {
+    fn mat_q4(&mut self, rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, BackendError> {
         Mat::q4(&mut self.device, rows, cols, nibbles, scales)
     }
 
-    fn kv(&mut self, layers: usize, lanes: usize, steps: usize, heads: Heads, format: Format) -> Result<Kv, OpsError> {
+    fn kv(&mut self, layers: usize, lanes: usize, steps: usize, heads: Heads, format: Format) -> Result<Kv, BackendError> {
         Kv::new(&mut self.device, layers, lanes, steps, heads, format)
     }
 
-    fn picker(&mut self, grid: &Grid) -> Result<Picker, OpsError> {
+    fn picker(&mut self, grid: &Grid) -> Result<Picker, BackendError> {
         Picker::new(&mut self.device, grid)
     }
 
@@ -237,7 +237,7 @@ impl Ops for Cuda {
         controls: &[Mat],
         seq: &Array<i32>,
         ctl: &Array<i32>,
-        deaf: &Array<i32>,
+        masked: &Array<i32>,
         pos: &Array<i32>,
         n: usize,
         x: &mut Array<f32>,
@@ -248,13 +248,13 @@ impl Ops for Cuda {
         assert!(tables.iter().chain(controls).all(|t| t.cols == dim), "embed: tables of {dim} columns");
         assert!(seq.len() >= grid.songs * tables.len() * grid.steps, "embed: sequence of {}", seq.len());
         assert!(ctl.len() >= grid.branches * controls.len() * grid.steps, "embed: controls of {}", ctl.len());
-        assert!(deaf.len() >= grid.branches * tables.len(), "embed: deafness of {}", deaf.len());
+        assert!(masked.len() >= grid.branches * tables.len(), "embed: deafness of {}", masked.len());
         assert!(x.len() >= grid.songs * grid.branches * n * dim, "embed: x of {}", x.len());
         let mut arguments = kernel::Embed {
             tables: [MatArgument::NONE; TABLES],
             seq: self.device.at(seq),
             ctl: self.device.at(ctl),
-            deaf: self.device.at(deaf),
+            masked: self.device.at(masked),
             pos: self.device.at(pos),
             place: self.place(grid.steps, dim),
             x: self.device.at(x),

@@ -3,7 +3,7 @@
 use super::device::Device;
 use super::kernel::{self, Kernel};
 use super::mem::Array;
-use crate::{Grid, OpsError, Sampling};
+use crate::{BackendError, Grid, Sampling};
 
 /// Shared memory that every device gives a block, less what the kernel declares itself.
 const SHARED: usize = (48 << 10) - 256;
@@ -17,18 +17,18 @@ pub struct Picker {
     sampling: Array<u32>,
     cards: Array<i32>,
     delays: Array<i32>,
-    lean: Array<f32>,
+    cfg_scale: Array<f32>,
     ticket: Array<u32>,
     /// Largest card up to fours, and the power of two from it on.
     room: (usize, usize),
 }
 
 impl Picker {
-    pub(super) fn new(device: &mut Device, grid: &Grid) -> Result<Picker, OpsError> {
-        let bad = |what: String| Err(OpsError::Shape { op: "picker", what });
-        let (cards, delays, lean) = (grid.cards.len(), grid.delays.len(), grid.lean.len());
-        if cards != delays || cards != lean || cards == 0 {
-            return bad(format!("{cards} cards, {delays} delays and {lean} leans; one of each for every stream"));
+    pub(super) fn new(device: &mut Device, grid: &Grid) -> Result<Picker, BackendError> {
+        let bad = |what: String| Err(BackendError::Shape { op: "picker", what });
+        let (cards, delays, cfg_scale) = (grid.cards.len(), grid.delays.len(), grid.cfg_scale.len());
+        if cards != delays || cards != cfg_scale || cards == 0 {
+            return bad(format!("{cards} cards, {delays} delays and {cfg_scale} leans; one of each for every stream"));
         }
         if grid.songs == 0 || !(1..=2).contains(&grid.branches) || grid.steps == 0 {
             return bad(format!("{} songs of {} branches, {} steps; branches is 1 or 2", grid.songs, grid.branches, grid.steps));
@@ -44,7 +44,7 @@ impl Picker {
             sampling: Array::zeros(device, FAULTS + 1, "sampling")?,
             cards: Array::of(device, &ints(&grid.cards), "cards")?,
             delays: Array::of(device, &ints(&grid.delays), "delays")?,
-            lean: Array::of(device, &grid.lean, "leans")?,
+            cfg_scale: Array::of(device, &grid.cfg_scale, "leans")?,
             ticket: Array::zeros(device, 1, "a counter")?,
             room: (largest.next_multiple_of(4), sort),
         };
@@ -90,7 +90,7 @@ impl Picker {
             sampling: device.at(&self.sampling),
             cards: device.at(&self.cards),
             delays: device.at(&self.delays),
-            lean: device.at(&self.lean),
+            cfg_scale: device.at(&self.cfg_scale),
             ticket: device.at(&self.ticket),
             songs: songs as i32,
             branches: branches as i32,

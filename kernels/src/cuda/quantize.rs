@@ -1,6 +1,6 @@
 //! Residual quantizers: scores by a matrix product, then the best code and what is left, a block a row.
 
-use super::Cuda;
+use super::CudaBackend;
 use super::device::Device;
 use super::kernel::{self, Kernel};
 use super::linear::{Product, product};
@@ -19,7 +19,7 @@ pub(super) struct Scratch {
     projected: Option<Array<f32>>,
 }
 
-impl Book<Cuda> {
+impl Book<CudaBackend> {
     /// What the codes stand for, [card, dim].
     fn codes(&self) -> &Mat {
         match self {
@@ -28,11 +28,11 @@ impl Book<Cuda> {
     }
 }
 
-/// [`crate::Ops::quantize`].
+/// [`crate::Backend::quantize`].
 pub(super) fn quantize(
     device: &mut Device,
     scratch: &mut Scratch,
-    books: &[Book<Cuda>],
+    books: &[Book<CudaBackend>],
     dim: usize,
     z: &mut Array<f32>,
     zr: Rows,
@@ -77,10 +77,10 @@ pub(super) fn quantize(
     }
 }
 
-/// [`crate::Ops::dequantize`]. A code out of range stands for nothing here (the engine never hands one in).
+/// [`crate::Backend::dequantize`]. A code out of range stands for nothing here (the engine never hands one in).
 pub(super) fn dequantize(
     device: &mut Device,
-    books: &[Book<Cuda>],
+    books: &[Book<CudaBackend>],
     dim: usize,
     codes: &Array<i32>,
     stride: usize,
@@ -106,7 +106,7 @@ pub(super) fn dequantize(
     }
 }
 
-fn check(op: &str, books: &[Book<Cuda>], dim: usize, z: usize, zr: Rows, codes: usize, stride: usize, at: usize) {
+fn check(op: &str, books: &[Book<CudaBackend>], dim: usize, z: usize, zr: Rows, codes: usize, stride: usize, at: usize) {
     assert!(!books.is_empty() && span(zr, dim) <= z, "{op}: {zr:?} of {dim} values in z of {z}");
     assert!((books.len() - 1) * stride + at + zr.count <= codes, "{op}: codes of {codes}");
     for (q, book) in books.iter().enumerate() {

@@ -4,7 +4,7 @@ use super::device::Device;
 use super::kernel::{self, Kernel};
 use super::linear::{Product, product};
 use super::mem::Array;
-use super::{Cuda, blocks, span};
+use super::{CudaBackend, blocks, span};
 use crate::{Lstm, Rows};
 
 /// Rows whose gates are held at once.
@@ -21,11 +21,11 @@ pub(super) struct Scratch {
     rows: [Option<Array<f32>>; 2],
 }
 
-/// [`crate::Ops::lstm`].
+/// [`crate::Backend::lstm`].
 pub(super) fn lstm(
     device: &mut Device,
     scratch: &mut Scratch,
-    w: &Lstm<Cuda>,
+    w: &Lstm<CudaBackend>,
     x: &Array<f32>,
     xr: Rows,
     state: &mut Array<f32>,

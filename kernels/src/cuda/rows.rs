@@ -6,7 +6,7 @@ use super::mem::Array;
 use super::{blocks, span};
 use crate::Rows;
 
-/// [`crate::Ops::elu`].
+/// [`crate::Backend::elu`].
 pub(super) fn elu(device: &mut Device, x: &Array<f32>, y: &mut Array<f32>, len: usize) {
     assert!(len <= x.len().min(y.len()), "elu: {len} values of {} and {}", x.len(), y.len());
     if len > 0 {
@@ -15,7 +15,7 @@ pub(super) fn elu(device: &mut Device, x: &Array<f32>, y: &mut Array<f32>, len: 
     }
 }
 
-/// [`crate::Ops::depthwise`].
+/// [`crate::Backend::depthwise`].
 pub(super) fn depthwise(
     device: &mut Device,
     w: &Array<f32>,

@@ -1,19 +1,19 @@
-//! What both players are given to do for the codecs, each case written once over [`Ops`].
+//! What both players are given to do for the codecs, each case written once over [`Backend`].
 
 use crate::cases::{Case, all, buf, ints, noise};
-use sideman_kernels::{Act, Book, Format, Linear, Lstm, Ops, Rows};
+use sideman_kernels::{Act, Backend, Book, Format, Linear, Lstm, Rows};
 
 /// Values moved within a buffer and cleared.
 #[derive(Debug, Clone)]
 pub struct Moves;
 
 impl Case for Moves {
-    fn play<O: Ops>(&self, ops: &mut O) -> Vec<f32> {
-        let mut a = buf(ops, &noise(1, 5000));
-        ops.shift(&mut a, 7, 0, 4000);
-        ops.shift(&mut a, 0, 100, 4000);
-        ops.zero(&mut a, 33, 17);
-        all(ops, &a, 5000)
+    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
+        let mut a = buf(backend, &noise(1, 5000));
+        backend.shift(&mut a, 7, 0, 4000);
+        backend.shift(&mut a, 0, 100, 4000);
+        backend.zero(&mut a, 33, 17);
+        all(backend, &a, 5000)
     }
 }
 
@@ -28,13 +28,13 @@ pub struct Copies {
 }
 
 impl Case for Copies {
-    fn play<O: Ops>(&self, ops: &mut O) -> Vec<f32> {
+    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let Copies { count, width, stride, gap } = *self;
         let (from, to) = (Rows { count, at: 3, stride }, Rows { count, at: 5, stride: width + gap });
-        let (a, len) = (buf(ops, &noise(1, 3 + count * stride + width)), 5 + count * (width + gap));
-        let mut b = buf(ops, &noise(2, len));
-        ops.copy(&a, from, &mut b, to, width);
-        all(ops, &b, len)
+        let (a, len) = (buf(backend, &noise(1, 3 + count * stride + width)), 5 + count * (width + gap));
+        let mut b = buf(backend, &noise(2, len));
+        backend.copy(&a, from, &mut b, to, width);
+        all(backend, &b, len)
     }
 }
 
@@ -43,12 +43,12 @@ impl Case for Copies {
 pub struct Elus(pub usize);
 
 impl Case for Elus {
-    fn play<O: Ops>(&self, ops: &mut O) -> Vec<f32> {
+    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let scale = [1.0, 1e-6, 30.0, 0.0, 200.0];
         let x: Vec<f32> = noise(self.0 as u64, self.0 + 3).iter().enumerate().map(|(i, x)| x * scale[i % scale.len()]).collect();
-        let (x, mut y) = (buf(ops, &x), buf(ops, &noise(2, self.0 + 3)));
-        ops.elu(&x, &mut y, self.0);
-        all(ops, &y, self.0 + 3)
+        let (x, mut y) = (buf(backend, &x), buf(backend, &noise(2, self.0 + 3)));
+        backend.elu(&x, &mut y, self.0);
+        all(backend, &y, self.0 + 3)
     }
 }
 
@@ -62,13 +62,13 @@ pub struct Depthwise {
 }
 
 impl Case for Depthwise {
-    fn play<O: Ops>(&self, ops: &mut O) -> Vec<f32> {
+    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let Depthwise { kernel, dim, count, at } = *self;
-        let (w, bias) = (buf(ops, &noise(3, kernel * dim)), buf(ops, &noise(4, dim)));
-        let x = buf(ops, &noise(5, at + (count + kernel - 1) * dim));
-        let mut y = buf(ops, &noise(6, count * dim + 2));
-        ops.depthwise(&w, &bias, kernel, dim, &x, at, count, &mut y);
-        all(ops, &y, count * dim + 2)
+        let (w, bias) = (buf(backend, &noise(3, kernel * dim)), buf(backend, &noise(4, dim)));
+        let x = buf(backend, &noise(5, at + (count + kernel - 1) * dim));
+        let mut y = buf(backend, &noise(6, count * dim + 2));
+        backend.depthwise(&w, &bias, kernel, dim, &x, at, count, &mut y);
+        all(backend, &y, count * dim + 2)
     }
 }
 
@@ -81,21 +81,21 @@ pub struct Recurrence {
 }
 
 impl Case for Recurrence {
-    fn play<O: Ops>(&self, ops: &mut O) -> Vec<f32> {
+    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let Recurrence { size, layers, count } = *self;
-        let mut w = Lstm::<O> { input: Vec::new(), hidden: Vec::new(), size };
+        let mut w = Lstm::<B> { input: Vec::new(), hidden: Vec::new(), size };
         for l in 0..layers as u64 {
             let small: Vec<f32> = noise(20 + l, 4 * size * size).iter().map(|w| w * 0.3).collect();
-            let weight = ops.mat(4 * size, size, &small, Format::F32).unwrap();
-            let bias = Some(buf(ops, &noise(30 + l, 4 * size)));
+            let weight = backend.mat(4 * size, size, &small, Format::F32).unwrap();
+            let bias = Some(buf(backend, &noise(30 + l, 4 * size)));
             w.input.push(Linear { weight, bias, norm: None, act: Act::None, add: false });
-            w.hidden.push(ops.mat(4 * size, size, &small, Format::F32).unwrap());
+            w.hidden.push(backend.mat(4 * size, size, &small, Format::F32).unwrap());
         }
-        let x = buf(ops, &noise(3, 4 + count * (size + 3)));
-        let mut state = buf(ops, &noise(4, layers * 2 * size));
-        let mut y = ops.buf(count * size).unwrap();
-        ops.lstm(&w, &x, Rows { count, at: 4, stride: size + 3 }, &mut state, &mut y, Rows::packed(count, size));
-        [all(ops, &y, count * size), all(ops, &state, layers * 2 * size)].concat()
+        let x = buf(backend, &noise(3, 4 + count * (size + 3)));
+        let mut state = buf(backend, &noise(4, layers * 2 * size));
+        let mut y = backend.buf(count * size).unwrap();
+        backend.lstm(&w, &x, Rows { count, at: 4, stride: size + 3 }, &mut state, &mut y, Rows::packed(count, size));
+        [all(backend, &y, count * size), all(backend, &state, layers * 2 * size)].concat()
     }
 }
 
@@ -110,13 +110,13 @@ pub struct Spectra {
 }
 
 impl Case for Spectra {
-    fn play<O: Ops>(&self, ops: &mut O) -> Vec<f32> {
+    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let Spectra { n_fft, bins, hop, count, col } = *self;
         let (end, stride) = (n_fft + 5, col + bins + 3);
-        let x = buf(ops, &noise(1, end + count * hop));
-        let mut y = buf(ops, &noise(2, 3 + count * stride));
-        ops.spectrum(n_fft, bins, &x, end, hop, count, &mut y, Rows { count, at: 3, stride }, col);
-        all(ops, &y, 3 + count * stride)
+        let x = buf(backend, &noise(1, end + count * hop));
+        let mut y = buf(backend, &noise(2, 3 + count * stride));
+        backend.spectrum(n_fft, bins, &x, end, hop, count, &mut y, Rows { count, at: 3, stride }, col);
+        all(backend, &y, 3 + count * stride)
     }
 }
 
@@ -130,20 +130,21 @@ pub struct Inverse {
 }
 
 impl Case for Inverse {
-    fn play<O: Ops>(&self, ops: &mut O) -> Vec<f32> {
+    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let Inverse { n_fft, hop, max_log, ref parts } = *self;
         let (half, count, stride) = (n_fft / 2 + 1, parts.iter().sum::<usize>(), n_fft + 5);
         // Phases of several turns.
         let spectra: Vec<f32> =
             (noise(3, count * stride).iter().enumerate()).map(|(i, x)| x * if i % stride < half { 3.0 } else { 40.0 }).collect();
-        let (x, mut tail, mut wave) = (buf(ops, &spectra), buf(ops, &noise(4, n_fft)), buf(ops, &noise(5, 2 + count * hop)));
+        let (x, mut tail, mut wave) =
+            (buf(backend, &spectra), buf(backend, &noise(4, n_fft)), buf(backend, &noise(5, 2 + count * hop)));
         let mut done = 0;
         for n in parts {
             let rows = Rows { count: *n, at: done * stride, stride };
-            ops.istft(n_fft, hop, max_log, &x, rows, &mut tail, &mut wave, 2 + done * hop);
+            backend.istft(n_fft, hop, max_log, &x, rows, &mut tail, &mut wave, 2 + done * hop);
             done += n;
         }
-        [all(ops, &wave, 2 + count * hop), all(ops, &tail, n_fft)].concat()
+        [all(backend, &wave, 2 + count * hop), all(backend, &tail, n_fft)].concat()
     }
 }
 
@@ -160,7 +161,7 @@ pub struct Codes {
 }
 
 impl Case for Codes {
-    fn play<O: Ops>(&self, ops: &mut O) -> Vec<f32> {
+    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let Codes { factorised, dim, card, width, books: n, count } = *self;
         let mut books = Vec::new();
         for q in 0..n as u64 {
@@ -168,25 +169,25 @@ impl Case for Codes {
             // Two alike: the first wins.
             codes.copy_within(0..dim, (card - 1) * dim);
             let norms: Vec<f32> = codes.chunks(dim).map(|c| c.iter().map(|x| x * x).sum()).collect();
-            let codes = ops.mat(card, dim, &codes, Format::F32).unwrap();
+            let codes = backend.mat(card, dim, &codes, Format::F32).unwrap();
             books.push(if factorised {
-                let weight = ops.mat(width, dim, &noise(20 + q, width * dim), Format::F32).unwrap();
-                let bias = Some(buf(ops, &noise(30 + q, width)));
+                let weight = backend.mat(width, dim, &noise(20 + q, width * dim), Format::F32).unwrap();
+                let bias = Some(buf(backend, &noise(30 + q, width)));
                 let project_in = Linear { weight, bias, norm: None, act: Act::None, add: false };
-                let unit = ops.mat(card, width, &noise(40 + q, card * width), Format::F32).unwrap();
-                Book::<O>::Factorised { project_in, unit, codes }
+                let unit = backend.mat(card, width, &noise(40 + q, card * width), Format::F32).unwrap();
+                Book::<B>::Factorised { project_in, unit, codes }
             } else {
-                Book::Euclidean { codes, norms: buf(ops, &norms) }
+                Book::Euclidean { codes, norms: buf(backend, &norms) }
             });
         }
         let (stride, zr) = (count + 5, Rows { count, at: 5, stride: dim + 1 });
         let len = 5 + count * (dim + 1);
-        let (mut z, mut out) = (buf(ops, &noise(1, len)), ints(ops, &vec![-7; n * stride]));
-        ops.quantize(&books, dim, &mut z, zr, &mut out, stride, 4);
+        let (mut z, mut out) = (buf(backend, &noise(1, len)), ints(backend, &vec![-7; n * stride]));
+        backend.quantize(&books, dim, &mut z, zr, &mut out, stride, 4);
         let mut host = vec![0; n * stride];
-        ops.read_ints(&out, 0, &mut host);
-        let mut back = buf(ops, &noise(2, len));
-        ops.dequantize(&books, dim, &out, stride, 4, &mut back, zr);
-        [host.iter().map(|c| *c as f32).collect(), all(ops, &z, len), all(ops, &back, len)].concat()
+        backend.read_ints(&out, 0, &mut host);
+        let mut back = buf(backend, &noise(2, len));
+        backend.dequantize(&books, dim, &out, stride, 4, &mut back, zr);
+        [host.iter().map(|c| *c as f32).collect(), all(backend, &z, len), all(backend, &back, len)].concat()
     }
 }

@@ -1,5 +1,5 @@
 //! The CUDA player beside the CPU player, operation by operation, on a GPU on paper that runs the shipped PTX and checks every
-//! access (tests/fakecuda). Each case is written once over [`Ops`] and played by both.
+//! access (tests/fakecuda). Each case is written once over [`Backend`] and played by both.
 
 mod cases;
 mod codecs;
@@ -8,17 +8,17 @@ mod shapes;
 use cases::{Attention, Case, Draws, Embeddings, Product, Text, all, buf, close, ints, noise};
 use codecs::{Codes, Copies, Depthwise, Elus, Inverse, Moves, Recurrence, Spectra};
 use sideman_fakecuda::Fake;
-use sideman_kernels::cpu::Cpu;
-use sideman_kernels::cuda::{Cuda, CudaError};
-use sideman_kernels::{Act, Format, Grid, Heads, Linear, Norm, Ops, OpsError, Rows, Sampling, UNKNOWN};
+use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::cuda::{CudaBackend, CudaError};
+use sideman_kernels::{Act, Backend, BackendError, Format, Grid, Heads, Linear, Norm, Rows, Sampling, UNKNOWN};
 
 /// Plays a case on both, in several orders of blocks and warps and as several devices; 0 is bit for bit.
 fn held<C: Case>(name: &str, case: &C, tolerance: f32) {
-    let want = case.play(&mut Cpu::new(1));
+    let want = case.play(&mut CpuBackend::new(1));
     let mut first: Option<Vec<f32>> = None;
     for words in ["sm=75", "sm=80 lazy order=reverse", "sm=90 lazy order=random seed=3"] {
         let fake = Fake::load(words).unwrap();
-        let mut cuda = Cuda::new(0).unwrap_or_else(|e| panic!("{e}"));
+        let mut cuda = CudaBackend::new(0).unwrap_or_else(|e| panic!("{e}"));
         let got = case.play(&mut cuda);
         assert_eq!(cuda.fault(), None, "{name} {words}: {:?}", fake.faults());
         drop(cuda);
@@ -53,22 +53,22 @@ fn products() {
 #[test]
 fn rows_of_a_product_do_not_know_each_other() {
     let _fake = Fake::load("sm=80").unwrap();
-    let mut ops = Cuda::new(0).unwrap();
+    let mut backend = CudaBackend::new(0).unwrap();
     for format in [Format::F32, Format::Bf16, Format::Q8, Format::Q4] {
         let (rows, cols, count) = (40, 1184, 66);
-        let weight = ops.mat(rows, cols, &noise(1, rows * cols), format).unwrap();
-        let norm = Norm { weight: buf(&mut ops, &noise(5, cols)), bias: Some(buf(&mut ops, &noise(6, cols))), eps: 1e-5 };
-        let linear = Linear::<Cuda> { weight, bias: None, norm: Some(norm), act: Act::None, add: false };
-        let x = buf(&mut ops, &noise(3, count * cols));
-        let mut y = ops.buf(count * rows).unwrap();
+        let weight = backend.mat(rows, cols, &noise(1, rows * cols), format).unwrap();
+        let norm = Norm { weight: buf(&mut backend, &noise(5, cols)), bias: Some(buf(&mut backend, &noise(6, cols))), eps: 1e-5 };
+        let linear = Linear::<CudaBackend> { weight, bias: None, norm: Some(norm), act: Act::None, add: false };
+        let x = buf(&mut backend, &noise(3, count * cols));
+        let mut y = backend.buf(count * rows).unwrap();
         let mut by = |parts: &[usize]| {
             let mut first = 0;
             for n in parts {
                 let from = Rows { count: *n, at: first * cols, stride: cols };
-                ops.linear(&linear, &x, from, &mut y, Rows { count: *n, at: first * rows, stride: rows });
+                backend.linear(&linear, &x, from, &mut y, Rows { count: *n, at: first * rows, stride: rows });
                 first += n;
             }
-            all(&mut ops, &y, count * rows)
+            all(&mut backend, &y, count * rows)
         };
         let whole = by(&[66]);
         assert_eq!(by(&[1, 2, 5, 30, 28]), whole, "{format:?}");
@@ -92,7 +92,7 @@ fn products_by_tensor_cores_are_near_those_in_order() {
         let case = Product { rows, cols, count, stride: cols + 3, format, norm, act, add };
         let play = |words: &str, tiles| {
             let fake = Fake::load(words).unwrap();
-            let mut cuda = Cuda::new(0).unwrap();
+            let mut cuda = CudaBackend::new(0).unwrap();
             cuda.tiles(tiles);
             let got = case.play(&mut cuda);
             let launches = cuda.launches();
@@ -187,78 +187,79 @@ fn quantizers_have_the_same_bits() {
 #[test]
 fn replayed_work_is_the_work_and_keeps_its_memory() {
     let fake = Fake::load("sm=80 lazy").unwrap();
-    let mut ops = Cuda::new(0).unwrap();
-    let (mut pos, mut graph) = (ints(&mut ops, &[0]), <Cuda as Ops>::Graph::default());
+    let mut backend = CudaBackend::new(0).unwrap();
+    let (mut pos, mut graph) = (ints(&mut backend, &[0]), <CudaBackend as Backend>::Graph::default());
     let mut host = [0];
     for times in 1..=5 {
-        ops.replay(&mut graph, &mut |ops| {
-            ops.advance(2, &mut pos);
-            ops.advance(1, &mut pos);
+        backend.replay(&mut graph, &mut |backend| {
+            backend.advance(2, &mut pos);
+            backend.advance(1, &mut pos);
         });
-        ops.read_ints(&pos, 0, &mut host);
+        backend.read_ints(&pos, 0, &mut host);
         assert_eq!(host[0], 3 * times);
     }
     // Two runs in the open (the second is recorded), the rest by replay.
-    assert_eq!(ops.launches(), 4);
+    assert_eq!(backend.launches(), 4);
     drop(pos);
-    ops.replay(&mut graph, &mut |_| panic!("recorded already"));
-    ops.wait();
-    assert_eq!((ops.fault(), fake.faults()), (None, vec![]));
+    backend.replay(&mut graph, &mut |_| panic!("recorded already"));
+    backend.wait();
+    assert_eq!((backend.fault(), fake.faults()), (None, vec![]));
 }
 
 #[test]
 fn what_does_not_fit_is_an_error() {
     let _fake = Fake::load("").unwrap();
-    let mut ops = Cuda::new(0).unwrap();
+    let mut backend = CudaBackend::new(0).unwrap();
     let heads = Heads { heads: 2, head_dim: 8 };
-    assert!(matches!(ops.buf(usize::MAX / 2), Err(OpsError::Memory { .. })));
-    assert!(matches!(ops.buf(1 << 44), Err(OpsError::Memory { .. })));
-    assert!(matches!(ops.ints(usize::MAX / 2), Err(OpsError::Memory { .. })));
-    assert!(matches!(ops.kv(1 << 30, 1 << 30, 1 << 30, heads, Format::F32), Err(OpsError::Memory { .. })));
-    assert!(matches!(ops.kv(0, 1, 1, heads, Format::F32), Err(OpsError::Shape { .. })));
-    assert!(matches!(ops.mat(3, 4, &[0.0; 11], Format::F32), Err(OpsError::Shape { .. })));
-    assert!(matches!(ops.mat_q8(2, 64, &[0; 128], &[0.0; 3]), Err(OpsError::Shape { .. })));
-    assert!(matches!(ops.mat_q4(2, 64, &[0; 64], &[0.0; 3]), Err(OpsError::Shape { .. })));
-    assert!(matches!(ops.mat_q4(2, 40, &[0; 40], &[0.0; 2]), Err(OpsError::Shape { .. })));
-    let grid = Grid { songs: 1, branches: 1, cards: vec![5000], delays: vec![0], lean: vec![1.0], steps: 4 };
-    assert!(matches!(ops.picker(&grid), Err(OpsError::Shape { .. })));
-    assert_eq!(ops.fault(), None);
+    assert!(matches!(backend.buf(usize::MAX / 2), Err(BackendError::Memory { .. })));
+    assert!(matches!(backend.buf(1 << 44), Err(BackendError::Memory { .. })));
+    assert!(matches!(backend.ints(usize::MAX / 2), Err(BackendError::Memory { .. })));
+    assert!(matches!(backend.kv(1 << 30, 1 << 30, 1 << 30, heads, Format::F32), Err(BackendError::Memory { .. })));
+    assert!(matches!(backend.kv(0, 1, 1, heads, Format::F32), Err(BackendError::Shape { .. })));
+    assert!(matches!(backend.mat(3, 4, &[0.0; 11], Format::F32), Err(BackendError::Shape { .. })));
+    assert!(matches!(backend.mat_q8(2, 64, &[0; 128], &[0.0; 3]), Err(BackendError::Shape { .. })));
+    assert!(matches!(backend.mat_q4(2, 64, &[0; 64], &[0.0; 3]), Err(BackendError::Shape { .. })));
+    assert!(matches!(backend.mat_q4(2, 40, &[0; 40], &[0.0; 2]), Err(BackendError::Shape { .. })));
+    let grid = Grid { songs: 1, branches: 1, cards: vec![5000], delays: vec![0], cfg_scale: vec![1.0], steps: 4 };
+    assert!(matches!(backend.picker(&grid), Err(BackendError::Shape { .. })));
+    assert_eq!(backend.fault(), None);
 }
 
 #[test]
 fn a_lost_gpu_says_so_and_gives_zeros() {
     let fake = Fake::load("lazy").unwrap();
-    let mut ops = Cuda::new(0).unwrap();
-    let b = buf(&mut ops, &[1.0, 2.0]);
-    assert_eq!(all(&mut ops, &b, 2), [1.0, 2.0]);
+    let mut backend = CudaBackend::new(0).unwrap();
+    let b = buf(&mut backend, &[1.0, 2.0]);
+    assert_eq!(all(&mut backend, &b, 2), [1.0, 2.0]);
     // A position that can't be: the draw reads far outside its memory.
-    let grid = Grid { songs: 1, branches: 1, cards: vec![4], delays: vec![0], lean: vec![1.0], steps: 4 };
-    let mut picker = ops.picker(&grid).unwrap();
-    let (logits, mut pos, mut seq) = (buf(&mut ops, &[0.0; 4]), ints(&mut ops, &[-1 << 24]), ints(&mut ops, &[UNKNOWN; 4]));
-    ops.pick(&mut picker, &logits, 1, &mut pos, &mut seq);
-    assert_eq!(all(&mut ops, &b, 2), [0.0, 0.0]);
-    assert!(ops.fault().is_some_and(|why| why.starts_with("the GPU is lost: CUDA_ERROR_")), "{:?}", ops.fault());
+    let grid = Grid { songs: 1, branches: 1, cards: vec![4], delays: vec![0], cfg_scale: vec![1.0], steps: 4 };
+    let mut picker = backend.picker(&grid).unwrap();
+    let (logits, mut pos, mut seq) =
+        (buf(&mut backend, &[0.0; 4]), ints(&mut backend, &[-1 << 24]), ints(&mut backend, &[UNKNOWN; 4]));
+    backend.pick(&mut picker, &logits, 1, &mut pos, &mut seq);
+    assert_eq!(all(&mut backend, &b, 2), [0.0, 0.0]);
+    assert!(backend.fault().is_some_and(|why| why.starts_with("the GPU is lost: CUDA_ERROR_")), "{:?}", backend.fault());
     assert_eq!(fake.faults().len(), 1);
     // All goes on, and does nothing.
-    let launches = ops.launches();
-    ops.advance(1, &mut pos);
-    assert!(matches!(ops.buf(5), Err(OpsError::Lost(_))));
-    assert_eq!((ops.launches(), all(&mut ops, &b, 2)), (launches, vec![0.0, 0.0]));
+    let launches = backend.launches();
+    backend.advance(1, &mut pos);
+    assert!(matches!(backend.buf(5), Err(BackendError::Lost(_))));
+    assert_eq!((backend.launches(), all(&mut backend, &b, 2)), (launches, vec![0.0, 0.0]));
 }
 
 #[test]
 fn a_machine_that_cannot_play_says_why() {
     let sentence = |words: &str| {
         let _fake = Fake::load(words).unwrap();
-        Cuda::new(0).err().map(|e| e.to_string())
+        CudaBackend::new(0).err().map(|e| e.to_string())
     };
     assert_eq!(sentence("devices=0").unwrap(), CudaError::NoDevice.to_string());
     assert_eq!(sentence("ptx=74").unwrap(), CudaError::OldPtx.to_string());
     assert_eq!(sentence("sm=120"), None);
     let _fake = Fake::load("").unwrap();
-    let mut ops = Cuda::new(0).unwrap();
-    let about = ops.about().unwrap();
+    let mut backend = CudaBackend::new(0).unwrap();
+    let about = backend.about().unwrap();
     assert!(about.name.contains("sm_80") && about.capability == (8, 0) && about.memory.0 <= about.memory.1);
     fn sendable<T: Send>(_: &T) {}
-    sendable(&ops);
+    sendable(&backend);
 }

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{RngSeed, TestRunner};
 use sideman_fakecuda::Fake;
-use sideman_kernels::cpu::Cpu;
-use sideman_kernels::cuda::Cuda;
-use sideman_kernels::{Act, Format, Heads, Ops, Sampling};
+use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::cuda::CudaBackend;
+use sideman_kernels::{Act, Backend, Format, Heads, Sampling};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -53,9 +53,9 @@ fn every_kernel_has_a_test_of_any_shape() {
 
 /// Plays a case on both, the CUDA one as `words` say and, with `tiles`, by tensor cores; gives the kernels that were launched.
 fn alike<C: Case>(case: &C, words: &str, tiles: bool, tolerance: f32) -> Vec<String> {
-    let want = case.play(&mut Cpu::new(1));
+    let want = case.play(&mut CpuBackend::new(1));
     let fake = Fake::load(words).unwrap();
-    let mut cuda = Cuda::new(0).unwrap();
+    let mut cuda = CudaBackend::new(0).unwrap();
     cuda.tiles(tiles);
     let got = case.play(&mut cuda);
     assert_eq!(cuda.fault(), None, "{:?}", fake.faults());

@@ -8,7 +8,7 @@ use sideman_engine::model::import::{Plan, Source, convert_spiece, parse_pickle};
 use sideman_engine::model::{ModelDir, Tensors};
 use sideman_engine::text::Tokenizer;
 use sideman_kernels::Format;
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 use tempfile::TempDir;
 
 use super::Target;
@@ -137,7 +137,7 @@ fn safetensors() -> Target {
     let small = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
     let second = [(small.len() as u64).to_le_bytes().as_slice(), small.as_bytes(), &[0; 8]].concat();
     let room = room();
-    let mut cpu = Cpu::new(1);
+    let mut cpu = CpuBackend::new(1);
     Target {
         seeds: vec![seed, second],
         words: words(&[
@@ -187,7 +187,7 @@ fn copy(name: &str) -> TempDir {
 
 fn config() -> Target {
     let room = copy("house");
-    let mut cpu = Cpu::new(1);
+    let mut cpu = CpuBackend::new(1);
     let seeds: Vec<Vec<u8>> =
         ["house", "house", "six", "seven", "mono"].iter().map(|n| read(&format!("{n}/config.json"))).collect();
     Target {

@@ -13,55 +13,55 @@ const BARS: u32 = 4;
 
 /// What came of a key.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Asked {
+pub struct KeyResult {
     /// For the band, each with its boundary where it is not the command's own.
     pub commands: Vec<(Command, Option<When>)>,
     /// The session is to end.
     pub quit: bool,
 }
 
-impl Asked {
+impl KeyResult {
     fn command(command: Command) -> Self {
-        Asked { commands: vec![(command, None)], quit: false }
+        KeyResult { commands: vec![(command, None)], quit: false }
     }
 }
 
 /// A key that was pressed.
-pub fn press(state: &mut State, key: KeyEvent) -> Asked {
+pub fn press(state: &mut State, key: KeyEvent) -> KeyResult {
     // Ctrl-C is no key of the table: it must work whatever is bound.
     if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
         return match state.focus {
-            Focus::Quit => Asked { quit: true, ..Asked::default() },
+            Focus::Quit => KeyResult { quit: true, ..KeyResult::default() },
             _ => quit(state),
         };
     }
     match &mut state.focus {
-        Focus::Band => match state.keys.act(Key::from(key)) {
+        Focus::Model => match state.keys.act(Key::from(key)) {
             Some((act, nth)) => band(state, act, nth),
-            None => Asked::default(),
+            None => KeyResult::default(),
         },
         Focus::Help => {
-            state.focus = Focus::Band;
-            Asked::default()
+            state.focus = Focus::Model;
+            KeyResult::default()
         }
         Focus::Quit => {
             let yes = matches!(key.code, KeyCode::Char('y' | 'Y') | KeyCode::Enter);
-            state.focus = Focus::Band;
-            Asked { quit: yes, ..Asked::default() }
+            state.focus = Focus::Model;
+            KeyResult { quit: yes, ..KeyResult::default() }
         }
         Focus::Text(editor) => match editor.press(key) {
-            Done::No => Asked::default(),
+            Done::No => KeyResult::default(),
             Done::Leave => leave(state),
             Done::Enter => {
                 let text = editor.text().trim().to_owned();
-                state.focus = Focus::Band;
-                Asked::command(Command::Text { part: 0, text, weight: 1.0 })
+                state.focus = Focus::Model;
+                KeyResult::command(Command::Text { part: 0, text, weight: 1.0 })
             }
         },
         Focus::Chords(editor, wrong) => match editor.press(key) {
             Done::No => {
                 wrong.clear();
-                Asked::default()
+                KeyResult::default()
             }
             Done::Leave => leave(state),
             Done::Enter => {
@@ -69,11 +69,11 @@ pub fn press(state: &mut State, key: KeyEvent) -> Asked {
                 match text.parse::<Chords>() {
                     Err(e) if !text.is_empty() => {
                         *wrong = e.to_string();
-                        Asked::default()
+                        KeyResult::default()
                     }
                     _ => {
-                        state.focus = Focus::Band;
-                        Asked::command(Command::Chords(text))
+                        state.focus = Focus::Model;
+                        KeyResult::command(Command::Chords(text))
                     }
                 }
             }
@@ -89,20 +89,20 @@ pub fn paste(state: &mut State, text: &str) {
     }
 }
 
-fn leave(state: &mut State) -> Asked {
-    state.focus = Focus::Band;
-    Asked::default()
+fn leave(state: &mut State) -> KeyResult {
+    state.focus = Focus::Model;
+    KeyResult::default()
 }
 
-fn quit(state: &mut State) -> Asked {
+fn quit(state: &mut State) -> KeyResult {
     if state.band.playing {
         state.focus = Focus::Quit;
-        return Asked::default();
+        return KeyResult::default();
     }
-    Asked { quit: true, ..Asked::default() }
+    KeyResult { quit: true, ..KeyResult::default() }
 }
 
-fn band(state: &mut State, act: Act, nth: usize) -> Asked {
+fn band(state: &mut State, act: Act, nth: usize) -> KeyResult {
     let stems = state.stems.len() as u8;
     match act {
         Act::Stem if nth < usize::from(stems) => state.chosen = Some(nth as u8),
@@ -120,10 +120,10 @@ fn band(state: &mut State, act: Act, nth: usize) -> Asked {
         }
         _ => return ask(state, act),
     }
-    Asked::default()
+    KeyResult::default()
 }
 
-fn ask(state: &State, act: Act) -> Asked {
+fn ask(state: &State, act: Act) -> KeyResult {
     let meant = state.meant();
     let any = |is: fn(&sideman_engine::live::StemState) -> bool| meant.iter().any(|s| is(&state.stem(*s)));
     let stem = |action| Command::Stem(state.which(), action);
@@ -132,9 +132,9 @@ fn ask(state: &State, act: Act) -> Asked {
             let gain = (state.stem(*s).gain + by).clamp(-60.0, 12.0);
             (Command::Stem(sideman_engine::live::Which::One(*s as u8), Action::Gain(gain)), None)
         });
-        Asked { commands: each.collect(), quit: false }
+        KeyResult { commands: each.collect(), quit: false }
     };
-    Asked::command(match act {
+    KeyResult::command(match act {
         Act::Play => {
             if state.band.playing {
                 Command::Stop
@@ -148,7 +148,7 @@ fn ask(state: &State, act: Act) -> Asked {
         Act::Louder => return fader(1.0),
         Act::Softer => return fader(-1.0),
         Act::Regenerate => stem(Action::Regen),
-        Act::Reject => return Asked { commands: vec![(stem(Action::Regen), Some(When::Beat))], quit: false },
+        Act::Reject => return KeyResult { commands: vec![(stem(Action::Regen), Some(When::Beat))], quit: false },
         Act::Freeze => stem(Action::Freeze(if any(|s| s.frozen > 0) { 0 } else { BARS })),
         Act::Undo => stem(Action::Undo),
         Act::Redo => stem(Action::Redo),
@@ -166,7 +166,9 @@ fn ask(state: &State, act: Act) -> Asked {
         Act::Keep => Command::Keep(String::new()),
         Act::Cancel => Command::Cancel(None),
         Act::Panic => Command::Panic,
-        Act::Stem | Act::All | Act::Up | Act::Down | Act::Text | Act::Chords | Act::Help | Act::Quit => return Asked::default(),
+        Act::Stem | Act::All | Act::Up | Act::Down | Act::Text | Act::Chords | Act::Help | Act::Quit => {
+            return KeyResult::default();
+        }
     })
 }
 
@@ -182,7 +184,7 @@ mod tests {
         let mut state = State::new("house", &stems, Keymap::default());
         let stems = vec![StemState::default(); 3];
         let chords = "Em C".into();
-        state.see(Snapshot { time: 640, tempo: 112.4, stems, player: Some(0), playing: true, chords, ..Snapshot::default() });
+        state.see(Snapshot { time: 640, tempo: 112.4, stems, input_stem: Some(0), playing: true, chords, ..Snapshot::default() });
         state
     }
 
@@ -274,7 +276,7 @@ mod tests {
         assert_eq!(key(&mut state, "enter"), [], "\"Em CH\" is no chord");
         assert!(matches!(&state.focus, Focus::Chords(_, wrong) if wrong.contains("CH")));
         key(&mut state, "esc");
-        assert_eq!(state.focus, Focus::Band);
+        assert_eq!(state.focus, Focus::Model);
         key(&mut state, "c");
         key(&mut state, "m");
         assert_eq!(key(&mut state, "enter"), [Command::Chords("Em Cm".into())]);
@@ -285,12 +287,12 @@ mod tests {
         let mut state = state();
         let quit = |state: &mut State, code| press(state, KeyEvent::new(code, KeyModifiers::NONE)).quit;
         assert!(!quit(&mut state, KeyCode::Char('q')) && state.focus == Focus::Quit);
-        assert!(!quit(&mut state, KeyCode::Char('n')) && state.focus == Focus::Band);
+        assert!(!quit(&mut state, KeyCode::Char('n')) && state.focus == Focus::Model);
         quit(&mut state, KeyCode::Char('q'));
         assert!(quit(&mut state, KeyCode::Char('y')));
         let ctrl_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
         assert!(!press(&mut state, ctrl_c).quit && press(&mut state, ctrl_c).quit);
-        (state.band.playing, state.focus) = (false, Focus::Band);
+        (state.band.playing, state.focus) = (false, Focus::Model);
         assert!(quit(&mut state, KeyCode::Char('q')));
     }
 }

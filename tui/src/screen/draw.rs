@@ -9,11 +9,11 @@ use unicode_width::UnicodeWidthStr;
 
 use super::digits;
 use super::editor::Editor;
-use super::ink::Ink;
 use super::keys::{Act, TABLE};
-use super::place;
+use super::position;
 use super::state::{Focus, State};
-use super::{plan, stems, words};
+use super::theme::Theme;
+use super::{messages, plan, stems};
 
 /// The smallest terminal that holds everything.
 pub const SMALLEST: (u16, u16) = (80, 24);
@@ -53,10 +53,10 @@ impl Rows {
 }
 
 /// Draws it; `since`: seconds since the snapshot came.
-pub fn draw(buf: &mut Buffer, state: &State, ink: Ink, since: f64) {
+pub fn draw(buf: &mut Buffer, state: &State, theme: Theme, since: f64) {
     let area = buf.area;
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
-        return small(buf, state, ink, since);
+        return small(buf, state, theme, since);
     }
     let rows = Rows::of(area);
     let n = state.stems.len() as u16;
@@ -66,24 +66,24 @@ pub fn draw(buf: &mut Buffer, state: &State, ink: Ink, since: f64) {
         y += high + gap;
         block
     };
-    title(buf, next(1, 0), state, ink, since);
-    numerals(buf, next(1 + 5 * rows.scale, 0), state, ink, rows.scale, since);
-    pulse(buf, next(rows.beats, rows.gap), state, ink, since);
-    stems::draw(buf, next(1 + n * rows.stem, rows.gap), state, ink, rows.stem);
-    plan::draw(buf, next(1 + n * rows.lane, 0), state, ink, rows.lane, since);
-    pending(buf, next(rows.pending, rows.gap), state, ink);
-    song(buf, next(2, rows.gap), state, ink);
-    load(buf, next(2, 0), state, ink);
+    title(buf, next(1, 0), state, theme, since);
+    numerals(buf, next(1 + 5 * rows.scale, 0), state, theme, rows.scale, since);
+    device_stats(buf, next(rows.beats, rows.gap), state, theme, since);
+    stems::draw(buf, next(1 + n * rows.stem, rows.gap), state, theme, rows.stem);
+    plan::draw(buf, next(1 + n * rows.lane, 0), state, theme, rows.lane, since);
+    pending(buf, next(rows.pending, rows.gap), state, theme);
+    song(buf, next(2, rows.gap), state, theme);
+    load(buf, next(2, 0), state, theme);
     let rest = Rect { y, height: area.bottom().saturating_sub(y + 1), ..area };
-    messages(buf, rest, state, ink);
-    foot(buf, Rect { y: area.bottom() - 1, height: 1, ..area }, state, ink);
+    messages(buf, rest, state, theme);
+    foot(buf, Rect { y: area.bottom() - 1, height: 1, ..area }, state, theme);
     if state.focus == Focus::Help {
-        help(buf, state, ink);
+        help(buf, state, theme);
     }
 }
 
 fn playing(state: &State, since: f64) -> &'static str {
-    let bar = place::place(&state.band, place::now(&state.band, since)).bar;
+    let bar = position::place(&state.band, position::now(&state.band, since)).bar;
     match state.band.playing {
         true if bar < 1 => "▶ COUNT-IN",
         true => "▶ PLAYING",
@@ -92,11 +92,11 @@ fn playing(state: &State, since: f64) -> &'static str {
 }
 
 /// What fits where little does.
-fn small(buf: &mut Buffer, state: &State, ink: Ink, since: f64) {
-    let (area, place) = (buf.area, place::place(&state.band, place::now(&state.band, since)));
+fn small(buf: &mut Buffer, state: &State, theme: Theme, since: f64) {
+    let (area, place) = (buf.area, position::place(&state.band, position::now(&state.band, since)));
     let lines = [
         format!("{}  bar {} beat {}  {:.1} bpm", playing(state, since), place.bar, place.beat, state.band.tempo),
-        if state.band.recording { format!("● REC {}", place::clock(state.band.recorded)) } else { "not recording".into() },
+        if state.band.recording { format!("● REC {}", position::clock(state.band.recorded)) } else { "not recording".into() },
         match state.focus {
             Focus::Quit => "Quit while the band plays? y: yes, any other key: no".into(),
             _ => state.messages.back().cloned().unwrap_or_default(),
@@ -104,30 +104,33 @@ fn small(buf: &mut Buffer, state: &State, ink: Ink, since: f64) {
         format!("all is shown in {} x {}; keys work", SMALLEST.0, SMALLEST.1),
     ];
     for (n, line) in lines.iter().enumerate() {
-        put(buf, area.x, area.y + n as u16, area.width, line, ink.plain());
+        put(buf, area.x, area.y + n as u16, area.width, line, theme.plain());
     }
 }
 
-fn title(buf: &mut Buffer, area: Rect, state: &State, ink: Ink, since: f64) {
-    let who = match state.band.player {
+fn title(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, since: f64) {
+    let who = match state.band.input_stem {
         Some(p) => format!("you play {}", state.name(p)),
         None => "the band plays all".into(),
     };
-    let left = format!(" SIDEMAN  {}  {who}  {}", state.model, words::mode(state.band.mode));
-    put(buf, area.x, area.y, area.width, &left, ink.strong());
-    let rec =
-        if state.band.recording { format!("● REC {}", place::clock(state.band.recorded)) } else { "○ not recording".into() };
+    let left = format!(" SIDEMAN  {}  {who}  {}", state.model, messages::mode(state.band.mode));
+    put(buf, area.x, area.y, area.width, &left, theme.strong());
+    let rec = if state.band.recording {
+        format!("● REC {}", position::clock(state.band.recorded))
+    } else {
+        "○ not recording".into()
+    };
     let playing = playing(state, since);
     let x = area.right().saturating_sub(playing.width() as u16 + 1);
-    put(buf, x, area.y, 12, playing, if state.band.playing { ink.good() } else { ink.amber() }.patch(ink.strong()));
+    put(buf, x, area.y, 12, playing, if state.band.playing { theme.good() } else { theme.amber() }.patch(theme.strong()));
     let x = x.saturating_sub(rec.width() as u16 + 2);
-    put(buf, x, area.y, 20, &rec, if state.band.recording { ink.red() } else { ink.faint() });
+    put(buf, x, area.y, 20, &rec, if state.band.recording { theme.red() } else { theme.faint() });
 }
 
 /// Bar, beat and tempo, large, and where the tempo comes from.
-fn numerals(buf: &mut Buffer, area: Rect, state: &State, ink: Ink, scale: u16, since: f64) {
+fn numerals(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, scale: u16, since: f64) {
     let band = &state.band;
-    let place = place::place(band, place::now(band, since));
+    let place = position::place(band, position::now(band, since));
     let (bar, beat) = (format!("{:>3}", place.bar), place.beat.to_string());
     let tempo = format!("{:>3.0}", band.tempo);
     let bar_x = area.x + 1;
@@ -135,14 +138,14 @@ fn numerals(buf: &mut Buffer, area: Rect, state: &State, ink: Ink, scale: u16, s
     let tempo_x = beat_x + digits::width(&beat, scale) + 6 * scale;
     let side = tempo_x + digits::width(&tempo, scale) + 2;
     for (x, head) in [(bar_x, "BAR"), (beat_x, "BEAT"), (tempo_x, "TEMPO")] {
-        put(buf, x, area.y, 8, head, ink.faint());
+        put(buf, x, area.y, 8, head, theme.faint());
     }
     let y = area.y + 1;
-    let lit = if band.playing { ink.good() } else { ink.plain() };
+    let lit = if band.playing { theme.good() } else { theme.plain() };
     digits::draw(buf, bar_x, y, &bar, scale, lit);
     put(buf, beat_x - 3 * scale, y + 5 * scale - 1, 2 * scale, &"█".repeat(usize::from(2 * scale)), lit);
-    digits::draw(buf, beat_x, y, &beat, scale, if place.beat == 1 { ink.amber() } else { lit });
-    digits::draw(buf, tempo_x, y, &tempo, scale, ink.plain());
+    digits::draw(buf, beat_x, y, &beat, scale, if place.beat == 1 { theme.amber() } else { lit });
+    digits::draw(buf, tempo_x, y, &tempo, scale, theme.plain());
     let lock = match band.clock {
         Clock::Internal => "steady".to_owned(),
         Clock::Free => "no lock".to_owned(),
@@ -153,11 +156,11 @@ fn numerals(buf: &mut Buffer, area: Rect, state: &State, ink: Ink, scale: u16, s
     };
     let bad = !matches!(band.clock, Clock::Internal | Clock::Free) && band.lock < 0.5;
     let lines = [
-        (format!("{:.1} bpm", band.tempo), ink.strong()),
-        (words::source(band.clock).to_owned(), ink.plain()),
-        (lock, if bad { ink.red() } else { ink.plain() }),
-        (format!("{} meter", band.meter), ink.plain()),
-        (if band.click { "click on" } else { "click off" }.to_owned(), ink.plain()),
+        (format!("{:.1} bpm", band.tempo), theme.strong()),
+        (messages::source(band.clock).to_owned(), theme.plain()),
+        (lock, if bad { theme.red() } else { theme.plain() }),
+        (format!("{} meter", band.meter), theme.plain()),
+        (if band.click { "click on" } else { "click off" }.to_owned(), theme.plain()),
     ];
     for (n, (line, style)) in lines.iter().enumerate() {
         put(buf, side, y + n as u16, area.right().saturating_sub(side), line, *style);
@@ -165,8 +168,8 @@ fn numerals(buf: &mut Buffer, area: Rect, state: &State, ink: Ink, scale: u16, s
 }
 
 /// A block for each beat of the bar; that which sounds fills up.
-fn pulse(buf: &mut Buffer, area: Rect, state: &State, ink: Ink, since: f64) {
-    let place = place::place(&state.band, place::now(&state.band, since));
+fn device_stats(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, since: f64) {
+    let place = position::place(&state.band, position::now(&state.band, since));
     let all = beats(state.band.meter);
     let wide = (i64::from(area.width) - 2) / all;
     for beat in 1..=all {
@@ -179,59 +182,61 @@ fn pulse(buf: &mut Buffer, area: Rect, state: &State, ink: Ink, since: f64) {
         };
         let block = "█".repeat(full as usize) + &"░".repeat((inner - full) as usize);
         for row in 0..area.height {
-            put(buf, x, area.y + row, wide as u16, &format!("{beat}"), ink.plain());
-            put(buf, x + 1, area.y + row, inner as u16, &block, if beat == 1 { ink.amber() } else { ink.good() });
+            put(buf, x, area.y + row, wide as u16, &format!("{beat}"), theme.plain());
+            put(buf, x + 1, area.y + row, inner as u16, &block, if beat == 1 { theme.amber() } else { theme.good() });
         }
     }
 }
 
 /// What waits, soonest first.
-fn pending(buf: &mut Buffer, area: Rect, state: &State, ink: Ink) {
+fn pending(buf: &mut Buffer, area: Rect, state: &State, theme: Theme) {
     let all = state.pending();
     let cancel = state.keys.written(Act::Cancel);
     let x = area.x + 12;
-    put(buf, area.x + 1, area.y, 10, "PENDING", ink.strong());
+    put(buf, area.x + 1, area.y, 10, "PENDING", theme.strong());
     if all.is_empty() {
-        put(buf, x, area.y, area.width, "nothing", ink.faint());
+        put(buf, x, area.y, area.width, "nothing", theme.faint());
         let legend = area.right().saturating_sub(plan::LEGEND.width() as u16 + 1);
-        return put(buf, legend, area.y, area.width, plan::LEGEND, ink.faint());
+        return put(buf, legend, area.y, area.width, plan::LEGEND, theme.faint());
     }
-    let items: Vec<String> =
-        all.iter().map(|p| format!("{} → {}", words::whole(&p.command, state), place::boundary(&state.band, p.at))).collect();
+    let items: Vec<String> = all
+        .iter()
+        .map(|p| format!("{} → {}", messages::whole(&p.command, state), position::boundary(&state.band, p.at)))
+        .collect();
     let hint = format!("{cancel}: cancel");
     let hint_x = area.right().saturating_sub(hint.width() as u16 + 1);
-    put(buf, hint_x, area.y, area.width, &hint, ink.plain());
+    put(buf, hint_x, area.y, area.width, &hint, theme.plain());
     let room = hint_x.saturating_sub(x + 2);
     let last = usize::from(area.height - 1);
     for (n, item) in items.iter().take(last).enumerate() {
-        put(buf, x, area.y + n as u16, room, item, ink.amber());
+        put(buf, x, area.y + n as u16, room, item, theme.amber());
     }
     let rest = items.get(last..).unwrap_or_default();
     if !rest.is_empty() {
-        put(buf, x, area.y + last as u16, room, &rest.join("  ·  "), ink.amber());
+        put(buf, x, area.y + last as u16, room, &rest.join("  ·  "), theme.amber());
     }
 }
 
 /// Text and chords, or the line that is being written.
-fn song(buf: &mut Buffer, area: Rect, state: &State, ink: Ink) {
+fn song(buf: &mut Buffer, area: Rect, state: &State, theme: Theme) {
     let x = area.x + 12;
     let room = area.width.saturating_sub(13);
-    put(buf, area.x + 1, area.y, 10, "TEXT", ink.strong());
-    put(buf, area.x + 1, area.y + 1, 10, "CHORDS", ink.strong());
+    put(buf, area.x + 1, area.y, 10, "TEXT", theme.strong());
+    put(buf, area.x + 1, area.y + 1, 10, "CHORDS", theme.strong());
     let band = &state.band;
     match &state.focus {
-        Focus::Text(editor) => write(buf, x, area.y, room, editor, "", ink),
+        Focus::Text(editor) => write(buf, x, area.y, room, editor, "", theme),
         _ => {
             let text = if band.text.is_empty() { "(none)" } else { &band.text };
-            put(buf, x, area.y, room, text, ink.plain());
+            put(buf, x, area.y, room, text, theme.plain());
         }
     }
     match &state.focus {
-        Focus::Chords(editor, wrong) => write(buf, x, area.y + 1, room, editor, wrong, ink),
+        Focus::Chords(editor, wrong) => write(buf, x, area.y + 1, room, editor, wrong, theme),
         _ => {
             let known = |c: &str| if c.is_empty() { "–".to_owned() } else { c.to_owned() };
             let now = format!("{:<7}", known(&band.chord));
-            put(buf, x, area.y + 1, 10, &now, ink.strong());
+            put(buf, x, area.y + 1, 10, &now, theme.strong());
             let chart = if band.chords.trim().is_empty() { "unknown" } else { &band.chords };
             let section = match (band.section_bars, band.section.as_str()) {
                 (0, _) => String::new(),
@@ -239,29 +244,29 @@ fn song(buf: &mut Buffer, area: Rect, state: &State, ink: Ink) {
                 (bars, name) => format!("   [{name}] {bars} bars"),
             };
             let line = format!("then {}{section}   of: {chart}", known(&band.next_chord));
-            put(buf, x + 8, area.y + 1, room - 8, &line, ink.plain());
+            put(buf, x + 8, area.y + 1, room - 8, &line, theme.plain());
         }
     }
 }
 
-fn write(buf: &mut Buffer, x: u16, y: u16, room: u16, editor: &Editor, wrong: &str, ink: Ink) {
+fn write(buf: &mut Buffer, x: u16, y: u16, room: u16, editor: &Editor, wrong: &str, theme: Theme) {
     let hint = if wrong.is_empty() { " enter: play it  esc: leave it".to_owned() } else { format!(" {wrong}") };
     let hint_room = (hint.width() as u16).min(room * 2 / 3);
     let [before, under, after] = editor.shown(usize::from(room - hint_room));
-    put(buf, x, y, room, &before, ink.plain());
+    put(buf, x, y, room, &before, theme.plain());
     let at = x + before.width() as u16;
-    put(buf, at, y, 2, &under, ink.chosen());
-    put(buf, at + under.width().max(1) as u16, y, room, &after, ink.plain());
-    put(buf, x + room - hint_room, y, hint_room, &hint, if wrong.is_empty() { ink.faint() } else { ink.red() });
+    put(buf, at, y, 2, &under, theme.chosen());
+    put(buf, at + under.width().max(1) as u16, y, room, &after, theme.plain());
+    put(buf, x + room - hint_room, y, hint_room, &hint, if wrong.is_empty() { theme.faint() } else { theme.red() });
 }
 
 /// How the computer keeps up.
-fn load(buf: &mut Buffer, area: Rect, state: &State, ink: Ink) {
+fn load(buf: &mut Buffer, area: Rect, state: &State, theme: Theme) {
     let h = &state.band.health;
     let hop = state.band.hop as f32 * 20.0;
     let full = (h.load.clamp(0.0, 1.0) * 10.0).round() as usize;
-    let style = if h.rung > 0 || h.load > 0.9 { ink.red() } else { ink.plain() };
-    put(buf, area.x + 1, area.y, 10, "LOAD", ink.strong());
+    let style = if h.rung > 0 || h.load > 0.9 { theme.red() } else { theme.plain() };
+    put(buf, area.x + 1, area.y, 10, "LOAD", theme.strong());
     let gauge = format!("{}{} {:3.0} %", "█".repeat(full), "░".repeat(10 - full), h.load * 100.0);
     put(buf, area.x + 12, area.y, 20, &gauge, style);
     let hops = format!("hop {hop:.0} ms: p50 {:.1}  p99 {:.1}  head room {:.0} ms", h.p50, h.p99, hop - h.p99);
@@ -269,30 +274,30 @@ fn load(buf: &mut Buffer, area: Rect, state: &State, ink: Ink) {
     let lost = h.late + h.underrun + h.overrun + h.xruns + h.faults;
     let faults = if h.faults > 0 { format!("  faults {}", h.faults) } else { String::new() };
     let counts = format!("late {}  underrun {}  overrun {}  xruns {}{faults}", h.late, h.underrun, h.overrun, h.xruns);
-    put(buf, area.x + 12, area.y + 1, area.width, &counts, if lost > 0 { ink.amber() } else { ink.plain() });
+    put(buf, area.x + 12, area.y + 1, area.width, &counts, if lost > 0 { theme.amber() } else { theme.plain() });
     let x = area.x + 14 + (counts.width() as u16).max(40);
     let lead = state.band.lead as f32 / 32.0;
     let latency = format!("in {:.0} out {:.0} lead {lead:.0} ms", h.latency_in, h.latency_out);
-    put(buf, x, area.y + 1, area.right().saturating_sub(x), &latency, ink.plain());
+    put(buf, x, area.y + 1, area.right().saturating_sub(x), &latency, theme.plain());
 }
 
 /// What went wrong, the question, and what was said, newest first.
-fn messages(buf: &mut Buffer, area: Rect, state: &State, ink: Ink) {
+fn messages(buf: &mut Buffer, area: Rect, state: &State, theme: Theme) {
     let mut lines: Vec<(String, Style)> = vec![];
     if state.focus == Focus::Quit {
-        lines.push(("? Quit while the band plays?   y: yes   any other key: no".into(), ink.chosen()));
+        lines.push(("? Quit while the band plays?   y: yes   any other key: no".into(), theme.chosen()));
     }
     if state.band.health.rung > 0 {
-        lines.push((format!("! {}", state.band.health.reason), ink.red()));
+        lines.push((format!("! {}", state.band.health.reason), theme.red()));
     }
-    lines.extend(state.messages.iter().rev().map(|m| (format!("» {m}"), ink.plain())));
+    lines.extend(state.messages.iter().rev().map(|m| (format!("» {m}"), theme.plain())));
     for (n, (line, style)) in lines.iter().take(usize::from(area.height)).enumerate() {
         put(buf, area.x + 1, area.y + n as u16, area.width.saturating_sub(2), line, *style);
     }
 }
 
 /// The keys that fit, with help and quit at the end.
-fn foot(buf: &mut Buffer, area: Rect, state: &State, ink: Ink) {
+fn foot(buf: &mut Buffer, area: Rect, state: &State, theme: Theme) {
     let one = |act| {
         let name = TABLE.iter().find(|row| row.act == act).map_or("", |row| row.name);
         let keys = state.keys.written(act);
@@ -330,29 +335,36 @@ fn foot(buf: &mut Buffer, area: Rect, state: &State, ink: Ink) {
             line += "  ";
         }
     }
-    put(buf, area.x, area.y, area.width, &format!("{line}{end}"), ink.faint());
+    put(buf, area.x, area.y, area.width, &format!("{line}{end}"), theme.faint());
 }
 
 /// The key table over everything; in two columns where one is too high.
-fn help(buf: &mut Buffer, state: &State, ink: Ink) {
+fn help(buf: &mut Buffer, state: &State, theme: Theme) {
     let area = buf.area;
     Clear.render(area, buf);
     let lines = state.keys.lines();
     let high = area.height.saturating_sub(4).max(1);
-    put(buf, area.x + 1, area.y, area.width, "KEYS   any key closes this; the band plays on", ink.strong());
+    put(buf, area.x + 1, area.y, area.width, "KEYS   any key closes this; the band plays on", theme.strong());
     if lines.len() as u16 <= high {
         for (n, line) in lines.iter().enumerate() {
-            put(buf, area.x + 1, area.y + 2 + n as u16, area.width - 2, line, if n == 0 { ink.head() } else { ink.plain() });
+            put(buf, area.x + 1, area.y + 2 + n as u16, area.width - 2, line, if n == 0 { theme.head() } else { theme.plain() });
         }
     } else {
         // Short: key and name, in columns.
         let rows = TABLE.len().div_ceil(3) as u16;
         for (n, row) in TABLE.iter().enumerate() {
             let (x, y) = (area.x + 1 + n as u16 / rows * (area.width / 3), area.y + 2 + n as u16 % rows);
-            put(buf, x, y, 10, &state.keys.written(row.act), ink.strong());
-            put(buf, x + 9, y, area.width / 3 - 9, row.name, ink.plain());
+            put(buf, x, y, 10, &state.keys.written(row.act), theme.strong());
+            put(buf, x + 9, y, area.width / 3 - 9, row.name, theme.plain());
         }
-        put(buf, area.x + 1, area.y + 3 + rows, area.width, "what each one does: docs/screen.md, or `sideman keys`", ink.plain());
+        put(
+            buf,
+            area.x + 1,
+            area.y + 3 + rows,
+            area.width,
+            "what each one does: docs/screen.md, or `sideman keys`",
+            theme.plain(),
+        );
     }
-    put(buf, area.x + 1, area.bottom() - 1, area.width, plan::LEGEND, ink.faint());
+    put(buf, area.x + 1, area.bottom() - 1, area.width, plan::LEGEND, theme.faint());
 }

@@ -290,7 +290,7 @@ mod tests {
             (Some(Act::Mute), None, Some(Act::Panic), Some(Act::Panic), None)
         );
         assert_eq!((act("s"), act("-")), (None, Some(Act::Softer)));
-        for (text, words) in [
+        for (text, messages) in [
             ("mutt = \"M\"", "mutt is no action"),
             ("mute = \"mm\"", "\"mm\" is no key"),
             ("mute = 3", "a key in quotes"),
@@ -298,7 +298,7 @@ mod tests {
             ("mute = ", "TOML"),
         ] {
             let said = Keymap::read(text).err().unwrap_or_default();
-            assert!(said.contains(words), "{text}: {said}");
+            assert!(said.contains(messages), "{text}: {said}");
         }
     }
 }

@@ -8,14 +8,14 @@ mod capture;
 mod digits;
 mod draw;
 mod editor;
-mod ink;
 mod keys;
-mod place;
+mod messages;
 mod plan;
+mod position;
 mod state;
 mod stems;
 mod terminal;
-mod words;
+mod theme;
 
 #[cfg(test)]
 mod tests;
@@ -30,11 +30,11 @@ use crossterm::event::{Event as Pressed, KeyEventKind};
 use sideman_engine::live::{Origin, Request};
 use sideman_io::control::Control;
 
-use act::Asked;
+use act::KeyResult;
 use capture::Capture;
-use ink::Ink;
 pub use keys::Keymap;
 use state::State;
+use theme::Theme;
 
 /// Between two pictures.
 const PICTURE: Duration = Duration::from_millis(40);
@@ -70,7 +70,7 @@ impl Screen {
     pub fn open(control: &Control, about: &About, keys: Keymap, hangup: Arc<AtomicBool>) -> anyhow::Result<Screen> {
         let failed = |e| anyhow::anyhow!("the screen can't be shown ({e}): add --headless");
         let mut state = State::new(about.model, about.stems, keys);
-        let (control, from, ink) = (control.clone(), control.origin(), Ink::of_environment());
+        let (control, from, theme) = (control.clone(), control.origin(), Theme::of_environment());
         let mut terminal = terminal::enter().map_err(failed)?;
         let mut capture = capture::begin().map_err(|e| {
             terminal::leave();
@@ -86,9 +86,9 @@ impl Screen {
                     Pressed::Key(key) if key.kind != KeyEventKind::Release => act::press(&mut state, key),
                     Pressed::Paste(text) => {
                         act::paste(&mut state, &text);
-                        Asked::default()
+                        KeyResult::default()
                     }
-                    _ => Asked::default(),
+                    _ => KeyResult::default(),
                 };
                 ask(&control, &mut state, asked, from);
             }
@@ -97,7 +97,7 @@ impl Screen {
             // A panic elsewhere has given the terminal back: it is not to be drawn on again.
             if terminal::ours() {
                 let since = state.came.elapsed().as_secs_f64();
-                terminal.draw(|frame| draw::draw(frame.buffer_mut(), &state, ink, since))?;
+                terminal.draw(|frame| draw::draw(frame.buffer_mut(), &state, theme, since))?;
             }
             Ok(())
         };
@@ -129,7 +129,7 @@ impl Drop for Screen {
 }
 
 /// Sends what was asked for, and shows it pending.
-fn ask(control: &Control, state: &mut State, asked: Asked, from: Origin) {
+fn ask(control: &Control, state: &mut State, asked: KeyResult, from: Origin) {
     for (command, when) in asked.commands {
         match control.send(Request { command: command.clone(), when, from }) {
             Ok(()) => state.asked(&command),

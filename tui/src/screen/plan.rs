@@ -6,10 +6,10 @@ use ratatui::layout::Rect;
 use sideman_engine::live::{Action, Clock, Command, Which, beats};
 
 use super::draw::put;
-use super::ink::Ink;
-use super::place;
+use super::messages;
+use super::position;
 use super::state::State;
-use super::words;
+use super::theme::Theme;
 
 /// Columns before the lanes.
 const LEFT: u16 = 12;
@@ -20,48 +20,56 @@ const BARS: i64 = 4;
 pub const LEGEND: &str = "█ decided  ≡ repeats  ░ open  · silent";
 
 /// Bar numbers over a lane of `high` rows for each stem; `since`: seconds since the snapshot came.
-pub fn draw(buf: &mut Buffer, area: Rect, state: &State, ink: Ink, high: u16, since: f64) {
+pub fn draw(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, high: u16, since: f64) {
     let band = &state.band;
-    buf.set_style(Rect { height: 1, ..area }, ink.head());
-    put(buf, area.x + 1, area.y, LEFT, "PLAN", ink.head());
+    buf.set_style(Rect { height: 1, ..area }, theme.head());
+    put(buf, area.x + 1, area.y, LEFT, "PLAN", theme.head());
     let lanes = Rect { x: area.x + LEFT, width: area.width.saturating_sub(LEFT + 1), ..area };
-    let now = place::now(band, since);
+    let now = position::now(band, since);
     let bar = beats(band.meter);
-    let first = place::place(band, now).bar;
+    let first = position::place(band, now).bar;
     // Columns of a song time: a beat is equally wide everywhere.
     let column = |t: i64| {
-        let beats = place::beats_at(band, t) - (first * bar) as f64;
+        let beats = position::beats_at(band, t) - (first * bar) as f64;
         (beats / (BARS * bar) as f64 * f64::from(lanes.width)).round().clamp(-1.0, f64::from(lanes.width)) as i32
     };
     for n in 0..BARS {
         let x = lanes.x + (n as f64 / BARS as f64 * f64::from(lanes.width)).round() as u16;
         let name = if band.clock == Clock::Free { "|".to_owned() } else { format!("|{}", first + n) };
-        put(buf, x, area.y, lanes.width / BARS as u16, &name, ink.head());
+        put(buf, x, area.y, lanes.width / BARS as u16, &name, theme.head());
     }
     let pending = state.pending();
     for p in pending.iter().filter(|p| !matches!(p.command, Command::Stem(..))) {
         let x = column(p.at);
         if (0..i32::from(lanes.width)).contains(&x) && p.at > band.time {
-            put(buf, lanes.x + x as u16, area.y, 1, words::letter(&p.command), ink.chosen());
+            put(buf, lanes.x + x as u16, area.y, 1, messages::letter(&p.command), theme.chosen());
         }
     }
     let edges = (column(now), column(band.committed));
     for s in 0..state.stems.len() {
         let y = area.y + 1 + s as u16 * high;
-        put(buf, area.x + 1, y, LEFT - 2, &state.stems[s], ink.plain());
+        put(buf, area.x + 1, y, LEFT - 2, &state.stems[s], theme.plain());
         for row in 0..(high - 1).max(1) {
-            lane(buf, Rect { y: y + row, height: 1, ..lanes }, state, s, ink, edges, &column);
+            lane(buf, Rect { y: y + row, height: 1, ..lanes }, state, s, theme, edges, &column);
         }
     }
 }
 
-fn lane(buf: &mut Buffer, area: Rect, state: &State, s: usize, ink: Ink, (now, sure): (i32, i32), column: &impl Fn(i64) -> i32) {
+fn lane(
+    buf: &mut Buffer,
+    area: Rect,
+    state: &State,
+    s: usize,
+    theme: Theme,
+    (now, sure): (i32, i32),
+    column: &impl Fn(i64) -> i32,
+) {
     let band = &state.band;
     let stem = band.stems.get(s).copied().unwrap_or_default();
     let solo = band.stems.iter().any(|s| s.solo);
     let mut silent = !band.playing || stem.mute || solo && !stem.solo;
-    let mut frozen = stem.frozen > 0 || band.mode == sideman_engine::live::Mode::Loop && band.player != Some(s as u8);
-    let yours = band.player == Some(s as u8) && band.mode != sideman_engine::live::Mode::Lead;
+    let mut frozen = stem.frozen > 0 || band.mode == sideman_engine::live::Mode::Loop && band.input_stem != Some(s as u8);
+    let yours = band.input_stem == Some(s as u8) && band.mode != sideman_engine::live::Mode::Lead;
     let pending = state.pending();
     let mut waits = pending
         .iter()
@@ -84,18 +92,18 @@ fn lane(buf: &mut Buffer, area: Rect, state: &State, s: usize, ink: Ink, (now, s
                 Command::Play => silent = stem.mute || solo && !stem.solo,
                 _ => {}
             }
-            mark = Some(words::letter(&p.command));
+            mark = Some(messages::letter(&p.command));
         }
         let (symbol, style) = match mark {
-            Some(letter) if !yours && col > now => (letter, ink.chosen()),
-            _ if col == now => ("┃", ink.strong()),
-            _ if col < now => (" ", ink.plain()),
+            Some(letter) if !yours && col > now => (letter, theme.chosen()),
+            _ if col == now => ("┃", theme.strong()),
+            _ if col < now => (" ", theme.plain()),
             // The player is heard, not foretold.
-            _ if yours => (" ", ink.plain()),
-            _ if silent => ("·", ink.faint()),
-            _ if col <= sure => ("█", ink.good()),
-            _ if frozen => ("≡", ink.amber()),
-            _ => ("░", ink.faint()),
+            _ if yours => (" ", theme.plain()),
+            _ if silent => ("·", theme.faint()),
+            _ if col <= sure => ("█", theme.good()),
+            _ if frozen => ("≡", theme.amber()),
+            _ => ("░", theme.faint()),
         };
         put(buf, area.x + col as u16, area.y, 1, symbol, style);
     }
@@ -106,7 +114,7 @@ fn lane(buf: &mut Buffer, area: Rect, state: &State, s: usize, ink: Ink, (now, s
             area.y,
             24.min(area.width.saturating_sub((now + 2).max(0) as u16)),
             "you: heard, not planned",
-            ink.faint(),
+            theme.faint(),
         );
     }
 }

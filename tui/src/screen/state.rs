@@ -17,7 +17,7 @@ const FALL: f32 = 20.0;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Focus {
     /// What the table says.
-    Band,
+    Model,
     /// They write the text, and what is wrong with it.
     Text(Editor),
     /// They write chords, and what is wrong with them.
@@ -62,7 +62,7 @@ impl State {
             model: model.to_owned(),
             keys,
             chosen: None,
-            focus: Focus::Band,
+            focus: Focus::Model,
             messages: VecDeque::new(),
             holds: vec![f32::NEG_INFINITY; stems.len()],
             unseen: vec![],
@@ -76,7 +76,7 @@ impl State {
             return;
         }
         if self.band.stems.is_empty() {
-            self.chosen = (0..self.stems.len() as u8).find(|s| band.player != Some(*s));
+            self.chosen = (0..self.stems.len() as u8).find(|s| band.input_stem != Some(*s));
         }
         if !band.message.is_empty() && band.message != self.band.message {
             self.say(&band.message);
@@ -94,7 +94,7 @@ impl State {
 
     /// Peak of a stem in dB; of the player's, as they were heard.
     pub fn peak(&self, stem: usize) -> f32 {
-        let peak = match self.band.player {
+        let peak = match self.band.input_stem {
             Some(p) if usize::from(p) == stem => self.band.heard,
             _ => self.band.stems.get(stem).map_or(0.0, |s| s.peak),
         };
@@ -201,7 +201,7 @@ impl State {
         let all = 0..self.stems.len();
         all.filter(|s| match self.chosen {
             Some(chosen) => usize::from(chosen) == *s,
-            None => self.band.player.map(usize::from) != Some(*s),
+            None => self.band.input_stem.map(usize::from) != Some(*s),
         })
         .collect()
     }
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     fn seen(time: i64) -> Snapshot {
-        Snapshot { time, stems: vec![StemState::default(); 3], player: Some(0), playing: true, ..Snapshot::default() }
+        Snapshot { time, stems: vec![StemState::default(); 3], input_stem: Some(0), playing: true, ..Snapshot::default() }
     }
 
     pub fn state() -> State {

@@ -5,10 +5,10 @@ use ratatui::layout::Rect;
 use sideman_engine::live::{Command, Which};
 
 use super::draw::put;
-use super::ink::Ink;
-use super::place::boundary;
+use super::messages;
+use super::position::boundary;
 use super::state::State;
-use super::words;
+use super::theme::Theme;
 
 /// The quietest level that is drawn, dB.
 const FLOOR: f32 = -48.0;
@@ -17,8 +17,8 @@ const LEFT: u16 = 31;
 const RIGHT: u16 = 36;
 
 /// The head, and `high` rows a stem.
-pub fn draw(buf: &mut Buffer, area: Rect, state: &State, ink: Ink, high: u16) {
-    buf.set_style(Rect { height: 1, ..area }, ink.head());
+pub fn draw(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, high: u16) {
+    buf.set_style(Rect { height: 1, ..area }, theme.head());
     let meter = area.width.saturating_sub(LEFT + RIGHT).max(4);
     let right = area.x + LEFT + meter;
     for (x, head) in [
@@ -29,42 +29,42 @@ pub fn draw(buf: &mut Buffer, area: Rect, state: &State, ink: Ink, high: u16) {
         (right + 9, "FADER"),
         (right + 16, "PENDING"),
     ] {
-        put(buf, x, area.y, 20, head, ink.head());
+        put(buf, x, area.y, 20, head, theme.head());
     }
     for s in 0..state.stems.len() {
         let y = area.y + 1 + s as u16 * high;
-        row(buf, Rect { x: area.x, y, width: area.width, height: (high - 1).max(1) }, state, s, ink, meter);
+        row(buf, Rect { x: area.x, y, width: area.width, height: (high - 1).max(1) }, state, s, theme, meter);
     }
 }
 
-fn row(buf: &mut Buffer, area: Rect, state: &State, s: usize, ink: Ink, meter: u16) {
+fn row(buf: &mut Buffer, area: Rect, state: &State, s: usize, theme: Theme, meter: u16) {
     let (x, y, right) = (area.x, area.y, area.x + LEFT + meter);
     let band = state.band.stems.get(s).copied().unwrap_or_default();
     let chosen = state.chosen.is_none_or(|c| usize::from(c) == s);
     let name = format!("{}{} {:<8}", if chosen { "▸" } else { " " }, s + 1, state.stems[s]);
-    put(buf, x, y, 11, &name, if chosen { ink.chosen() } else { ink.strong() });
+    put(buf, x, y, 11, &name, if chosen { theme.chosen() } else { theme.strong() });
     let mut at = x + 12;
     let mut mark = |word: &str, style| {
         put(buf, at, y, LEFT.saturating_sub(at - x + 1), word, style);
         at += word.len() as u16 + 1;
     };
-    if state.band.player == Some(s as u8) {
-        mark("YOU", ink.strong());
+    if state.band.input_stem == Some(s as u8) {
+        mark("YOU", theme.strong());
     }
     if band.mute {
-        mark("MUTE", ink.red());
+        mark("MUTE", theme.red());
     }
     if band.solo {
-        mark("SOLO", ink.good());
+        mark("SOLO", theme.good());
     }
     if band.frozen > 0 {
-        mark(&format!("FROZEN{}", band.frozen), ink.amber());
+        mark(&format!("FROZEN{}", band.frozen), theme.amber());
     }
-    level(buf, Rect { x: x + LEFT, width: meter, ..area }, state, s, ink);
+    level(buf, Rect { x: x + LEFT, width: meter, ..area }, state, s, theme);
     let peak = state.peak(s);
     let peak = if peak < -99.0 { "--- dB".into() } else { format!("{peak:+3.0} dB") };
-    put(buf, right + 2, y, 6, &peak, if state.peak(s) >= -0.3 { ink.red() } else { ink.plain() });
-    put(buf, right + 9, y, 6, &format!("{:+3.0} dB", band.gain), ink.plain());
+    put(buf, right + 2, y, 6, &peak, if state.peak(s) >= -0.3 { theme.red() } else { theme.plain() });
+    put(buf, right + 9, y, 6, &format!("{:+3.0} dB", band.gain), theme.plain());
     let pending = state.pending();
     let mut waits =
         pending.iter().filter(|p| matches!(p.command, Command::Stem(w, _) if w == Which::All || w == Which::One(s as u8)));
@@ -72,29 +72,36 @@ fn row(buf: &mut Buffer, area: Rect, state: &State, s: usize, ink: Ink, meter: u
         let more = waits.count();
         let more = if more > 0 { format!(" +{more}") } else { String::new() };
         let width = area.width.saturating_sub(LEFT + meter + 16);
-        put(buf, right + 16, y, width, &format!("…{} {}{more}", words::of(&p.command), boundary(&state.band, p.at)), ink.amber());
+        put(
+            buf,
+            right + 16,
+            y,
+            width,
+            &format!("…{} {}{more}", messages::of(&p.command), boundary(&state.band, p.at)),
+            theme.amber(),
+        );
     }
 }
 
 /// Loudness as a full bar, peaks as a lighter one, the held peak as a line.
-fn level(buf: &mut Buffer, area: Rect, state: &State, s: usize, ink: Ink) {
+fn level(buf: &mut Buffer, area: Rect, state: &State, s: usize, theme: Theme) {
     let inner = area.width.saturating_sub(2);
     let columns = |db: f32| (((db - FLOOR) / -FLOOR).clamp(0.0, 1.0) * f32::from(inner)).round() as u16;
     // Of the player only the peak is known.
-    let yours = state.band.player == Some(s as u8);
+    let yours = state.band.input_stem == Some(s as u8);
     let rms = if yours { 0 } else { columns(20.0 * state.band.stems.get(s).map_or(0.0, |b| b.rms).log10()) };
     let (peak, hold) = (columns(state.peak(s)), columns(state.holds.get(s).copied().unwrap_or(f32::NEG_INFINITY)));
     for row in 0..area.height {
-        put(buf, area.x, area.y + row, 1, "▕", ink.plain());
+        put(buf, area.x, area.y + row, 1, "▕", theme.plain());
         for col in 0..inner {
             let (symbol, style) = match col {
-                c if c < rms => ("█", ink.good()),
-                c if c < peak => ("▓", ink.good()),
-                c if hold > 0 && c + 1 == hold => ("│", ink.amber()),
-                _ => ("·", ink.faint()),
+                c if c < rms => ("█", theme.good()),
+                c if c < peak => ("▓", theme.good()),
+                c if hold > 0 && c + 1 == hold => ("│", theme.amber()),
+                _ => ("·", theme.faint()),
             };
             put(buf, area.x + 1 + col, area.y + row, 1, symbol, style);
         }
-        put(buf, area.x + 1 + inner, area.y + row, 1, "▏", ink.plain());
+        put(buf, area.x + 1 + inner, area.y + row, 1, "▏", theme.plain());
     }
 }

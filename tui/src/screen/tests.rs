@@ -16,9 +16,9 @@ use sideman_io::control::Control;
 
 use super::draw;
 use super::editor::Editor;
-use super::ink::Ink;
 use super::keys::Keymap;
 use super::state::{Focus, State};
+use super::theme::Theme;
 use super::{About, Screen};
 
 /// A band in the middle of a song, with something of everything.
@@ -34,7 +34,7 @@ fn band() -> Snapshot {
         clock: Clock::Midi,
         lock: 0.97,
         playing: true,
-        player: Some(0),
+        input_stem: Some(0),
         stems: vec![
             StemState { peak: 0.0, rms: 0.0, ..stem },
             StemState { mute: true, frozen: 4, gain: -3.0, peak: 0.0, rms: 0.0, ..stem },
@@ -80,9 +80,9 @@ fn state() -> State {
     state
 }
 
-fn picture(state: &State, width: u16, height: u16, ink: Ink) -> Buffer {
+fn picture(state: &State, width: u16, height: u16, theme: Theme) -> Buffer {
     let mut buf = Buffer::empty(Rect::new(0, 0, width, height));
-    draw::draw(&mut buf, state, ink, 0.0);
+    draw::draw(&mut buf, state, theme, 0.0);
     buf
 }
 
@@ -95,7 +95,7 @@ fn text(buf: &Buffer) -> String {
 }
 
 fn shown(state: &State, width: u16, height: u16) -> String {
-    text(&picture(state, width, height, Ink::new(true)))
+    text(&picture(state, width, height, Theme::new(true)))
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn other_states() {
 #[test]
 fn no_meaning_by_colour_alone() {
     let state = state();
-    let (with, without) = (picture(&state, 80, 24, Ink::new(true)), picture(&state, 80, 24, Ink::new(false)));
+    let (with, without) = (picture(&state, 80, 24, Theme::new(true)), picture(&state, 80, 24, Theme::new(false)));
     assert_eq!(text(&with), text(&without));
     assert!(without.content.iter().all(|c| (c.fg, c.bg) == (Color::Reset, Color::Reset)));
     assert!(with.content.iter().any(|c| c.fg != Color::Reset), "there are colours to do without");
@@ -166,7 +166,7 @@ fn no_meaning_by_colour_alone() {
 fn any_size() {
     let mut state = state();
     for focus in [
-        Focus::Band,
+        Focus::Model,
         Focus::Help,
         Focus::Quit,
         Focus::Text(Editor::new("日本語")),
@@ -185,7 +185,7 @@ fn any_size() {
     (wild.heard, wild.stems[1].peak, wild.stems[2].rms) = (f32::INFINITY, f32::NAN, -1.0);
     wild.health.load = f32::NAN;
     wild.pending = (0..64).map(|n| Pending { command: Command::Fill, at: n * 1_000_000_000_000 }).collect();
-    state.focus = Focus::Band;
+    state.focus = Focus::Model;
     state.see(wild);
     shown(&state, 80, 24);
     let empty = State::new("x", &[], Keymap::default());
@@ -209,13 +209,13 @@ fn a_panic_gives_the_terminal_back() {
 #[test]
 #[ignore = "the program in the terminal of a_panic_gives_the_terminal_back"]
 fn a_child_that_panics() {
-    let (control, desk) = Control::new();
+    let (control, controls) = Control::new();
     let stems = ["bass", "drums", "other"].map(str::to_owned);
     let about = About { model: "house", stems: &stems };
     let screen = Screen::open(&control, &about, Keymap::default(), Arc::new(AtomicBool::new(false))).unwrap();
-    desk.publish(&mut band());
+    controls.publish(&mut band());
     // Once a key has come.
-    while desk.take().is_none() {
+    while controls.take().is_none() {
         std::thread::sleep(Duration::from_millis(10));
     }
     let _ = std::thread::spawn(|| panic!("the drummer fell off the stage")).join();

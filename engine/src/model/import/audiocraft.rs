@@ -70,7 +70,7 @@ pub fn read(src: &Path, text: Option<Text>) -> Result<Parts> {
             top_k: 250,
             top_p: 0.0,
             cfg: keys.number_or("classifier_free_guidance.inference_coef", 3.0)?,
-            lean: BTreeMap::new(),
+            cfg_scale: BTreeMap::new(),
         },
         codecs: BTreeMap::new(),
         fixture: false,

@@ -72,7 +72,7 @@ pub fn read(src: &Path, text: Option<Text>) -> Result<Parts> {
         max_frames: MAX_FRAMES,
         live: Some(super::parts::anticipate()),
         // transformers' own default of 50 for top-k is not what MusicGen was published with.
-        sampling: SamplingConfig { temperature: 1.0, top_k: 250, top_p: 0.0, cfg, lean: BTreeMap::new() },
+        sampling: SamplingConfig { temperature: 1.0, top_k: 250, top_p: 0.0, cfg, cfg_scale: BTreeMap::new() },
         codecs: BTreeMap::new(),
         fixture: false,
     };

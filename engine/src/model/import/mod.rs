@@ -21,7 +21,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
-use sideman_kernels::cpu::Cpu;
+use sideman_kernels::cpu::CpuBackend;
 
 use crate::codec::Codec;
 use crate::error::{Error, Result};
@@ -257,7 +257,7 @@ impl Plan {
         for (stem, codec) in &self.config.codecs {
             let CodecConfig::Seanet(codec) = codec else { continue };
             let Some(want) = published::silence(stem, codec) else { continue };
-            let mut cpu = Cpu::new(1);
+            let mut cpu = CpuBackend::new(1);
             let codec = Codec::load(&mut cpu, dir, stem)?;
             let codes = codec.encode(&mut cpu, &vec![0.0; 2 * SAMPLE_RATE])?;
             // Away from both edges, where the network has settled.

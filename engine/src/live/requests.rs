@@ -1,22 +1,22 @@
 //! Requests: brought into range, put into the queue, and made true at their time.
 
-use sideman_kernels::Ops;
+use sideman_kernels::Backend;
 
-use super::material::{LONGEST, RING};
 use super::play::{frame, sample};
-use super::queue::{Class, Entry, class, line};
+use super::schedule::{Class, Entry, class, line};
 use super::session::Session;
 use super::stem::Source;
-use super::timeline::Line;
+use super::timeline::Boundary;
+use super::token_history::{LONGEST, RING};
 use super::{Action, Command, Mode, Request, When, Which};
 use crate::model::FRAME;
 use crate::task::{Chords, keynote};
 
-impl<O: Ops> Session<O> {
+impl<B: Backend> Session<B> {
     /// Asks for something; between hops, and may allocate. What can't be is brought into range or refused, and
     /// [`super::Snapshot::message`] says so. Text, taps, the hop and takes are the runner's: they are left alone.
     pub fn request(&mut self, request: Request) {
-        self.queue.sweep();
+        self.schedule.sweep();
         let Request { command, when, from } = request;
         let Some(command) = self.checked(command) else { return };
         let mut class = class(&command, self.mode);
@@ -27,14 +27,14 @@ impl<O: Ops> Session<O> {
         match &command {
             _ if class == Class::Elsewhere => return,
             Command::Cancel(stem) => {
-                if self.queue.cancel(*stem) {
+                if self.schedule.cancel(*stem) {
                     self.replan();
                 }
                 return;
             }
             Command::Play if self.playing => return self.say("the band plays already"),
             // Who is to be still now is not to begin in a moment.
-            Command::Stop if when == Some(When::Now) && !self.playing => self.queue.withdraw(&Command::Play),
+            Command::Stop if when == Some(When::Now) && !self.playing => self.schedule.withdraw(&Command::Play),
             Command::Section(name) if !name.trim().is_empty() && !self.has_section(name) => {
                 let names = self.timeline.chords().map(|c| c.names().filter(|n| !n.is_empty()).collect::<Vec<_>>().join(", "));
                 return match names.filter(|names| !names.is_empty()) {
@@ -67,14 +67,14 @@ impl<O: Ops> Session<O> {
             _ => line.map_or(front, |line| self.timeline.next(front, line)),
         };
         let request = Request { command, when: Some(when), from };
-        if !self.queue.push(Entry { request, class, line, at, taken: false, chords }) {
+        if !self.schedule.push(Entry { request, class, line, at, taken: false, chords }) {
             self.say("too many requests wait: this one is not taken");
         }
     }
 
     /// Whether the chart has a section of that name, or one that waits has.
     fn has_section(&mut self, name: &str) -> bool {
-        let waits = self.queue.all().iter().filter_map(|e| e.chords.as_ref());
+        let waits = self.schedule.all().iter().filter_map(|e| e.chords.as_ref());
         waits.chain(self.timeline.chords()).any(|chords| chords.find(name).is_some())
     }
 
@@ -109,7 +109,7 @@ impl<O: Ops> Session<O> {
             Command::Temperature(t) => fit("temperature", t, 0.0, 4.0),
             Command::TopP(p) => fit("top-p", p, 0.0, 1.0),
             Command::Cfg(cfg) => fit("guidance", cfg, -10.0, 20.0),
-            Command::Dip(db) => fit("dip", db, -60.0, 0.0),
+            Command::Dim(db) => fit("dip", db, -60.0, 0.0),
             Command::CountIn(bars) => {
                 let mut count = *bars as f32;
                 fit("count-in", &mut count, 0.0, 4.0);
@@ -125,7 +125,7 @@ impl<O: Ops> Session<O> {
                 return None;
             }
             Command::Lag(lag) => {
-                let most = self.shape.history.saturating_sub(1 + self.material.delays.iter().max().copied().unwrap_or(0));
+                let most = self.shape.history.saturating_sub(1 + self.history.delays.iter().max().copied().unwrap_or(0));
                 let most = self.config.live.as_ref().and_then(|l| l.lags).map_or(most, |l| most.min(l[1]));
                 let mut count = *lag as f32;
                 fit("lag", &mut count, self.base_lag as f32, most.max(self.base_lag) as f32);
@@ -134,17 +134,17 @@ impl<O: Ops> Session<O> {
             _ => {}
         }
         let missing = match &command {
-            Command::Stem(Which::One(s), _) | Command::Player(Some(s)) | Command::Cancel(Some(s)) => usize::from(*s) >= stems,
+            Command::Stem(Which::One(s), _) | Command::InputStem(Some(s)) | Command::Cancel(Some(s)) => usize::from(*s) >= stems,
             _ => false,
         };
         if missing {
             said = Some(format!("there is no such stem: the model has {}", self.config.stems.join(", ")));
         } else if let Command::Stem(Which::One(s), Action::Regen | Action::Freeze(_) | Action::Undo | Action::Redo) = &command {
-            if self.role().player == Some(usize::from(*s)) {
+            if self.role().input_stem == Some(usize::from(*s)) {
                 self.say("that stem is the player's");
                 return None;
             }
-        } else if matches!(command, Command::Player(Some(_))) && stems == 1 {
+        } else if matches!(command, Command::InputStem(Some(_))) && stems == 1 {
             said = Some("the model has one stem: nothing is left for a band to play".into());
             self.say(&said.unwrap_or_default());
             return None;
@@ -157,9 +157,9 @@ impl<O: Ops> Session<O> {
 
     /// Makes true what is due on the samples before `t`.
     pub(super) fn faders(&mut self, t: i64) {
-        while let Some(entry) = self.queue.due(Class::Fader, t) {
+        while let Some(entry) = self.schedule.due(Class::Fader, t) {
             match entry.request.command {
-                Command::Dip(db) => self.dip = db,
+                Command::Dim(db) => self.dim = db,
                 Command::Click(on) => self.click_on = on,
                 Command::Panic => self.panic(),
                 Command::Stem(which, action) => {
@@ -175,7 +175,7 @@ impl<O: Ops> Session<O> {
                 }
                 _ => {}
             }
-            self.queue.keep(entry);
+            self.schedule.keep(entry);
         }
     }
 
@@ -188,7 +188,7 @@ impl<O: Ops> Session<O> {
     }
 
     fn panic(&mut self) {
-        self.queue.cancel(None);
+        self.schedule.cancel(None);
         self.unprime();
         (self.main, self.fresh, self.playing, self.resume) = (None, None, false, false);
         (self.stems.from, self.stems.to) = (i64::MAX, i64::MAX);
@@ -201,15 +201,15 @@ impl<O: Ops> Session<O> {
     }
 
     /// Makes true what is due on frame `f`.
-    pub(super) fn apply_due(&mut self, ops: &mut O, f: i64) {
-        while let Some(mut entry) = self.queue.due(Class::Score, sample(f + 1)) {
-            self.apply(ops, f, &mut entry);
+    pub(super) fn apply_due(&mut self, backend: &mut B, f: i64) {
+        while let Some(mut entry) = self.schedule.due(Class::Score, sample(f + 1)) {
+            self.apply(backend, f, &mut entry);
             self.anchor(f);
-            self.queue.keep(entry);
+            self.schedule.keep(entry);
         }
     }
 
-    fn apply(&mut self, ops: &mut O, f: i64, entry: &mut Entry) {
+    fn apply(&mut self, backend: &mut B, f: i64, entry: &mut Entry) {
         let at = entry.at.max(sample(f));
         if let Command::Key(key) = &mut entry.request.command {
             if let (Some(old), Some(new)) = (keynote(&self.key), keynote(key)) {
@@ -222,7 +222,7 @@ impl<O: Ops> Session<O> {
             let bar = self.timeline.place(at).bar;
             entry.chords = self.timeline.set_chords(entry.chords.take(), bar);
             std::mem::swap(&mut self.chart, chart);
-            self.queue.retime_sections(&self.timeline, at);
+            self.schedule.retime_sections(&self.timeline, at);
         }
         match &entry.request.command {
             Command::Play => self.play(at),
@@ -245,7 +245,7 @@ impl<O: Ops> Session<O> {
                     Some(of) => self.timeline.go(bar, of),
                     None => self.say("the chart that plays has no section of that name"),
                 }
-                self.queue.retime_sections(&self.timeline, at);
+                self.schedule.retime_sections(&self.timeline, at);
             }
             Command::Temperature(t) => self.sampling.temperature = *t,
             Command::TopK(k) => self.sampling.top_k = *k,
@@ -259,15 +259,15 @@ impl<O: Ops> Session<O> {
             }
             Command::Seed(seed) => {
                 self.sampling.seed = *seed;
-                self.reseed(ops);
+                self.reseed(backend);
             }
             Command::Fill => {
                 // Into the next bar; where less than a beat is left, through that bar, too.
-                let soon = self.timeline.next(at + 1, Line::Beat);
-                self.fill_to = frame(self.timeline.next(soon + 1, Line::Bar));
+                let soon = self.timeline.next(at + 1, Boundary::Beat);
+                self.fill_to = frame(self.timeline.next(soon + 1, Boundary::Bar));
             }
-            Command::Player(player) => {
-                self.player = player.map(usize::from);
+            Command::InputStem(input_stem) => {
+                self.input_stem = input_stem.map(usize::from);
                 self.voices(f);
             }
             Command::Mode(mode) => {
@@ -284,7 +284,7 @@ impl<O: Ops> Session<O> {
             entry.request.command,
             Command::Temperature(_) | Command::TopK(_) | Command::TopP(_) | Command::Cfg(_) | Command::Fill
         ) {
-            self.resample(ops);
+            self.resample(backend);
         }
     }
 
@@ -304,7 +304,7 @@ impl<O: Ops> Session<O> {
         self.timeline.rephase(at, 1 - i64::from(self.count_in));
         let mut bar1 = at;
         for _ in 0..self.count_in {
-            bar1 = self.timeline.next(bar1 + 1, Line::Bar);
+            bar1 = self.timeline.next(bar1 + 1, Boundary::Bar);
         }
         self.timeline.restart_chords(1);
         self.counted = (at, bar1);
@@ -314,7 +314,7 @@ impl<O: Ops> Session<O> {
         self.unprime();
         // A window that was still ending is not the one that starts.
         self.main = None;
-        self.queue.retime(&self.timeline, at + 1);
+        self.schedule.retime(&self.timeline, at + 1);
         let f = self.front;
         for stem in &mut self.stems.stem {
             stem.release(f);
@@ -331,7 +331,7 @@ impl<O: Ops> Session<O> {
         self.stems.to = f;
         self.counted = (0, 0);
         // Nothing needs a window any more.
-        self.queue.all().iter_mut().filter(|e| e.class == Class::Window).for_each(|e| e.class = Class::Score);
+        self.schedule.all().iter_mut().filter(|e| e.class == Class::Window).for_each(|e| e.class = Class::Score);
     }
 
     /// Bars before frame `f` that can be repeated, `bars` of them at most, and the length of that many in samples.
@@ -344,9 +344,9 @@ impl<O: Ops> Session<O> {
     }
 
     fn act(&mut self, which: Which, action: Action, f: i64) {
-        let player = self.role().player;
+        let input_stem = self.role().input_stem;
         for s in 0..self.stems.stem.len() {
-            if Which::One(s as u8) != which && which != Which::All || player == Some(s) {
+            if Which::One(s as u8) != which && which != Which::All || input_stem == Some(s) {
                 continue;
             }
             let mut done = true;
@@ -360,7 +360,7 @@ impl<O: Ops> Session<O> {
                 Action::Freeze(bars) => match self.bars(f, bars).filter(|_| self.stems.plays(f)) {
                     Some((some, len)) => {
                         let stem = &mut self.stems.stem[s];
-                        let (now, kept) = (stem.now(), stem.keep(&self.material, s, f, some, len));
+                        let (now, kept) = (stem.now(), stem.keep(&self.history, s, f, some, len));
                         stem.act(f, now, kept);
                         if some < bars {
                             self.say("fewer bars than asked for have been played: those are repeated");
@@ -380,15 +380,15 @@ impl<O: Ops> Session<O> {
 
     /// A stem is made anew from frame `f` on: what it played before can be had back.
     pub(super) fn regenerated(&mut self, which: Which, f: i64) {
-        let player = self.role().player;
+        let input_stem = self.role().input_stem;
         for s in 0..self.stems.stem.len() {
-            if Which::One(s as u8) != which && which != Which::All || player == Some(s) {
+            if Which::One(s as u8) != which && which != Which::All || input_stem == Some(s) {
                 continue;
             }
             let kept = self.bars(f, self.loop_bars);
             let stem = &mut self.stems.stem[s];
             let before = match (stem.now(), kept) {
-                (Source::Free, Some((bars, len))) => stem.keep(&self.material, s, f, bars, len),
+                (Source::Free, Some((bars, len))) => stem.keep(&self.history, s, f, bars, len),
                 (now, _) => now,
             };
             stem.act(f, before, Source::Free);
@@ -407,9 +407,9 @@ impl<O: Ops> Session<O> {
             let Some((bars, len)) = self.bars(f, self.loop_bars).filter(|_| self.stems.plays(f)) else {
                 return self.say("there is no bar yet to repeat");
             };
-            let player = self.role().player;
-            for (s, stem) in self.stems.stem.iter_mut().enumerate().filter(|(s, stem)| player != Some(*s) && stem.free()) {
-                let kept = stem.keep(&self.material, s, f, bars, len);
+            let input_stem = self.role().input_stem;
+            for (s, stem) in self.stems.stem.iter_mut().enumerate().filter(|(s, stem)| input_stem != Some(*s) && stem.free()) {
+                let kept = stem.keep(&self.history, s, f, bars, len);
                 stem.repeat_by_mode(f, kept);
             }
         }

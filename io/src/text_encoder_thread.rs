@@ -9,14 +9,14 @@ use sideman_engine::text::{Hidden, TextEncoder};
 type Encoded = (String, Result<Option<Hidden>>);
 
 /// The text encoder, working.
-pub struct Words {
+pub struct TextEncoderThread {
     texts: Sender<String>,
     done: Receiver<Encoded>,
 }
 
-impl Words {
+impl TextEncoderThread {
     /// Starts it. It ends when this is dropped.
-    pub fn start(mut encoder: TextEncoder) -> Words {
+    pub fn start(mut encoder: TextEncoder) -> TextEncoderThread {
         let (texts, asked) = channel::<String>();
         let (give, done) = channel();
         std::thread::spawn(move || {
@@ -30,7 +30,7 @@ impl Words {
                 }
             }
         });
-        Words { texts, done }
+        TextEncoderThread { texts, done }
     }
 
     /// Asks for a text.

@@ -12,7 +12,7 @@ use sideman_engine::task::Settings;
 use sideman_kernels::Format;
 
 use crate::backend::{Loaded, Work};
-use crate::cli::{Backend, Draw, Player, Precision};
+use crate::cli::{BackendChoice, Precision, RunArgs, SamplingArgs};
 use crate::output::{self, Stem};
 use crate::progress::Progress;
 use crate::song::Song;
@@ -51,10 +51,10 @@ pub struct Played {
 ///
 /// # Errors
 /// No model, a damaged one, or a flag that can't be meant.
-pub fn load(player: &Player, draw: &Draw, song: &Song, variations: u16) -> Result<Played> {
-    check(draw)?;
+pub fn load(run: &RunArgs, sampling: &SamplingArgs, song: &Song, variations: u16) -> Result<Played> {
+    check(sampling)?;
     let chart = song.chart()?;
-    let dir = find::open(player.model.as_deref())?;
+    let dir = find::open(run.model.as_deref())?;
     let (model, fixture) = (dir.path.clone(), dir.config.fixture);
     if fixture {
         tracing::warn!("{} is a random model for tests: what it plays is noise", model.display());
@@ -62,8 +62,8 @@ pub fn load(player: &Player, draw: &Draw, song: &Song, variations: u16) -> Resul
     if chart.is_some() && dir.config.controls.is_empty() {
         tracing::warn!("the model {} takes no beat and no chords; it finds them by ear", dir.config.name);
     }
-    let (threads, format) = (threads(player.threads), player.precision.into());
-    let loaded = Loaded::load(player.backend, threads, &dir, format)?;
+    let (threads, format) = (threads(run.threads), run.precision.into());
+    let loaded = Loaded::load(run.backend, threads, &dir, format)?;
     let mut settings = Settings::new(loaded.config());
     match (&song.text, &dir.config.text) {
         (Some(text), Some(_)) => settings.text = text.clone(),
@@ -73,34 +73,34 @@ pub fn load(player: &Player, draw: &Draw, song: &Song, variations: u16) -> Resul
     settings.chart = chart;
     settings.variations = usize::from(variations);
     // A new seed each time, small enough to be typed again.
-    settings.seed = draw.seed.unwrap_or_else(|| {
+    settings.seed = sampling.seed.unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         (now.as_nanos() / 1_000 % 1_000_000) as u64
     });
-    settings.temperature = draw.temperature.unwrap_or(settings.temperature);
-    settings.cfg = draw.cfg.unwrap_or(settings.cfg);
-    if draw.top_k.is_some() || draw.top_p.is_some() {
-        settings.top_k = draw.top_k.unwrap_or(0);
-        settings.top_p = draw.top_p.unwrap_or(0.0);
+    settings.temperature = sampling.temperature.unwrap_or(settings.temperature);
+    settings.cfg = sampling.cfg.unwrap_or(settings.cfg);
+    if sampling.top_k.is_some() || sampling.top_p.is_some() {
+        settings.top_k = sampling.top_k.unwrap_or(0);
+        settings.top_p = sampling.top_p.unwrap_or(0.0);
     }
-    Ok(Played { loaded, settings, dir, threads, format, model, fixture, json: player.json })
+    Ok(Played { loaded, settings, dir, threads, format, model, fixture, json: run.json })
 }
 
 /// Errors on a number that can't be meant.
 ///
 /// # Errors
 /// Usage, with the flag.
-pub fn check(draw: &Draw) -> Result<()> {
-    if let Some(t) = draw.temperature.filter(|t| !(0.0..=10.0).contains(t)) {
+pub fn check(sampling: &SamplingArgs) -> Result<()> {
+    if let Some(t) = sampling.temperature.filter(|t| !(0.0..=10.0).contains(t)) {
         return Err(usage(format!("--temperature {t}: give 0 to 10")));
     }
-    if let Some(p) = draw.top_p.filter(|p| !(0.0..=1.0).contains(p)) {
+    if let Some(p) = sampling.top_p.filter(|p| !(0.0..=1.0).contains(p)) {
         return Err(usage(format!("--top-p {p}: give 0 to 1")));
     }
-    if let Some(cfg) = draw.cfg.filter(|c| !(0.0..=20.0).contains(c)) {
+    if let Some(cfg) = sampling.cfg.filter(|c| !(0.0..=20.0).contains(c)) {
         return Err(usage(format!("--cfg {cfg}: give 0 to 20; 1 is no guidance")));
     }
-    if draw.top_k.is_some_and(|k| k > 0) && draw.top_p.is_some_and(|p| p > 0.0) {
+    if sampling.top_k.is_some_and(|k| k > 0) && sampling.top_p.is_some_and(|p| p > 0.0) {
         return Err(usage("--top-k and --top-p can't both be used: give one"));
     }
     Ok(())
@@ -132,7 +132,7 @@ impl Played {
             })?;
             match done {
                 Some(songs) => break songs,
-                None => self.loaded = Loaded::load(Backend::Cpu, self.threads, &self.dir, self.format)?,
+                None => self.loaded = Loaded::load(BackendChoice::Cpu, self.threads, &self.dir, self.format)?,
             }
         };
         let (took, real_time) = progress.finish();

@@ -1,6 +1,6 @@
 //! Requests that wait for their boundary.
 
-use super::timeline::{Line, Timeline};
+use super::timeline::{Boundary, Timeline};
 use super::{Action, Command, Mode, Pending, Request, When, Which};
 use crate::task::Chords;
 
@@ -21,10 +21,10 @@ pub(super) enum Class {
 }
 
 pub(super) fn class(command: &Command, mode: Mode) -> Class {
-    use Command::{Click, Dip, Hop, Keep, Learn, Panic, Player, Record, Stem, Tap, Text};
+    use Command::{Click, Dim, Hop, InputStem, Keep, Learn, Panic, Record, Stem, Tap, Text};
     match command {
-        Stem(_, Action::Gain(_) | Action::Pan(_) | Action::Mute(_) | Action::Solo(_)) | Dip(_) | Click(_) | Panic => Class::Fader,
-        Player(_) | Stem(_, Action::Regen) => Class::Window,
+        Stem(_, Action::Gain(_) | Action::Pan(_) | Action::Mute(_) | Action::Solo(_)) | Dim(_) | Click(_) | Panic => Class::Fader,
+        InputStem(_) | Stem(_, Action::Regen) => Class::Window,
         Command::Mode(m) if *m == Mode::Lead || mode == Mode::Lead => Class::Window,
         Text { .. } | Tap | Hop(_) | Record(_) | Keep(_) | Learn(_) => Class::Elsewhere,
         _ => Class::Score,
@@ -37,7 +37,7 @@ pub(super) struct Entry {
     pub request: Request,
     pub class: Class,
     /// Line of the clock that it waits for.
-    pub line: Option<Line>,
+    pub line: Option<Boundary>,
     /// Song time at which it comes true.
     pub at: i64,
     /// A window is being primed for it.
@@ -48,15 +48,15 @@ pub(super) struct Entry {
 
 /// Soonest first; of two at the same time, the one that came first.
 #[derive(Default)]
-pub(super) struct Queue {
+pub(super) struct Schedule {
     entries: Vec<Entry>,
     /// Done with: dropped by the next request, not in a hop.
     done: Vec<Entry>,
 }
 
-impl Queue {
+impl Schedule {
     pub fn new() -> Self {
-        Queue { entries: Vec::with_capacity(MOST), done: Vec::with_capacity(2 * MOST) }
+        Schedule { entries: Vec::with_capacity(MOST), done: Vec::with_capacity(2 * MOST) }
     }
 
     /// Drops what is done with.
@@ -85,7 +85,7 @@ impl Queue {
         }
     }
 
-    /// Takes the first one of a class that comes true before sample `t`. It owes itself to [`Queue::keep`] afterwards.
+    /// Takes the first one of a class that comes true before sample `t`. It owes itself to [`Schedule::keep`] afterwards.
     pub fn due(&mut self, class: Class, t: i64) -> Option<Entry> {
         let i = self.entries.iter().position(|e| e.class == class && e.at < t)?;
         Some(self.entries.remove(i))
@@ -151,8 +151,8 @@ impl Queue {
     /// The same for what waits for a section, after a change of the chart or of the place in it at sample `at`. What was to come true with that
     /// change still does.
     pub fn retime_sections(&mut self, timeline: &Timeline, at: i64) {
-        for entry in self.entries.iter_mut().filter(|e| e.line == Some(Line::Section) && !e.taken && e.at > at) {
-            entry.at = timeline.next(at + 1, Line::Section);
+        for entry in self.entries.iter_mut().filter(|e| e.line == Some(Boundary::Section) && !e.taken && e.at > at) {
+            entry.at = timeline.next(at + 1, Boundary::Section);
         }
         self.sort();
     }
@@ -170,13 +170,13 @@ impl Queue {
 }
 
 /// The line that a request waits for.
-pub(super) fn line(when: When) -> Option<Line> {
+pub(super) fn line(when: When) -> Option<Boundary> {
     match when {
         When::Now | When::Sample(_) => None,
-        When::Beat => Some(Line::Beat),
-        When::Bar => Some(Line::Bar),
-        When::Section => Some(Line::Section),
-        When::AtBar(bar) => Some(Line::Numbered(bar)),
+        When::Beat => Some(Boundary::Beat),
+        When::Bar => Some(Boundary::Bar),
+        When::Section => Some(Boundary::Section),
+        When::AtBar(bar) => Some(Boundary::Numbered(bar)),
     }
 }
 
@@ -191,40 +191,40 @@ mod tests {
 
     #[test]
     fn soonest_first_and_in_the_order_they_came() {
-        let mut queue = Queue::new();
+        let mut schedule = Schedule::new();
         for (command, at) in
-            [(Command::Temperature(1.0), 50), (Command::Seed(1), 20), (Command::Seed(2), 20), (Command::Dip(1.0), 1)]
+            [(Command::Temperature(1.0), 50), (Command::Seed(1), 20), (Command::Seed(2), 20), (Command::Dim(1.0), 1)]
         {
-            assert!(queue.push(entry(command, at)));
+            assert!(schedule.push(entry(command, at)));
         }
         let mut pending = vec![];
-        queue.pending(&mut pending);
+        schedule.pending(&mut pending);
         assert_eq!(pending.iter().map(|p| p.at).collect::<Vec<_>>(), [1, 20, 20, 50]);
-        let due = |queue: &mut Queue, class, t| queue.due(class, t).map(|e| e.request.command);
-        assert_eq!(due(&mut queue, Class::Score, 20), None);
-        assert_eq!(due(&mut queue, Class::Score, 21), Some(Command::Seed(1)));
-        assert_eq!(due(&mut queue, Class::Score, 21), Some(Command::Seed(2)));
-        assert_eq!(due(&mut queue, Class::Score, 21), None);
-        assert_eq!(due(&mut queue, Class::Fader, 21), Some(Command::Dip(1.0)));
+        let due = |schedule: &mut Schedule, class, t| schedule.due(class, t).map(|e| e.request.command);
+        assert_eq!(due(&mut schedule, Class::Score, 20), None);
+        assert_eq!(due(&mut schedule, Class::Score, 21), Some(Command::Seed(1)));
+        assert_eq!(due(&mut schedule, Class::Score, 21), Some(Command::Seed(2)));
+        assert_eq!(due(&mut schedule, Class::Score, 21), None);
+        assert_eq!(due(&mut schedule, Class::Fader, 21), Some(Command::Dim(1.0)));
     }
 
     #[test]
     fn cancels_all_or_a_stem_s() {
-        let mut queue = Queue::new();
-        queue.push(entry(Command::Stem(Which::One(1), Action::Regen), 5));
-        queue.push(entry(Command::Stem(Which::One(2), Action::Freeze(4)), 5));
-        queue.push(entry(Command::Stop, 9));
-        assert!(!queue.cancel(Some(1)));
-        assert_eq!(queue.all().len(), 2);
-        queue.all()[0].taken = true;
-        assert!(queue.cancel(None));
-        assert!(queue.all().is_empty());
+        let mut schedule = Schedule::new();
+        schedule.push(entry(Command::Stem(Which::One(1), Action::Regen), 5));
+        schedule.push(entry(Command::Stem(Which::One(2), Action::Freeze(4)), 5));
+        schedule.push(entry(Command::Stop, 9));
+        assert!(!schedule.cancel(Some(1)));
+        assert_eq!(schedule.all().len(), 2);
+        schedule.all()[0].taken = true;
+        assert!(schedule.cancel(None));
+        assert!(schedule.all().is_empty());
     }
 
     #[test]
     fn bounded() {
-        let mut queue = Queue::new();
-        assert!((0..MOST).all(|_| queue.push(entry(Command::Stop, 1))));
-        assert!(!queue.push(entry(Command::Stop, 1)));
+        let mut schedule = Schedule::new();
+        assert!((0..MOST).all(|_| schedule.push(entry(Command::Stop, 1))));
+        assert!(!schedule.push(entry(Command::Stop, 1)));
     }
 }

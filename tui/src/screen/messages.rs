@@ -17,7 +17,7 @@ pub fn of(command: &Command) -> String {
         Command::Clock(clock) => format!("clock {}", source(*clock)),
         Command::Text { text, .. } => format!("text \"{text}\""),
         Command::Chords(chords) => format!("chords {}", if chords.is_empty() { "unknown" } else { chords }),
-        Command::Player(_) => "who plays".into(),
+        Command::InputStem(_) => "who plays".into(),
         Command::Stem(_, action) => match action {
             Action::Gain(db) => format!("fader {db:+.0} dB"),
             Action::Pan(pan) => format!("pan {pan:+.1}"),
@@ -41,7 +41,7 @@ pub fn of(command: &Command) -> String {
         Command::Section(name) if name.is_empty() => "next section".into(),
         Command::Section(name) => format!("section {name}"),
         Command::Fill => "fill".into(),
-        Command::Dip(db) => format!("dip {db:.0} dB"),
+        Command::Dim(db) => format!("dip {db:.0} dB"),
         Command::Click(c) => on("click", *c),
         Command::Panic => "panic".into(),
         Command::Cancel(_) => "cancel".into(),
@@ -77,8 +77,8 @@ pub fn whole(command: &Command, state: &State) -> String {
     match command {
         Command::Stem(Which::One(stem), _) => format!("{} {}", state.name(*stem), of(command)),
         Command::Stem(Which::All, _) => format!("all {}", of(command)),
-        Command::Player(Some(stem)) => format!("you play {}", state.name(*stem)),
-        Command::Player(None) => "the band plays all".into(),
+        Command::InputStem(Some(stem)) => format!("you play {}", state.name(*stem)),
+        Command::InputStem(None) => "the band plays all".into(),
         _ => of(command),
     }
 }

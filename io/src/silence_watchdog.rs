@@ -12,17 +12,17 @@ const BARS: i64 = 2;
 const EVERY: i64 = 64_000;
 
 /// Listens to the band.
-pub struct Wake {
+pub struct SilenceWatchdog {
     /// Song time up to which each stem has been heard to sound, or was excused.
     sounded: Vec<i64>,
     /// Multiples of [`EVERY`] that have been passed.
     passed: i64,
 }
 
-impl Wake {
+impl SilenceWatchdog {
     /// For so many stems.
     pub fn new(stems: usize) -> Self {
-        Wake { sounded: vec![0; stems], passed: 0 }
+        SilenceWatchdog { sounded: vec![0; stems], passed: 0 }
     }
 
     /// Hears what stem `s` has just played; it ends at song time `time`.
@@ -36,7 +36,7 @@ impl Wake {
     pub fn ask(&mut self, heard: i64, state: &Snapshot, bar: f64) -> Option<u8> {
         for (s, stem) in state.stems.iter().enumerate() {
             // Neither a musician, nor a repeated bar, nor a band that isn't playing or counts in, is asked why.
-            if !state.playing || state.bar < 1 || state.player == Some(s as u8) || stem.frozen > 0 {
+            if !state.playing || state.bar < 1 || state.input_stem == Some(s as u8) || stem.frozen > 0 {
                 self.sounded[s] = self.sounded[s].max(state.time);
             }
         }
@@ -57,35 +57,35 @@ mod tests {
     /// Hops that end nowhere even, as after a change of their length.
     #[test]
     fn no_hop_is_passed_over() {
-        let mut wake = Wake::new(1);
+        let mut silence_watchdog = SilenceWatchdog::new(1);
         let mut state = Snapshot { playing: true, bar: 1, ..Snapshot::default() };
         state.stems.resize_with(1, Default::default);
         let woken = (0..400).filter(|n| {
             state.time = 640 * (25 + 3 * n);
-            wake.ask(state.time, &state, 64_000.0).is_some()
+            silence_watchdog.ask(state.time, &state, 64_000.0).is_some()
         });
         assert!(woken.count() >= 3, "768,000 samples of silence");
     }
 
     #[test]
     fn a_stem_is_woken_after_two_bars_and_the_player_never() {
-        let mut wake = Wake::new(3);
-        let mut state = Snapshot { playing: true, bar: 1, player: Some(0), ..Snapshot::default() };
+        let mut silence_watchdog = SilenceWatchdog::new(3);
+        let mut state = Snapshot { playing: true, bar: 1, input_stem: Some(0), ..Snapshot::default() };
         state.stems.resize_with(3, Default::default);
         let (bar, hop) = (80_000.0, 2560);
         let mut woken = Vec::new();
         for n in 1..=600 {
             state.time = n * hop + 1000;
-            wake.hear(1, &[0.5; 2560], state.time);
+            silence_watchdog.hear(1, &[0.5; 2560], state.time);
             // Stem 2 plays for ten seconds, then rests.
-            wake.hear(2, if n < 125 { &[0.1; 2560] } else { &[0.001; 2560] }, state.time);
-            woken.extend(wake.ask(n * hop, &state, bar).map(|s| (s, n * hop)));
+            silence_watchdog.hear(2, if n < 125 { &[0.1; 2560] } else { &[0.001; 2560] }, state.time);
+            woken.extend(silence_watchdog.ask(n * hop, &state, bar).map(|s| (s, n * hop)));
         }
         assert_eq!(woken[0], (2, 512_000), "ten seconds, two bars, and the next even second: {woken:?}");
         assert!(woken.iter().all(|w| w.0 == 2) && woken.windows(2).all(|w| w[1].1 - w[0].1 > 160_000), "{woken:?}");
         state.stems[2].frozen = 4;
         state.time += 640_000;
-        wake.hear(1, &[0.5], state.time);
-        assert_eq!(wake.ask(64_000 * 100, &state, bar), None, "who repeats a silent bar was asked to");
+        silence_watchdog.hear(1, &[0.5], state.time);
+        assert_eq!(silence_watchdog.ask(64_000 * 100, &state, bar), None, "who repeats a silent bar was asked to");
     }
 }

@@ -4,22 +4,22 @@ use ratatui::style::{Color, Modifier, Style};
 
 /// What the screen is drawn with.
 #[derive(Debug, Clone, Copy)]
-pub struct Ink {
+pub struct Theme {
     color: bool,
 }
 
-impl Ink {
+impl Theme {
     /// With colours, or without.
     pub fn new(color: bool) -> Self {
-        Ink { color }
+        Theme { color }
     }
 
     /// As the player's environment asks: no colours where `NO_COLOR` is set to anything (no-color.org).
     pub fn of_environment() -> Self {
-        Ink::new(std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()))
+        Theme::new(std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()))
     }
 
-    fn ink(self, color: Color, else_: Modifier) -> Style {
+    fn theme(self, color: Color, else_: Modifier) -> Style {
         if self.color { Style::new().fg(color) } else { Style::new().add_modifier(else_) }
     }
 
@@ -35,12 +35,12 @@ impl Ink {
 
     /// What may be overlooked.
     pub fn faint(self) -> Style {
-        self.ink(Color::DarkGray, Modifier::DIM)
+        self.theme(Color::DarkGray, Modifier::DIM)
     }
 
     /// Heads of blocks.
     pub fn head(self) -> Style {
-        self.ink(Color::Cyan, Modifier::empty()).add_modifier(Modifier::BOLD | Modifier::UNDERLINED)
+        self.theme(Color::Cyan, Modifier::empty()).add_modifier(Modifier::BOLD | Modifier::UNDERLINED)
     }
 
     /// What is chosen, or being written.
@@ -50,16 +50,16 @@ impl Ink {
 
     /// Sounds, plays.
     pub fn good(self) -> Style {
-        self.ink(Color::Green, Modifier::empty())
+        self.theme(Color::Green, Modifier::empty())
     }
 
     /// Waits, or is held.
     pub fn amber(self) -> Style {
-        self.ink(Color::Yellow, Modifier::BOLD)
+        self.theme(Color::Yellow, Modifier::BOLD)
     }
 
     /// Is recorded, or has gone wrong.
     pub fn red(self) -> Style {
-        self.ink(Color::LightRed, Modifier::BOLD)
+        self.theme(Color::LightRed, Modifier::BOLD)
     }
 }

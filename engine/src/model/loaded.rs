@@ -1,32 +1,32 @@
 //! A loaded model, whole: language model, codecs and text encoder, and samples to tokens and back.
 
-use sideman_kernels::{Format, Ops};
+use sideman_kernels::{Backend, Format};
 
-use super::{Codes, Settings, Song};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::lm::Lm;
 use crate::model::{Config, FRAME, ModelDir};
+use crate::task::{Codes, Settings, Song};
 use crate::text::{Hidden, TextEncoder};
 
 /// Everything that a task needs of a model.
-pub struct Band<O: Ops> {
+pub struct Model<B: Backend> {
     /// The language model.
-    pub lm: Lm<O>,
+    pub lm: Lm<B>,
     /// One codec a stem, in the model's order.
-    pub codecs: Vec<Codec<O>>,
+    pub codecs: Vec<Codec<B>>,
     /// None where the model has no text.
     pub text: Option<TextEncoder>,
 }
 
-impl<O: Ops> Band<O> {
+impl<B: Backend> Model<B> {
     /// Loads a model directory; the language model's matrices in `format`.
     ///
     /// # Errors
     /// A file or tensor is missing or damaged, or the player's memory is full.
-    pub fn load(ops: &mut O, dir: &ModelDir, format: Format) -> Result<Self> {
-        let codecs = dir.config.stems.iter().map(|stem| Codec::load(ops, dir, stem)).collect::<Result<_>>()?;
-        Ok(Band { lm: Lm::load(ops, dir, format)?, codecs, text: TextEncoder::load(dir)? })
+    pub fn load(backend: &mut B, dir: &ModelDir, format: Format) -> Result<Self> {
+        let codecs = dir.config.stems.iter().map(|stem| Codec::load(backend, dir, stem)).collect::<Result<_>>()?;
+        Ok(Model { lm: Lm::load(backend, dir, format)?, codecs, text: TextEncoder::load(dir)? })
     }
 
     /// The model's configuration.
@@ -38,7 +38,7 @@ impl<O: Ops> Band<O> {
     ///
     /// # Errors
     /// The text is too long, or the model has no text encoder.
-    pub(super) fn hidden(&mut self, settings: &Settings) -> Result<Option<Hidden>> {
+    pub(crate) fn hidden(&mut self, settings: &Settings) -> Result<Option<Hidden>> {
         if settings.text.trim().is_empty() {
             return Ok(None);
         }
@@ -52,8 +52,8 @@ impl<O: Ops> Band<O> {
     ///
     /// # Errors
     /// The player's memory is full.
-    pub fn encode(&self, ops: &mut O, stem: usize, samples: &[f32]) -> Result<Codes> {
-        let codes = self.codecs[stem].encode(ops, samples)?;
+    pub fn encode(&self, backend: &mut B, stem: usize, samples: &[f32]) -> Result<Codes> {
+        let codes = self.codecs[stem].encode(backend, samples)?;
         let books = self.codecs[stem].books();
         Ok((0..books).map(|q| codes.iter().skip(q).step_by(books).map(|&c| c as i32).collect()).collect())
     }
@@ -62,7 +62,7 @@ impl<O: Ops> Band<O> {
     ///
     /// # Errors
     /// A token is no code, or the player's memory is full.
-    pub fn decode(&self, ops: &mut O, stem: usize, song: &Codes) -> Result<Vec<f32>> {
+    pub fn decode(&self, backend: &mut B, stem: usize, song: &Codes) -> Result<Vec<f32>> {
         let streams = self.config().streams_of(&self.config().stems[stem]);
         let frames = streams.iter().map(|&k| song[k].len()).min().unwrap_or(0);
         let code = |(t, k): (usize, usize)| {
@@ -72,16 +72,16 @@ impl<O: Ops> Band<O> {
         };
         let frame_major = (0..frames).flat_map(|t| streams.iter().map(move |&k| (t, k)));
         let codes = frame_major.map(code).collect::<Result<Vec<u32>>>()?;
-        self.codecs[stem].decode(ops, &codes)
+        self.codecs[stem].decode(backend, &codes)
     }
 
     /// Makes a song of its tokens, `len` samples long; `kept` stems are given back as they were.
-    pub(super) fn song(&self, ops: &mut O, codes: Codes, len: usize, kept: &[Option<&[f32]>]) -> Result<Song> {
+    pub(crate) fn song(&self, backend: &mut B, codes: Codes, len: usize, kept: &[Option<&[f32]>]) -> Result<Song> {
         let mut stems = Vec::with_capacity(kept.len());
         for (stem, given) in kept.iter().enumerate() {
             let mut samples = match given {
                 Some(given) => given.to_vec(),
-                None => self.decode(ops, stem, &codes)?,
+                None => self.decode(backend, stem, &codes)?,
             };
             samples.resize(len, 0.0);
             stems.push(samples);
@@ -90,14 +90,14 @@ impl<O: Ops> Band<O> {
     }
 
     /// Tokens of the given stems, `frames` long (shorter stems end in silence), UNKNOWN on the streams of the others.
-    pub(super) fn encode_all(&self, ops: &mut O, given: &[Option<&[f32]>], frames: usize) -> Result<Codes> {
+    pub(crate) fn encode_all(&self, backend: &mut B, given: &[Option<&[f32]>], frames: usize) -> Result<Codes> {
         let config = self.config();
         let mut codes = vec![vec![sideman_kernels::UNKNOWN; frames]; config.streams.len()];
         for (stem, samples) in given.iter().enumerate() {
             let Some(samples) = samples else { continue };
             let mut padded = samples.to_vec();
             padded.resize(frames * FRAME, 0.0);
-            for (k, row) in config.streams_of(&config.stems[stem]).into_iter().zip(self.encode(ops, stem, &padded)?) {
+            for (k, row) in config.streams_of(&config.stems[stem]).into_iter().zip(self.encode(backend, stem, &padded)?) {
                 codes[k] = row;
             }
         }
@@ -105,7 +105,7 @@ impl<O: Ops> Band<O> {
     }
 
     /// Checks given stems and gives the length of the longest in samples.
-    pub(super) fn check_given(&self, given: &[Option<&[f32]>]) -> Result<usize> {
+    pub(crate) fn check_given(&self, given: &[Option<&[f32]>]) -> Result<usize> {
         let stems = &self.config().stems;
         if given.len() != stems.len() {
             return Err(Error::Input(format!("{} stems where the model has {}", given.len(), stems.len())));

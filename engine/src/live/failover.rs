@@ -4,34 +4,34 @@
 //! states) is made anew. The hop in which it was lost counts as silence, on every stream. The band is silent up to the first bar line for
 //! which a window can be primed with the song so far; there it comes in, in phase. The click goes on.
 
-use sideman_kernels::Ops;
+use sideman_kernels::Backend;
 
+use super::decode::RING_OUT;
 use super::session::Session;
-use super::voice::RING_OUT;
 use crate::error::{Error, Result};
-use crate::task::Band;
+use crate::model::Model;
 use crate::text::Hidden;
 
 /// What is true when a hop begins, so that a hop that was lost can be told from those before it.
 #[derive(Default)]
-pub(super) struct Begun {
+pub(super) struct HopStart {
     /// Frames decided, of each stream.
     made_to: Vec<i64>,
     /// The next frame to be heard, of each stem.
     heard: Vec<i64>,
 }
 
-impl Begun {
+impl HopStart {
     /// Room for all streams and stems.
     pub fn new(streams: usize, stems: usize) -> Self {
-        Begun { made_to: vec![0; streams], heard: vec![0; stems] }
+        HopStart { made_to: vec![0; streams], heard: vec![0; stems] }
     }
 }
 
-impl<O: Ops> Session<O> {
+impl<B: Backend> Session<B> {
     /// Notes where the hop begins.
     pub(super) fn note(&mut self) {
-        self.begun.made_to.copy_from_slice(&self.material.made_to);
+        self.begun.made_to.copy_from_slice(&self.history.made_to);
         self.begun.heard.iter_mut().zip(&self.ears).for_each(|(to, ear)| *to = ear.next);
     }
 
@@ -40,17 +40,23 @@ impl<O: Ops> Session<O> {
     ///
     /// # Errors
     /// The two don't fit: another model, lag or room for text.
-    pub fn take_over<P: Ops>(&mut self, ops: &mut O, band: &Band<O>, lost: Session<P>, text: Option<&Hidden>) -> Result<()> {
-        if (self.lead, self.base_lag, &self.material.delays) != (lost.lead, lost.base_lag, &lost.material.delays) {
+    pub fn take_over<P: Backend>(
+        &mut self,
+        backend: &mut B,
+        model: &Model<B>,
+        lost: Session<P>,
+        text: Option<&Hidden>,
+    ) -> Result<()> {
+        if (self.lead, self.base_lag, &self.history.delays) != (lost.lead, lost.base_lag, &lost.history.delays) {
             return Err(Error::Input("the session that takes over is of another model or lag".into()));
         }
-        self.set_text(ops, band, text)?;
+        self.set_text(backend, model, text)?;
         (self.n, self.front, self.lag) = (lost.n, lost.front, lost.lag);
-        (self.material, self.stems, self.timeline, self.queue) = (lost.material, lost.stems, lost.timeline, lost.queue);
-        (self.player, self.mode, self.clock, self.playing) = (lost.player, lost.mode, lost.clock, lost.playing);
+        (self.history, self.stems, self.timeline, self.schedule) = (lost.history, lost.stems, lost.timeline, lost.schedule);
+        (self.input_stem, self.mode, self.clock, self.playing) = (lost.input_stem, lost.mode, lost.clock, lost.playing);
         (self.count_in, self.loop_bars, self.key, self.chart) = (lost.count_in, lost.loop_bars, lost.key, lost.chart);
         (self.sampling, self.guided, self.salt) = (lost.sampling, lost.guided, lost.salt);
-        (self.fill_to, self.dip, self.click_on, self.counted) = (lost.fill_to, lost.dip, lost.click_on, lost.counted);
+        (self.fill_to, self.dim, self.click_on, self.counted) = (lost.fill_to, lost.dim, lost.click_on, lost.counted);
         (self.message, self.click, self.heard_peak) = (lost.message, lost.click, lost.heard_peak);
         (self.decoded, self.quiet, self.fifo) = (lost.decoded, lost.quiet, lost.fifo);
         (self.out, self.levels, self.clicks) = (lost.out, lost.levels, lost.clicks);
@@ -60,41 +66,41 @@ impl<O: Ops> Session<O> {
             // A new signal: its first frame is the next one to be heard.
             (ear.on, ear.next) = (was.on, self.n);
         }
-        self.warm(ops, band)?;
+        self.warm(backend, model)?;
 
         // Where the band was to begin, it begins; where it played, it comes in again.
         self.fresh = lost.fresh;
         (self.main, self.next) = (None, None);
         self.resume = lost.main.is_some() || lost.resume;
-        self.queue.all().iter_mut().for_each(|e| e.taken = false);
+        self.schedule.all().iter_mut().for_each(|e| e.taken = false);
         Ok(())
     }
 
     /// All that was decided or heard since is silence.
-    fn silence_since(&mut self, begun: &Begun) {
-        let streams = self.material.delays.len();
+    fn silence_since(&mut self, begun: &HopStart) {
+        let streams = self.history.delays.len();
         for k in 0..streams {
-            let (stem, token) = (self.material.stem_of[k], self.material.silence[k]);
-            let level = self.material.streams[stem].iter().position(|&s| s == k).unwrap_or(0);
-            for t in begun.made_to[k]..self.material.made_to[k] {
-                self.material.unmake(k, t);
+            let (stem, token) = (self.history.stem_of[k], self.history.silence[k]);
+            let level = self.history.streams[stem].iter().position(|&s| s == k).unwrap_or(0);
+            for t in begun.made_to[k]..self.history.made_to[k] {
+                self.history.unmake(k, t);
                 self.stems.stem[stem].made(level, t, token);
             }
-            (begun.heard[stem]..self.n).for_each(|t| self.material.hear(k, t, token));
+            (begun.heard[stem]..self.n).for_each(|t| self.history.hear(k, t, token));
         }
         // What the hop gave out: most of its frames were decided before it.
         for (t, frame) in (self.tokens_from..).zip(self.tokens.chunks_exact_mut(streams)) {
-            frame.iter_mut().enumerate().for_each(|(k, token)| *token = self.material.made(k, t));
+            frame.iter_mut().enumerate().for_each(|(k, token)| *token = self.history.made(k, t));
         }
     }
 
     /// Decoders that have decoded as much silence as their predecessors hold back: what comes next fits what was given.
-    fn warm(&mut self, ops: &mut O, band: &Band<O>) -> Result<()> {
+    fn warm(&mut self, backend: &mut B, model: &Model<B>) -> Result<()> {
         for s in 0..self.decoders.len() {
-            let streams = &self.material.streams[s];
-            let codes: Vec<u32> = (0..RING_OUT).flat_map(|_| streams.iter().map(|&k| self.material.silence[k] as u32)).collect();
+            let streams = &self.history.streams[s];
+            let codes: Vec<u32> = (0..RING_OUT).flat_map(|_| streams.iter().map(|&k| self.history.silence[k] as u32)).collect();
             let mut dropped = Vec::new();
-            self.decoders[s].push(&band.codecs[s], ops, &codes, &mut dropped)?;
+            self.decoders[s].push(&model.codecs[s], backend, &codes, &mut dropped)?;
         }
         Ok(())
     }

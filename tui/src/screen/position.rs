@@ -9,7 +9,7 @@ const STILL: f64 = 1.0;
 
 /// A bar, from 1, and a beat of it, from 1, with its share gone by.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Place {
+pub struct Position {
     /// Bar; 0 and less count in.
     pub bar: i64,
     /// Beat.
@@ -36,11 +36,11 @@ pub fn beats_at(s: &Snapshot, t: i64) -> f64 {
 }
 
 /// Where a song time lies.
-pub fn place(s: &Snapshot, t: i64) -> Place {
+pub fn place(s: &Snapshot, t: i64) -> Position {
     let (all, bar) = (beats_at(s, t), beats(s.meter));
     // A line itself must not fall a rounding before it.
     let whole = (all + 1e-3).floor();
-    Place { bar: (whole as i64).div_euclid(bar), beat: (whole as i64).rem_euclid(bar) + 1, phase: (all - whole).max(0.0) }
+    Position { bar: (whole as i64).div_euclid(bar), beat: (whole as i64).rem_euclid(bar) + 1, phase: (all - whole).max(0.0) }
 }
 
 /// A boundary in words: `bar 13`, `13.2`, or `now` where it is not ahead of what is decided.
@@ -68,9 +68,9 @@ mod tests {
         // 120 bpm: a beat is 16000 samples.
         let s = Snapshot { time: 100_000, lead: 8_000, tempo: 120.0, bar: 3, beat: 1, phase: 0.25, ..Snapshot::default() };
         assert_eq!(now(&s, 0.0), 92_000);
-        assert_eq!(place(&s, now(&s, 0.0)), Place { bar: 2, beat: 4, phase: 0.75 });
+        assert_eq!(place(&s, now(&s, 0.0)), Position { bar: 2, beat: 4, phase: 0.75 });
         assert_eq!(now(&s, 0.125), 96_000);
-        assert_eq!(place(&s, now(&s, 0.125)), Place { bar: 3, beat: 1, phase: 0.0 });
+        assert_eq!(place(&s, now(&s, 0.125)), Position { bar: 3, beat: 1, phase: 0.0 });
         assert_eq!(now(&s, 60.0), 92_000 + 32_000);
         assert_eq!(
             (boundary(&s, 100_000), boundary(&s, 96_000 + 64_000), boundary(&s, 96_000 + 16_000)),
@@ -78,7 +78,7 @@ mod tests {
         );
         let s = Snapshot { meter: "6/8".parse().unwrap(), beat: 2, ..s };
         assert_eq!(beat_len(&s), 24_000.0);
-        assert_eq!(place(&s, 94_000), Place { bar: 3, beat: 2, phase: 0.0 });
+        assert_eq!(place(&s, 94_000), Position { bar: 3, beat: 2, phase: 0.0 });
         assert_eq!(clock(65 * 32_000), "1:05");
     }
 }

@@ -26,7 +26,7 @@ pub fn shown(s: &Snapshot, names: &Names) -> Values {
     put("/jam/meter", meter);
     put("/jam/clock", vec![clock(s.clock).into()]);
     put("/jam/mode", vec![mode(s.mode).into()]);
-    put("/jam/play", vec![stem(names, s.player).into()]);
+    put("/jam/play", vec![stem(names, s.input_stem).into()]);
     put("/jam/text", vec![s.text.as_str().into()]);
     put("/jam/lag", vec![whole(s.lag)]);
     put("/jam/hop", vec![whole(s.hop)]);
@@ -34,7 +34,7 @@ pub fn shown(s: &Snapshot, names: &Names) -> Values {
     put("/jam/chords", vec![s.chords.as_str().into()]);
     put("/jam/section", vec![s.section.as_str().into(), whole(s.section_bars)]);
     put("/jam/section/goto", vec![s.section.as_str().into()]);
-    put("/jam/dip", vec![s.dip.abs().into()]);
+    put("/jam/dip", vec![s.dim.abs().into()]);
     put("/jam/click", vec![flag(s.click)]);
     put("/jam/rec", vec![flag(s.recording)]);
     put(
@@ -92,7 +92,7 @@ pub fn message(command: &Command, names: &Names) -> Option<OscMessage> {
             return Some(OscMessage { addr: format!("/jam/text/{part}"), args: vec![text.as_str().into(), (*weight).into()] });
         }
         C::Chords(chords) => ("/jam/chords", vec![chords.as_str().into()]),
-        C::Player(player) => ("/jam/play", vec![stem(names, *player).into()]),
+        C::InputStem(input_stem) => ("/jam/play", vec![stem(names, *input_stem).into()]),
         C::Stem(which, action) => {
             let name = match which {
                 Which::All => ALL,
@@ -122,7 +122,7 @@ pub fn message(command: &Command, names: &Names) -> Option<OscMessage> {
         C::Section(name) if name.is_empty() => ("/jam/section/next", vec![]),
         C::Section(name) => ("/jam/section/goto", vec![name.as_str().into()]),
         C::Fill => ("/jam/fill", vec![]),
-        C::Dip(db) => ("/jam/dip", vec![db.abs().into()]),
+        C::Dim(db) => ("/jam/dip", vec![db.abs().into()]),
         C::Key(key) => ("/jam/key", vec![key.as_str().into()]),
         C::Learn(address) => ("/jam/midi/learn", vec![address.as_str().into()]),
         C::Click(on) => ("/jam/click", vec![flag(*on)]),
@@ -151,8 +151,8 @@ fn line(command: &Command, names: &Names) -> String {
     addr.trim_start_matches("/jam/").to_owned() + &words.collect::<String>()
 }
 
-fn stem(names: &Names, player: Option<u8>) -> &str {
-    player.and_then(|n| names.stems.get(usize::from(n))).map_or("none", String::as_str)
+fn stem(names: &Names, input_stem: Option<u8>) -> &str {
+    input_stem.and_then(|n| names.stems.get(usize::from(n))).map_or("none", String::as_str)
 }
 
 fn clock(clock: Clock) -> &'static str {

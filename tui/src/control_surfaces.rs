@@ -15,7 +15,7 @@ use sideman_io::take::Sheet;
 use crate::cli;
 
 /// What runs beside the band; it ends when this is dropped.
-pub struct Hands {
+pub struct ControlSurfaces {
     _osc: Option<(Server, Option<Announcement>)>,
     _midi: Option<midi::Server>,
     _open: Option<Ports>,
@@ -47,7 +47,7 @@ pub fn osc_address(text: &str) -> std::result::Result<SocketAddr, String> {
 ///
 /// # Errors
 /// A sentence with the flag at fault.
-pub fn start(args: &cli::Hands, jack: bool, control: &Control, model: &str, sheet: &Sheet) -> Result<Hands> {
+pub fn start(args: &cli::ControlSurfaces, jack: bool, control: &Control, model: &str, sheet: &Sheet) -> Result<ControlSurfaces> {
     let stems: Vec<&str> = sheet.stems.iter().map(String::as_str).collect();
     let names = Names::new(model, &stems);
     let played = (jack || args.midi.is_some()).then(|| midi(args, control, names.clone(), &stems)).transpose()?;
@@ -61,11 +61,11 @@ pub fn start(args: &cli::Hands, jack: bool, control: &Control, model: &str, shee
         }
         _ => (None, None),
     };
-    Ok(Hands { _osc: osc, _midi: server, _open: open, midi, ports })
+    Ok(ControlSurfaces { _osc: osc, _midi: server, _open: open, midi, ports })
 }
 
 fn osc(
-    args: &cli::Hands,
+    args: &cli::ControlSurfaces,
     control: &Control,
     names: Names,
     sheet: &Sheet,
@@ -86,7 +86,7 @@ fn osc(
 }
 
 /// The hands on MIDI: where messages go, and their thread.
-fn midi(args: &cli::Hands, control: &Control, names: Names, stems: &[&str]) -> Result<(Sender<Heard>, midi::Server)> {
+fn midi(args: &cli::ControlSurfaces, control: &Control, names: Names, stems: &[&str]) -> Result<(Sender<Heard>, midi::Server)> {
     let file = args.midi_map.clone().or_else(map_file);
     let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).map_err(|e| anyhow!("{}: {e}", path.display()))?;
@@ -101,7 +101,7 @@ fn midi(args: &cli::Hands, control: &Control, names: Names, stems: &[&str]) -> R
         None => midi::default_page(stems),
     };
     let (tx, inbox) = channel();
-    let hands = midi::Hands::new(names, map, control.origin());
+    let hands = midi::MidiMapper::new(names, map, control.origin());
     let server = midi::Server::start(control.clone(), hands, inbox, file).map_err(|e| anyhow!("no thread for MIDI: {e}"))?;
     Ok((tx, server))
 }

@@ -19,7 +19,7 @@ pub type Opened = (Arc<Shared>, u32);
 
 /// Song time at the speaker. It has to be looked at every millisecond or so.
 #[derive(Debug)]
-pub struct Speaker {
+pub struct PlaybackClock {
     devices: Receiver<Opened>,
     device: Option<Opened>,
     /// Seconds that the output takes, and when it was asked for them.
@@ -28,11 +28,11 @@ pub struct Speaker {
     counter: Counter,
 }
 
-impl Speaker {
+impl PlaybackClock {
     /// A speaker, and where it is told of every device that is opened.
-    pub fn new() -> (Speaker, Sender<Opened>) {
+    pub fn new() -> (PlaybackClock, Sender<Opened>) {
         let (tx, devices) = channel();
-        (Speaker { devices, device: None, latency: 0.0, asked: None, counter: Counter::default() }, tx)
+        (PlaybackClock { devices, device: None, latency: 0.0, asked: None, counter: Counter::default() }, tx)
     }
 
     /// Song time that sounds now less `now` (s of any steady clock, the same one always); none while no device runs.

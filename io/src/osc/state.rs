@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rosc::{OscMessage, OscPacket, OscTime, OscType};
 use sideman_engine::live::{Origin, Request, Snapshot};
 
+use super::echo::{Values, message, shown};
 use super::parse::{Ask, decode, parse};
-use super::shown::{Values, message, shown};
 use super::{Kind, Names};
 
 /// Subscribers at a time, bundles that wait, and the longest that one may wait.
@@ -33,7 +33,7 @@ struct Subscriber {
 }
 
 /// The conversation with all peers.
-pub struct Desk {
+pub struct OscState {
     names: Names,
     origin: Origin,
     started: Instant,
@@ -51,10 +51,10 @@ pub struct Desk {
     pub dropped: u64,
 }
 
-impl Desk {
+impl OscState {
     /// A conversation without anybody yet.
-    pub fn new(names: Names, origin: Origin, now: Instant) -> Desk {
-        Desk {
+    pub fn new(names: Names, origin: Origin, now: Instant) -> OscState {
+        OscState {
             names,
             origin,
             started: now,

@@ -9,7 +9,7 @@ pub const RING: i64 = 8192;
 pub const LONGEST: i64 = 6000;
 
 /// Tokens by stream and frame. Frames before the song, and those that are not known, are silence.
-pub(super) struct Material {
+pub(super) struct TokenHistory {
     /// Delay of each stream in the pattern.
     pub delays: Vec<usize>,
     /// Stem of each stream.
@@ -26,12 +26,12 @@ pub(super) struct Material {
     heard: Vec<i32>,
 }
 
-impl Material {
+impl TokenHistory {
     pub fn new(config: &Config, silence: Vec<i32>) -> Self {
         let stem = |name: &str| config.stems.iter().position(|s| s == name).unwrap_or(0);
         let row = |&token: &i32| std::iter::repeat_n(token, RING as usize);
         let tokens: Vec<i32> = silence.iter().flat_map(row).collect();
-        Material {
+        TokenHistory {
             delays: config.streams.iter().map(|s| s.delay).collect(),
             stem_of: config.streams.iter().map(|s| stem(&s.stem)).collect(),
             streams: config.stems.iter().map(|s| config.streams_of(s)).collect(),
@@ -112,12 +112,12 @@ impl Loop {
 
     /// Takes `bars` bars of length `len` samples before frame `from` of a stem; 1 to [`LONGEST`] frames. Delayed streams may still
     /// lack the last frames: [`Loop::add`].
-    pub fn take(&mut self, material: &Material, stem: usize, from: i64, bars: u32, len: (i128, i128)) {
+    pub fn take(&mut self, history: &TokenHistory, stem: usize, from: i64, bars: u32, len: (i128, i128)) {
         (self.from, self.len, self.bars) = (from, len, bars);
         self.frames = pass(1, len).clamp(1, LONGEST);
-        for (level, &k) in material.streams[stem].iter().enumerate() {
-            for t in from - self.frames..from.min(material.made_to[k]) {
-                self.add(level, t, material.made(k, t));
+        for (level, &k) in history.streams[stem].iter().enumerate() {
+            for t in from - self.frames..from.min(history.made_to[k]) {
+                self.add(level, t, history.made(k, t));
             }
         }
     }
@@ -152,15 +152,15 @@ pub(super) fn pass(n: i64, len: (i128, i128)) -> i64 {
 }
 
 /// What a frame of a stream is to hold besides what the model draws.
-pub(super) fn forced(material: &Material, stems: &Stems, k: usize, t: i64) -> Option<i32> {
-    let stem = material.stem_of[k];
-    if t < material.made_to[k] {
-        return Some(material.made(k, t));
+pub(super) fn forced(history: &TokenHistory, stems: &Stems, k: usize, t: i64) -> Option<i32> {
+    let stem = history.stem_of[k];
+    if t < history.made_to[k] {
+        return Some(history.made(k, t));
     }
     if !stems.plays(t) {
-        return Some(material.silence[k]);
+        return Some(history.silence[k]);
     }
-    let level = material.streams[stem].iter().position(|&s| s == k).unwrap_or(0);
+    let level = history.streams[stem].iter().position(|&s| s == k).unwrap_or(0);
     stems.stem[stem].repeats(t).map(|l| l.token(level, t))
 }
 
