@@ -1,5 +1,5 @@
 #!/bin/sh
-# Takes the pictures of docs/screen.md from the real program in a real terminal. Without an argument the random model of the tests
+# Takes the pictures of docs/reference/keys.md from the real program in a real terminal. Without an argument the random model of the tests
 # plays; with one, the model of that directory: scripts/pictures.sh models/house
 set -e
 cd "$(dirname "$0")/.."

@@ -27,7 +27,7 @@ struct Shape {
 }
 
 const SHAPES: [Shape; 3] = [
-    // docs/model-format.md's example: 28 M weights or so.
+    // docs/reference/model-format.md's example: 28 M weights or so.
     Shape {
         name: "house",
         dim: 384,
@@ -129,7 +129,7 @@ fn make(shape: &Shape, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Names and shapes of docs/model-format.md.
+/// Names and shapes of docs/reference/model-format.md.
 fn lm_tensors(config: &Config) -> Vec<(String, Vec<usize>)> {
     let (d, ffn) = (config.lm.dim, config.lm.ffn);
     let mut all = Vec::new();

@@ -6,7 +6,7 @@ them on machines without NVRTC.
 
 --check   compares with the committed files byte for byte instead of writing.
 --report  compiles for every real architecture that this NVRTC knows, prints the registers of each kernel (the table of
-          docs/cuda.md), and fails on a spill. Run it with nvidia-cuda-nvrtc==13.0.88 as well for sm_100 and sm_120.
+          docs/explanation/cuda.md), and fails on a spill. Run it with nvidia-cuda-nvrtc==13.0.88 as well for sm_100 and sm_120.
 """
 
 import argparse

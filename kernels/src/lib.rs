@@ -122,7 +122,7 @@ pub struct Heads {
     pub head_dim: usize,
 }
 
-/// Two-layer-or-more LSTM in PyTorch's convention (gates i, f, g, o in the 4H rows; musicgen-stem.md 3.6).
+/// Two-layer-or-more LSTM in PyTorch's convention (gates i, f, g, o in the 4H rows; docs/explanation/musicgen-stem.md 3.6).
 pub struct Lstm<B: Backend + ?Sized> {
     /// Per layer: input weights [4H, H] with both biases already added up as the bias.
     pub input: Vec<Linear<B>>,
@@ -134,7 +134,7 @@ pub struct Lstm<B: Backend + ?Sized> {
 
 /// One book of a residual quantizer.
 pub enum Book<B: Backend + ?Sized> {
-    /// argmax −(‖r‖² − 2 r·e + ‖e‖²), first maximum wins; r −= e. (musicgen-stem.md 3.7a)
+    /// argmax −(‖r‖² − 2 r·e + ‖e‖²), first maximum wins; r −= e. (docs/explanation/musicgen-stem.md 3.7a)
     Euclidean {
         /// Codes [card, dim].
         codes: B::Mat,
@@ -254,7 +254,7 @@ pub trait Backend {
 
     // --- the transformer's step ----------------------------------------------------------------------------------
     /// Embedding sum: for lane `l` = (song, branch) and i in 0..n, s = pos + i: x[l*n+i] = sinusoid(s) + Σ_k tables[k][seq[song, k, s]] +
-    /// Σ_c controls[c][ctl[branch, c, s]] (musicgen-stem.md section 5). `seq` [songs, K, steps], `ctl` [branches, C, steps], `masked`
+    /// Σ_c controls[c][ctl[branch, c, s]] (docs/explanation/musicgen-stem.md section 5). `seq` [songs, K, steps], `ctl` [branches, C, steps], `masked`
     /// [branches, K] and `pos` [1] in the player's memory. An UNKNOWN token counts as special, and so does every token of a stream to
     /// which the branch is `masked` (not 0).
     fn embed(
@@ -333,7 +333,7 @@ pub trait Backend {
     );
     /// LSTM over `count` rows of `size` values with carried `state` [layers, 2 (h, c), size]; y = output of the last layer **+ x** (EnCodec's skip).
     fn lstm(&mut self, w: &Lstm<Self>, x: &Self::Buf, xr: Rows, state: &mut Self::Buf, y: &mut Self::Buf, yr: Rows);
-    /// Log-magnitude spectra (docs/model-format.md, kind `istft`, encoder): for frame t in 0..count, the window that ends at
+    /// Log-magnitude spectra (docs/reference/model-format.md, kind `istft`, encoder): for frame t in 0..count, the window that ends at
     /// x[first_end + t*hop] (exclusive); `bins` features from column `col` of y's rows: (ln(|X|·4/n_fft + 1e-5) + 6)/3.
     fn spectrum(
         &mut self,

@@ -11,7 +11,7 @@ LENGTHS = [1, 639, 640, 641, 3217, 16000]
 
 
 def our_config(filters, dim, books, card, pad="reflect", causal=False, code_dim=None):
-    """The codec's object in config.json (docs/model-format.md)."""
+    """The codec's object in config.json (docs/reference/model-format.md)."""
     quantizer = {"quantizer": "euclidean"} if code_dim is None else {"quantizer": "factorised", "code_dim": code_dim}
     return {"kind": "seanet", "causal": causal, "pad_mode": pad, "channels": 1, "dim": dim, "filters": filters, "ratios": RATIOS, "kernel": 7,
             "last_kernel": 7, "residual_kernel": 3, "compress": 2, "lstm": 2, **quantizer, "books": books, "card": card}

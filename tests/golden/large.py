@@ -2,7 +2,7 @@
 
     python large.py DIR
 
-Random numbers, 4 MB of them over and over; nothing of it is committed. Names and shapes: musicgen-stem.md sections 3 and 5.
+Random numbers, 4 MB of them over and over; nothing of it is committed. Names and shapes: docs/explanation/musicgen-stem.md sections 3 and 5.
 """
 
 import sys

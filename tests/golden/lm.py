@@ -94,7 +94,7 @@ def project(w, hidden):
 
 
 def plain(w, size, tokens, cond, controls={}):
-    """The same model once more, from docs/model-format.md alone: the check of the names, and the reference for controls.
+    """The same model once more, from docs/reference/model-format.md alone: the check of the names, and the reference for controls.
 
     tokens [K, S], cond [L, dim] or None, controls name -> [S]; gives the logits [S, K, card].
     """

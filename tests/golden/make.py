@@ -19,7 +19,7 @@ SEVEN = dict(dim=192, layers=1, heads=3, ffn=128, card=40, streams=7)
 
 
 def config(name, size, delays, t5, books, codecs, controls=(), live=None):
-    """config.json of a fixture (docs/model-format.md); `books`: stem -> number of streams, in stream order."""
+    """config.json of a fixture (docs/reference/model-format.md); `books`: stem -> number of streams, in stream order."""
     levels = [(stem, level) for stem, n in books.items() for level in range(n)]
     save_json(f"{name}/config.json", {
         "format": 1, "name": f"fixture-{name}", "fixture": True, "licence": "MIT OR Apache-2.0",

@@ -1,4 +1,4 @@
-"""The delay pattern, the generation loop and their counters (musicgen-stem.md sections 6 and 7), and pattern.json."""
+"""The delay pattern, the generation loop and their counters (docs/explanation/musicgen-stem.md sections 6 and 7), and pattern.json."""
 import torch
 
 from common import save_json

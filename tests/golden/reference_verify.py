@@ -44,7 +44,7 @@ class HuggingFace:
 
 
 class Audiocraft:
-    """The pickles of audiocraft, put into transformers' modules by name (musicgen-stem.md sections 2, 3 and 5)."""
+    """The pickles of audiocraft, put into transformers' modules by name (docs/explanation/musicgen-stem.md sections 2, 3 and 5)."""
 
     def __init__(self, folder, t5):
         if t5 is None:

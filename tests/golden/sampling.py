@@ -1,4 +1,4 @@
-"""What top-k, top-p and temperature leave of a few logits (musicgen-stem.md section 7), as sampling.json."""
+"""What top-k, top-p and temperature leave of a few logits (docs/explanation/musicgen-stem.md section 7), as sampling.json."""
 import torch
 
 from common import Rng, save_json

@@ -142,7 +142,7 @@ def hf_t5(w, size):
     return model
 
 
-# musicgen-stem.md section 4: where each bucket from 8 on begins.
+# docs/explanation/musicgen-stem.md section 4: where each bucket from 8 on begins.
 STARTS = [8, 12, 16, 23, 32, 46, 64, 91]
 
 

@@ -139,7 +139,7 @@ pub fn random_istft(c: &IstftConfig, seed: u64) -> Named {
     out
 }
 
-/// Random weights of kind `seanet` (docs/model-format.md) that let a signal through.
+/// Random weights of kind `seanet` (docs/reference/model-format.md) that let a signal through.
 pub fn random_seanet(c: &SeanetConfig, seed: u64) -> Named {
     let (mut out, mut noise) = (Named::new(), Noise(seed));
     let mut put = |name: String, shape: &[usize], scale: f32| {

@@ -1,4 +1,4 @@
-//! A random tiny model in the official format (docs/model-format.md), for tests: the real path without real weights.
+//! A random tiny model in the official format (docs/reference/model-format.md), for tests: the real path without real weights.
 //! `config.json` says `fixture: true`, and every command that plays it says that it makes noise.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Names, shapes and configurations of the published checkpoints (musicgen-stem.md sections 3 to 5), at any size.
+//! Names, shapes and configurations of the published checkpoints (docs/explanation/musicgen-stem.md sections 3 to 5), at any size.
 
 use crate::checkpoint::{Data, Tensor};
 

@@ -1,4 +1,4 @@
-//! Kind `istft` against docs/model-format.md written out in f64, one number at a time.
+//! Kind `istft` against docs/reference/model-format.md written out in f64, one number at a time.
 
 use std::f64::consts::PI;
 

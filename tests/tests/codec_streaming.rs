@@ -110,7 +110,7 @@ fn an_encoder_and_a_decoder_begin_anew_after_finish() {
     }
 }
 
-/// musicgen-stem.md 3.9: with N frames of codes known exactly the first 640·N − 2402 samples are final.
+/// docs/explanation/musicgen-stem.md 3.9: with N frames of codes known exactly the first 640·N − 2402 samples are final.
 #[test]
 fn a_decoders_samples_are_final_2402_before_its_frames() {
     let backend = &mut CpuBackend::new(1);
@@ -131,7 +131,7 @@ fn a_decoders_samples_are_final_2402_before_its_frames() {
     }
 }
 
-/// musicgen-stem.md 3.9: frame f is final once the sample 640·f + 3025 is known.
+/// docs/explanation/musicgen-stem.md 3.9: frame f is final once the sample 640·f + 3025 is known.
 #[test]
 fn an_encoders_frames_are_final_3025_past_their_start() {
     let backend = &mut CpuBackend::new(1);
@@ -155,7 +155,7 @@ fn an_encoders_frames_are_final_3025_past_their_start() {
     }
 }
 
-/// The house codec's bounds, from docs/model-format.md.
+/// The house codec's bounds, from docs/reference/model-format.md.
 #[test]
 fn the_house_codec_looks_one_frame_ahead_each_way() {
     let backend = &mut CpuBackend::new(1);

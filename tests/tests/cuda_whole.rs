@@ -48,7 +48,7 @@ fn the_trained_model_has_the_tokens_of_the_cpu() {
 }
 
 #[test]
-#[ignore = "takes minutes on an interpreter: docs/cuda.md has the command"]
+#[ignore = "takes minutes on an interpreter: docs/explanation/cuda.md has the command"]
 fn a_hundred_steps_of_the_trained_model_have_the_tokens_of_the_cpu() {
     held(&Song::of(house(), Format::Q8), &WORDS);
 }
@@ -62,13 +62,13 @@ fn medium_held(frames: usize, devices: usize) {
 
 /// Few steps: each takes some six seconds of a processor here. 16 frames, the delays and the lag hold prefix, rollback and both texts.
 #[test]
-#[ignore = "takes minutes on an interpreter: docs/cuda.md has the command"]
+#[ignore = "takes minutes on an interpreter: docs/explanation/cuda.md has the command"]
 fn a_model_of_medium_width_has_the_tokens_of_the_cpu() {
     medium_held(16, 2);
 }
 
 #[test]
-#[ignore = "takes a quarter of an hour on an interpreter: docs/cuda.md has the command"]
+#[ignore = "takes a quarter of an hour on an interpreter: docs/explanation/cuda.md has the command"]
 fn a_hundred_steps_of_medium_width_have_the_tokens_of_the_cpu() {
     medium_held(104, 1);
 }

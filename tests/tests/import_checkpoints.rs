@@ -1,5 +1,5 @@
 //! Checkpoints in both layouts become the model directories that their tensors came from, and full-sized ones have every tensor of
-//! musicgen-stem.md sections 3 to 5.
+//! docs/explanation/musicgen-stem.md sections 3 to 5.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -1,6 +1,6 @@
 //! Ableton Link under a real JACK server: the band and a second program's worth of Link in one session, over the loopback or whatever network there
 //! is. The band's click is recorded by a JACK client, which notes Link's time of every block. Only with `--features link` (GPL: see
-//! docs/playing.md). What is timing is printed, and held to a bound where no hop was late.
+//! docs/guides/playing-live.md). What is timing is printed, and held to a bound where no hop was late.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};

@@ -85,7 +85,7 @@ fn five_seconds_on_a_gpu_are_those_of_the_processor() {
 }
 
 #[test]
-#[ignore = "takes minutes on an interpreter: docs/cuda.md has the command"]
+#[ignore = "takes minutes on an interpreter: docs/explanation/cuda.md has the command"]
 fn five_seconds_with_races_looked_for_are_those_of_the_processor() {
     five_seconds("sm=80 lazy order=random seed=5");
     five_seconds("sm=75 order=reverse");

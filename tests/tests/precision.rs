@@ -1,5 +1,5 @@
 //! What a coarser weight costs the trained house model: its logits over songs of its own, beside those of the same weights in f32.
-//! `cargo test -p sideman-tests --test precision -- --nocapture` prints the figures of docs/models.md.
+//! `cargo test -p sideman-tests --test precision -- --nocapture` prints the figures of docs/measurements/quality.md.
 
 use std::path::Path;
 

@@ -1,1 +1,1 @@
-"""The house codecs: one per stem, inverse-STFT decoders behind factorised quantizers (docs/model-format.md)."""
+"""The house codecs: one per stem, inverse-STFT decoders behind factorised quantizers (docs/reference/model-format.md)."""

@@ -1,4 +1,4 @@
-"""Hyper-parameters of the three house codecs, in the words of config.json (docs/model-format.md)."""
+"""Hyper-parameters of the three house codecs, in the words of config.json (docs/reference/model-format.md)."""
 
 import math
 

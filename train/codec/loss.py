@@ -1,6 +1,6 @@
 """What the codecs are trained to keep: spectra at several windows; for bass and other also long windows low down.
 
-A 64-band mel loss cannot hear bass pitch (house-model.md section 2), so long linear windows listen below 2–4 kHz.
+A 64-band mel loss cannot hear bass pitch (docs/explanation/house-model.md section 2), so long linear windows listen below 2–4 kHz.
 """
 
 import torch

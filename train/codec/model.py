@@ -1,4 +1,4 @@
-"""The house codec in PyTorch: the reference for the engine's `istft` kind (docs/model-format.md is the same in words).
+"""The house codec in PyTorch: the reference for the engine's `istft` kind (docs/reference/model-format.md is the same in words).
 
 Activations are [batch, frames, channels]. Everything is causal; what the encoder looks ahead is in `analysis_ahead`.
 """

@@ -1,4 +1,4 @@
-"""The factorised cosine residual quantizer (musicgen-stem.md 3.7b), with what keeps its codes alive in training."""
+"""The factorised cosine residual quantizer (docs/explanation/musicgen-stem.md 3.7b), with what keeps its codes alive in training."""
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def _revive(self, codes, e):
-        """A code unused for 300 steps is put where some latent is. Plain EMA books collapse (house-model.md section 2)."""
+        """A code unused for 300 steps is put where some latent is. Plain EMA books collapse (docs/explanation/house-model.md section 2)."""
         used = torch.bincount(codes.flatten(), minlength=len(self.idle)) > 0
         self.idle.add_(1.0)
         self.idle[used] = 0

@@ -1,5 +1,5 @@
 """BEAT: madmom's beats of the true mix against its beats of a stem alone, as F of mir_eval within 70 ms
-(musicgen-stem.md section 12: RNNBeatProcessor, DBNBeatTrackingProcessor 55 to 215 bpm; a stem under −35 LUFS counts as silent)."""
+(docs/explanation/musicgen-stem.md section 12: RNNBeatProcessor, DBNBeatTrackingProcessor 55 to 215 bpm; a stem under −35 LUFS counts as silent)."""
 
 import functools
 

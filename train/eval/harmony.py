@@ -1,7 +1,7 @@
 """HAR: share of the bass's confident frames whose pitch class is in the chord heard in `other`; and that chord against the chart.
 
 Chords by Chordino, bass by PESTO (confidence over 0.75) where it is installed, else by our YIN (aperiodicity under 0.15).
-Both run as programs of their own (chordino.py, pesto_bass.py). Conventions of musicgen-stem.md section 12: frames under "N" are left
+Both run as programs of their own (chordino.py, pesto_bass.py). Conventions of docs/explanation/musicgen-stem.md section 12: frames under "N" are left
 out, the bass after a slash is dropped.
 """
 

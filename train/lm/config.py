@@ -1,4 +1,4 @@
-"""Hyper-parameters of the house LM, in the words of config.json (docs/model-format.md)."""
+"""Hyper-parameters of the house LM, in the words of config.json (docs/reference/model-format.md)."""
 
 from ..codec.config import codec_config
 

@@ -1,4 +1,4 @@
-"""What the clock and the chart say about each frame: control values as docs/model-format.md numbers them."""
+"""What the clock and the chart say about each frame: control values as docs/reference/model-format.md numbers them."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The house LM in PyTorch, tensors named as in docs/model-format.md (the reference's names): the golden twin of the engine's."""
+"""The house LM in PyTorch, tensors named as in docs/reference/model-format.md (the reference's names): the golden twin of the engine's."""
 
 import torch
 import torch.nn.functional as F

@@ -1,6 +1,6 @@
 """What the LM practises, item by item: text to stems, edits as in the paper, and above all live play.
 
-A grid [K, G] of frames is laid out by the delay pattern into a sequence [K, S] (musicgen-stem.md sections 6, 8, 10);
+A grid [K, G] of frames is laid out by the delay pattern into a sequence [K, S] (docs/explanation/musicgen-stem.md sections 6, 8, 10);
 in a live item the prefix is known up to a random moment only, and the player's stem comes `lag` frames late.
 """
 

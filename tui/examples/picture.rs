@@ -1,4 +1,4 @@
-//! Pictures for docs/screen.md, taken of the real program in a real terminal: `scripts/pictures.sh`.
+//! Pictures for docs/reference/keys.md, taken of the real program in a real terminal: `scripts/pictures.sh`.
 
 #[path = "../tests/pty/mod.rs"]
 mod pty;

@@ -310,9 +310,12 @@ fn named(text: &str) -> Vec<String> {
 fn the_guide_and_the_examples_name_what_the_desk_knows() {
     let all = addresses("");
     let read = |path: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap();
-    for (path, least) in
-        [("docs/rig.md", 60), ("examples/rig.py", 10), ("examples/rig.scd", 10), ("examples/rig.open-stage-control.json", 30)]
-    {
+    for (path, least) in [
+        ("docs/reference/osc.md", 60),
+        ("examples/rig.py", 10),
+        ("examples/rig.scd", 10),
+        ("examples/rig.open-stage-control.json", 30),
+    ] {
         let names = named(&read(path));
         assert!(names.len() >= least, "{path} names {}", names.len());
         for name in &names {
@@ -321,10 +324,10 @@ fn the_guide_and_the_examples_name_what_the_desk_knows() {
         }
     }
     // The guide leaves none out.
-    let guide = named(&read("docs/rig.md"));
+    let guide = named(&read("docs/reference/osc.md"));
     for address in ADDRESSES {
         let example = address.path.replacen("/S", "/drums", 1).replacen("/N", "/1", 1);
-        assert!(guide.contains(&example), "docs/rig.md leaves out {example}");
+        assert!(guide.contains(&example), "docs/reference/osc.md leaves out {example}");
     }
     // The page of faders is one: every widget with an address sends something that the address takes.
     let page: serde_json::Value = serde_json::from_str(&read("examples/rig.open-stage-control.json")).unwrap();

@@ -464,8 +464,8 @@ fn the_table_of_keys_is_the_one_in_the_docs() {
     let out = Command::new(program()).arg("keys").env("XDG_CONFIG_HOME", "/nonexistent").output().unwrap();
     let said = String::from_utf8(out.stdout).unwrap();
     assert!(out.status.success() && said.contains("mute"), "{said}");
-    let docs = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/screen.md")).unwrap();
-    assert!(docs.contains(&said), "docs/screen.md has another table than `sideman keys` prints: put this there\n{said}");
+    let docs = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/keys.md")).unwrap();
+    assert!(docs.contains(&said), "docs/reference/keys.md has another table than `sideman keys` prints: put this there\n{said}");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys.toml");
     std::fs::write(&file, "mute = \"s\"\n").unwrap();

@@ -1,4 +1,4 @@
-//! Kind `istft`, the house codecs (docs/model-format.md): ConvNeXt blocks between log spectra and an inverse STFT. Everything is
+//! Kind `istft`, the house codecs (docs/reference/model-format.md): ConvNeXt blocks between log spectra and an inverse STFT. Everything is
 //! causal, so streaming needs no more than the rows before the new ones; what the encoder looks ahead is a delay.
 
 use sideman_kernels::{Act, Backend, Format, Linear, Norm, Rows};

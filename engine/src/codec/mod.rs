@@ -138,7 +138,7 @@ impl<B: Backend> Codec<B> {
         self.frame
     }
 
-    /// Frames that an [`Encoder`] has given after `samples` samples, before its end (musicgen-stem.md 3.9).
+    /// Frames that an [`Encoder`] has given after `samples` samples, before its end (docs/explanation/musicgen-stem.md 3.9).
     pub fn known_frames(&self, samples: usize) -> usize {
         match &self.net {
             Net::Seanet(net) => net.encoder.known(samples),

@@ -1,4 +1,4 @@
-//! Residual quantizers (musicgen-stem.md 3.7): what the player needs of a book, worked out once at load.
+//! Residual quantizers (docs/explanation/musicgen-stem.md 3.7): what the player needs of a book, worked out once at load.
 
 use sideman_kernels::{Act, Backend, Book, Format, Linear};
 

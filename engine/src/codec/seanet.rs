@@ -1,4 +1,4 @@
-//! Kind `seanet`: EnCodec's encoder and decoder (musicgen-stem.md 3.3–3.6) as chains of streaming layers.
+//! Kind `seanet`: EnCodec's encoder and decoder (docs/explanation/musicgen-stem.md 3.3–3.6) as chains of streaming layers.
 
 use sideman_kernels::{Act, Backend, Format, Linear, Lstm};
 
@@ -59,7 +59,7 @@ impl<B: Backend> Loader<'_, B> {
         Ok(Chain { layers })
     }
 
-    /// Padding of a convolution: (left, right), musicgen-stem.md 3.2.
+    /// Padding of a convolution: (left, right), docs/explanation/musicgen-stem.md 3.2.
     fn padding(&self, kernel: usize, stride: usize) -> (usize, usize) {
         let all = kernel - stride;
         let right = if self.config.causal { 0 } else { all / 2 };

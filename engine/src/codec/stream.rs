@@ -3,13 +3,13 @@
 //!
 //! Every layer keeps the rows that it still has to read before the new ones; the layer below writes into that buffer. A row of
 //! the output is made as soon as the last row that it reads is there, so what a chain has put out is exactly what is final
-//! (musicgen-stem.md 3.9), and nothing is computed twice. Padding is put in where the signal begins and ends, and only there.
+//! (docs/explanation/musicgen-stem.md 3.9), and nothing is computed twice. Padding is put in where the signal begins and ends, and only there.
 
 use sideman_kernels::{Backend, Linear, Lstm, Rows};
 
 use crate::error::Result;
 
-/// A convolution as a matrix product over overlapping rows, and what goes with it in an EnCodec (musicgen-stem.md 3.2–3.4).
+/// A convolution as a matrix product over overlapping rows, and what goes with it in an EnCodec (docs/explanation/musicgen-stem.md 3.2–3.4).
 ///
 /// A transposed one of kernel 2·`up` is one, too: the window (x[t−1], x[t]) makes the `up` rows of block t, between one zero row
 /// before the start and one past the end, and `cut` rows are dropped at both ends of the result.
@@ -337,7 +337,7 @@ impl<B: Backend> Conv<B> {
     }
 
     /// Puts the padding past the end (and before the start, where the signal was too short for that until now), as PyTorch does:
-    /// a signal too short to be mirrored counts as followed by zeros (musicgen-stem.md 3.2).
+    /// a signal too short to be mirrored counts as followed by zeros (docs/explanation/musicgen-stem.md 3.2).
     fn close(&self, backend: &mut B, q: &mut Queue<B>) {
         let right = self.right + (q.fed.next_multiple_of(self.stride) - q.fed);
         if !self.reflect {

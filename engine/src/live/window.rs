@@ -1,9 +1,9 @@
 //! One window of live play: a run of the language model over [prefix ‖ transition ‖ target], where the target's first frame is a frame
-//! of the song and its end stays open (musicgen-stem.md section 8; docs/live.md).
+//! of the song and its end stays open (docs/explanation/musicgen-stem.md section 8; docs/explanation/live-play.md).
 //!
 //! Two of them are used in turn, allocated once. The player's lag is nothing that the run knows: the slots of the player's streams are
 //! filled with what was heard `lag` frames before, over prefix, transition and target alike, which is the pattern that the model was
-//! trained with (docs/model-format.md, "Lag"). So a window can have any player and any lag.
+//! trained with (docs/reference/model-format.md, "Lag"). So a window can have any player and any lag.
 
 use sideman_kernels::{Backend, Sampling, UNKNOWN};
 
@@ -37,7 +37,7 @@ impl Shape {
                 decimation: e.decimation,
                 history: e.window / 5,
             },
-            // A model of the paper's text-to-music alone goes on from its own history (musicgen-stem.md 7.1), here a third of a run.
+            // A model of the paper's text-to-music alone goes on from its own history (docs/explanation/musicgen-stem.md 7.1), here a third of a run.
             None => Shape { prefix: 0, frames: config.max_frames, decimation: 1, history: config.max_frames / 3 },
         }
     }

@@ -1,4 +1,4 @@
-//! The language model: a causal transformer over columns of tokens, one per stream (musicgen-stem.md sections 5 to 7).
+//! The language model: a causal transformer over columns of tokens, one per stream (docs/explanation/musicgen-stem.md sections 5 to 7).
 //!
 //! [`Lm`] is what doesn't change (configuration and weights), [`Run`] one generation (its sequence, cache and dice).
 //! Several runs may stand side by side on one `Lm`: live play primes the next window while the present one plays.

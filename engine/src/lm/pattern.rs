@@ -1,7 +1,7 @@
 //! The delay pattern: which frame of which stream sits at which step. Nothing else in the engine knows delays.
 //!
 //! Column (step) 0 of the sequence is empty, special on every stream. The token of frame t of stream k lives in
-//! column `t + delay_k + 1`, and is foretold by the forward that is fed column `t + delay_k` (musicgen-stem.md section 6).
+//! column `t + delay_k + 1`, and is foretold by the forward that is fed column `t + delay_k` (docs/explanation/musicgen-stem.md section 6).
 //! Delays need not be sorted; in a lagged run those of the player's streams are larger by the lag.
 
 /// Which frame of which stream sits at which step, for a grid of `frames` frames.

@@ -1,4 +1,4 @@
-//! The model's step, written once over [`Backend`]: embed → layers → heads → pick (musicgen-stem.md section 5).
+//! The model's step, written once over [`Backend`]: embed → layers → heads → pick (docs/explanation/musicgen-stem.md section 5).
 
 use sideman_kernels::{Backend, Grid, Rows};
 

@@ -1,4 +1,4 @@
-//! Weights of the transformer in the player's memory, under the names of docs/model-format.md.
+//! Weights of the transformer in the player's memory, under the names of docs/reference/model-format.md.
 
 use sideman_kernels::{Act, Backend, Format, Linear, Norm};
 

@@ -8,7 +8,7 @@ use crate::model::check::{Fault, bad, divides, positive, within};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum CodecConfig {
-    /// EnCodec (musicgen-stem.md section 3).
+    /// EnCodec (docs/explanation/musicgen-stem.md section 3).
     Seanet(SeanetConfig),
     /// The house codecs: ConvNeXt blocks between a spectrum and an inverse STFT.
     Istft(IstftConfig),
@@ -24,7 +24,7 @@ pub enum PadMode {
     Constant,
 }
 
-/// Kinds of residual quantizer (musicgen-stem.md 3.7).
+/// Kinds of residual quantizer (docs/explanation/musicgen-stem.md 3.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum QuantizerKind {

@@ -1,4 +1,4 @@
-//! `config.json` (docs/model-format.md), and what it may say. Every size is bounded here, so that nothing that is allocated
+//! `config.json` (docs/reference/model-format.md), and what it may say. Every size is bounded here, so that nothing that is allocated
 //! from it later can be out of all proportion; weights are bounded by their files besides.
 
 use std::collections::BTreeMap;
@@ -69,7 +69,7 @@ pub struct Stream {
     pub card: usize,
 }
 
-/// Sizes of the transformer (musicgen-stem.md section 5).
+/// Sizes of the transformer (docs/explanation/musicgen-stem.md section 5).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LmConfig {
@@ -89,7 +89,7 @@ pub struct LmConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TextKind {
-    /// T5's encoder, ReLU, not gated (musicgen-stem.md section 4).
+    /// T5's encoder, ReLU, not gated (docs/explanation/musicgen-stem.md section 4).
     T5,
 }
 
@@ -136,7 +136,7 @@ pub struct Control {
     pub guides: bool,
 }
 
-/// The edit grid: prefix ‖ transition ‖ target (musicgen-stem.md section 8).
+/// The edit grid: prefix ‖ transition ‖ target (docs/explanation/musicgen-stem.md section 8).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EditConfig {

@@ -1,4 +1,4 @@
-//! A model on disk (docs/model-format.md): its configuration and its tensors, validated before anything is played.
+//! A model on disk (docs/reference/model-format.md): its configuration and its tensors, validated before anything is played.
 
 mod check;
 mod codec;

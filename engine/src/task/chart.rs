@@ -1,5 +1,5 @@
 //! The chart: tempo, meter and chords of a song, and the control values that they give each frame
-//! (docs/model-format.md, "Controls").
+//! (docs/reference/model-format.md, "Controls").
 
 use std::fmt;
 use std::str::FromStr;
@@ -297,7 +297,7 @@ impl Chords {
     }
 }
 
-/// Controls `beat` and `tick` (docs/model-format.md) of a frame whose middle lies `num / den` of a bar in.
+/// Controls `beat` and `tick` (docs/reference/model-format.md) of a frame whose middle lies `num / den` of a bar in.
 ///
 /// * `micro`: the tempo in millionths of a quarter note a minute.
 pub fn clock_values(meter: Meter, (num, den): (i128, i128), micro: i128) -> (i32, i32) {

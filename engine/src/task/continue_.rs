@@ -1,4 +1,4 @@
-//! Going on from a song that is there (musicgen-stem.md 7.1).
+//! Going on from a song that is there (docs/explanation/musicgen-stem.md 7.1).
 
 use sideman_kernels::{Backend, UNKNOWN};
 

@@ -1,4 +1,4 @@
-//! Stems from stems: the paper's editing (musicgen-stem.md section 8), past 25 s by overlapped windows (8.7).
+//! Stems from stems: the paper's editing (docs/explanation/musicgen-stem.md section 8), past 25 s by overlapped windows (8.7).
 
 use std::ops::RangeInclusive;
 

@@ -1,4 +1,4 @@
-//! Text to all stems, and past the model's longest run by chunks that go on from the last ones (musicgen-stem.md 7.1).
+//! Text to all stems, and past the model's longest run by chunks that go on from the last ones (docs/explanation/musicgen-stem.md 7.1).
 
 use sideman_kernels::{Backend, UNKNOWN};
 

@@ -1,5 +1,5 @@
 //! What live play would make of a recording, offline: the player's stems reach the model `lag` frames late, and nothing of the
-//! future is known. For models trained so (`live.strategy` is `lagged`; docs/model-format.md).
+//! future is known. For models trained so (`live.strategy` is `lagged`; docs/reference/model-format.md).
 
 use sideman_kernels::{Backend, UNKNOWN};
 

@@ -1,5 +1,5 @@
 //! One window of a song: a run of the language model over [prefix ‖ transition ‖ target] or, without a prefix, the target alone
-//! (musicgen-stem.md sections 7 and 8).
+//! (docs/explanation/musicgen-stem.md sections 7 and 8).
 
 use std::ops::ControlFlow;
 

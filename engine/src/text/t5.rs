@@ -1,4 +1,4 @@
-//! T5's encoder (musicgen-stem.md section 4): RMSNorm, no bias, relative positions, ReLU. Written over [`Backend`] but for its
+//! T5's encoder (docs/explanation/musicgen-stem.md section 4): RMSNorm, no bias, relative positions, ReLU. Written over [`Backend`] but for its
 //! attention, which is small: a prompt has some tens of tokens.
 
 use sideman_kernels::{Act, Backend, Format, Linear, Norm, Rows};

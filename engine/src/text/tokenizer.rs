@@ -1,4 +1,4 @@
-//! Text to ids, by the `tokenizers` crate: raw text, nothing lower-cased, `</s>` at the end (musicgen-stem.md section 4).
+//! Text to ids, by the `tokenizers` crate: raw text, nothing lower-cased, `</s>` at the end (docs/explanation/musicgen-stem.md section 4).
 
 use std::path::{Path, PathBuf};
 

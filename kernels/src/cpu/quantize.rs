@@ -1,4 +1,4 @@
-//! Residual quantizers: latents to codes and back (musicgen-stem.md 3.7).
+//! Residual quantizers: latents to codes and back (docs/explanation/musicgen-stem.md 3.7).
 
 use super::linear::{Product, product, span};
 use super::mat::Mat;

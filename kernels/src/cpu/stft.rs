@@ -1,4 +1,4 @@
-//! The house codecs' Fourier transforms (docs/model-format.md, kind `istft`): log-magnitude spectra and the inverse STFT.
+//! The house codecs' Fourier transforms (docs/reference/model-format.md, kind `istft`): log-magnitude spectra and the inverse STFT.
 
 use super::linear::span;
 use super::scalar;

@@ -357,14 +357,7 @@ fn help(buf: &mut Buffer, state: &State, theme: Theme) {
             put(buf, x, y, 10, &state.keys.written(row.act), theme.strong());
             put(buf, x + 9, y, area.width / 3 - 9, row.name, theme.plain());
         }
-        put(
-            buf,
-            area.x + 1,
-            area.y + 3 + rows,
-            area.width,
-            "what each one does: docs/screen.md, or `sideman keys`",
-            theme.plain(),
-        );
+        put(buf, area.x + 1, area.y + 3 + rows, area.width, "what each key does: `sideman keys`", theme.plain());
     }
     put(buf, area.x + 1, area.bottom() - 1, area.width, plan::LEGEND, theme.faint());
 }

@@ -1,4 +1,4 @@
-//! The one key table: what the handler does, what `?` and `sideman keys` show and what docs/screen.md says all come from it. A player
+//! The one key table: what the handler does, what `?` and `sideman keys` show and what docs/reference/keys.md says all come from it. A player
 //! binds other keys in a TOML file: `mute = "M"`, `panic = ["!", "f12"]`.
 
 use std::fmt;

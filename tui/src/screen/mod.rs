@@ -1,4 +1,4 @@
-//! The screen of a running band (docs/screen.md). It is a hand like OSC and MIDI: it asks by a [`Control`] and shows its snapshots, on a
+//! The screen of a running band (docs/reference/keys.md). It is a hand like OSC and MIDI: it asks by a [`Control`] and shows its snapshots, on a
 //! thread of its own, and nothing waits for it. A terminal that goes away takes the screen with it, and the band plays on.
 //!
 //! keys.rs the one table · act.rs key to request · state.rs what is known · draw.rs and its blocks · terminal.rs · capture.rs stderr.

@@ -1,4 +1,4 @@
-//! audiocraft's layout: `state_dict.bin` and `compression_state_dict*.bin` with their `xp.cfg` (musicgen-stem.md section 2).
+//! audiocraft's layout: `state_dict.bin` and `compression_state_dict*.bin` with their `xp.cfg` (docs/explanation/musicgen-stem.md section 2).
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The layout of Hugging Face transformers: `config.json`, weights in one file or in pieces (musicgen-stem.md sections 2 to 5).
+//! The layout of Hugging Face transformers: `config.json`, weights in one file or in pieces (docs/explanation/musicgen-stem.md sections 2 to 5).
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,5 +1,5 @@
 //! Published checkpoints become model directories: MusicGen-Stem and MusicGen from audiocraft's pickles, MusicGen from Hugging Face
-//! folders, T5 with its tokenizer (musicgen-stem.md sections 2 to 5). Nothing in a checkpoint is run, no size is taken on trust, and
+//! folders, T5 with its tokenizer (docs/explanation/musicgen-stem.md sections 2 to 5). Nothing in a checkpoint is run, no size is taken on trust, and
 //! tensors pass through memory one at a time.
 //!
 //! [`Plan::open`] reads structure only: what it accepts has every tensor at its right shape. [`Plan::write`] copies.

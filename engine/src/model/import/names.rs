@@ -1,5 +1,5 @@
-//! Which tensors a model has (docs/model-format.md), and what they are called in checkpoints of either layout
-//! (musicgen-stem.md sections 3 to 5).
+//! Which tensors a model has (docs/reference/model-format.md), and what they are called in checkpoints of either layout
+//! (docs/explanation/musicgen-stem.md sections 3 to 5).
 
 use super::source::Source;
 use crate::error::{Error, Result};
@@ -136,7 +136,7 @@ pub fn text(config: &TextConfig) -> Vec<Need> {
     needs.0
 }
 
-/// Tensors of `codec.STEM.safetensors` of kind seanet (musicgen-stem.md 3.3, 3.4, 3.7).
+/// Tensors of `codec.STEM.safetensors` of kind seanet (docs/explanation/musicgen-stem.md 3.3, 3.4, 3.7).
 pub fn codec(c: &SeanetConfig) -> Vec<Need> {
     let mut needs = Needs(Vec::new());
     let mut conv = |name: String, output: usize, input: usize, kernel: usize| {

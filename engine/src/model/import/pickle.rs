@@ -1,5 +1,5 @@
 //! A reader of the pickles in published checkpoints that runs nothing: it knows the opcodes that torch.save writes and four names
-//! (musicgen-stem.md section 2); any other opcode or name is refused. Values live in flat arenas, so no nesting can exhaust the
+//! (docs/explanation/musicgen-stem.md section 2); any other opcode or name is refused. Values live in flat arenas, so no nesting can exhaust the
 //! stack, and everything that is kept is bounded by the pickle's own length.
 
 use std::collections::{BTreeMap, HashMap};

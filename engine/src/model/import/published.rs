@@ -1,4 +1,4 @@
-//! What is known of the published files: hashes, and the codes of silence (musicgen-stem.md sections 2 and 3.10).
+//! What is known of the published files: hashes, and the codes of silence (docs/explanation/musicgen-stem.md sections 2 and 3.10).
 
 use std::fs::File;
 use std::io::Read;
