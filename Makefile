@@ -39,7 +39,7 @@ unit: ## the tests of the workspace (by nextest where it is installed)
 	fi
 
 link: ## the tests of Ableton Link, which is GPL and in no build unless asked for (needs cmake, g++, libclang-dev)
-	cargo test -p sideman-tests --features link --test io_link
+	cargo test -p sideman-tests --features link --test all io_link
 
 python: ## the Python tests that need no torch
 	@scripts/python-tests.sh

@@ -1,6 +1,6 @@
 //! Pictures for docs/reference/keys.md, taken of the real program in a real terminal: `scripts/pictures.sh`.
 
-#[path = "../tests/pty/mod.rs"]
+#[path = "../tests/all/pty/mod.rs"]
 mod pty;
 
 use std::fmt::Write as _;

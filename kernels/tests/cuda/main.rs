@@ -1,6 +1,7 @@
 //! The CUDA player beside the CPU player, operation by operation, on a GPU on paper that runs the shipped PTX and checks every
 //! access (tests/fakecuda). Each case is written once over [`Backend`] and played by both.
 
+mod bytes;
 mod cases;
 mod codecs;
 mod shapes;

@@ -1,8 +1,7 @@
 //! Matrix instructions and asynchronous copies against plain loops. The fragment layouts are written down here as the
 //! PTX manual tabulates them, element by element, not as `program::matrix` computes them.
 
-mod common;
-use common::{Bench, Random, arg, options};
+use super::common::{Bench, Random, arg, options};
 use half::{bf16, f16};
 use sideman_fakecuda::machine::{FaultKind, Order};
 

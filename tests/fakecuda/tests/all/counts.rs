@@ -1,7 +1,6 @@
 //! The figures of the roofline, on kernels whose traffic can be counted by hand.
 
-mod common;
-use common::{Bench, arg, options};
+use super::common::{Bench, arg, options};
 use sideman_fakecuda::machine::{Order, count};
 
 /// A kernel in which each thread loads a float at `stride * tid` and copies it through shared memory at the same stride.

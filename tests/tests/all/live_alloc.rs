@@ -1,13 +1,10 @@
 //! A hop allocates and frees nothing after the first one, whatever is asked for between.
 
-use assert_no_alloc::{AllocDisabler, assert_no_alloc, reset_violation_count, violation_count};
+use assert_no_alloc::{assert_no_alloc, reset_violation_count, violation_count};
 use sideman_engine::live::{Action, Clock, Command, Mode, Request, Session, Spec, Which};
 use sideman_engine::task::Meter;
 use sideman_tests::fixture::Fixture;
 use sideman_tests::jam::{Jam, bass};
-
-#[global_allocator]
-static COUNTER: AllocDisabler = AllocDisabler;
 
 #[test]
 fn nothing_is_allocated_in_a_hop() {

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use assert_no_alloc::AllocDisabler;
 use sideman_engine::live::{Action, Command, Mode, Which};
 use sideman_io::control::{Control, Event};
 use sideman_io::device::file::{self, Pace};
@@ -14,9 +13,6 @@ use sideman_io::live::{DevicePorts, EngineHandle, Live, Told};
 use sideman_io::take::{self, Entry};
 use sideman_io::{mix, rt};
 use sideman_tests::stage;
-
-#[global_allocator]
-static COUNTER: AllocDisabler = AllocDisabler;
 
 /// Channels of a slot: three stems, click, left, right.
 const C: usize = 6;

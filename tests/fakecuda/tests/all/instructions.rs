@@ -1,7 +1,6 @@
 //! Every family of instructions against plain Rust, on random bits, sane numbers and edge values, bit for bit.
 
-mod common;
-use common::{Bench, Random, arg, options};
+use super::common::{Bench, Random, arg, options};
 use half::{bf16, f16};
 use sideman_fakecuda::machine::Order;
 

@@ -1,14 +1,11 @@
 //! Codecs allocate when their state is made and at the first push of the largest size, and never again.
 
-use assert_no_alloc::{AllocDisabler, assert_no_alloc, violation_count};
+use assert_no_alloc::{assert_no_alloc, violation_count};
 use sideman_engine::codec::{CHUNK, Codec};
 use sideman_engine::model::ModelDir;
 use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::codecs::signal;
 use sideman_tests::golden;
-
-#[global_allocator]
-static ALLOCATOR: AllocDisabler = AllocDisabler;
 
 #[test]
 fn nothing_is_allocated_after_the_first_push() {

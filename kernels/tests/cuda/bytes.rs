@@ -4,7 +4,7 @@
 //! `moved` is what the memory of the GPU gives and takes: distinct sectors of a launch. `asked` is what blocks ask the caches for:
 //! sectors of all requests, one for each block that reads the same activations.
 //!
-//! `cargo test -p sideman-kernels --test cuda_bytes -- --nocapture` prints the tables of docs/measurements/gpu.md.
+//! `cargo test -p sideman-kernels --test cuda bytes -- --nocapture` prints the tables of docs/measurements/gpu.md.
 
 use sideman_fakecuda::Fake;
 use sideman_kernels::cuda::CudaBackend;
@@ -226,7 +226,7 @@ const LAUNCH: f64 = 1.3;
 /// The roofline table of the guide is what these counts and the makers' bandwidths give.
 #[test]
 fn the_roofline_of_the_guide_is_calculated_from_the_counts() {
-    let guide = include_str!("../../docs/measurements/gpu.md");
+    let guide = include_str!("../../../docs/measurements/gpu.md");
     // Width, layers, codes of all streams.
     for (model, d, layers, codes) in [("house", 256, 6, 8 * 1024), ("small", 1024, 24, 8192), ("medium", 1536, 48, 8192)] {
         let weights = layers * (4 + 8 + 2) * d * d + codes * d;

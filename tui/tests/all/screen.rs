@@ -1,13 +1,11 @@
 //! The screen of `sideman live`, driven by keys in a real terminal, with the random model of tests/golden: every key is seen in what is
 //! shown, in the events of the take, and heard in its WAVs. What the screen looks like is held in `src/screen/tests.rs`.
 
-mod pty;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use pty::Pty;
+use super::pty::{self, Pty};
 use serde_json::Value;
 
 const RATE: usize = 32_000;

@@ -1,0 +1,42 @@
+//! The integration tests of the engine and of live play, one module per topic, in one binary. tests/README.md says where a new test goes.
+
+use assert_no_alloc::AllocDisabler;
+
+/// Counts allocations inside the zones that must not allocate (the hop, the callbacks). Everywhere else it is the system's allocator.
+#[global_allocator]
+static ALLOCATOR: AllocDisabler = AllocDisabler;
+
+mod arrows;
+mod cli_audio;
+mod codec_golden;
+mod codec_istft;
+mod codec_memory;
+mod codec_streaming;
+mod cuda_codecs;
+mod cuda_models;
+mod cuda_whole;
+mod import_checkpoints;
+mod import_hostile;
+mod io_clock;
+mod io_heard;
+mod io_jack;
+#[cfg(feature = "link")]
+mod io_link;
+mod io_live;
+mod io_midi;
+mod live_alloc;
+mod live_any;
+mod live_gpu;
+mod live_gpu_alloc;
+mod live_relief;
+mod live_session;
+mod live_windows;
+mod live_wishes;
+mod lm_alloc;
+mod lm_golden;
+mod lm_run;
+mod lm_sampling;
+mod model_files;
+mod precision;
+mod task;
+mod text_golden;

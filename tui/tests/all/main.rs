@@ -1,0 +1,12 @@
+//! The tests of the program as a user runs it, one module per topic, in one binary. tests/README.md says where a new test goes.
+
+mod alsa;
+mod cli;
+mod gpu;
+mod house;
+mod jack_midi;
+mod live;
+mod pipewire;
+mod pty;
+mod rig;
+mod screen;
