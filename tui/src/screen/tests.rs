@@ -1,6 +1,6 @@
 //! Pictures of the screen from a fixed state, held by snapshots: `snapshots/*.snap`. To accept a change, run once with INSTA_UPDATE=always.
 
-#[path = "../../tests/pty/mod.rs"]
+#[path = "../../tests/all/pty/mod.rs"]
 mod pty;
 
 use std::sync::Arc;
