@@ -8,10 +8,10 @@ OUT ?= out/$(EXAMPLE)
 MODEL ?= models/house
 
 .DEFAULT_GOAL := help
-.PHONY: help setup jam test fmt lint unit link python bench clean
+.PHONY: help setup jam test fmt lint unit link python test-train bench clean
 
 help: ## list the commands
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
 
 setup: ## install what building needs: a C compiler, and Rust where there is none
 	@scripts/setup.sh
@@ -41,8 +41,11 @@ unit: ## the tests of the workspace (by nextest where it is installed)
 link: ## the tests of Ableton Link, which is GPL and in no build unless asked for (needs cmake, g++, libclang-dev)
 	cargo test -p sideman-tests --features link --test all io_link
 
-python: ## the Python tests that need no torch
+python: ## the Python tests of train/ that need no torch
 	@scripts/python-tests.sh
+
+test-train: ## all Python tests of train/ (installs PyTorch into .venv-train/)
+	@scripts/python-tests.sh --torch
 
 bench: ## speeds: see docs and sideman-bench --help
 	cargo run --release -p sideman-bench -- --help

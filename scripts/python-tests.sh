@@ -1,33 +1,46 @@
 #!/bin/sh
-# The Python tests of train/ that need no torch. What can't be run here is said, never passed over in silence.
+# Runs the Python tests of train/ in a virtual environment that this script makes and keeps.
+#
+#   scripts/python-tests.sh           the tests that need no torch, in .venv-test/ (make test)
+#   scripts/python-tests.sh --torch   all of them, in .venv-train/ (make test-train)
+#
+# The environment is rebuilt when the requirements or the Python version change. PYTHON names another interpreter.
+# Options after `--` go to pytest: scripts/python-tests.sh -- -k grid
+#
+# A skip is a failure (train/tests/conftest.py), except for tests that need one of MAY_MISS: sample libraries, SoundFonts and mma
+# are not part of the repository. `MAY_MISS= scripts/python-tests.sh` allows no skip.
 set -eu
 cd "$(dirname "$0")/.."
 
+fail() {
+    echo "python-tests: $*" >&2
+    exit 1
+}
+
+venv=.venv-test requirements=train/requirements-test.txt tests="--ignore=train/tests/needs_torch"
+while [ $# -gt 0 ]; do
+    case $1 in
+    --torch) venv=.venv-train requirements=train/requirements.txt tests="" ;;
+    --) shift && break ;;
+    *) fail "unknown option $1 (known: --torch, and -- before pytest's own options)" ;;
+    esac
+    shift
+done
+
 python=${PYTHON:-python3}
-if ! command -v "$python" >/dev/null 2>&1; then
-    echo "python: no $python here; the tests of train/ are left out (they test the training, not the engine)"
-    exit 0
+command -v "$python" >/dev/null 2>&1 || fail "$python not found: install Python 3.11 or later (Debian, Ubuntu: apt-get install python3 python3-venv)"
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$("$python" --version) is too old: Python 3.11 or later is needed; PYTHON=/path/to/python3 names another one"
+
+# The stamp holds what the environment was made from; it is written last, so a half-made environment is made again.
+stamp=$({ "$python" -c 'import sys; print(sys.version, sys.base_prefix)'; cat train/requirements*.txt; } | cksum)
+if [ "$(cat "$venv/stamp" 2>/dev/null)" != "$stamp" ]; then
+    "$python" -c 'import venv, ensurepip' 2>/dev/null || fail "$python has no venv module: install it (Debian, Ubuntu: apt-get install python3-venv)"
+    [ "$venv" = .venv-test ] || echo "python-tests: installing PyTorch into $venv; with the CUDA libraries of the Linux package this takes about 6 GB of disk"
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" || fail "pip could not install $requirements (see above); is a package index reachable?"
+    echo "$stamp" >"$venv/stamp"
 fi
-for module in pytest numpy scipy mido soundfile; do
-    if ! "$python" -c "import $module" >/dev/null 2>&1; then
-        echo "python: $python has no $module; the tests of train/ are left out (pip install -r train/requirements.txt brings it)"
-        exit 0
-    fi
-done
-with=""
-without=""
-for test in train/tests/test_*.py; do
-    [ -e "$test" ] || continue
-    if grep -qE '^\s*(import|from) torch|torch = pytest.importorskip' "$test"; then
-        without="$without $test"
-    else
-        with="$with $test"
-    fi
-done
-[ -z "$without" ] || echo "python: left out, for they need torch:$without"
-if [ -z "$with" ]; then
-    echo "python: no test that needs no torch"
-    exit 0
-fi
+
 # shellcheck disable=SC2086
-"$python" -m pytest -q $with
+exec "$venv/bin/python" -m pytest -q -rs --may-miss "${MAY_MISS-samples,soundfonts,mma}" train/tests $tests "$@"

@@ -40,6 +40,11 @@ if ! pkg-config --exists alsa jack 2>/dev/null || ! command -v jackd >/dev/null 
     install pkg-config libasound2-dev libjack-jackd2-dev libasound2-plugins jackd2 liblo-tools jack-midi-clock
 fi
 
+# The tests of train/ make a virtual environment of their own.
+if ! command -v python3 >/dev/null 2>&1 || ! python3 -c 'import venv, ensurepip' >/dev/null 2>&1; then
+    install python3 python3-venv
+fi
+
 if ! command -v cargo >/dev/null 2>&1; then
     # Debian 13 and Ubuntu 24.04 have rustup as a package; before them it comes from its own site.
     if apt-cache show rustup >/dev/null 2>&1; then

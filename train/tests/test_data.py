@@ -1,29 +1,18 @@
-"""The music generator and its players. Tests that need sample libraries or soundfonts say so when they skip."""
+"""The music generator. Tests that need sample libraries, SoundFonts or mma are marked so (conftest.py)."""
 
 import math
 import random
-import shutil
 
 import numpy as np
 import pytest
 
 from train.data import bass, charts, comp, drumtables, heldout, mix, mma, sampler, stats, theory
-from train.data.mma_styles import BANDS
-from train.data.paths import data_dir, soundfont
+from train.data.mmabands import BANDS
 from train.data.song import Bar
 
-needs_data = pytest.mark.skipif(not (data_dir() / "pop909-chords").is_dir(), reason=f"training data absent: {data_dir()} (set SIDEMAN_DATA)")
-
-
-def have_soundfonts():
-    try:
-        return all(soundfont(n) for n in ("fluid", "muse", "tim"))
-    except FileNotFoundError:
-        return False
-
-
-needs_soundfonts = pytest.mark.skipif(not have_soundfonts(), reason="soundfonts absent: Debian fluid-soundfont-gm, musescore-general-soundfont-lossless, timgm6mb-soundfont")
-needs_mma = pytest.mark.skipif(not (shutil.which("mma") and mma.LIBRARY.is_dir()), reason="the mma program is absent: Debian mma")
+needs_samples = pytest.mark.needs("samples")
+needs_soundfonts = pytest.mark.needs("soundfonts")
+needs_mma = pytest.mark.needs("mma")
 
 
 def bar(chords, drums, index=0, beats=4, triplet=False):
@@ -124,7 +113,7 @@ def test_shares_count_what_is_there():
     assert stats.in_chord([[0.0, 1, 57, 90], [1.1, 2, 58, 90]], [[0, "Am", 9, "min", [9, 0, 4]], [1, "C", 0, "maj", [0, 4, 7]]]) == (1, 2)
 
 
-@needs_data
+@needs_samples
 @pytest.mark.parametrize("name", list(sampler.Bass.LAYERS))
 def test_sampled_bass_sounds_the_pitch_asked_for(name):
     notes = [(k, k + 0.8, m, v) for k, (m, v) in enumerate([(28, 60), (33, 90), (40, 120), (45, 75), (50, 100)])]
@@ -142,7 +131,7 @@ def test_sampled_bass_sounds_the_pitch_asked_for(name):
         assert comb([1, 3, 5]) > 0.02 * comb([2, 4, 6]), (name, midi)  # ... which this rules out
 
 
-@needs_data
+@needs_samples
 def test_kit_hits_fall_where_they_should_and_hats_choke():
     hits = [(0.1, 46, 110), (0.6, 42, 100), (1.5, 36, 120)]
     x, rest = sampler.kit().render([*hits, (1.8, 64, 90)], 80000, random.Random(1))
@@ -155,7 +144,7 @@ def test_kit_hits_fall_where_they_should_and_hats_choke():
     assert np.sum(x[after] ** 2) < np.sum(alone[after] ** 2)
 
 
-@needs_data
+@needs_samples
 @needs_soundfonts
 def test_a_song_is_the_same_whatever_was_rendered_before():
     from train.data import corpus, song
@@ -167,7 +156,7 @@ def test_a_song_is_the_same_whatever_was_rendered_before():
     assert len(first["bass"]) == a["len"] and a["len"] % 640 == 0
 
 
-@needs_data
+@needs_samples
 def test_styles_and_drummers_named_are_the_only_ones_drawn():
     from train.data import song
     named = [song.make(9, i, styles=["twelve eight", "halfshuffle"]) for i in range(24)]
@@ -178,7 +167,7 @@ def test_styles_and_drummers_named_are_the_only_ones_drawn():
     assert all(s["timbres"]["drums"] not in ("muldjordkit",) for s in guests if s["drummer"])
 
 
-@needs_data
+@needs_samples
 def test_training_songs_use_nothing_held_out():
     from train.data import groove, song
     held = {r["id"] for r in groove.index() if r["held_out"]}
@@ -235,7 +224,7 @@ def test_what_is_called_bass_but_is_not_is_harmony():
     assert mma.nearest(["SwingEnd", "Swing1End"], "Swing1Plus") == "Swing1End" and mma.nearest([], "Swing") is None
 
 
-@needs_data
+@needs_samples
 @needs_mma
 def test_an_mma_song_is_always_the_same_and_its_labels_fit():
     from train.data import corpus, song
@@ -263,7 +252,7 @@ def test_an_mma_song_is_always_the_same_and_its_labels_fit():
             assert all(any(a - 0.05 <= n[0] < b + 0.05 for a, b in s["present"][stem]) for n in s["notes"][stem])
 
 
-@needs_data
+@needs_samples
 def test_songs_that_mma_does_not_play_are_what_they_were():
     from train.data import corpus, song
     assert corpus.plan(9, 3) == corpus.plan(9, 3, 0.0, 0.0) == song.make(9, 3)

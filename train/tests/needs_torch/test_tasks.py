@@ -3,10 +3,8 @@
 import random
 
 import numpy as np
-import pytest
-
-torch = pytest.importorskip("torch")
-from train.lm.tasks import ItemSampler  # noqa: E402
+import torch
+from train.lm.tasks import Practice
 
 
 def practice(seed):

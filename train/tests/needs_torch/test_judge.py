@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from tokenizers import Tokenizer
 
-torch = pytest.importorskip("torch")
-from tokenizers import Tokenizer  # noqa: E402
-
-from train.lm.judge import Exam  # noqa: E402
-from train.lm.tasks import LIVE, Song  # noqa: E402
+from train.lm.judge import Exam
+from train.lm.tasks import LIVE, Song
 
 HOUSE = Path("models/house")
 

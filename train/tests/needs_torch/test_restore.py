@@ -3,12 +3,10 @@
 import json
 from pathlib import Path
 
-import pytest
+import torch
+from safetensors.torch import load_file
 
-torch = pytest.importorskip("torch")
-from safetensors.torch import load_file  # noqa: E402
-
-from train import restore  # noqa: E402
+from train import restore
 
 HOUSE = Path("models/house")
 
