@@ -1,1 +1,1 @@
-"""Training of the house model: data, codecs, language model, evaluation."""
+"""Training of the house model: data, codecs, language model, evaluation. Start with train/README.md."""

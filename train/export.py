@@ -1,7 +1,7 @@
-"""Checkpoints to a model directory: `python -m train.export --codecs DIR --lm DIR --out models/house --quant q8 [--golden FILE]`.
+"""Writes a model directory from checkpoints: `python -m train.export --codecs DIR --lm DIR --out models/house --quant q8 [--golden FILE]`.
 
-The golden file (keys as `sideman model verify` takes them) is computed from the weights as written, rounding included, so that
-the engine is held to the numbers of exactly these files.
+The format is docs/reference/model-format.md. `--golden` also writes test vectors with the keys that `sideman model verify` reads. They are
+computed from the weights as stored, quantization included, so the engine is compared with exactly these files.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
+from . import checkpoint
 from .codec.config import FRAME
 from .lm.config import CONTROLS, LIVE, SAMPLING, STEMS
 from .lm.model import Lm
@@ -21,10 +22,10 @@ from .lm.tokens import load_codec
 
 
 def fold(state: dict) -> dict:
-    """Codec tensors as the engine reads them: layer scale folded into pw2, depthwise [dim, kernel], the reference's quantizer names."""
+    """Codec tensors as the engine reads them: the layer scale multiplied into pw2, depthwise kernels as [dim, kernel], quantizers under the names of the published models."""
     out = {}
     for name, w in state.items():
-        if name.endswith("gamma") or name.endswith("idle"):
+        if name.endswith("gamma"):
             continue
         if ".pw2." in name:
             gamma = state[name.rsplit(".pw2.", 1)[0] + ".gamma"]
@@ -37,18 +38,18 @@ def fold(state: dict) -> dict:
     return out
 
 
-def keep_whole(name: str, w) -> bool:
-    """What stays f32: vectors, tables read by row, and the quantizers (a code is a small difference)."""
+def stays_f32(name: str, w) -> bool:
+    """Whether a tensor is stored as f32: vectors, small tables, and the quantizers, where rounding would change codes."""
     return w.ndim < 2 or "quantizer." in name or name.endswith("dw.weight") or "relative_attention_bias" in name
 
 
 def pack(state: dict, quant: str) -> tuple[dict, dict]:
-    """(tensors as stored, the same as the engine will understand them)."""
+    """(tensors as stored, the f32 values that the engine gets from them)."""
     stored, read = {}, {}
     for name, w in state.items():
         w = w.detach().float().contiguous()
         table = name.startswith(("emb.", "control.", "shared."))
-        if quant == "f32" or keep_whole(name, w):
+        if quant == "f32" or stays_f32(name, w):
             stored[name], read[name] = w, w
         elif quant == "bf16" or table or w.shape[1] % 32:
             stored[name] = w.bfloat16()
@@ -64,21 +65,21 @@ def pack(state: dict, quant: str) -> tuple[dict, dict]:
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--codecs", required=True)
-    p.add_argument("--lm", required=True)
-    p.add_argument("--out", required=True)
-    p.add_argument("--quant", choices=["f32", "bf16", "q8"], default="q8")
-    p.add_argument("--codec-quant", choices=["f32", "bf16", "q8"], default="q8")
-    p.add_argument("--golden")
+    p.add_argument("--codecs", required=True, help="folder of codec checkpoints")
+    p.add_argument("--lm", required=True, help="folder of the LM's checkpoint and tokenizer")
+    p.add_argument("--out", required=True, help="the model directory")
+    p.add_argument("--quant", choices=["f32", "bf16", "q8"], default="q8", help="number format of the LM and the text encoder")
+    p.add_argument("--codec-quant", choices=["f32", "bf16", "q8"], default="q8", help="number format of the codecs")
+    p.add_argument("--golden", metavar="FILE", help="also write test vectors for `sideman model verify`")
     a = p.parse_args()
     out = Path(a.out)
     out.mkdir(parents=True, exist_ok=True)
-    checkpoint = torch.load(Path(a.lm) / "lm.pt", weights_only=False)
-    config = checkpoint["config"] | {"controls": CONTROLS, "live": LIVE, "sampling": SAMPLING}
+    trained = checkpoint.load(Path(a.lm) / "lm.pt")
+    config = trained["config"] | {"controls": CONTROLS, "live": LIVE, "sampling": SAMPLING}
     (out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     shutil.copy(Path(a.lm) / "tokenizer.json", out / "tokenizer.json")
     lm = Lm(config).eval()
-    lm.load_state_dict(checkpoint["ema"], strict=False)
+    lm.load_state_dict(trained["ema"], strict=False)
     state = {("condition_provider.conditioners.description." + n if n.startswith("output_proj") else n): w for n, w in lm.state_dict().items() if not n.startswith("text.")}
     state = {(n + ".weight").replace(".weight.weight", ".weight") if n.startswith("control.") else n: w for n, w in state.items()}
     stored, lm_read = pack(state, a.quant)
@@ -103,7 +104,7 @@ def main():
 
 
 def unfold(codec, read: dict):
-    """Loads stored codec tensors back: the layer scale is in pw2 now."""
+    """Loads tensors in the engine's layout into a codec; the layer scale stays 1 because `fold` has multiplied it into pw2."""
     state = {}
     for name, w in read.items():
         name = name.replace("quantizer.vq.quantizers.", "quantizer.books.")
@@ -116,7 +117,7 @@ def unfold(codec, read: dict):
 
 @torch.no_grad()
 def golden(lm: Lm, codecs: dict, tokenizer: Tokenizer, config: dict) -> dict:
-    """text.*, lm.*, codec.STEM.*: a prompt, a 40-step sequence under it (controls null), and 0.85 s of a test signal a stem."""
+    """Test vectors text.*, lm.* and codec.STEM.*: a prompt, a sequence of 40 steps conditioned on it (controls null), and 0.85 s of a test signal per stem."""
     rng = np.random.default_rng(5)
     ids = torch.tensor([tokenizer.encode("funk drums, electric piano").ids])
     hidden = lm.text(input_ids=ids).last_hidden_state

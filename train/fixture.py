@@ -1,10 +1,10 @@
-"""A tiny random house model with its golden vectors, from the training code: `python -m train.fixture --out tests/golden/house`.
+"""Writes the test model tests/golden/house, with random weights, and its golden vectors: `python -m train.fixture --out tests/golden/house`.
 
-It holds the engine to the same mathematics as a trained one (kind `istft`, two books for bass and drums, controls), in half a megabyte.
+It has the architecture of the trained house model (codec kind `istft`, two books for bass and drums, controls) in half a megabyte,
+so the engine's tests cover the same code. Run it after a change of the model format; the output is deterministic.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -23,7 +23,7 @@ WORDS = ["funk", "jazz brushes", "four on the floor", "slow ballad"]
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--out", required=True)
+    p.add_argument("--out", required=True, help="the model directory; the vectors go to OUT.golden.safetensors")
     a = p.parse_args()
     torch.manual_seed(3)
     with tempfile.TemporaryDirectory() as d:
@@ -35,7 +35,7 @@ def main():
             c["analysis"] = [{**w, "bins": w["bins"] // 4} for w in c["analysis"]]
             codecs[stem] = c
             model = Codec(c)
-            for w in model.parameters():  # Biases and scales that do something.
+            for w in model.parameters():  # Biases and scales start at 0 and 1: move them, or an error in their use would not show.
                 w.data += 0.1 * torch.randn_like(w)
             torch.save({"config": c, "ema": model.state_dict()}, d / f"{stem}.pt")
         config = model_config(64, 2, codecs) | {"name": "fixture", "fixture": True}

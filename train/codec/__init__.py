@@ -1,1 +1,1 @@
-"""The house codecs: one per stem, inverse-STFT decoders behind factorised quantizers (docs/reference/model-format.md)."""
+"""Training of the house codecs: one per stem, factorised quantizers and inverse-STFT decoders (docs/reference/model-format.md)."""

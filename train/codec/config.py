@@ -1,4 +1,4 @@
-"""Hyper-parameters of the three house codecs, in the words of config.json (docs/reference/model-format.md)."""
+"""Hyper-parameters of the three house codecs, with the keys of config.json (docs/reference/model-format.md)."""
 
 import math
 
@@ -13,10 +13,11 @@ COMMON = {
 }
 
 STEMS = {
-    # Long windows low down: a bass note is told from its neighbour by 2 Hz. 40 ms ahead, so that a note's pitch is heard by its second frame.
+    # Long windows for low frequencies: neighbouring bass notes are 2 Hz apart. A look-ahead of 40 ms (1280 samples) lets the
+    # second frame of a note already show its pitch.
     "bass": {"analysis": [{"n_fft": 8192, "bins": 320}, {"n_fft": 2048, "bins": 256}, {"n_fft": 512, "bins": 128}],
              "analysis_ahead": 1280, "n_fft": 2048, "books": 2, "card": 1024},
-    # Short windows: what counts is when.
+    # Short windows: timing matters most.
     "drums": {"analysis": [{"n_fft": 2048, "bins": 512}, {"n_fft": 512, "bins": 257}],
               "analysis_ahead": 640, "n_fft": 1280, "books": 2, "card": 1024},
     "other": {"analysis": [{"n_fft": 8192, "bins": 512}, {"n_fft": 2048, "bins": 768}, {"n_fft": 512, "bins": 257}],
@@ -25,7 +26,7 @@ STEMS = {
 
 
 def codec_config(stem: str) -> dict:
-    """The whole configuration of one stem's codec, look-ahead (frames) included."""
+    """The complete configuration of one stem's codec, with its look-ahead in frames of 640 samples."""
     c = {**COMMON, **STEMS[stem]}
     fine = math.ceil((c["n_fft"] // 2 - HOP // 2) / HOP)
     c["look_ahead"] = {"encode": math.ceil(c["analysis_ahead"] / FRAME), "decode": math.ceil(fine / 2)}

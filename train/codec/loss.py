@@ -1,6 +1,7 @@
-"""What the codecs are trained to keep: spectra at several windows; for bass and other also long windows low down.
+"""Reconstruction losses of the codecs: magnitude spectra at several window lengths, and for drums the onsets.
 
-A 64-band mel loss cannot hear bass pitch (docs/explanation/house-model.md section 2), so long linear windows listen below 2–4 kHz.
+The usual 64-band mel loss cannot resolve the pitch of a bass note, so bass and `other` also use long windows with linear bins
+below 2 to 4 kHz.
 """
 
 import torch
@@ -14,13 +15,13 @@ WINDOWS = {
 
 
 def magnitudes(x, n, hop, top):
-    """A full-scale sine measures 1. [B, frames, bins]"""
+    """Magnitude STFT [B, frames, bins], scaled so that a full-scale sine has magnitude 1."""
     spec = torch.fft.rfft(x.unfold(1, n, hop) * torch.hann_window(n, device=x.device))
     return (spec[..., :top] if top else spec).abs() * (4.0 / n)
 
 
-def spectral(y, x, stem: str):
-    """Mean over windows of |Δ ln(m + 1e-3)| and of the spectral convergence."""
+def spectral_loss(y, x, stem: str):
+    """Weighted mean over the stem's windows: L1 of the log magnitudes plus half of the spectral convergence."""
     total = y.new_zeros(())
     for n, hop, top, weight in WINDOWS[stem]:
         a, b = magnitudes(y, n, hop, top), magnitudes(x, n, hop, top)
@@ -30,8 +31,8 @@ def spectral(y, x, stem: str):
     return total / sum(w[3] for w in WINDOWS[stem])
 
 
-def rises(x):
-    """How much each of 37 bands of a third of an octave or so grows within 15 ms, every 5 ms: strokes and nothing else. [B, frames, bands]"""
+def onset_strength(x):
+    """How much the level of each of 37 bands (about a third of an octave) grows within 15 ms, every 5 ms: [B, frames, bands]."""
     edges = torch.unique(torch.logspace(0, 9, 40, 2).round().long()).to(x.device)
     count = edges.diff()
     sums = torch.cumsum(torch.fft.rfft(x.unfold(1, 1024, 160) * torch.hann_window(1024, device=x.device)).abs(), -1)
@@ -39,7 +40,7 @@ def rises(x):
     return torch.relu(bands[:, 3:] - bands[:, :-3])
 
 
-def attacks(y, x):
-    """How far the strokes of y are from those of x, as a share of x's."""
-    a, b = rises(y), rises(x)
+def onset_loss(y, x):
+    """Distance of the onsets of y from those of x, relative to x."""
+    a, b = onset_strength(y), onset_strength(x)
     return (a - b).abs().mean() / (b.mean() + 1e-3)

@@ -1,6 +1,7 @@
-"""The house codec in PyTorch: the reference for the engine's `istft` kind (docs/reference/model-format.md is the same in words).
+"""The house codec in PyTorch, the reference for the engine's codec kind `istft` (docs/reference/model-format.md describes the same).
 
-Activations are [batch, frames, channels]. Everything is causal; what the encoder looks ahead is in `analysis_ahead`.
+Activations are [batch, frames, channels]. All layers are causal; the encoder's look-ahead is `analysis_ahead` samples. "Fine"
+frames are 320 samples (100 Hz), token frames 640 samples (50 Hz).
 """
 
 import functools
@@ -9,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..compute import quick
+from ..compute import autocast
 from .quantizer import ResidualQuantizer
 
 
 class Block(nn.Module):
-    """ConvNeXt block: depthwise causal convolution, LayerNorm, two linear layers, residual. The layer scale is folded at export."""
+    """ConvNeXt block: depthwise causal convolution, LayerNorm, two linear layers, residual. Export multiplies the layer scale into pw2."""
 
     def __init__(self, dim: int, ffn: int, kernel: int, eps: float, scale: float):
         super().__init__()
@@ -26,7 +27,7 @@ class Block(nn.Module):
         self.gamma = nn.Parameter(torch.full((dim,), scale))
 
     def forward(self, x):
-        # A sum of shifted products beats the grouped convolution on a CPU, and the compiler fuses it.
+        # On a CPU a sum of shifted products is faster than the grouped convolution.
         past = F.pad(x, (0, 0, self.kernel - 1, 0))
         y = self.dw.bias + sum(past[:, i:i + x.shape[1]] * self.dw.weight[:, 0, i] for i in range(self.kernel))
         y = self.pw2(F.gelu(self.pw1(self.norm(y))))
@@ -38,7 +39,7 @@ def blocks(n: int, c: dict, total: int) -> nn.ModuleList:
 
 
 def analyse(audio: torch.Tensor, c: dict) -> torch.Tensor:
-    """Log-magnitude features [B, 2·frames, F] of audio [B, samples] (zeros before the start and past the end)."""
+    """Log-magnitude features [B, 2·frames, F] of audio [B, samples]; zeros are assumed before the start and after the end."""
     frames = -(-audio.shape[1] // 640)
     out = []
     for a in c["analysis"]:
@@ -99,7 +100,7 @@ class Decoder(nn.Module):
 
 
 def synthesise(logmag, phase, c: dict) -> torch.Tensor:
-    """Inverse STFT of fine frames [B, 2T, n/2+1] to audio [B, 640·T], steady-state envelope everywhere."""
+    """Inverse STFT of fine frames [B, 2T, n/2+1] to audio [B, 640·T]. The window sum is that of an endless stream, at the edges too."""
     n, hop = c["n_fft"], c["hop"]
     logmag, phase = logmag.float(), phase.float()
     mag = torch.exp(logmag.clamp(max=c["max_log"]))
@@ -113,7 +114,7 @@ def synthesise(logmag, phase, c: dict) -> torch.Tensor:
 
 @functools.cache
 def envelope(n: int, hop: int) -> torch.Tensor:
-    """env[r], r = sample mod hop: the sum of squared windows over an endless stream."""
+    """The sum of squared windows of an endless stream, at sample r = 0..hop (it repeats every hop)."""
     w = torch.hann_window(n, dtype=torch.float64) ** 2
     at = [torch.arange((r - hop // 2 + n // 2) % hop, n, hop) for r in range(hop)]
     return torch.stack([w[i].sum() for i in at]).float()
@@ -129,17 +130,17 @@ class Codec(nn.Module):
 
     def forward(self, audio, quantize: bool = True, drop: float = 0.0):
         """Audio [B, n·640] → (audio, codes [B, books, T] or None, quantizer loss, coarse latents [B, T, latent])."""
-        with quick(self.training, audio.device.type):
+        with autocast(self.training, audio.device.type):
             z = self.encoder(analyse(audio, self.c))
         z, codes, loss, coarse = self.quantizer(z.float(), drop) if quantize else (z.float(), None, z.new_zeros(()).float(), z.float())
-        with quick(self.training, audio.device.type):
+        with autocast(self.training, audio.device.type):
             head = self.decoder(z)
         return synthesise(*head, self.c), codes, loss, coarse
 
     @torch.no_grad()
     def encode(self, audio, fast: bool = False):
-        """Audio [B, samples] to codes [B, books, ceil(samples/640)]; `fast`: the encoder in bf16, where that is faster."""
-        with quick(fast, audio.device.type):
+        """Audio [B, samples] to codes [B, books, ceil(samples/640)]; `fast`: the encoder in bf16, if that is faster here."""
+        with autocast(fast, audio.device.type):
             z = self.encoder(analyse(audio, self.c))
         return self.quantizer(z.float())[1]
 

@@ -1,20 +1,30 @@
-"""The factorised cosine residual quantizer (docs/explanation/musicgen-stem.md 3.7b), with what keeps its codes alive in training."""
+"""The factorised cosine residual quantizer (docs/explanation/musicgen-stem.md section 3.7b), with replacement of dead codes in training."""
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 
+DEAD = 300  # steps without use after which a code is replaced
+
+
+DEAD = 300  # steps without use after which a code is replaced
+
+
 class Quantizer(nn.Module):
+    """One codebook: projection to `code_dim`, nearest code by cosine, projection back."""
+
+    """One codebook: projection to `code_dim`, nearest code by cosine, projection back."""
+
     def __init__(self, dim: int, code_dim: int, card: int):
         super().__init__()
         self.in_proj = nn.Linear(dim, code_dim)
         self.out_proj = nn.Linear(code_dim, dim)
         self.codebook = nn.Embedding(card, code_dim)
-        self.register_buffer("idle", torch.zeros(card), persistent=False)
+        self.register_buffer("unused_steps", torch.zeros(card), persistent=False)
 
     def nearest(self, e):
-        """argmax of the cosine: [..., code_dim] to [...]."""
+        """The code with the highest cosine similarity: [..., code_dim] to [...]."""
         return (F.normalize(e, dim=-1) @ F.normalize(self.codebook.weight, dim=-1).T).argmax(-1)
 
     def forward(self, r):
@@ -23,25 +33,25 @@ class Quantizer(nn.Module):
         c = self.codebook(codes)
         loss = F.mse_loss(c, e.detach()) + 0.25 * F.mse_loss(e, c.detach())
         if self.training:
-            self._revive(codes, e.detach())
+            self._replace_dead(codes, e.detach())
         return self.out_proj(e + (c - e).detach()), codes, loss
 
     @torch.no_grad()
-    def _revive(self, codes, e):
-        """A code unused for 300 steps is put where some latent is. Plain EMA books collapse (docs/explanation/house-model.md section 2)."""
-        used = torch.bincount(codes.flatten(), minlength=len(self.idle)) > 0
-        self.idle.add_(1.0)
-        self.idle[used] = 0
-        dead = (self.idle > 300).nonzero().flatten()
+    def _replace_dead(self, codes, e):
+        """Moves each code unused for DEAD steps to a random latent of this batch. Without it most codes end up unused."""
+        used = torch.bincount(codes.flatten(), minlength=len(self.unused_steps)) > 0
+        self.unused_steps.add_(1.0)
+        self.unused_steps[used] = 0
+        dead = (self.unused_steps > DEAD).nonzero().flatten()
         if len(dead):
             pool = e.reshape(-1, e.shape[-1])
             pick = torch.randint(len(pool), (len(dead),), device=pool.device)
             self.codebook.weight[dead] = pool[pick] + 0.01 * torch.randn(len(dead), pool.shape[1], device=pool.device)
-            self.idle[dead] = 0
+            self.unused_steps[dead] = 0
 
     @torch.no_grad()
-    def seed(self, r):
-        """Starts the book from real latents [N, dim]."""
+    def init_from(self, r):
+        """Initialises the codebook from latents [N, dim]."""
         e = self.in_proj(r).reshape(-1, self.codebook.weight.shape[1])
         pick = torch.randint(len(e), (len(self.codebook.weight),), device=e.device)
         self.codebook.weight.copy_(e[pick] + 0.01 * e.std() * torch.randn(len(pick), e.shape[1], device=e.device))
@@ -51,14 +61,18 @@ class Quantizer(nn.Module):
 
 
 class ResidualQuantizer(nn.Module):
+    """Several codebooks in series: each quantizes what the ones before it leave."""
+
+    """Several codebooks in series: each quantizes what the ones before it leave."""
+
     def __init__(self, dim: int, code_dim: int, card: int, books: int):
         super().__init__()
         self.books = nn.ModuleList(Quantizer(dim, code_dim, card) for _ in range(books))
 
     def forward(self, z, drop: float = 0.0):
-        """Latents [B, T, dim] → (quantized, codes [B, books, T], loss, what book 0 alone says [B, T, dim]).
+        """Latents [B, T, dim] → (quantized, codes [B, books, T], loss, quantized by book 0 alone [B, T, dim]).
 
-        `drop`: share of items that keep only a few books.
+        `drop`: share of the items that use only the first few books (quantizer dropout).
         """
         keep = torch.full((z.shape[0], 1, 1), len(self.books), device=z.device)
         if drop > 0:
@@ -75,10 +89,12 @@ class ResidualQuantizer(nn.Module):
         return total, torch.stack(codes, 1), loss, coarse
 
     @torch.no_grad()
-    def seed(self, z):
+    def init_from(self, z):
+        """Initialises every codebook from latents [B, T, dim] and what the books before leave of them."""
+        """Initialises every codebook from latents [B, T, dim] and what the books before leave of them."""
         r = z.reshape(-1, z.shape[-1])
         for book in self.books:
-            book.seed(r)
+            book.init_from(r)
             r = r - book.decode(book.nearest(book.in_proj(r)))
 
     def decode(self, codes):

@@ -1,1 +1,1 @@
-"""How the house model is judged (docs/explanation/house-model.md section 5): numbers with their controls."""
+"""Evaluation of a model on held-out songs: every measure beside its controls. Start with train/eval/README.md."""

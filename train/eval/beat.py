@@ -1,5 +1,8 @@
-"""BEAT: madmom's beats of the true mix against its beats of a stem alone, as F of mir_eval within 70 ms
-(docs/explanation/musicgen-stem.md section 12: RNNBeatProcessor, DBNBeatTrackingProcessor 55 to 215 bpm; a stem under −35 LUFS counts as silent)."""
+"""BEAT, the MusicGen-Stem paper's measure: madmom's beats of a stem alone against its beats of the true mix, F-measure within 70 ms.
+
+Settings: RNNBeatProcessor, DBNBeatTrackingProcessor from 55 to 215 bpm; a stem below −35 LUFS counts as silent
+(docs/explanation/musicgen-stem.md section 12).
+"""
 
 import functools
 
@@ -22,7 +25,7 @@ def loudness(x: np.ndarray) -> float:
 
 
 def beats(x: np.ndarray) -> np.ndarray:
-    """Seconds of the beats in 32 kHz audio; none where it is softer than the gate."""
+    """Beat times in seconds of 32 kHz audio; empty if it is below the gate."""
     if loudness(x) < GATE:
         return np.zeros(0)
     from madmom.audio.signal import Signal
@@ -33,7 +36,7 @@ def beats(x: np.ndarray) -> np.ndarray:
 
 
 def score(reference: np.ndarray, estimate: np.ndarray) -> float:
-    """F within ±70 ms by maximum matching; 0 if either is empty. Beats under 5 s count too: takes are short."""
+    """F-measure within ±70 ms by maximum matching; 0 if either is empty. Beats in the first 5 s count too, because takes are short."""
     import mir_eval
     if len(reference) == 0 or len(estimate) == 0:
         return 0.0

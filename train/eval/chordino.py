@@ -1,6 +1,6 @@
-"""Chords of a recording by Chordino, as a program of its own (Chordino is GPL): `python chordino.py FILE.wav` prints [[seconds, name], ...].
+"""Estimates the chords of a recording with Chordino: `python chordino.py FILE.wav` prints [[seconds, name], ...].
 
-Settings are chord-extractor's: NNLS on, rollon 1, tuning mode 0, whitening 1, s 0.7, boostn 0.1.
+It is a separate program because Chordino is GPL; harmony.py runs it. Settings are those of chord-extractor.
 """
 
 import json
@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-# The plug-in's shared library comes inside the chord-extractor package.
+# The package chord-extractor contains the plug-in's shared library.
 import importlib.util
 
 home = Path(importlib.util.find_spec("chord_extractor").origin).parent

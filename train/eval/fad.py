@@ -1,19 +1,22 @@
-"""FAD-musicnn: Fréchet distance between two bodies of sound in musicnn's penultimate layer. Figures compare only with each other, and
-only at the same number of windows: ten minutes a side (20 songs of 30 s) or more, for 200 dimensions."""
+"""FAD-musicnn: Fréchet distance between two sets of recordings in musicnn's penultimate layer (200 dimensions).
+
+Compare values only with each other and at the same number of windows; use ten minutes per set or more (20 songs of 30 s).
+"""
 
 import importlib.util
 
 import numpy as np
 
-LOUDNESS = -20.0  # dB RMS to which every take is brought: level is judged elsewhere
+LOUDNESS = -20.0  # dB RMS; takes are normalised to it, because level is measured elsewhere
 
 
-def have() -> bool:
+def available() -> bool:
+    """Whether the packages for it are installed."""
     return all(importlib.util.find_spec(m) for m in ("musicnn", "torch"))
 
 
 def embed(takes: list[np.ndarray]) -> np.ndarray:
-    """[windows, 200] of takes at 32 kHz; silence stays silence."""
+    """Embeddings [windows, 200] of takes at 32 kHz. Near-silent takes are not normalised."""
     from .musicnn import embed as network
     out = []
     for x in takes:
@@ -25,7 +28,7 @@ def embed(takes: list[np.ndarray]) -> np.ndarray:
 def distance(a: np.ndarray, b: np.ndarray) -> float:
     """|μa − μb|² + tr(Σa + Σb − 2 (Σa Σb)^½) of two sets of vectors [n, d]."""
     ca, cb = np.cov(a.T), np.cov(b.T)
-    # tr (Σa Σb)^½ by Σa^½ Σb Σa^½, which is symmetric: fewer windows than dimensions do no harm to the sum.
+    # tr (Σa Σb)^½ from the symmetric Σa^½ Σb Σa^½, which also works with fewer windows than dimensions.
     w, v = np.linalg.eigh(ca)
     half = (v * np.sqrt(np.maximum(w, 0))) @ v.T
     cross = np.sqrt(np.maximum(np.linalg.eigvalsh(half @ cb @ half), 0)).sum()

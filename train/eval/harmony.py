@@ -1,8 +1,8 @@
-"""HAR: share of the bass's confident frames whose pitch class is in the chord heard in `other`; and that chord against the chart.
+"""HAR, the MusicGen-Stem paper's measure: share of the bass's frames whose pitch class is in the chord of `other`. Also chords against the chart.
 
-Chords by Chordino, bass by PESTO (confidence over 0.75) where it is installed, else by our YIN (aperiodicity under 0.15).
-Both run as programs of their own (chordino.py, pesto_bass.py). Conventions of docs/explanation/musicgen-stem.md section 12: frames under "N" are left
-out, the bass after a slash is dropped.
+Chords are estimated by Chordino, the bass's pitch by PESTO (confidence above 0.75) if installed, else by YIN (pitch.py,
+aperiodicity below 0.15). Chordino and PESTO run as separate programs (chordino.py, pesto_bass.py). As in
+docs/explanation/musicgen-stem.md section 12, frames with chord "N" are left out and the bass after a slash is ignored.
 """
 
 import functools
@@ -30,7 +30,7 @@ N, HOP = 8192, 640
 
 
 def tones(name: str) -> tuple[int, frozenset[int]] | None:
-    """(root, pitch classes) of a name as Chordino writes it: "Bbm7", "F#/A"; None for "N"."""
+    """(root, pitch classes) of a chord name of Chordino such as "Bbm7" or "F#/A"; None for "N"."""
     m = re.fullmatch(r"([A-G])([#b]*)([^/]*)(?:/.*)?", name)
     if m is None or m[3] not in TONES:
         return None
@@ -39,6 +39,7 @@ def tones(name: str) -> tuple[int, frozenset[int]] | None:
 
 
 def run(script: str, *arguments: str) -> str:
+    """Runs a script of this folder in this Python and returns its output."""
     r = subprocess.run([sys.executable, str(HERE / script), *arguments], capture_output=True, text=True)
     if r.returncode:
         raise RuntimeError(f"{script}: {r.stderr.strip()[-400:]}")
@@ -46,7 +47,7 @@ def run(script: str, *arguments: str) -> str:
 
 
 def chords(x: np.ndarray) -> list[tuple[float, float, str]]:
-    """(from, to, name) of the chords in 32 kHz audio; one "N" where it is softer than the gate."""
+    """(from, to, name) of the chords in 32 kHz audio; a single "N" if it is below the gate."""
     end = len(x) / RATE
     if loudness(x) < GATE:
         return [(0.0, end, "N")]
@@ -59,12 +60,13 @@ def chords(x: np.ndarray) -> list[tuple[float, float, str]]:
 
 @functools.cache
 def pitch_by() -> str:
+    """The pitch tracker that `bass_pitch` uses."""
     have = all(importlib.util.find_spec(m) for m in ("pesto", "torch"))
     return "PESTO an octave up" if have else "YIN"
 
 
 def bass_pitch(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(seconds, Hz) of the frames of a bass whose pitch is sure."""
+    """(seconds, Hz) of the frames of a bass with a confident pitch."""
     if loudness(x) < GATE:
         return np.zeros(0), np.zeros(0)
     if pitch_by() == "YIN":
@@ -79,7 +81,8 @@ def bass_pitch(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return t[sure], hz[sure]
 
 
-def at(segments: list[tuple[float, float, str]], t: float) -> str:
+def chord_at(segments: list[tuple[float, float, str]], t: float) -> str:
+    """The chord at second `t`."""
     for a, b, name in segments:
         if a <= t < b:
             return name
@@ -87,19 +90,19 @@ def at(segments: list[tuple[float, float, str]], t: float) -> str:
 
 
 def har(pitch: tuple[np.ndarray, np.ndarray], segments: list[tuple[float, float, str]]) -> float | None:
-    """Share of frames on a chord tone; None where no chord or no pitch is heard."""
+    """Share of frames on a chord tone; None if there is no chord or no pitch."""
     hits = []
     for t, hz in zip(*pitch):
-        chord = tones(at(segments, t))
+        chord = tones(chord_at(segments, t))
         if chord is not None and hz > 0:
             hits.append(int(round(69 + 12 * np.log2(hz / 440))) % 12 in chord[1])
     return float(np.mean(hits)) if hits else None
 
 
 def chart_score(segments: list[tuple[float, float, str]], chart: list, bars: np.ndarray) -> dict[str, float]:
-    """Per bar: the chord that sounds longest in it by ear and by the chart. `root`: the same root; `third`: the same root and third
-    (a chart chord without a third, sus or 5, takes either); `tones`: share of the heard chord's tones that are in the chart's, which
-    forgives a voicing without its root. A bar with no chord heard is wrong in all three."""
+    """Compares, per bar, the estimated chord that sounds longest with the chart's. `root`: same root. `third`: same root and third (a
+    chart chord without a third, sus or 5, matches either). `tones`: share of the estimated chord's tones that are in the chart's
+    chord; unlike `root` it accepts voicings without a root. A bar without an estimated chord is wrong in all three."""
     root, third, both = [], [], []
     for a, b in zip(bars[:-1], bars[1:]):
         want = longest([(c[0], c[1], c) for c in chart], a, b)
@@ -114,7 +117,7 @@ def chart_score(segments: list[tuple[float, float, str]], chart: list, bars: np.
 
 
 def tones_sounding(x: np.ndarray) -> np.ndarray:
-    """[frames of 20 ms, 12]: how loud each pitch class is, from the spectrum's peaks between 120 Hz and 1.5 kHz."""
+    """Level of each pitch class, [frames of 20 ms, 12], from the peaks of the spectrum between 120 Hz and 1.5 kHz."""
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(x, N // 2), N)[::HOP]
     size = np.abs(np.fft.rfft(frames * np.hanning(N).astype(np.float32), axis=1))[:, :N * 1500 // RATE + 2]
     peak = (size[:, 1:-1] >= size[:, :-2]) & (size[:, 1:-1] >= size[:, 2:])
@@ -124,8 +127,8 @@ def tones_sounding(x: np.ndarray) -> np.ndarray:
 
 
 def chart_fit(x: np.ndarray, chart: list, bars: np.ndarray) -> float | None:
-    """Share of bars in which the tones of the chart's chord sound louder than those of the same chord on any of the other eleven roots
-    (chance 8 %). It asks for no root, which comping leaves to the bass. A bar in which nothing sounds is wrong."""
+    """Share of bars in which the tones of the chart's chord are louder than those of the same chord on any of the other eleven roots
+    (chance 8 %). It does not require the root, which comping often leaves to the bass. A silent bar is wrong."""
     loud, fits = tones_sounding(x), []
     for a, b in zip(bars[:-1], bars[1:]):
         want = longest([(c[0], c[1], c) for c in chart], a, b)
@@ -138,8 +141,8 @@ def chart_fit(x: np.ndarray, chart: list, bars: np.ndarray) -> float | None:
 
 
 def rooted(label: dict) -> float | None:
-    """Share of a corpus song's chords under which `other` has a note on the root: near 0 where its player leaves the root to the bass,
-    and then Chordino, which hears `other` alone, names another chord and HAR is low in truth too."""
+    """Share of a corpus song's chords in which `other` plays the root. Where it is near 0, `other` leaves the root to the bass; Chordino,
+    which gets `other` alone, then names another chord, and HAR is low even for the true stems."""
     spans = zip(label["chords"], [c[0] for c in label["chords"][1:]] + [label["len"] / RATE])
     found = []
     for (at, _, root, *_), end in spans:
@@ -150,7 +153,7 @@ def rooted(label: dict) -> float | None:
 
 
 def longest(segments, a, b):
-    """What sounds longest between a and b; None where nothing does."""
+    """The segment with the longest total duration between a and b; None if there is none."""
     time = {}
     for s, e, what in segments:
         key = what if isinstance(what, str) else what[2]  # the name

@@ -1,6 +1,6 @@
-"""musicnn (Pons and Serra 2019) as an embedding: the network's published form, its weights read from the `musicnn` package (ISC).
+"""musicnn (Pons and Serra 2019) in PyTorch, as an embedding; the weights are those of the `musicnn` package (ISC licence).
 
-TensorFlow isn't needed: the checkpoint's index is a sorted table of names, shapes and offsets, its data plain float32.
+The TensorFlow checkpoint is read without TensorFlow: its index is a sorted table of names, shapes and offsets, its data plain float32.
 """
 
 import functools
@@ -16,6 +16,7 @@ FRAMES, MELS = 187, 96  # three seconds at 16 kHz, hop 256
 
 
 def varint(b: bytes, i: int) -> tuple[int, int]:
+    """(value, next position) of the variable-length integer at `i`."""
     value = shift = 0
     while True:
         value |= (b[i] & 127) << shift
@@ -25,7 +26,7 @@ def varint(b: bytes, i: int) -> tuple[int, int]:
 
 
 def block(b: bytes, at: int, size: int):
-    """(key, value) of one block of a sorted string table: keys share prefixes with the one before."""
+    """(key, value) pairs of one block of a sorted string table, in which keys are stored as a difference to the previous key."""
     restarts = struct.unpack_from("<I", b, at + size - 4)[0]
     i, end, key = at, at + size - 4 - 4 * restarts, b""
     while i < end:
@@ -38,7 +39,7 @@ def block(b: bytes, at: int, size: int):
 
 
 def fields(b: bytes) -> list[tuple[int, object]]:
-    """Fields of a protobuf message: numbers and byte strings."""
+    """(number, value) of the fields of a protobuf message."""
     out, i = [], 0
     while i < len(b):
         tag, i = varint(b, i)
@@ -54,7 +55,7 @@ def fields(b: bytes) -> list[tuple[int, object]]:
 
 
 def checkpoint(folder: Path) -> dict[str, np.ndarray]:
-    """Every float32 variable of a TensorFlow checkpoint but the optimizer's."""
+    """The float32 variables of a TensorFlow checkpoint, without the optimizer's."""
     index, data = (folder / ".index").read_bytes(), (folder / ".data-00000-of-00001").read_bytes()
     i = len(index) - 48  # footer: handles of the meta and the index block
     _, i = varint(index, i)
@@ -75,6 +76,7 @@ def checkpoint(folder: Path) -> dict[str, np.ndarray]:
 
 @functools.cache
 def weights() -> dict:
+    """The weights of the package's MTT_musicnn, as tensors."""
     import torch
     home = Path(importlib.util.find_spec("musicnn").submodule_search_locations[0]) / "MTT_musicnn"
     return {k: torch.from_numpy(v.copy()) for k, v in checkpoint(home).items()}
@@ -82,7 +84,7 @@ def weights() -> dict:
 
 @functools.cache
 def mel() -> np.ndarray:
-    """Slaney mel bank [96, 257]: linear to 1 kHz, then logarithmic; triangles of equal area."""
+    """Slaney mel filter bank [96, 257]: linear to 1 kHz, then logarithmic; triangles of equal area."""
     to = lambda m: np.where(m < 15, m * 200 / 3, 1000 * np.exp((m - 15) * np.log(6.4) / 27))  # noqa: E731
     edges = to(np.linspace(0, 15 + 27 * np.log(8) / np.log(6.4), MELS + 2))
     f = np.arange(257) * 16000 / 512
@@ -91,7 +93,7 @@ def mel() -> np.ndarray:
 
 
 def patches(x: np.ndarray, hop_s: float = 1.0) -> np.ndarray:
-    """32 kHz audio → log mel pictures [n, 187, 96], one each `hop_s`."""
+    """32 kHz audio → log-mel spectrograms [n, 187, 96], one every `hop_s` seconds."""
     y = np.pad(scipy.signal.resample_poly(x, 1, 2), 256)
     seg = np.lib.stride_tricks.sliding_window_view(y, 512)[::256] * scipy.signal.get_window("hann", 512)
     m = np.log10(10000 * (np.abs(np.fft.rfft(seg)) ** 2 @ mel().T) + 1).astype(np.float32)
@@ -100,7 +102,7 @@ def patches(x: np.ndarray, hop_s: float = 1.0) -> np.ndarray:
 
 
 def embed(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(penultimate layer [n, 200], tag probabilities [n, 50]) of each three seconds, one second apart."""
+    """(penultimate layer [n, 200], tag probabilities [n, 50]) of windows of three seconds, one second apart."""
     import torch
     import torch.nn.functional as F
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Onsets by spectral flux, and how well two lists of them match."""
+"""Onset detection by spectral flux, and the F-measure between two lists of onsets."""
 
 import numpy as np
 import scipy.ndimage
@@ -8,7 +8,7 @@ WINDOW = 1024
 
 
 def onsets(x: np.ndarray, threshold: float = 1.0) -> np.ndarray:
-    """Seconds of the onsets in 32 kHz audio: peaks of the rise of the log spectrum over its surroundings."""
+    """Onset times in seconds of 32 kHz audio: peaks of the rise of the log spectrum above their surroundings by `threshold`."""
     x = np.pad(x, (WINDOW // 2, WINDOW))
     seg = np.lib.stride_tricks.sliding_window_view(x, WINDOW)[::HOP] * np.hanning(WINDOW)
     mag = np.abs(np.fft.rfft(seg))
@@ -22,7 +22,7 @@ def onsets(x: np.ndarray, threshold: float = 1.0) -> np.ndarray:
 
 
 def f_measure(reference: np.ndarray, estimate: np.ndarray, window: float = 0.02) -> float:
-    """F of a one-to-one match within ± window seconds (greedy in time; both lists sorted)."""
+    """F-measure of a one-to-one match within ±`window` seconds (greedy in time; both lists sorted)."""
     if len(reference) == 0 or len(estimate) == 0:
         return 0.0
     i = j = hits = 0

@@ -1,7 +1,8 @@
-"""Pitch of a bass by PESTO, as a program of its own (PESTO is LGPL): `python pesto_bass.py IN.wav OUT.npy` writes [3, frames]: s, Hz, confidence.
+"""Estimates the pitch of a bass with PESTO: `python pesto_bass.py IN.wav OUT.npy` writes [3, frames]: seconds, Hz, confidence.
 
-PESTO fails under 60 Hz, so it is told twice the rate: it hears the line an octave up in half the time. It needs torchaudio only to
-open files, which is not done here, so an empty module stands in for it.
+It is a separate program because PESTO is LGPL; harmony.py runs it. PESTO fails below 60 Hz, so it is given twice the sample rate,
+which transposes the line up an octave. PESTO imports torchaudio only to open files, which is not done here, so an empty module
+replaces it.
 """
 
 import sys

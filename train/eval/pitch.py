@@ -1,4 +1,4 @@
-"""Pitch of a bass line: YIN (de Cheveigné and Kawahara 2002) at 8 kHz, one estimate every 20 ms."""
+"""Pitch tracking of a bass line with YIN (de Cheveigné and Kawahara 2002) at 8 kHz, one estimate every 20 ms."""
 
 import numpy as np
 import scipy.signal
@@ -34,5 +34,5 @@ def yin(x: np.ndarray, low: float = 30.0, high: float = 420.0) -> tuple[np.ndarr
 
 
 def cents(a, b):
-    """How far a is from b, in cents."""
+    """The interval from b to a, in cents."""
     return 1200 * np.log2(np.maximum(a, 1e-6) / np.maximum(b, 1e-6))

@@ -1,8 +1,8 @@
-"""How soon `other` follows when the bass moves: `python -m train.eval.reaction --model DIR --out DIR` (the bass samples of `train.data` needed).
+"""Measures how soon `other` follows a change of root in the bass: `python -m train.eval.reaction --model DIR --out DIR`.
 
-A line of eighths on one root, a new root every two bars, `--changes` times, on a sampled bass that training never heard; the band is given
-the clock and no chords. For each change: when does `other` fit the new root's chord better than the old one's, and stay there for 0.4 s?
-The control asks the same of a root that the bass did not go to.
+The input is a line of eighths with a new root every two bars, `--changes` times, on a sampled bass that training never used (the
+samples of train.data are needed). sideman gets the clock and no chords. For each change this finds the time after which `other`
+fits a chord on the new root better than one on the old root for 0.4 s. The control is a root that the bass did not move to.
 """
 
 import argparse
@@ -19,13 +19,13 @@ BAR1 = 0.5
 
 
 def line(changes: int, bpm: float, bars: int, rng: random.Random) -> tuple[list, list[tuple[float, int, int, int]]]:
-    """Notes (on s, off s, midi, velocity) and changes (s, old root, new root, one it did not go to)."""
+    """Notes (on s, off s, midi, velocity) and changes (s, old root, new root, control root)."""
     eighth = 30 / bpm
     root, notes, moves = rng.randrange(12), [], []
     for k in range(changes + 1):
         at = BAR1 + k * bars * 8 * eighth
         if k:
-            # Not a third away: those chords share two notes of three.
+            # Not a third away: such chords share two of three notes.
             near = [(root + i) % 12 for i in (2, 5, 7, 10, 6, 1, 11)]
             new = rng.choice(near)
             moves.append((at, root, new, rng.choice([r for r in near if r != new])))
@@ -36,7 +36,7 @@ def line(changes: int, bpm: float, bars: int, rng: random.Random) -> tuple[list,
 
 
 def chroma(x: np.ndarray) -> np.ndarray:
-    """[frames of 10 ms, 12], centred, 150 Hz to 2.5 kHz, each frame's strongest 1; zeros where it is quiet."""
+    """Chroma [frames of 10 ms, 12] from 150 Hz to 2.5 kHz, centred frames, maximum 1 in each; zeros where it is quiet."""
     padded = np.pad(x, N // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, N)[::HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(N).astype(np.float32), axis=1)) ** 2
@@ -51,13 +51,13 @@ def chroma(x: np.ndarray) -> np.ndarray:
 
 
 def fits(c: np.ndarray, root: int) -> np.ndarray:
-    """How well chroma [T, 12] fits a chord on `root`: root and fifth, and the better third."""
+    """Score [T] of chroma [T, 12] for a chord on `root`: root, fifth and the stronger third, minus foreign notes."""
     at = lambda i: c[:, (root + i) % 12]
     return at(0) + at(7) + np.maximum(at(3), at(4)) - (at(1) + at(6) + at(8) + at(11)) / 2
 
 
 def reaction(c: np.ndarray, at: float, old: int, new: int, until: float) -> float | None:
-    """Milliseconds from `at` to where `new` fits better than `old` for 0.4 s; none before `until` s have passed."""
+    """Milliseconds from `at` until `new` fits better than `old` for 0.4 s; None if not within `until` seconds."""
     a, b = int(at * 100), int((at + until) * 100)
     better = fits(c[a:b], new) > fits(c[a:b], old)
     held = np.convolve(better, np.ones(40), "valid") >= 36
@@ -65,6 +65,7 @@ def reaction(c: np.ndarray, at: float, old: int, new: int, until: float) -> floa
 
 
 def score(other: np.ndarray, moves, until: float) -> dict:
+    """Share of changes followed, for the new root and for the control root, and reaction times in ms."""
     c = chroma(other)
     ms = [reaction(c, at, old, new, until) for at, old, new, _ in moves]
     chance = [reaction(c, at, old, wrong, until) for at, old, _, wrong in moves]
@@ -77,12 +78,12 @@ def main():
     from ..data import mix, sampler
 
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--model", required=True)
-    p.add_argument("--sideman", default="target/release/sideman")
-    p.add_argument("--lags", type=int, nargs="+", default=[4, 8, 12, 25])
+    p.add_argument("--model", required=True, help="model directory")
+    p.add_argument("--sideman", default="target/release/sideman", help="the program")
+    p.add_argument("--lags", type=int, nargs="+", default=[4, 8, 12, 25], help="in frames of 20 ms")
     p.add_argument("--changes", type=int, default=50)
     p.add_argument("--bpm", type=float, default=104)
-    p.add_argument("--bars", type=int, default=2)
+    p.add_argument("--bars", type=int, default=2, help="between changes")
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--out", required=True)
     a = p.parse_args()
@@ -96,8 +97,8 @@ def main():
     until = a.bars * 240 / a.bpm
     rows = {}
     for lag in a.lags:
-        player = Runner(a.sideman, a.model, lag, a.threads)
-        stems = player.play(bass, out / f"lag-{lag}", None, clock=(a.bpm, BAR1))
+        runner = Runner(a.sideman, a.model, lag, a.threads)
+        stems = runner.accompany(bass, out / f"lag-{lag}", None, clock=(a.bpm, BAR1))
         rows[lag] = score(stems["other"], moves, until)
         print(f"lag {lag} ({20 * lag} ms): " + json.dumps({k: v for k, v in rows[lag].items() if k != "each_ms"}), flush=True)
     (out / "reaction.json").write_text(json.dumps(rows))

@@ -1,4 +1,4 @@
-"""Does the text steer the drums? A small classifier on drum statistics, trained on the corpus's own drums, tells three kinds apart."""
+"""Measures whether the text controls the drums: a classifier trained on the corpus's drums identifies one of three kinds."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from .grid import BANDS, profile
 from .songs import RATE, Song, songs
 
 KINDS = {"funk": {"funk"}, "brushes": {"brushes"}, "four on the floor": {"house", "disco"}}  # kind: the corpus's styles
-TEXTS = {"funk": "funk drums", "brushes": "brushes", "four on the floor": "house drums"}  # what the model is told, in the captions' words
-PIECE = 10  # seconds that are judged at a time
+TEXTS = {"funk": "funk drums", "brushes": "brushes", "four on the floor": "house drums"}  # the text for each kind, worded as in the captions
+PIECE = 10  # seconds per classified piece
 
 
 def features(x: np.ndarray, bar1: float, beat_s: float) -> np.ndarray:
-    """[54] of a drum stem: where in the beat and on which beats each band rises, how the energy is shared, how smooth it is. Tempo and
-    meter are left out: the clock would tell them without listening."""
+    """54 features of a drum stem: where in the beat and on which beats each band has onsets, the energy per band, how smooth it is.
+    Tempo and meter are left out, because the clock determines them whatever the drums play."""
     twelfths = profile(x, bar1, beat_s, 1, 12)  # within the beat
     per_beat = profile(x, bar1, beat_s, 2, 1)  # down- against backbeat
     seg = np.lib.stride_tricks.sliding_window_view(x, 1024)[::512] * np.hanning(1024)
@@ -24,7 +24,7 @@ def features(x: np.ndarray, bar1: float, beat_s: float) -> np.ndarray:
     f = np.fft.rfftfreq(1024, 1 / RATE)
     share = np.array([power[:, (f >= a) & (f < b)].sum() for a, b in BANDS]) / power.sum()
     level = 10 * np.log10(power.sum(1))
-    # Brushes swish between the strokes: little lies between loud and soft frames.
+    # Brushes sound between the hits too: the range between loud and soft frames is small.
     spread = np.percentile(level, [10, 25, 50, 75, 90]) - level.max()
     bands = np.log10(np.stack([power[:, (f >= a) & (f < b)].mean(1) for a, b in BANDS]))
     return np.concatenate([twelfths.ravel(), per_beat.ravel(), np.log10(share + 1e-4), spread / 10, bands.std(1),
@@ -32,7 +32,7 @@ def features(x: np.ndarray, bar1: float, beat_s: float) -> np.ndarray:
 
 
 def pieces(song: Song, drums: np.ndarray, start: float = 0.0) -> np.ndarray:
-    """Features of each ten seconds from the first bar line at or after `start` s on, [n, features]; pieces begin on bar lines."""
+    """Features [n, features] of pieces of ten seconds from the first bar line at or after second `start`; each piece begins on a bar line."""
     bar_s = song.downbeats[1] - song.downbeats[0]
     out, t = [], song.downbeats[song.downbeats > start - 1e-6][0]
     while t + PIECE <= len(drums) / RATE:
@@ -43,7 +43,7 @@ def pieces(song: Song, drums: np.ndarray, start: float = 0.0) -> np.ndarray:
 
 
 def train(corpora: list[str], per_kind: int = 40) -> tuple[Classifier, dict]:
-    """The classifier, and how it does on songs it has not seen (leave one song out, and the held-out splits)."""
+    """The classifier, and its accuracy on songs it was not trained on (leave-one-out, and on the held-out splits)."""
     def gather(split):
         rows = []
         for k, styles in enumerate(KINDS.values()):
@@ -59,7 +59,7 @@ def train(corpora: list[str], per_kind: int = 40) -> tuple[Classifier, dict]:
 
     rows = gather("train")
     if len({k for _, k in rows}) < len(KINDS):
-        raise SystemExit(f"the corpus has no train songs of one of {KINDS}")
+        raise SystemExit(f"--corpus {' '.join(corpora)}: needs train songs of each of {', '.join(KINDS)} for the classifier")
     left_out = [int(fit(rows[:i] + rows[i + 1:]).votes(x).argmax() == k) for i, (x, k) in enumerate(rows)]
     classifier = fit(rows)
     held = [int(classifier.votes(x).argmax() == k) for split in ("valid", "test") for x, k in gather(split)]
@@ -68,12 +68,12 @@ def train(corpora: list[str], per_kind: int = 40) -> tuple[Classifier, dict]:
                         "held_out": float(np.mean(held)) if held else None, "held_out_songs": len(held)}
 
 
-def judge(classifier: Classifier, player, takes: list[Song], out: Path) -> dict:
-    """The same bass with each text: share of takes heard as what was asked, and the table asked → heard."""
+def evaluate(classifier: Classifier, runner, takes: list[Song], out: Path) -> dict:
+    """Each bass with each text: share of takes classified as the requested kind, and the confusion matrix."""
     table, rests = np.zeros((len(KINDS), len(KINDS)), int), []
     for song in takes:
         for k, kind in enumerate(KINDS):
-            made = player.play(song.stems["bass"], out / song.label["id"] / f"text {kind}", song, text=TEXTS[kind])
+            made = runner.accompany(song.stems["bass"], out / song.label["id"] / f"text {kind}", song, text=TEXTS[kind])
             rests.append(stability.rests(made["other"]))
             table[k, classifier.votes(pieces(song, made["drums"])).argmax()] += 1
     return {"right": float(np.trace(table) / table.sum()), "chance": 1 / len(KINDS), "rests_other": float(np.mean(rests)), "asked_heard": table.tolist(), "kinds": list(KINDS)}

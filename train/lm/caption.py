@@ -1,4 +1,4 @@
-"""Words for a song, from what is known of it; and the small vocabulary they are split by."""
+"""Captions of songs, made from their labels, and the tokenizer trained on them."""
 
 import json
 import random
@@ -10,19 +10,19 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, decoders, 
 NAMES = {"ep": "electric piano", "clav": "clavinet", "vibes": "vibraphone", "gtr": "guitar"}
 
 
-def brief(song: dict, rng: random.Random) -> str:
-    """Nothing but the drums' style."""
+def style_caption(song: dict, rng: random.Random) -> str:
+    """A caption that names only the drums' style."""
     style = song.get("drummer") or song["style"]
     return rng.choice([f"{style} drums", f"{style} drums", f"{style} groove", style])
 
 
 def caption(song: dict, rng: random.Random) -> str:
-    """A few words in no fixed order: style, drums, instruments, tempo, mood; each may be left out."""
+    """A caption of a few words in random order: style, drums, instruments, tempo, mood. Each may be left out."""
     tags, style = song["caption_tags"], song["style"]
     other = [NAMES.get(i, i.replace("_", " ").replace("-", " ")) for i in song["instruments"]["other"]]
     parts = []
     drummer = song.get("drummer")
-    if drummer:  # A guest plays the drums: words must tell, for nothing else does.
+    if drummer:  # The drums play another style than the band, and only the caption says so: always name it.
         parts.append(rng.choice([f"{drummer} drums", f"{drummer} drums", f"{drummer} groove", drummer, f"{style} band with {drummer} drums"]))
     elif rng.random() < 0.85:
         parts.append(rng.choice([style, f"{style} drums", f"{style} groove", f"a {style} band", f"{style} trio"]))
@@ -38,7 +38,7 @@ def caption(song: dict, rng: random.Random) -> str:
 
 
 def train_tokenizer(songs: list[dict], vocab: int, out: Path) -> Tokenizer:
-    """A unigram vocabulary in T5's convention (pad 0, </s> 1, unk 2), written as tokenizer.json."""
+    """Trains a unigram tokenizer with T5's special ids (pad 0, </s> 1, unk 2) and writes it as tokenizer.json."""
     rng = random.Random(1)
     texts = [caption(s, rng) for s in songs for _ in range(40)]
     letters = [chr(c) for c in range(32, 127)]

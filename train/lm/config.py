@@ -1,24 +1,24 @@
-"""Hyper-parameters of the house LM, in the words of config.json (docs/reference/model-format.md)."""
+"""Hyper-parameters of the house LM, with the keys of config.json (docs/reference/model-format.md)."""
 
 from ..codec.config import codec_config
 
 STEMS = ["bass", "drums", "other"]
 DELAYS = {"bass": [0, 1], "drums": [0, 1], "other": [0, 1, 2, 3]}
-# What a stream's cross-entropy counts: the coarse book carries the music, residual ones must not drown it.
+# Weight of each stream's cross-entropy: book 0 carries the music, so it counts more than the residual books.
 WEIGHTS = {"bass": [1.0, 0.4], "drums": [1.0, 0.5], "other": [1.0, 0.5, 0.3, 0.2]}
 
 WINDOW, DECIMATION, MAX_FRAMES = 1250, 5, 1500
 LAGS = (4, 25)
-# All of them guide: a null lane without clock and chords is what practice without them (tasks.py) is for.
+# `guides`: the null lane of classifier-free guidance leaves the control out. tasks.py drops controls in training for that.
 CONTROLS = [{"name": "beat", "card": 192, "guides": True}, {"name": "tick", "card": 17, "guides": True}, {"name": "chord", "card": 97, "guides": True}]
-# How it is played unless asked otherwise; chosen by ear and grid after training, so that export takes all three from here.
+# Defaults of playing. They were chosen after training, so export writes them from here and not from the checkpoint.
 LIVE = {"strategy": "lagged", "lags": list(LAGS), "guides": True}
-# The drums take half of the guidance, `other` twice as much: by more the drums grow busy and lose the clock, by less `other` loses the chords.
+# Guidance per stem, as a factor of cfg − 1: with more the drums get busy and lose the clock, with less `other` loses the chords.
 SAMPLING = {"temperature": 0.8, "top_k": 100, "top_p": 0.0, "cfg": 2.0, "lean": {"drums": 0.5, "other": 2.0}}
 
 
 def model_config(dim: int, layers: int, codecs: dict[str, dict] | None = None) -> dict:
-    """config.json of the house model at one size; `codecs` as trained (trial overrides included)."""
+    """config.json of the house model; `codecs`: the configurations that the codecs were trained with."""
     codecs = codecs or {s: codec_config(s) for s in STEMS}
     return {
         "format": 1, "name": "house", "licence": "MIT OR Apache-2.0", "provenance": "train/ of this repository, on music it makes",

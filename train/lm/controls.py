@@ -1,4 +1,4 @@
-"""What the clock and the chart say about each frame: control values as docs/reference/model-format.md numbers them."""
+"""Control values of each frame, from a song's clock and chart; docs/reference/model-format.md defines the numbers."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ NO_CHORD = 96
 
 
 def quality(name: str) -> int:
-    """One of the eight qualities of the chord control, from the generator's (or a chart's) spelling."""
+    """The quality of the chord control, 0 to 7, from the generator's or a chart's spelling."""
     n = name
     if n in ("N", "none", ""):
         return 0
@@ -32,10 +32,11 @@ TICKS = 17
 
 
 def clock_values(song: dict, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Beat (meter·48 + the 48th of the bar nearest to each frame's middle) and tick (that middle minus that 48th in steps of 5 ms, plus 8).
+    """The controls beat and tick of each frame; −1 before the first bar line and where there is no clock.
 
-    −1 before the first bar line and where there is no clock. The tick is what tells whether the line falls in this frame or in the
-    next: without it a bar at 120 BPM has two frames to each 48th, and drums learn to play anywhere in 40 ms.
+    beat: meter·48 + the 48th of the bar nearest to the frame's middle. tick: the distance from that 48th to the middle, in steps of
+    5 ms, plus 8. The tick shows whether a beat falls in this frame or in the next. Without it, a bar at 120 BPM has two frames per
+    48th, and drums learn to play anywhere within 40 ms.
     """
     bars = np.asarray(song["downbeats"])
     meter = METERS.get(tuple(song["meter"]))
@@ -55,7 +56,7 @@ def clock_values(song: dict, frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def chord_values(song: dict, frames: int) -> np.ndarray:
-    """root·8 + quality of the chord sounding at each frame's middle; 96 where none sounds; −1 before the chart."""
+    """The control chord of each frame: root·8 + quality of the chord at the frame's middle; 96 for no chord; −1 before the chart starts."""
     out = np.full(frames, -1, np.int16)
     for at, _, root, name, _ in song["chords"]:
         out[max(0, int(np.ceil(at * 50 - 0.5 - 1e-6))):] = NO_CHORD if root < 0 else root * 8 + quality(name)
@@ -63,7 +64,7 @@ def chord_values(song: dict, frames: int) -> np.ndarray:
 
 
 def rests(song: dict, frames: int, seconds: float = 3.0) -> np.ndarray:
-    """Bits of each frame: 1 where the drums have played nothing for `seconds` and more, 2 where `other` has."""
+    """Bits of each frame: 1 inside a rest of the drums of `seconds` or more, 2 inside one of `other`."""
     out = np.zeros(frames, np.uint8)
     for bit, stem in ((1, "drums"), (2, "other")):
         notes = sorted((n[0], n[0] if stem == "drums" else n[1]) for n in song["notes"][stem])

@@ -1,4 +1,4 @@
-"""The house LM in PyTorch, tensors named as in docs/reference/model-format.md (the reference's names): the golden twin of the engine's."""
+"""The house LM in PyTorch, the reference for the engine's. Tensor names are those of docs/reference/model-format.md."""
 
 import torch
 import torch.nn.functional as F
@@ -17,14 +17,14 @@ class Attention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def forward(self, x, memory=None, mask=None):
-        """Causal self-attention; with `memory` [B, L, d] and `mask` [B, L] (True: a word), attention to it instead."""
+        """Causal self-attention; with `memory` [B, L, d] and `mask` [B, L] (True: a text token), cross-attention to it instead."""
         q, k, v = self.in_proj_weight.chunk(3)
         source = x if memory is None else memory
         q, k, v = (self.split(F.linear(s, w)) for s, w in ((x, q), (source, k), (source, v)))
         if memory is None:
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
-            # An item without words attends to its zero vectors: values are zero, so the output is exactly zero.
+            # An item without text attends to zero vectors; without biases its output is exactly zero.
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=(mask | ~mask.any(1, keepdim=True))[:, None, None])
         return self.out_proj(y.transpose(1, 2).flatten(2))
 
@@ -76,13 +76,13 @@ class Lm(nn.Module):
             for w in (layer.self_attn.out_proj, layer.cross_attention.out_proj, layer.linear2):
                 nn.init.normal_(w.weight, std=(2 * c["layers"] * w.weight.shape[1]) ** -0.5)
 
-    def words(self, ids, mask):
-        """Token ids [B, L] and mask to the condition [B, L, d]: zeros where there is no word."""
+    def encode_text(self, ids, mask):
+        """Text token ids [B, L] and mask to the condition [B, L, d], zero where masked."""
         hidden = self.text(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         return self.output_proj(hidden) * mask[..., None]
 
     def forward(self, seq, controls, memory, mask):
-        """Laid-out tokens [B, K, S], controls {name: [B, S]} (null = card), condition [B, L, d] → hidden [B, S, d] (normed)."""
+        """Tokens in the delay pattern [B, K, S], controls {name: [B, S]} (null = card), condition [B, L, d] → hidden [B, S, d], normalised."""
         x = sum(e(seq[:, k]) for k, e in enumerate(self.emb)) + sum(e(controls[n]) for n, e in self.control.items())
         x = x + self.positions[:x.shape[1]]
         for layer in self.transformer.layers:

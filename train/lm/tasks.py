@@ -1,7 +1,8 @@
-"""What the LM practises, item by item: text to stems, edits as in the paper, and above all live play.
+"""Samples training items for the LM: text to stems, edits as in the MusicGen-Stem paper, and live play.
 
-A grid [K, G] of frames is laid out by the delay pattern into a sequence [K, S] (docs/explanation/musicgen-stem.md sections 6, 8, 10);
-in a live item the prefix is known up to a random moment only, and the player's stem comes `lag` frames late.
+An item is a grid of frames [K, G]: a decimated prefix, a transition frame, a window. The delay pattern turns it into a sequence
+[K, S] (docs/explanation/musicgen-stem.md sections 6, 8 and 10). In a live item the prefix is known only up to a random moment,
+and the input stem is `lag` frames late.
 """
 
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .caption import brief, caption
+from .caption import caption, style_caption
 from .config import DECIMATION, LAGS, STEMS, WEIGHTS, WINDOW
 
 PREFIX = WINDOW // DECIMATION
@@ -20,7 +21,7 @@ LIVE, EDIT, TEXT = "live", "edit", "text"
 
 
 class Song:
-    """`path`: what all stems share (ID.song.npz); each stem's tokens lie beside it."""
+    """One song's tokens, labels and controls. `path` is ID.song.npz, which all stems share; each stem's tokens are in ID.STEM.npz."""
 
     def __init__(self, path: Path):
         z = np.load(path)
@@ -34,7 +35,7 @@ class Song:
         self.path, self.voice = path, None
 
     def basses(self) -> list:
-        """The bass line's other recordings, each [2, frames]: another hand's, another instrument's (`voices.py`, once it is there)."""
+        """Other recordings of the bass line, each [2, frames]: with another tone, and (once bass_variants.py has made it) on another instrument."""
         voice = self.of(self.path, "voice")
         if self.voice is None and voice.exists():
             self.voice = np.load(voice)["tokens"]
@@ -42,11 +43,12 @@ class Song:
 
     @staticmethod
     def of(path: Path, stem: str) -> Path:
+        """The file of a stem's tokens beside `path`."""
         return path.with_name(path.name.replace(".song.npz", f".{stem}.npz"))
 
 
-def padded(tokenizer, texts: list[str]):
-    """Token ids [B, L] and mask [B, L] (True: a word); nothing for an empty text."""
+def encode_texts(tokenizer, texts: list[str]):
+    """Text token ids [B, L] and mask [B, L], all False for an empty text."""
     words = [tokenizer.encode(t).ids if t else [] for t in texts]
     L = max(1, max(map(len, words)))
     ids = torch.tensor([w + [0] * (L - len(w)) for w in words])
@@ -54,20 +56,20 @@ def padded(tokenizer, texts: list[str]):
 
 
 class ItemSampler:
-    """Draws batches of items from the tokens of one split."""
+    """Samples batches of items from the tokens of one split."""
 
     def __init__(self, root: str, split: str, config: dict, tokenizer, seed: int, limit: int | None = None,
-                 guests: float = 0.3, forgetful: float = 0.0, brief: float = 0.0):
-        """`guests`: share of the items with a guest drummer, where the tokens hold such songs; `forgetful`: of the items in which the
-        band has forgotten some or all of what it has played (see `forget`); `brief`: of the texts that name the drums' style and nothing else."""
+                 guests: float = 0.3, mask_history: float = 0.0, style_only: float = 0.0):
+        """`guests`: share of items from songs with a guest drummer, if there are any; `mask_history`: share of items to which the method
+        `mask_history` is applied; `style_only`: share of texts that name only the drums' style."""
         whole = [p for p in sorted(Path(root).glob("*.song.npz")) if all(Song.of(p, s).exists() for s in STEMS)]
         self.songs = [s for s in map(Song, whole) if s.label["split"] == split][:limit]
         self.guests = [s for s in self.songs if s.label.get("drummer")]
         self.silence = {s: json.loads((Path(root) / f"{s}.json").read_text())["silence"] for s in STEMS}
         self.config, self.tokenizer = config, tokenizer
-        self.share, self.forgetful, self.brief = guests, forgetful, brief
+        self.guest_share, self.mask_share, self.style_share = guests, mask_history, style_only
         self.rng = random.Random(seed)
-        self.rest: dict[str, list] = {}
+        self.rest_codes: dict[str, list] = {}
         streams = config["streams"]
         self.cards = np.array([s["card"] for s in streams])
         self.delays = np.array([s["delay"] for s in streams])
@@ -78,12 +80,12 @@ class ItemSampler:
     def window(self, frames: int):
         """`frames` of a random song from a random frame: codes [K, frames], controls [3, frames], label."""
         rng = self.rng
-        songs = self.guests if self.guests and rng.random() < self.share else self.songs
+        songs = self.guests if self.guests and rng.random() < self.guest_share else self.songs
         for _ in range(20):
             song = rng.choice(songs)
             total = song.tokens.shape[1]
             at = rng.randrange(max(1, total - frames + 1))
-            # A band that lays out for seconds at a time is taught to fall silent, and silence leads to silence.
+            # Avoid windows with long rests: a model trained on them falls silent and stays silent.
             if song.resting[min(at + frames, total)] == song.resting[at]:
                 break
         codes = song.tokens[:, at:at + frames].astype(np.int64)
@@ -91,10 +93,10 @@ class ItemSampler:
         if basses and rng.random() < 0.75:
             codes[self.rows["bass"]] = rng.choice(basses)[:, at:at + frames]
         controls = song.controls[:, at:at + frames].copy()
-        return *self.padded(codes, controls, frames), song.label
+        return *self.pad(codes, controls, frames), song.label
 
-    def padded(self, codes, controls, frames: int):
-        """Codes and controls of a song that is shorter than `frames`, silence behind it and nothing told of it."""
+    def pad(self, codes, controls, frames: int):
+        """Extends codes and controls to `frames`: codes of silence, controls unknown (−1)."""
         short = frames - codes.shape[1]
         if short:
             rest = np.concatenate([np.full((1, short), v) for s in STEMS for v in self.silence[s]])
@@ -102,29 +104,31 @@ class ItemSampler:
             controls = np.pad(controls, ((0, 0), (0, short)), constant_values=-1)
         return codes, controls
 
-    def silences(self, stem: str) -> list[np.ndarray]:
-        """Codes [books of the stem, frames] of its rests in the band's songs (bass never rests)."""
-        if stem not in self.rest:
+    def rests(self, stem: str) -> list[np.ndarray]:
+        """Codes [books of the stem, frames] of each rest of a stem in this split's songs; none for the bass, which never rests."""
+        if stem not in self.rest_codes:
             bit, found = {"drums": 1, "other": 2}.get(stem, 0), []
             for song in self.songs:
                 edges = np.flatnonzero(np.diff(np.concatenate([[0], song.rests & bit > 0, [0]]).astype(int)))
-                # A second after the last stroke, when nothing of it sounds any more.
+                # From one second after the last note, when it has decayed.
                 found += [song.tokens[self.rows[stem], a + 50:b - 5].astype(np.int64) for a, b in zip(edges[::2], edges[1::2]) if b - a > 155]
-            self.rest[stem] = found
-        return self.rest[stem]
+            self.rest_codes[stem] = found
+        return self.rest_codes[stem]
 
     def silent(self, stem: str, frames: int) -> np.ndarray:
-        """So many frames of a rest, one rest over and over: what a band that fell silent has behind it. It learns to come in again."""
-        codes = self.rng.choice(self.silences(stem))
+        """Codes of `frames` of silence: one rest, repeated."""
+        codes = self.rng.choice(self.rests(stem))
         return np.tile(codes, (1, -(-frames // codes.shape[1])))[:, :frames]
 
-    def interrupt(self, source, prefix, entry, stems: list[str]):
-        """Now and then gives a stem another past than its own up to a random frame, from where on it is judged: a rest, so that it learns
-        to come in again; or (drums) what another song's drummer played, so that a new text, the clock and the player count for more
-        than what has been going on. In place: source [K, WINDOW], prefix (where it is known), entry [K]."""
+    def replace_past(self, source, prefix, entry, stems: list[str]):
+        """Sometimes replaces a stem's past up to a random frame, and excludes that past from the loss.
+
+        The replacement is a rest, so that the model learns to come in again after silence; or, for drums, another song's drums, so
+        that text, clock and input stem count for more than the model's own past. In place: source [K, WINDOW], prefix (where it is
+        known), entry [K]: the first frame that counts."""
         for stem in stems:
             draw = self.rng.random()
-            rest = draw < 0.1 and self.silences(stem)
+            rest = draw < 0.1 and self.rests(stem)
             if rest or (stem == "drums" and draw > 0.9):
                 rows, at = self.rows[stem], self.rng.randrange(50, WINDOW)
                 entry[rows] = at
@@ -133,6 +137,7 @@ class ItemSampler:
                 prefix[rows] = np.where(known, source[rows, ::DECIMATION], prefix[rows])
 
     def item(self, kind: str | None = None, lag: int | None = None):
+        """One item; `kind` is LIVE, EDIT or TEXT (random if None), `lag` in frames (random if None)."""
         rng = self.rng
         kind = kind or rng.choices([LIVE, EDIT, TEXT], [0.65, 0.27, 0.08])[0]
         delays, weight, entry = self.delays.copy(), self.weight.copy(), np.zeros(len(self.cards), int)
@@ -143,28 +148,28 @@ class ItemSampler:
             source, controls, label = self.window(WINDOW)
             prefix = source[:, ::DECIMATION].copy()
             if kind == EDIT:
-                # Most of all what `render` asks for: everything to a bass that is known whole.
+                # Mostly the task of `sideman render`: all other stems for a bass that is known completely.
                 whole = rng.random() < 0.6
                 for stem in ["drums", "other"] if whole else rng.sample(STEMS, rng.choice([1, 2])):
                     rows = self.rows[stem]
                     prefix[rows[rng.choice([0, 0, 1, 2, 3]) if stem == "other" and not whole else 0:]] = self.cards[rows[-1]]
                 if whole:
-                    self.interrupt(source, prefix, entry, ["drums", "other"])
+                    self.replace_past(source, prefix, entry, ["drums", "other"])
             else:
-                # With a guest more often nothing has been heard yet: then words are all that tells what the drums will be.
+                # With a guest drummer the prefix is more often empty: then only the text shows what the drums play.
                 fresh = 0.7 if label.get("drummer") else 0.35
                 cut = 0 if rng.random() < fresh else rng.randrange(WINDOW)
                 prefix[:, -(-cut // DECIMATION):] = self.cards[:, None]
-                player = rng.choices(STEMS, [0.75, 0.1, 0.15])[0]
-                self.interrupt(source, prefix, entry, [s for s in STEMS if s != player])
-                rows = self.rows[player]
+                input_stem = rng.choices(STEMS, [0.75, 0.1, 0.15])[0]
+                self.replace_past(source, prefix, entry, [s for s in STEMS if s != input_stem])
+                rows = self.rows[input_stem]
                 delays[rows] += lag if lag is not None else rng.randint(*LAGS)
                 weight[rows] *= 0.2
-                if rng.random() < 0.25:  # Only what the player plays, not how it sounds: no sound of theirs is one that was practised with.
+                if rng.random() < 0.25:  # Keep only the input stem's first book: the notes without the timbre, which at play is never one of the training set.
                     source[rows[1:]], prefix[rows[1:]] = self.cards[rows[1:], None], self.cards[rows[1:], None]
-                if rng.random() < 0.1:  # A player who isn't heard at all: what guidance by the player leans away from.
+                if rng.random() < 0.1:  # Mask the input stem: the null lane of guidance needs this case.
                     source[rows], prefix[rows] = self.cards[rows, None], self.cards[rows, None]
-                elif rng.random() < 0.06:  # A player who plays something else, or nothing: the band holds on.
+                elif rng.random() < 0.06:  # An input stem that is another song's or silent: the other stems continue.
                     wrong = self.window(WINDOW)[0] if rng.random() < 0.5 else np.repeat(np.concatenate([self.silence[s] for s in STEMS])[:, None], WINDOW, 1)
                     source[rows], prefix[rows] = wrong[rows], np.where(prefix[rows] == self.cards[rows][:, None], prefix[rows], wrong[rows][:, ::DECIMATION])
             middle = self.cards[:, None]
@@ -175,28 +180,28 @@ class ItemSampler:
             controls[:2] = -1
         if rng.random() < 0.5:
             controls[2] = -1
-        text = "" if rng.random() < (0.1 if label.get("drummer") else 0.3) else (brief if rng.random() < self.brief else caption)(label, rng)
+        text = "" if rng.random() < (0.1 if label.get("drummer") else 0.3) else (style_caption if rng.random() < self.style_share else caption)(label, rng)
         return grid, delays, start, weight, controls, text, label
 
-    def forget(self, seq):
-        """Takes from a laid-out item [K, S] what the drums (now and then `other` too) have played: everything, or spans of it.
+    def mask_history(self, seq):
+        """Masks the drums of a sequence [K, S], sometimes `other` too, completely or in spans.
 
-        What sounds next is told by the last bar so well that words, chart and clock hardly matter (a style is worth 3.2 nats, once a
-        song). Who has forgotten the last bar needs them in every frame. At play that is how each song begins.
+        The last bar predicts the next frame so well that text, chart and clock hardly matter (a style is worth 3.2 nats, once per
+        song). With the history masked they matter in every frame. It is also how each song starts: with no history.
         """
         rng = self.rng
         for stem, share in (("drums", 0.9), ("other", 0.4)):
             if rng.random() < share:
-                gone = np.full(seq.shape[1], True)
+                masked = np.full(seq.shape[1], True)
                 if rng.random() < 0.5:
                     edges = np.sort([rng.randrange(seq.shape[1]) for _ in range(2 * rng.randint(1, 4))])
-                    gone[:] = np.searchsorted(edges, np.arange(seq.shape[1])) % 2 == rng.randrange(2)
+                    masked[:] = np.searchsorted(edges, np.arange(seq.shape[1])) % 2 == rng.randrange(2)
                 rows = self.rows[stem]
-                seq[rows] = np.where(gone, self.cards[rows, None], seq[rows])
+                seq[rows] = np.where(masked, self.cards[rows, None], seq[rows])
         return seq
 
     def lay_out(self, grid, delays):
-        """Grid [K, G] to the valid steps of training, [K, G + 1]: step s of stream k holds frame s − 1 − delay, else special."""
+        """Applies the delay pattern: grid [K, G] to a sequence [K, G + 1], where step s of stream k holds frame s − 1 − delay, else the special token."""
         K, G = grid.shape
         seq = np.repeat(self.cards[:, None], G + 1, 1)
         for k, d in enumerate(delays):
@@ -204,23 +209,23 @@ class ItemSampler:
         return seq
 
     def batch(self, items: int, **kind):
-        """Tensors of a batch: seq [B,K,S], controls {name: [B,S−1]}, ids/mask [B,L], target [B,K,S−1] (−100: not judged), weight [B,K]."""
+        """Tensors of a batch: seq [B,K,S], controls {name: [B,S−1]}, ids and mask [B,L], target [B,K,S−1] (−100: not in the loss), weight [B,K]."""
         seqs, targets, weights, known, texts = [], [], [], [], []
         for _ in range(items):
             grid, delays, start, weight, controls, text, label = self.item(**kind)
             seq = self.lay_out(grid, delays)
-            steps = np.arange(1, seq.shape[1])[None] - 1 - delays[:, None]  # frame that each target step holds
+            steps = np.arange(1, seq.shape[1])[None] - 1 - delays[:, None]  # the frame in each target step
             targets.append(np.where((steps >= start[:, None]) & (seq[:, 1:] < self.cards[:, None]), seq[:, 1:], -100))
-            # Exposure: at play the band hears itself, mistakes included.
+            # Exposure bias: at play the model conditions on its own output, errors included, so train with some wrong tokens.
             noise = np.random.default_rng(self.rng.getrandbits(32))
             wrong = noise.random(seq.shape) < noise.choice([0.0, 0.02, 0.05])
             seq = np.where(wrong & (seq < self.cards[:, None]), noise.integers(0, self.cards[:, None], seq.shape), seq)
-            seqs.append((self.forget(seq) if self.rng.random() < self.forgetful else seq)[:, :-1])
+            seqs.append((self.mask_history(seq) if self.rng.random() < self.mask_share else seq)[:, :-1])
             weights.append(weight)
             known.append(controls)
             texts.append(text)
         null = {c["name"]: c["card"] for c in self.config["controls"]}
         controls = {n: torch.from_numpy(np.where(v < 0, null[n], v)).long() for n, v in zip(CONTROLS, np.stack(known, 1))}
-        ids, mask = padded(self.tokenizer, texts)
+        ids, mask = encode_texts(self.tokenizer, texts)
         return (torch.from_numpy(np.stack(seqs)).long(), controls, ids, mask,
                 torch.from_numpy(np.stack(targets)).long(), torch.from_numpy(np.stack(weights)).float())

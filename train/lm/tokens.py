@@ -1,7 +1,7 @@
-"""Songs to tokens: `python -m train.lm.tokens --codecs DIR --corpus DIR --out DIR`. One .npz a song and stem; what is there is kept.
+"""Encodes a corpus to tokens: `python -m train.lm.tokens --codecs DIR --corpus DIR --out DIR`. One .npz per song and stem; existing files are kept.
 
-Every other song's bass is encoded a second time as another player would sound (level, tone, drive, noise), so that a real one is
-understood. Test songs are left out.
+The bass of every other song is encoded a second time with another tone (level, tilt, drive, noise), so that the LM copes with
+basses it has not seen. Test songs are left out.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import numpy as np
 import scipy.signal
 import torch
 
+from .. import checkpoint
 from ..codec.config import FRAME
 from ..codec.model import Codec
 from .config import STEMS
@@ -20,14 +21,15 @@ from .controls import chord_values, clock_values, rests
 
 
 def load_codec(path: Path) -> Codec:
-    s = torch.load(path, weights_only=False)
+    """The codec of a checkpoint, for evaluation."""
+    s = checkpoint.load(path)
     model = Codec(s["config"]).eval()
     model.load_state_dict(s["ema"])
     return model
 
 
 def vary_tone(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The same line from another hand: gain, tilt, drive, noise floor."""
+    """The same recording with another gain, spectral tilt, drive and noise floor."""
     x = x * 10 ** rng.uniform(-0.4, 0.25)
     a = np.exp(-2 * np.pi * rng.uniform(200, 2000) / 32000)
     low = scipy.signal.lfilter([1 - a], [1, -a], x)
@@ -39,9 +41,9 @@ def vary_tone(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def encode(codec: Codec, x: np.ndarray, fast: bool = False) -> np.ndarray:
-    """Codes [books, frames] of a whole song, ten seconds at a time: a long song at once falls out of the cache and takes 3 times as long.
+    """Codes [books, frames] of a whole song, encoded in pieces of ten seconds: a long song at once does not fit the CPU's cache and takes 3 times as long.
 
-    A second of sound before each piece is more than the encoder can see, so the codes are those of the song in one piece.
+    Each piece starts with one second of what precedes it, more than the encoder's receptive field, so the codes do not depend on the split.
     """
     piece, before, ahead = 500, 50, 2
     out = []
@@ -54,11 +56,11 @@ def encode(codec: Codec, x: np.ndarray, fast: bool = False) -> np.ndarray:
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--codecs", required=True)
-    p.add_argument("--corpus", nargs="+", required=True)
-    p.add_argument("--out", required=True)
-    p.add_argument("--stems", nargs="+", default=STEMS, choices=STEMS, help="those whose codecs stand; the others later")
-    p.add_argument("--songs", type=int, help="no more than so many of a corpus")
+    p.add_argument("--codecs", required=True, help="folder of codec checkpoints")
+    p.add_argument("--corpus", nargs="+", required=True, help="folders of rendered music")
+    p.add_argument("--out", required=True, help="folder for the tokens")
+    p.add_argument("--stems", nargs="+", default=STEMS, choices=STEMS, help="stems to encode now, for example those whose codecs are trained")
+    p.add_argument("--songs", type=int, help="at most this many per corpus")
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
@@ -70,7 +72,7 @@ def main():
         codecs[stem] = load_codec(path)
         stamp = hashlib.sha256(path.read_bytes()).hexdigest()
         if mark.exists() and json.loads(mark.read_text())["sha256"] != stamp:
-            raise SystemExit(f"{out} holds tokens of another {stem} codec: remove it")
+            raise SystemExit(f"--out {out}: holds tokens of another {stem} codec; remove them or name another folder")
         quiet = np.random.default_rng(0).normal(0, 3e-4, FRAME * 100).astype(np.float32)
         silence = encode(codecs[stem], quiet)[:, 50].tolist()
         mark.write_text(json.dumps({"sha256": stamp, "config": codecs[stem].c, "silence": silence}))
@@ -86,10 +88,10 @@ def main():
                 label = {k: song.get(k) for k in ("id", "split", "bpm", "meter", "style", "drummer", "instruments", "caption_tags")}
                 frames = song["len"] // FRAME
 
-                def known():
+                def shared():
                     beat, tick = clock_values(song, frames)
                     return {"beat": beat, "tick": tick, "chord": chord_values(song, frames), "rests": rests(song, frames), "label": json.dumps(label)}
-                keep(out / f"{c}-{song['id']}.song.npz", known)
+                write_once(out / f"{c}-{song['id']}.song.npz", shared)
                 for stem in a.stems:
                     def tokens():
                         x = raw[stem][song["start"]:song["start"] + song["len"]].astype(np.float32) / 32768.0
@@ -98,11 +100,11 @@ def main():
                             rng = np.random.default_rng(int(hashlib.md5(str(song["id"]).encode()).hexdigest()[:8], 16))
                             made["other"] = encode(codecs[stem], vary_tone(x, rng), fast=True)
                         return made
-                    keep(out / f"{c}-{song['id']}.{stem}.npz", tokens)
+                    write_once(out / f"{c}-{song['id']}.{stem}.npz", tokens)
 
 
-def keep(path: Path, make):
-    """Writes what `make` gives, unless it is there."""
+def write_once(path: Path, make):
+    """Writes the arrays that `make` returns to a .npz file, unless it exists."""
     if not path.exists():
         tmp = path.with_suffix(".tmp")
         with open(tmp, "wb") as f:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from train.data import bass, charts, comp, drumtables, heldout, mix, mma, sampler, stats, theory
-from train.data.mmabands import BANDS
+from train.data.mma_styles import BANDS
 from train.data.song import Bar
 
 needs_samples = pytest.mark.needs("samples")

@@ -1,46 +1,48 @@
-"""What the LM practises: what it is made to forget."""
+"""The training items of the LM: masked history, replaced past; and its optimiser."""
 
 import random
 
 import numpy as np
 import torch
-from train.lm.tasks import Practice
+
+from train.lm.tasks import ItemSampler
 
 
-def practice(seed):
+def sampler(seed):
+    """An ItemSampler without songs."""
     p = ItemSampler.__new__(ItemSampler)
     p.rng, p.cards, p.rows = random.Random(seed), np.full(8, 1024), {"bass": [0, 1], "drums": [2, 3], "other": [4, 5, 6, 7]}
     return p
 
 
-def test_a_band_forgets_itself_and_never_the_bass():
+def test_masking_the_history_hides_drums_and_other_and_never_the_bass():
     seq = np.random.default_rng(0).integers(0, 1024, (8, 400))
     drums, other = [], []
     for seed in range(60):
-        got = practice(seed).forget(seq.copy())
+        got = sampler(seed).mask_history(seq.copy())
         assert (got[:2] == seq[:2]).all()
-        assert ((got == seq) | (got == 1024)).all(), "nothing is told that was not played"
+        assert ((got == seq) | (got == 1024)).all(), "a token is kept or masked"
         for rows in ((2, 3), (4, 5, 6, 7)):
-            gone = got[list(rows)] == 1024
-            assert (gone == gone[0]).all(), "the books of a stem are forgotten together"
+            masked = got[list(rows)] == 1024
+            assert (masked == masked[0]).all(), "all books of a stem are masked together"
         drums.append((got[2] == 1024).mean())
         other.append((got[4] == 1024).mean())
     assert np.mean(np.array(drums) > 0) > 0.75 and np.mean(np.array(other) > 0) < 0.65
     assert np.mean(np.array(drums) == 1) > 0.25 and np.mean((np.array(drums) > 0) & (np.array(drums) < 1)) > 0.25
 
 
-def test_another_past_is_not_judged_and_agrees_with_the_prefix():
-    """Up to `entry` a stem holds a rest or another's drums, in the window and (where known) in the prefix; nothing else changes."""
+def test_a_replaced_past_is_not_in_the_loss_and_agrees_with_the_prefix():
+    """Before `entry` a stem is a rest or another song's drums, in the window and (where known) in the prefix; nothing else changes."""
     rng = np.random.default_rng(1)
     rests, others = 0, 0
     for seed in range(80):
-        p = practice(seed)
-        p.rest = {"drums": [np.full((2, 60), 7)], "other": [np.full((4, 60), 7)]}
+        p = sampler(seed)
+        p.rest_codes = {"drums": [np.full((2, 60), 7)], "other": [np.full((4, 60), 7)]}
         p.window = lambda frames: (np.full((8, frames), 9), None, None)
         source, entry = rng.integers(10, 1024, (8, 1250)), np.zeros(8, int)
         prefix = np.where(np.arange(250) < 100, source[:, ::5], 1024)
         before, known = source.copy(), prefix.copy()
-        p.interrupt(source, prefix, entry, ["drums", "other"])
+        p.replace_past(source, prefix, entry, ["drums", "other"])
         for rows in ([2, 3], [4, 5, 6, 7]):
             at = entry[rows[0]]
             assert (entry[rows] == at).all() and (source[rows, at:] == before[rows, at:]).all()
@@ -52,7 +54,7 @@ def test_another_past_is_not_judged_and_agrees_with_the_prefix():
     assert rests > 5 and others > 2
 
 
-def test_muon_is_torchs():
+def test_muon_computes_what_torchs_does_and_shares_its_state():
     from train.lm.muon import Muon, orthogonal
     torch.manual_seed(0)
     mine = [torch.nn.Parameter(torch.randn(*s)) for s in ((64, 32), (32, 96), (40, 40))]
@@ -63,7 +65,7 @@ def test_muon_is_torchs():
             w.grad = torch.randn(w.shape)
             v.grad = w.grad.clone()
         a.step(), b.step()
-    for w, v in zip(mine, theirs):  # theirs is in bf16
+    for w, v in zip(mine, theirs):  # torch's multiplies in bf16
         assert (w - v).abs().max() < 2e-3 * v.abs().max()
     size = torch.linalg.svdvals(orthogonal(torch.randn(64, 32)).float())
     assert 0.4 < size.min() and size.max() < 1.3

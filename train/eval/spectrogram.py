@@ -1,4 +1,4 @@
-"""Spectrograms of the true and the played stems side by side, to be looked at."""
+"""Spectrograms of true and generated stems side by side."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import numpy as np
 SECONDS = 8
 
 
-def picture(columns: dict[str, dict[str, np.ndarray]], start: float, bars: np.ndarray, path: Path):
-    """One column a take ({"truth": {"drums": x, …}, …}), one row a stem; bar lines in white."""
+def plot(columns: dict[str, dict[str, np.ndarray]], start: float, bars: np.ndarray, path: Path):
+    """Writes a picture: one column per take ({"truth": {"drums": x, …}, …}), one row per stem, bar lines in white."""
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt

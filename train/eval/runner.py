@@ -1,4 +1,4 @@
-"""The engine's program as a player: bass in, band out (`sideman render`, or `sideman live` from file to file)."""
+"""Runs the sideman program on a bass and reads the stems it makes (`sideman render`, or `sideman live` between files)."""
 
 import json
 import subprocess
@@ -11,12 +11,13 @@ from .songs import RATE, Song
 
 
 class Runner:
-    """Calls `sideman render`, or `sideman live` where `live`. A take that is there, made by the same command, is not made again."""
+    """Runs `sideman render`, or `sideman live` if `live`. A take made by the same command with the same weights is not made again."""
 
     def __init__(self, sideman: str, model: str, lag: int | None, threads: int = 1, seed: int = 7, live: bool = False):
         self.sideman, self.model, self.lag, self.threads, self.seed, self.live = sideman, model, lag, threads, seed, live
 
     def command(self, bass: Path, out: Path, song: Song | None, chords: bool, text: str | None, clock) -> list[str]:
+        """The command line for one take."""
         c = [self.sideman, *(["live", "--headless", "--from", str(bass), "--to"] if self.live else ["render", "--bass", str(bass), "--make", "drums,other", "--out"]),
              str(out), "--model", self.model, "--seed", str(self.seed), "--threads", str(self.threads), *([] if self.live else ["--no-chart", "--json"])]
         if self.lag is not None:
@@ -29,17 +30,17 @@ class Runner:
                 c += ["--chords", song.chart()]
         return c + (["--text", text] if text else [])
 
-    def play(self, bass: np.ndarray, out: Path, song: Song | None, chords: bool = True, text: str | None = None, clock: tuple[float, float] | None = None) -> dict[str, np.ndarray]:
-        """Drums and other (float32, 32 kHz, as long as `bass`). `song` gives clock and chart, or `clock` (quarters a minute, bar 1 in s);
-        neither: the band finds the beat by ear.
+    def accompany(self, bass: np.ndarray, out: Path, song: Song | None, chords: bool = True, text: str | None = None, clock: tuple[float, float] | None = None) -> dict[str, np.ndarray]:
+        """Drums and other for a bass: float32, 32 kHz, as long as `bass`.
 
-        Raises RuntimeError with the program's own words where it fails.
+        `song` gives clock and chart, `clock` (quarters per minute, second of bar 1) only a clock; with neither, sideman gets only the
+        bass. Raises RuntimeError with the program's error message where it fails.
         """
         out.mkdir(parents=True, exist_ok=True)
         path = out / "in.wav"
         command = self.command(path, out, song, chords, text, clock)
         made = out / "command.json"
-        key = {"command": command, "bass": f"{len(bass)} {float(np.abs(bass).sum()):.3f}", "model": stamp(self.model)}
+        key = {"command": command, "bass": f"{len(bass)} {float(np.abs(bass).sum()):.3f}", "model": weights_stamp(self.model)}
         if not (made.exists() and json.loads(made.read_text()) == key):
             soundfile.write(path, bass, RATE, subtype="FLOAT")
             r = subprocess.run(command, capture_output=True, text=True)
@@ -49,6 +50,6 @@ class Runner:
         return {s: soundfile.read(out / f"{s}.wav", dtype="float32", always_2d=True)[0].mean(1) for s in ("drums", "other")}
 
 
-def stamp(model: str) -> str:
-    """Changes when the model's weights do."""
+def weights_stamp(model: str) -> str:
+    """A string that changes when the model's weights do."""
     return " ".join(f"{p.name}:{p.stat().st_size}:{int(p.stat().st_mtime)}" for p in sorted(Path(model).glob("*.safetensors")))

@@ -1,7 +1,8 @@
-"""How well a codec keeps its stem: `python -m train.codec.judge bass --codecs DIR --corpus DIR [--split test] [--wav DIR] [--picture FILE]`.
+"""Measures how well a codec reconstructs its stem: `python -m train.codec.evaluate bass --codecs DIR --corpus DIR [--split test] [--wav DIR] [--picture FILE]`.
 
-bass: frames whose pitch, measured in the original and right by the score, is within 50 cents after coding (octave errors apart);
-drums: onsets kept within 20 ms, and kick, snare and hat told apart (`drum_hits.py`, taught on true drums of the train split); all: mel distance and codes used. Control: the same against another song.
+bass: share of frames whose pitch is within 50 cents after coding, among those whose pitch in the original agrees with the score
+(with and without octave errors). drums: F-measure of onsets within 20 ms, and accuracy of telling kick, snare and hat apart
+(drum_hits.py). All stems: log-mel distance, level, and codes used. Control: the same distance to another song.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def log_mel(x):
 
 
 def score_pitch(song, at, frames):
-    """Hz by the score at each 20 ms frame of an excerpt from second `at`; 0 where no single note sounds or one has just begun."""
+    """Pitch in Hz by the score, for each 20 ms frame of an excerpt that starts at second `at`; 0 where no note sounds or one has just begun."""
     out = np.zeros(frames)
     for on, off, midi, _ in song["notes"]["bass"]:
         a, b = int(np.ceil((on - at + 0.06) * 50)), int((min(off, on + 2.0) - at - 0.02) * 50)
@@ -46,18 +47,18 @@ def score_pitch(song, at, frames):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("stem")
-    p.add_argument("--codecs", required=True)
-    p.add_argument("--corpus", nargs="+", required=True)
-    p.add_argument("--split", default="test")
+    p.add_argument("stem", choices=["bass", "drums", "other"])
+    p.add_argument("--codecs", required=True, help="folder of codec checkpoints")
+    p.add_argument("--corpus", nargs="+", required=True, help="folders of rendered music")
+    p.add_argument("--split", default="test", choices=["train", "valid", "test"])
     p.add_argument("--songs", type=int, default=12)
-    p.add_argument("--wav")
-    p.add_argument("--picture")
+    p.add_argument("--wav", metavar="DIR", help="write original and coded excerpts there")
+    p.add_argument("--picture", metavar="FILE", help="spectrograms of the first song")
     a = p.parse_args()
     torch.set_num_threads(1)
     codec = load_codec(Path(a.codecs) / f"{a.stem}.pt")
-    songs = Stem(a.corpus, a.stem, a.split).songs
-    listener = teach(a.corpus) if a.stem == "drums" else None
+    songs = StemDataset(a.corpus, a.stem, a.split).songs
+    classifier = train_classifier(a.corpus) if a.stem == "drums" else None
     rows, used, previous = [], [set() for _ in range(codec.c["books"])], None
     for raw, song in songs[:: max(1, len(songs) // a.songs)][:a.songs]:
         at = min(20.0, len(raw) / 32000 - SECONDS)
@@ -81,41 +82,42 @@ def main():
         if a.stem == "drums":
             truth = onsets(x)
             row |= {"onset_f": f_measure(truth, onsets(y)), "onset_f_other_song": f_measure(truth, onsets(previous)) if previous is not None else None}
-            known = [(t, k) for t, k in drum_hits.alone(song, at, SECONDS)]
-            if known:
-                row |= drum_hits.told_apart([drum_hits.features(x, t) for t, _ in known], [drum_hits.features(y, t) for t, _ in known], np.array([k for _, k in known]), listener)
+            hits = drum_hits.isolated(song, at, SECONDS)
+            if hits:
+                row |= drum_hits.accuracy([drum_hits.features(x, t) for t, _ in hits], [drum_hits.features(y, t) for t, _ in hits], np.array([k for _, k in hits]), classifier)
         rows.append(row)
         previous = x
         if a.wav:
             Path(a.wav).mkdir(parents=True, exist_ok=True)
-            soundfile.write(f"{a.wav}/{a.stem}-{song['id']}-truth.wav", x, 32000)
+            soundfile.write(f"{a.wav}/{a.stem}-{song['id']}-original.wav", x, 32000)
             soundfile.write(f"{a.wav}/{a.stem}-{song['id']}-coded.wav", np.clip(y, -1, 1), 32000)
         if a.picture and len(rows) == 1:
-            picture(x, y, a.picture, 2000 if a.stem == "bass" else 16000)
+            plot(x, y, a.picture, 2000 if a.stem == "bass" else 16000)
     keys = [k for k in rows[0] | rows[-1] if k not in ("song", "timbre")]
     mean = {k: round(float(np.mean([r[k] for r in rows if r.get(k) is not None])), 4) for k in keys}
     print(json.dumps({"stem": a.stem, "split": a.split, "songs": len(rows), "mean": mean, "codes_used": [len(u) for u in used], "rows": rows}))
 
 
-def teach(corpus: list[str], count: int = 40) -> Classifier:
-    """A listener taught on the strokes of true drums of the train split."""
-    songs = Stem(corpus, "drums", "train").songs
+def train_classifier(corpus: list[str], count: int = 40) -> Classifier:
+    """A classifier of drum hits, trained on the uncoded drums of the train split."""
+    songs = StemDataset(corpus, "drums", "train").songs
     rows, kinds = [], []
     for raw, song in songs[:: max(1, len(songs) // count)]:
         at = min(20.0, len(raw) / 32000 - SECONDS)
         x = raw[int(at * 32000):][:SECONDS * 32000].astype(np.float32) / 32768
-        for t, kind in drum_hits.alone(song, at, SECONDS):
+        for t, kind in drum_hits.isolated(song, at, SECONDS):
             rows.append(drum_hits.features(x, t))
             kinds.append(kind)
-    return drum_hits.teach(rows, kinds)
+    return drum_hits.train(rows, kinds)
 
 
-def picture(x, y, path, top):
+def plot(x, y, path, top):
+    """Spectrograms of six seconds of the original and of the coded sound, up to `top` Hz."""
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     fig, axes = plt.subplots(2, 1, figsize=(14, 8))
-    for ax, s, name in zip(axes, (x, y), ("truth", "coded")):
+    for ax, s, name in zip(axes, (x, y), ("original", "coded")):
         ax.specgram(s[32000:32000 * 7] + 1e-9, NFFT=4096 if top < 4000 else 1024, noverlap=3584 if top < 4000 else 768, Fs=32000, vmin=-140, vmax=-30)
         ax.set_ylim(0, top)
         ax.set_title(name)

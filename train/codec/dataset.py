@@ -1,4 +1,4 @@
-"""Random crops of one stem's rendered music (the corpus format is `train/data/README.md`'s)."""
+"""Random crops of one stem of a rendered corpus (train/data/README.md describes the format)."""
 
 import json
 from pathlib import Path
@@ -8,8 +8,9 @@ import torch
 
 from .semantic import labels
 
-class Stem:
-    """All songs of one split, memory-mapped; crops are drawn where the stem sounds (5 % anywhere)."""
+
+class StemDataset:
+    """One stem of all songs of a split, memory-mapped. Crops are taken where the stem sounds; 5 % are taken anywhere."""
 
     def __init__(self, corpus: list[str], stem: str, split: str, seed: int = 0):
         self.rng, self.stem, self.known = np.random.default_rng(seed), stem, {}
@@ -22,10 +23,10 @@ class Stem:
                     if song["split"] == split:
                         self.songs.append((raw[song["start"]:song["start"] + song["len"]], song))
         if not self.songs:
-            raise SystemExit(f"no {split} songs under {corpus}")
+            raise SystemExit(f"--corpus {' '.join(map(str, corpus))}: no songs of the {split} split (python -m train.data render makes them)")
 
     def crop(self, samples: int):
-        """(samples, labels of its frames)."""
+        """(samples, labels of their frames)."""
         for _ in range(20):
             i = self.rng.integers(len(self.songs))
             raw, song = self.songs[i]
@@ -39,6 +40,6 @@ class Stem:
         return x * gain, self.known[i][frame:frame + samples // 640]
 
     def batch(self, items: int, samples: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Audio [items, samples] and labels [items, frames, …] (`meaning.labels`)."""
+        """Audio [items, samples] and labels [items, frames, …] (`semantic.labels`)."""
         audio, known = zip(*(self.crop(samples) for _ in range(items)))
         return torch.from_numpy(np.stack(audio)).clamp(-1, 1), torch.from_numpy(np.stack(known))

@@ -1,4 +1,4 @@
-"""Discriminators for the decoder's last third: complex spectra at three resolutions (as in Encodec and DAC, in small)."""
+"""Discriminators for fine-tuning a decoder: complex spectra at three resolutions (as in EnCodec and DAC, smaller)."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ RESOLUTIONS = (2048, 1024, 512)
 
 
 class SpectrumDiscriminator(nn.Module):
-    """Looks at one resolution's real and imaginary parts, [B, 2, frames, bins], through strided 2-D convolutions."""
+    """Strided 2-D convolutions over the real and imaginary parts of one STFT, [B, 2, frames, bins]."""
 
     def __init__(self, n: int, width: int = 16):
         super().__init__()
@@ -18,9 +18,9 @@ class SpectrumDiscriminator(nn.Module):
         self.verdict = nn.utils.parametrizations.weight_norm(nn.Conv2d(2 * width, 1, (3, 3), padding=1))
 
     def forward(self, x):
-        """Audio [B, samples] → (verdicts, feature maps)."""
+        """Audio [B, samples] → (real-or-fake scores, feature maps of the layers)."""
         spec = torch.fft.rfft(x.unfold(1, self.n, self.n // 4) * torch.hann_window(self.n, device=x.device)) * (4.0 / self.n)
-        # Compressed, or the bass would drown the rest.
+        # Compressed magnitude, or low frequencies would dominate.
         size = spec.abs().clamp(min=1e-6)
         spec = spec * size ** -0.7
         y, maps = torch.stack([spec.real, spec.imag], 1), []
@@ -31,21 +31,25 @@ class SpectrumDiscriminator(nn.Module):
 
 
 class Discriminators(nn.Module):
+    """One discriminator per resolution."""
+
+    """One discriminator per resolution."""
+
     def __init__(self):
         super().__init__()
         self.each = nn.ModuleList(SpectrumDiscriminator(n) for n in RESOLUTIONS)
 
     def forward(self, x):
-        return [critic(x) for critic in self.each]
+        return [one(x) for one in self.each]
 
 
 def discriminator_loss(real, fake):
-    """Hinge."""
+    """Hinge loss of the discriminators on real and decoded audio."""
     return sum(F.relu(1 - r[0]).mean() + F.relu(1 + f[0]).mean() for r, f in zip(real, fake)) / len(real)
 
 
 def generator_loss(real, fake):
-    """What the decoder pays: (to be believed, to have the same feature maps)."""
-    believe = sum(F.relu(1 - f[0]).mean() for f in fake) / len(fake)
-    match = sum((a.detach() - b).abs().mean() / a.detach().abs().mean() for r, f in zip(real, fake) for a, b in zip(r[1], f[1]))
-    return believe, match / sum(len(r[1]) for r in real)
+    """The decoder's losses: (hinge loss against the discriminators, relative L1 distance of their feature maps)."""
+    adversarial = sum(F.relu(1 - f[0]).mean() for f in fake) / len(fake)
+    features = sum((a.detach() - b).abs().mean() / a.detach().abs().mean() for r, f in zip(real, fake) for a, b in zip(r[1], f[1]))
+    return adversarial, features / sum(len(r[1]) for r in real)

@@ -1,7 +1,8 @@
-"""A model directory back to checkpoints: `python -m train.restore --model models/house --codecs DIR --lm DIR --step 7000`.
+"""Makes checkpoints from a model directory, the inverse of export: `python -m train.checkpoints_from_model --model models/house --codecs DIR --lm DIR --step 9800`.
 
-So that training goes on from the weights that ship where the checkpoints they came from are gone. What comes back is what the engine
-plays, rounding included (`export.py`); the optimisers begin anew, and codecs can be polished, not trained on (their labels' reader is lost).
+Use it to continue training the published weights when their checkpoints are gone. The weights are the stored ones, quantization
+included. Optimiser states start empty. The codecs' decoders can be fine-tuned (`train.codec.finetune_decoder`), but codec training
+cannot be continued: the semantic head, which only training uses, is not in a model directory.
 """
 
 import argparse
@@ -12,8 +13,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from . import checkpoint
 from .codec.model import Codec
-from .codec.train import save
 from .export import unfold
 from .lm.config import STEMS
 from .lm.model import Lm
@@ -22,7 +23,7 @@ PROJECTION = "condition_provider.conditioners.description."
 
 
 def read(path: Path) -> dict:
-    """A file's tensors in f32; q8 ones (int8 and NAME.scale, blocks of 32 columns) multiplied out."""
+    """A file's tensors as f32. q8 tensors (int8, with a scale per block of 32 columns in NAME.scale) are dequantized."""
     stored = load_file(path)
     out = {}
     for name, w in stored.items():
@@ -34,12 +35,14 @@ def read(path: Path) -> dict:
 
 
 def codec(model: Path, config: dict, stem: str) -> Codec:
+    """One stem's codec of a model directory."""
     c = Codec(config["codecs"][stem]).eval()
     unfold(c, read(model / f"codec.{stem}.safetensors"))
     return c
 
 
 def lm(model: Path, config: dict) -> Lm:
+    """The LM of a model directory, text encoder included."""
     whole = Lm(config).eval()
     state = {n.removeprefix(PROJECTION): w for n, w in read(model / "lm.safetensors").items()}
     state |= {f"text.{n}": w for n, w in read(model / "text.safetensors").items()}
@@ -50,23 +53,23 @@ def lm(model: Path, config: dict) -> Lm:
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--model", type=Path, default=Path("models/house"))
-    p.add_argument("--codecs", type=Path, required=True)
-    p.add_argument("--lm", type=Path, required=True)
-    p.add_argument("--step", type=int, required=True, help="how many steps these weights have behind them (MODEL_CARD.md)")
+    p.add_argument("--model", type=Path, default=Path("models/house"), help="the model directory")
+    p.add_argument("--codecs", type=Path, required=True, help="folder for the codecs' checkpoints")
+    p.add_argument("--lm", type=Path, required=True, help="folder for the LM's checkpoint and tokenizer")
+    p.add_argument("--step", type=int, required=True, help="training steps of these weights, from MODEL_CARD.md")
     a = p.parse_args()
     config = json.loads((a.model / "config.json").read_text())
     for folder, names in ((a.codecs, [f"{s}.pt" for s in STEMS]), (a.lm, ["lm.pt"])):
         folder.mkdir(parents=True, exist_ok=True)
         for name in names:
             if (folder / name).exists():
-                raise SystemExit(f"{folder / name} is there already: restore into an empty folder")
+                raise SystemExit(f"{folder / name} exists: name an empty folder, nothing is overwritten")
     for stem in STEMS:
         state = codec(a.model, config, stem).state_dict()
-        save(a.codecs / f"{stem}.pt", model=state, ema=state, config=config["codecs"][stem], curve=[], step=0)
+        checkpoint.save(a.codecs / f"{stem}.pt", model=state, ema=state, config=config["codecs"][stem], curve=[], step=0)
     state = lm(a.model, config).state_dict()
     shutil.copy(a.model / "tokenizer.json", a.lm / "tokenizer.json")
-    save(a.lm / "lm.pt", model=state, ema=state, opt=None, step=a.step, curve=[], spent=0.0, config=config, words=True)
+    checkpoint.save(a.lm / "lm.pt", model=state, ema=state, opt=None, step=a.step, curve=[], seconds=0.0, config=config, text_pretrained=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Two hours on stage: `python -m train.eval.set --model DIR --out DIR [--hours 2]`.
+"""Endurance test of live play: `python -m train.eval.endurance --model DIR --out DIR [--hours 2]`.
 
-`examples/funk.flac`, twelve bars that loop without a seam, is played to `sideman live --pace fast` over and over. Asked of what comes out:
-is every click where the clock says, does the memory grow, does the level creep, and are the tokens at the end as rich as at the start?
+The input is examples/funk.flac, twelve bars that loop seamlessly, repeated for `--hours`; `sideman live` runs file to file, faster
+than real time. The report has the position of every click, memory use over time, level and silence of each ten minutes, and the
+entropy of the tokens at the start and at the end.
 """
 
 import argparse
@@ -24,7 +25,7 @@ TEN = 600 * RATE
 
 
 def bass(path: Path, seconds: float) -> int:
-    """Writes the line, looped; gives its samples."""
+    """Writes the looped bass line and returns its length in samples."""
     x, rate = soundfile.read("examples/funk.flac", dtype="float32")
     assert rate == RATE
     loop = x[int(BAR1 * RATE):int(BAR1 * RATE) + BARS * 4 * BEAT]
@@ -47,7 +48,7 @@ def memory(pid: int) -> int:
 
 
 def clicks(path: Path) -> dict:
-    """Onsets of the click beside the clock: worst deviation in samples, and how many."""
+    """Number of clicks, and their largest deviation from the clock in samples."""
     worst, count, at = 0, 0, 0
     with soundfile.SoundFile(path) as f:
         while at < f.frames:
@@ -57,11 +58,11 @@ def clicks(path: Path) -> dict:
             first = loud[np.flatnonzero(np.diff(loud, prepend=-BEAT) > BEAT // 3)] + at - int(BAR1 * RATE)
             off = np.abs((first + BEAT // 2) % BEAT - BEAT // 2)
             worst, count, at = max(worst, int(off.max(initial=0))), count + len(first), at + len(x)
-    return {"count": count, "worst_samples_beside_the_clock": worst}
+    return {"count": count, "max_deviation_samples": worst}
 
 
 def stretches(path: Path) -> list[dict]:
-    """Level of each ten minutes, share of silent seconds, and (drums) share of onsets near a 16th."""
+    """Level, share of silent seconds and (drums) share of onsets near a sixteenth, for each ten minutes."""
     out = []
     with soundfile.SoundFile(path) as f:
         while f.tell() < f.frames:
@@ -84,11 +85,11 @@ def stretches(path: Path) -> list[dict]:
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--model", required=True)
-    p.add_argument("--sideman", default="target/release/sideman")
+    p.add_argument("--model", required=True, help="model directory")
+    p.add_argument("--sideman", default="target/release/sideman", help="the program")
     p.add_argument("--hours", type=float, default=2)
     p.add_argument("--threads", type=int, default=1)
-    p.add_argument("--lag", type=int, default=8)
+    p.add_argument("--lag", type=int, default=8, help="in frames of 20 ms")
     p.add_argument("--out", required=True)
     a = p.parse_args()
     out = Path(a.out)
@@ -96,25 +97,25 @@ def main():
     samples = bass(out / "in.wav", a.hours * 3600)
     command = [a.sideman, "live", "--headless", "--from", str(out / "in.wav"), "--to", str(out / "to"), "--model", a.model,
                "--tempo", str(BPM), "--bar1", str(BAR1), "--lag", str(a.lag), "--seed", "7", "--threads", str(a.threads), "--click"]
-    began, grown = time.time(), []
+    start, memory_mb = time.time(), []
     with open(out / "log", "w") as log:
         run = subprocess.Popen(command, stderr=log, stdout=log)
         while run.poll() is None:
             time.sleep(5)
-            if run.poll() is None and (len(grown) == 0 or time.time() - began > 30 * len(grown)):
-                grown.append(memory(run.pid))
+            if run.poll() is None and (len(memory_mb) == 0 or time.time() - start > 30 * len(memory_mb)):
+                memory_mb.append(memory(run.pid))
     if run.returncode:
         raise SystemExit(f"{' '.join(command)}: {(out / 'log').read_text()[-400:]}")
-    spent = time.time() - began
+    took = time.time() - start
     take = out / "to"
     tokens = load_file(take / "tokens.safetensors")["tokens"]
     tens = [tokens[i:i + 30000] for i in range(0, len(tokens) - 15000, 30000)]
-    report = {"hours": a.hours, "times_real_time": round(a.hours * 3600 / spent, 2), "memory_mb_every_30_s": grown,
+    report = {"hours": a.hours, "times_real_time": round(a.hours * 3600 / took, 2), "memory_mb_every_30_s": memory_mb,
               "lengths_equal": len({soundfile.info(f).frames for f in take.glob("*.wav")} | {samples}) == 1,
               "clicks": clicks(take / "click.wav"),
               "token_entropy_bits_each_10_min": [[round(entropy(t[:, k]), 2) for k in range(tokens.shape[1])] for t in tens],
               **{s: stretches(take / f"{s}.wav") for s in ("drums", "other")}}
-    (out / "set.json").write_text(json.dumps(report, indent=1))
+    (out / "endurance.json").write_text(json.dumps(report, indent=1))
     print(json.dumps(report, indent=1))
 
 

@@ -1,7 +1,8 @@
-"""What the first book should say: the note of the bass, which drum is struck, the pitch classes of `other`.
+"""Supervision of the first codebook: the bass note, the drum that is hit, the pitch classes of `other`.
 
-We made the music, so we know. A small head reads these from book 0 alone while the codec trains (and is thrown away): tokens
-then say first what matters in music, which keeps pitch right and is far easier for the LM to foretell.
+The music is synthetic, so these labels are known. While a codec trains, a small head predicts them from book 0 alone; it is
+discarded afterwards. Book 0 then carries what matters musically. Pitch is reconstructed better, and the tokens are easier for
+the LM to predict.
 """
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-LOWEST = 20  # MIDI; class 0 is silence, class n is note LOWEST + n
+LOWEST = 20  # MIDI note; class 0 is silence, class n is note LOWEST + n
 NOTES = 80
 DRUMS = {35: 0, 36: 0, 37: 1, 38: 1, 39: 1, 40: 1, 42: 2, 44: 2, 46: 3, 49: 4, 52: 4, 55: 4, 57: 4, 51: 5, 53: 5, 59: 5,
          41: 6, 43: 6, 45: 6, 47: 6, 48: 6, 50: 6, 58: 6}  # kick, snare, closed hat, open hat, crash, ride, tom; 7: the rest
@@ -17,7 +18,7 @@ OUTPUTS = {"bass": NOTES, "drums": 8, "other": 13}
 
 
 def labels(stem: str, song: dict) -> np.ndarray:
-    """Per frame: bass [T] int64 note class; drums [T, 8] struck in this frame; other [T, 13] pitch classes sounding, and a new note."""
+    """Labels of each 20 ms frame: bass [T] note class; drums [T, 8], hit in this frame; other [T, 13], pitch classes that sound, then whether a note starts."""
     frames = song["len"] // 640
     notes = song["notes"][stem]
     if stem == "bass":
@@ -37,18 +38,18 @@ def labels(stem: str, song: dict) -> np.ndarray:
 
 
 class SemanticHead(nn.Module):
-    """Reads a frame's label from book 0 at this frame and its neighbours."""
+    """Predicts a frame's label from book 0 at this frame and its two neighbours."""
 
     def __init__(self, stem: str, latent: int):
         super().__init__()
         self.stem = stem
         self.read = nn.Sequential(nn.Linear(3 * latent, 256), nn.GELU(), nn.Linear(256, OUTPUTS[stem]))
 
-    def forward(self, coarse, known):
-        """Coarse latents [B, T, latent] and `labels` to a loss."""
+    def forward(self, coarse, target):
+        """The loss of latents quantized by book 0 [B, T, latent] against `labels`."""
         x = F.pad(coarse, (0, 0, 1, 1))
-        said = self.read(torch.cat([x[:, :-2], x[:, 1:-1], x[:, 2:]], -1))
+        predicted = self.read(torch.cat([x[:, :-2], x[:, 1:-1], x[:, 2:]], -1))
         if self.stem == "bass":
-            return F.cross_entropy(said.flatten(0, 1), known.flatten())
+            return F.cross_entropy(predicted.flatten(0, 1), target.flatten())
         weight = torch.full((OUTPUTS[self.stem],), 4.0 if self.stem == "drums" else 1.0, device=x.device)
-        return 4 * F.binary_cross_entropy_with_logits(said, known, pos_weight=weight)
+        return 4 * F.binary_cross_entropy_with_logits(predicted, target, pos_weight=weight)

@@ -1,4 +1,4 @@
-"""Life: does a long take stay alive? Level, crest, creep, repetition, entropy of the tokens."""
+"""Stability of a long take: level, crest factor, level drift, repeated bars, silence, token entropy."""
 
 import numpy as np
 
@@ -8,18 +8,19 @@ BLOCK = 10  # seconds
 
 
 def db(x):
+    """Decibels of a magnitude, −120 for silence."""
     return 20 * np.log10(np.maximum(x, 1e-6))
 
 
 def levels(x: np.ndarray) -> np.ndarray:
-    """RMS in dB of each 10 s."""
+    """RMS level in dB of each 10 s."""
     n = BLOCK * RATE
     x = x[:max(len(x) // n, 1) * n]
     return db(np.sqrt((x.reshape(max(len(x) // n, 1), -1) ** 2).mean(1)))
 
 
 def bars(x: np.ndarray, bar1: float, bar_s: float) -> np.ndarray:
-    """Log spectrum of each bar: [bars, 32 steps, 24 bands], what repetition is judged by."""
+    """Log spectrogram of each bar, [bars, 32 steps, 24 bands]: what `repetition` compares."""
     count = int((len(x) / RATE - bar1) / bar_s)
     edges = np.geomspace(40, 14000, 25)
     out = []
@@ -33,42 +34,42 @@ def bars(x: np.ndarray, bar1: float, bar_s: float) -> np.ndarray:
     return np.log10(np.asarray(out).reshape(count, 32, 24) + 1e-4)
 
 
-def repetition(pictures: np.ndarray, alike: float = 0.98) -> float:
-    """Share of bars that are nearly an earlier one (correlation of their pictures over `alike`); a dead take is 1."""
-    flat = pictures.reshape(len(pictures), -1)
+def repetition(spectrograms: np.ndarray, same_above: float = 0.98) -> float:
+    """Share of bars that repeat an earlier one (correlation of their spectrograms above `same_above`). Silence counts as repetition."""
+    flat = spectrograms.reshape(len(spectrograms), -1)
     flat = flat - flat.mean(1, keepdims=True)
     norm = np.linalg.norm(flat, axis=1, keepdims=True)
     flat = flat / np.maximum(norm, 1e-9)
     same = flat @ flat.T
-    dead = norm[:, 0] < 1e-6
-    return float(np.mean([dead[i] or same[i, :i].max() > alike for i in range(1, len(flat))])) if len(flat) > 1 else 0.0
+    silent = norm[:, 0] < 1e-6
+    return float(np.mean([silent[i] or same[i, :i].max() > same_above for i in range(1, len(flat))])) if len(flat) > 1 else 0.0
 
 
 def entropy(tokens: np.ndarray) -> float:
-    """Bits of the distribution of the tokens used."""
+    """Entropy in bits of the distribution of tokens."""
     p = np.bincount(tokens.ravel()) / tokens.size
     p = p[p > 0]
     return float(-(p * np.log2(p)).sum())
 
 
 def rests(x: np.ndarray) -> float:
-    """Share of the whole seconds of audio that are softer than −50 dB."""
+    """Share of the whole seconds of audio whose RMS is below −50 dB."""
     seconds = x[:len(x) // RATE * RATE].reshape(-1, RATE)
     return float((db(np.sqrt((seconds**2).mean(1))) < -50).mean()) if len(seconds) else 0.0
 
 
 def score(x: np.ndarray, bar1: float, bar_s: float) -> dict:
-    """Of one stem: `rms_db`, `crest_db`, `creep_db_min` (slope of the level), `range_db` (between the softest and loudest 10 s),
-    `silent` (share of 10 s blocks under −50 dB), `repeated` (share of bars)."""
+    """Scores of one stem: `rms_db`, `crest_db`, `drift_db_min` (slope of the level, dB per minute), `range_db` (between the softest and the
+    loudest 10 s), `silent` (share of 10 s blocks below −50 dB), `repeated` (share of bars)."""
     level = levels(x)
     minutes = np.arange(len(level)) * BLOCK / 60
     return {"rms_db": float(db(np.sqrt((x**2).mean()))), "crest_db": float(db(np.abs(x).max()) - db(np.sqrt((x**2).mean()))),
-            "creep_db_min": float(np.polyfit(minutes, level, 1)[0]) if len(level) > 1 else 0.0,
+            "drift_db_min": float(np.polyfit(minutes, level, 1)[0]) if len(level) > 1 else 0.0,
             "range_db": float(level.max() - level.min()), "silent": float((level < -50).mean()), "repeated": repetition(bars(x, bar1, bar_s))}
 
 
 def token_score(codec_file, x: np.ndarray) -> dict:
-    """Entropy of the codec's first book per minute of `x` (bits), first and last: `codec_file` is a checkpoint of train.codec.train."""
+    """Entropy in bits of the codec's first book over `x`, over its first minute and over its last. `codec_file`: a checkpoint of train.codec.train."""
     import torch
     from ..lm.tokens import encode, load_codec
     torch.set_num_threads(1)
