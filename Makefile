@@ -6,6 +6,8 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 EXAMPLE ?= funk
 OUT ?= out/$(EXAMPLE)
 MODEL ?= models/house
+# Where tests report that they were skipped.
+SKIPS := $(CURDIR)/target/skips
 
 .DEFAULT_GOAL := help
 .PHONY: help setup jam test fmt lint unit link python test-train bench clean
@@ -29,14 +31,16 @@ fmt: ## is the code formatted?
 lint: ## clippy, warnings denied
 	cargo clippy --workspace --all-targets -- -D warnings
 
-unit: ## the tests of the workspace (by nextest where it is installed)
+unit: ## the tests of the workspace (by nextest where it is installed), and which of them were skipped
+	@mkdir -p target && rm -f $(SKIPS)
 	@if command -v cargo-nextest >/dev/null 2>&1; then \
 		echo "cargo nextest run --workspace --no-fail-fast && cargo test --workspace --doc"; \
-		cargo nextest run --workspace --no-fail-fast && cargo test --workspace --doc; \
+		SIDEMAN_SKIPS=$(SKIPS) cargo nextest run --workspace --no-fail-fast && cargo test --workspace --doc; \
 	else \
 		echo "cargo test --workspace"; \
-		cargo test --workspace; \
+		SIDEMAN_SKIPS=$(SKIPS) cargo test --workspace; \
 	fi
+	@scripts/skips.sh $(SKIPS)
 
 link: ## the tests of Ableton Link, which is GPL and in no build unless asked for (needs cmake, g++, libclang-dev)
 	cargo test -p sideman-tests --features link --test all io_link

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use sideman_io::device::DeviceConfig;
+use sideman_skip::{Need, skip, without};
 
 /// Ends the whole test program where a test takes longer than this: libjack can wait for ever for a server that is gone. Kept while it runs.
 pub fn deadline(seconds: u64) -> Sender<()> {
@@ -41,16 +42,16 @@ pub fn turn() -> std::fs::File {
     turn
 }
 
-/// Whether a server may be started here; a machine where it can't is told apart from a test that fails.
-pub fn jackd() -> bool {
-    let there = Program::new("jackd").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    if !there {
-        eprintln!("SKIPPED: no jackd on this machine; scripts/setup.sh installs it");
-    } else if sideman_io::device::jack::running() {
-        eprintln!("SKIPPED: a JACK server runs on this machine already, and may be somebody's session");
+/// Whether a server can be started for `test`. Where it can't, the test is reported as skipped.
+pub fn jackd(test: &str) -> bool {
+    if without(test, &[Need::Program("jackd", "jackd2")]) {
         return false;
     }
-    there
+    if sideman_io::device::jack::running() {
+        skip(test, "a JACK server runs on this machine already, and may be in use");
+        return false;
+    }
+    true
 }
 
 /// A running server; it is killed when this is dropped or its test dies.

@@ -18,6 +18,7 @@ use sideman_io::runner::Runner;
 use sideman_io::supervisor;
 use sideman_io::take::Sheet;
 use sideman_kernels::cpu::CpuBackend;
+use sideman_skip::skip;
 use sideman_tests::jackd::{Server, asked, deadline, jackd, turn};
 use sideman_tests::{echo, stage};
 
@@ -196,13 +197,26 @@ fn health(jam: &Jam) -> String {
     )
 }
 
+/// Runs a measurement until the server has lost no frame during it. A machine that is too busy three times reports `test` as skipped:
+/// what was measured then says nothing about the band.
+fn undisturbed(test: &str, mut measure: impl FnMut() -> bool) {
+    if !(0..3).any(|_| measure()) {
+        skip(test, "the server lost frames in each of three attempts: the machine is too busy");
+    }
+}
+
 #[test]
 fn a_jam_of_all_ports() {
     let _turn = turn();
-    let _deadline = deadline(180);
-    if !jackd() {
-        return;
+    let _deadline = deadline(400);
+    let test = "io_jack::a_jam_of_all_ports";
+    if jackd(test) {
+        undisturbed(test, jam_of_all_ports);
     }
+}
+
+/// Whether the server lost no frame; only then are the clicks checked to the frame.
+fn jam_of_all_ports() -> bool {
     let seconds = seconds();
     let _server = Server::start(1024);
     let jam = Jam::start("sideman-jam", 1);
@@ -227,18 +241,26 @@ fn a_jam_of_all_ports() {
     let off = strikes.iter().map(|n| (n - strikes[0]) as i64).map(|d| (d - (d + 12_000) / 24_000 * 24_000).abs());
     let worst = off.max().unwrap_or(0);
     eprintln!("  {} clicks, the worst {worst} frames beside the grid; {told} frames aligned", strikes.len());
-    assert!(worst <= 2 || lost > 0, "clicks up to {worst} frames beside the grid: {strikes:?}");
     assert!(snapshot.bar >= 1 && snapshot.heard > 0.01, "it hears the bass: {}", snapshot.heard);
     assert_eq!(sideman_io::rt::allocations(), 0);
+    if lost == 0 {
+        assert!(worst <= 2, "clicks up to {worst} frames beside the grid: {strikes:?}");
+    }
+    lost == 0
 }
 
 #[test]
 fn the_server_dies_and_comes_back_and_blocks_change_their_size() {
     let _turn = turn();
-    let _deadline = deadline(180);
-    if !jackd() {
-        return;
+    let _deadline = deadline(400);
+    let test = "io_jack::the_server_dies_and_comes_back_and_blocks_change_their_size";
+    if jackd(test) {
+        undisturbed(test, server_dies_and_comes_back);
     }
+}
+
+/// Whether the server lost no frame; only then are the clicks checked to the frame.
+fn server_dies_and_comes_back() -> bool {
     let server = Server::start(1024);
     let jam = Jam::start("sideman-fault", 0);
     let (rig_, recorded) = rig("sideman-fault", line());
@@ -248,7 +270,9 @@ fn the_server_dies_and_comes_back_and_blocks_change_their_size() {
     assert!(aligned(&rows) > 0);
     let strikes_ = strikes(&rows[RATE as usize / 2..]);
     let off = strikes_.windows(2).map(|w| (w[1] - w[0]).abs_diff(24_000)).max().unwrap_or(0);
-    assert!(off <= 2 || lost > 0, "blocks of another size moved the clicks: {strikes_:?}");
+    if lost == 0 {
+        assert!(off <= 2, "blocks of another size moved the clicks: {strikes_:?}");
+    }
     let before = jam.control.snapshot().time;
     // kill -9 of the server.
     drop(rig_);
@@ -268,16 +292,22 @@ fn the_server_dies_and_comes_back_and_blocks_change_their_size() {
     assert!(aligned(rows) > 0, "the band is back");
     assert!(jam.said.try_iter().count() < 1000);
     jam.end();
+    lost == 0
 }
 
 /// From a note to the first sound that can know of it, at the ports: a band that copies what it hears answers lag + 1 frames later.
 #[test]
 fn a_note_is_answered_when_the_lag_says() {
     let _turn = turn();
-    let _deadline = deadline(120);
-    if !jackd() {
-        return;
+    let _deadline = deadline(400);
+    let test = "io_jack::a_note_is_answered_when_the_lag_says";
+    if jackd(test) {
+        undisturbed(test, note_is_answered);
     }
+}
+
+/// Whether no frame was lost or filled in; only then is the answer's time checked.
+fn note_is_answered() -> bool {
     let _server = Server::start(256);
     let dir = tempfile::tempdir().unwrap();
     let model = echo::write(dir.path());
@@ -316,7 +346,11 @@ fn a_note_is_answered_when_the_lag_says() {
     eprintln!("  {} notes answered after {:.1} to {p99:.1} ms (p99), median {median:.1}", late.len(), late[0]);
     assert!(late.len() > 30, "{} answers", late.len());
     let due = (lag + 1) as f64 * 20.0;
-    assert!((median - due).abs() < 40.0 || filled > 0 || lost > 0, "answers after {median} ms, due after {due}: {late:?}");
+    let kept = filled == 0 && lost == 0;
+    if kept {
+        assert!((median - due).abs() < 40.0, "answers after {median} ms, due after {due}: {late:?}");
+    }
+    kept
 }
 
 /// Our output on our own input: JACK hands a client its own sound a block later, and tells of no latency there.
@@ -324,7 +358,7 @@ fn a_note_is_answered_when_the_lag_says() {
 fn a_loop_is_measured() {
     let _turn = turn();
     let _deadline = deadline(180);
-    if !jackd() {
+    if !jackd("io_jack::a_loop_is_measured") {
         return;
     }
     let _server = Server::start(1024);

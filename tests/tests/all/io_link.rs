@@ -170,7 +170,7 @@ impl Drop for Jam {
 fn tempo_beat_start_and_stop_go_both_ways() {
     let _turn = turn();
     let _deadline = deadline(240);
-    if !jackd() {
+    if !jackd("io_link::tempo_beat_start_and_stop_go_both_ways") {
         return;
     }
     let _server = Server::start(1024);
@@ -231,7 +231,7 @@ fn tempo_beat_start_and_stop_go_both_ways() {
 fn alone_the_session_is_the_band_s() {
     let _turn = turn();
     let _deadline = deadline(120);
-    if !jackd() {
+    if !jackd("io_link::alone_the_session_is_the_band_s") {
         return;
     }
     let _server = Server::start(1024);

@@ -16,6 +16,7 @@ use sideman_io::midi::{self, Map, MidiMapper};
 use sideman_io::osc::Names;
 use sideman_io::supervisor;
 use sideman_io::take::Sheet;
+use sideman_skip::{Need, without};
 use sideman_tests::stage;
 
 use sideman_tests::jackd::{Server, asked, deadline, jackd, turn};
@@ -241,7 +242,7 @@ fn sheet(clock: Clock, playing: bool) -> Sheet {
 fn a_clock_with_jitter_and_gaps_is_followed_to_the_bar_and_again_after_a_restart() {
     let _turn = turn();
     let _deadline = deadline(180);
-    if !jackd() {
+    if !jackd("io_midi::a_clock_with_jitter_and_gaps_is_followed_to_the_bar_and_again_after_a_restart") {
         return;
     }
     let _server = Server::start(256);
@@ -304,12 +305,10 @@ impl Drop for Other {
 fn jack_midi_clock_is_followed() {
     let _turn = turn();
     let _deadline = deadline(180);
-    if !jackd() {
+    if !jackd("io_midi::jack_midi_clock_is_followed") {
         return;
     }
-    let there = Program::new("jack_midi_clock").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    if !there {
-        eprintln!("SKIPPED: no jack_midi_clock on this machine (Debian: jack-midi-clock)");
+    if without("io_midi::jack_midi_clock_is_followed", &[Need::Program("jack_midi_clock", "jack-midi-clock")]) {
         return;
     }
     let _server = Server::start(256);
@@ -350,7 +349,7 @@ fn jack_midi_clock_is_followed() {
 fn jack_s_transport_takes_the_band_along() {
     let _turn = turn();
     let _deadline = deadline(240);
-    if !jackd() {
+    if !jackd("io_midi::jack_s_transport_takes_the_band_along") {
         return;
     }
     let _server = Server::start(256);
@@ -399,18 +398,15 @@ fn jack_s_transport_takes_the_band_along() {
 fn a_timebase_master_leads_the_band() {
     let _turn = turn();
     let _deadline = deadline(180);
-    if !jackd() {
+    let test = "io_midi::a_timebase_master_leads_the_band";
+    if !jackd(test) || without(test, &[Need::Program("jack_transport", "jackd2")]) {
         return;
     }
     let _server = Server::start(256);
     let jam = Jam::start("sideman-bars", sheet(Clock::Jack, false), Map::default(), None);
     jam.listen_only("sideman-bars");
     let run = Program::new("jack_transport").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let Ok(master) = run else {
-        eprintln!("SKIPPED: no jack_transport on this machine (Debian: jackd2)");
-        return;
-    };
-    let mut master = Other(master);
+    let mut master = Other(run.expect("jack_transport starts"));
     let mut words = master.0.stdin.take().unwrap();
     // Tempos at which a block is a whole number of its ticks: of others it loses the rest, and falls behind itself.
     words.write_all(b"master\ntempo 93.75\nlocate 0\nplay\n").unwrap();
@@ -439,7 +435,7 @@ fn a_timebase_master_leads_the_band() {
 fn our_clock_is_our_click_and_pedals_play() {
     let _turn = turn();
     let _deadline = deadline(180);
-    if !jackd() {
+    if !jackd("io_midi::our_clock_is_our_click_and_pedals_play") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

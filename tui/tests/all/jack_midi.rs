@@ -78,7 +78,7 @@ fn send(socket: &UdpSocket, addr: &str, args: Vec<OscType>) {
 fn a_pedal_and_a_clock_reach_the_program() {
     let _turn = turn();
     let _deadline = deadline(240);
-    if !jackd() {
+    if !jackd("jack_midi::a_pedal_and_a_clock_reach_the_program") {
         return;
     }
     let _server = Server::start(256);

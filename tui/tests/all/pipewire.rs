@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use sideman_skip::{Need, without};
 use sideman_tests::jackd::{deadline, turn};
 use sideman_tests::listen::{find, grid, strikes};
 use sideman_tests::stage;
@@ -18,27 +19,16 @@ const PERIOD: usize = 2048;
 const BEAT: usize = RATE / 2;
 const SECONDS: usize = 10;
 
-/// What it takes, and the Debian packages of it.
-const PROGRAMS: [(&str, &str); 7] = [
-    ("pipewire", "pipewire"),
-    ("wireplumber", "wireplumber"),
-    ("pw-jack", "pipewire-jack"),
-    ("pw-cat", "pipewire-bin"),
-    ("pw-link", "pipewire-bin"),
-    ("pw-metadata", "pipewire-bin"),
-    ("dbus-run-session", "dbus-daemon"),
+/// A PipeWire server, its session manager and its tools.
+const NEEDS: [Need; 7] = [
+    Need::Program("pipewire", "pipewire"),
+    Need::Program("wireplumber", "wireplumber"),
+    Need::Program("pw-jack", "pipewire-jack"),
+    Need::Program("pw-cat", "pipewire-bin"),
+    Need::Program("pw-link", "pipewire-bin"),
+    Need::Program("pw-metadata", "pipewire-bin"),
+    Need::Program("dbus-run-session", "dbus-daemon"),
 ];
-
-/// Whether all of it is here.
-fn installed() -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let there = |program: &str| std::env::split_paths(&path).any(|dir| dir.join(program).exists());
-    let missing: Vec<&str> = PROGRAMS.iter().filter(|p| !there(p.0)).map(|p| p.1).collect();
-    if !missing.is_empty() {
-        eprintln!("SKIPPED: no {} on this machine", missing.join(", "));
-    }
-    missing.is_empty()
-}
 
 /// A program in the test's own world, ended with it.
 struct Program(Child);
@@ -163,5 +153,8 @@ fn a_jam_on_pipewire() {
     let _turn = turn();
     let _deadline = deadline(150);
     // PipeWire says nothing of a block that the machine was too busy for, and a moment without one is all it takes.
-    assert!(!installed() || (0..3).any(|_| jam()), "three times a click was beside its frame, or the bass had a gap");
+    assert!(
+        without("pipewire::a_jam_on_pipewire", &NEEDS) || (0..3).any(|_| jam()),
+        "three times a click was beside its frame, or the bass had a gap"
+    );
 }
