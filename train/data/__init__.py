@@ -1,7 +1,6 @@
-"""Trio music (bass, drums, other) made and rendered by rule: `python -m train.data render --out DIR --hours 2`.
+"""Generates trio music (bass, drums, other) by rule and renders it: `python -m train.data render --out DIR --hours 2`.
 
-Files, in the order a song takes: heldout (what training never hears), theory, charts (chords), groove and drumtables
-(drums), bass, comp (other), styles (which goes with which), song (form, clock), mma and mma_styles (songs that mma
-plays), soundfont and sampler (sound), mix (augmentation, levels), corpus (shards).
-All of it is seeded: song i of seed s is always the same.
+Modules in the order in which a song uses them: heldout (what training must not use), theory, charts (chords), groove and drumtables
+(drums), bass, comp (other), styles (which of them go together), song (form, clock), mma and mma_styles (songs played by mma),
+soundfont and sampler (audio), mix (effects, levels), corpus (shards). Everything is seeded: song i of seed s is always the same.
 """

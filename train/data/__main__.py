@@ -1,4 +1,4 @@
-"""Music to learn from; see train/data/README.md."""
+"""Generates and inspects the training corpus; see train/data/README.md."""
 
 import argparse
 from pathlib import Path
@@ -9,17 +9,17 @@ from .styles import GUESTS, STYLES
 def main():
     parser = argparse.ArgumentParser(prog="python -m train.data", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    p = commands.add_parser("render", help="render a corpus; shards that are there are kept")
-    p.add_argument("--out", type=Path, required=True)
-    p.add_argument("--hours", type=float, required=True)
+    p = commands.add_parser("render", help="render a corpus; existing shards are kept")
+    p.add_argument("--out", type=Path, required=True, help="folder of the corpus")
+    p.add_argument("--hours", type=float, required=True, help="total length, existing shards included")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--guests", type=float, default=0.0, help="share of songs in 4/4 whose drummer plays another style than the band")
-    p.add_argument("--styles", nargs="+", choices=STYLES, default=[], metavar="STYLE", help="no songs but of these, each style as often as the next")
-    p.add_argument("--drummers", nargs="+", choices=GUESTS, default=[], metavar="STYLE", help="no guests but these")
-    p.add_argument("--mma", type=float, default=0.0, help="share of songs that Debian's mma plays over our charts")
-    p = commands.add_parser("stats", help="how far the stems agree, hours, styles, timbres")
+    p.add_argument("--guests", type=float, default=0.0, help="share of the songs in 4/4 whose drums play another style than the rest (0 to 1)")
+    p.add_argument("--styles", nargs="+", choices=STYLES, default=[], metavar="STYLE", help="only songs of these styles, all equally often")
+    p.add_argument("--drummers", nargs="+", choices=GUESTS, default=[], metavar="STYLE", help="only these styles for guest drums")
+    p.add_argument("--mma", type=float, default=0.0, help="share of the songs that Debian's mma plays over our charts (0 to 1)")
+    p = commands.add_parser("stats", help="print hours, styles, timbres, and how well the stems agree")
     p.add_argument("dir", type=Path)
-    p = commands.add_parser("page", help="a listening page in one file")
+    p = commands.add_parser("page", help="write a listening page (one HTML file)")
     p.add_argument("dir", type=Path)
     p.add_argument("--out", type=Path, required=True)
     commands.add_parser("pitch", help="measure the bass samples again and write bass_pitch.json")

@@ -1,10 +1,10 @@
-"""Bass lines written for the drums and the chords of each bar. Notes are (beat in bar, length in beats, midi, velocity)."""
+"""Writes bass lines from the drums and chords of each bar. Notes are (beat in bar, length in beats, midi, velocity)."""
 
 from .theory import fifth, pitch_classes, scale, seventh, third
 
 
-class Line:
-    """One song's bassist: a register, a seed for patterns that come back with each section, and the last pitch played."""
+class BassLine:
+    """State of one song's bass line: register, patterns that return with each section, last pitch."""
 
     def __init__(self, rng, low=28):
         self.rng, self.low, self.last = rng, low, None
@@ -26,6 +26,7 @@ class Line:
         return p
 
     def degree(self, chord, what):
+        """The pitch of a chord degree: "1", "3", "5", "7" or "8"."""
         r = self.root(chord.root)
         if what == "8":
             return r + 12
@@ -38,13 +39,13 @@ class Line:
         return r
 
     def approach(self, target):
-        """A pitch that leads into `target`: half a step or a step off, or the fifth above."""
+        """A random approach note to `target`: one or two semitones away."""
         p = target + self.rng.choice([-1, -1, 1, 2, -2])
         return p if p >= self.low else target + 1
 
 
 def chord_at(bar, beat):
-    """Chord sounding at a beat of bar.chords = [(beat, chord)]."""
+    """The chord at a beat, from bar.chords = [(beat, chord)]."""
     current = bar.chords[0][1]
     for at, chord in bar.chords:
         if at <= beat + 1e-6:
@@ -53,19 +54,19 @@ def chord_at(bar, beat):
 
 
 def kicks(bar):
-    """Kick onsets of a bar as {beat on the sixteenth or triplet grid: velocity}."""
+    """Kick onsets of a bar: {beat on the sixteenth or triplet grid: velocity}."""
     return {beat: vel for beat, note, vel, _ in bar.drums if note in (35, 36) and vel > 22 and beat < bar.beats - 1e-6}
 
 
 def legato(onsets, beats, gate):
-    """[(beat, midi, vel)] -> notes that last until the next, times `gate`."""
+    """[(beat, midi, vel)] to notes whose length is the time to the next, times `gate`."""
     onsets = sorted(onsets)
     ends = [o[0] for o in onsets[1:]] + [beats]
     return [(b, max(0.08, (e - b) * gate), m, v) for (b, m, v), e in zip(onsets, ends)]
 
 
 def with_kick(line, bar, rng):
-    """Roots, fifths and octaves on the bar's kicks; the first of each chord is its root, the last may lead on."""
+    """Roots, fifths and octaves on the bar's kicks. The first note of each chord is its root; the last may approach the next root."""
     hits = dict(kicks(bar))
     for at, _ in bar.chords:
         near = [k for k in hits if abs(k - at) < 0.13]
@@ -86,7 +87,7 @@ def with_kick(line, bar, rng):
 
 
 def eighths(line, bar, rng):
-    """Driving eighths on the root, accents on the kicks, a step into the next chord now and then."""
+    """Eighths on the root, accented on the kicks, sometimes with an approach note to the next chord."""
     step = 1 / 3 if bar.triplet else 0.5
     spots = [b + s for b in range(bar.beats) for s in ((0, 2 / 3) if bar.triplet else (0, 0.5))]
     kick, out = kicks(bar), []
@@ -103,7 +104,7 @@ def eighths(line, bar, rng):
 
 
 def walking(line, bar, rng):
-    """Quarter notes: the root (or a chord tone when the chord stays), steps of the scale, a leading tone into the next bar."""
+    """Walking bass in quarters: the root (or a chord tone if the chord stays), scale steps, an approach note to the next bar."""
     out = []
     for b in range(bar.beats):
         chord = chord_at(bar, b)
@@ -139,7 +140,7 @@ def walking(line, bar, rng):
 
 
 def octaves(line, bar, rng):
-    """Disco: the root on the beat, its octave on the off-beat."""
+    """Disco octaves: the root on the beat, its octave on the off-beat."""
     style = line.patterns.setdefault(("octaves", bar.label), rng.choice(["8", "8", "16"]))
     out = []
     for b in range(bar.beats):
@@ -174,7 +175,7 @@ FIXED = {  # (beat, length, degree, velocity) of one bar; > means the next chord
 
 
 def fixed(name):
-    """A writer for one of FIXED's patterns; with two chords in the bar each starts on its own root."""
+    """A mode that plays one of the patterns of FIXED. With two chords in a bar, each starts on its root."""
 
     def write(line, bar, rng):
         pattern = line.patterns.setdefault((name, bar.label), rng.choice(FIXED[name]))
@@ -205,8 +206,8 @@ def fixed(name):
 
 
 def riff(line, bar, rng):
-    """Ostinato: onsets drawn once per section from its kicks and sixteenths, degrees of the minor pentatonic or the chord,
-    moved with the chords."""
+    """An ostinato: onsets chosen once per section from kicks and sixteenths, on degrees of the minor pentatonic or the chord, transposed
+    with the chords."""
     key = ("riff", bar.label, bar.index % 2)
     if key not in line.patterns:
         spots = set(kicks(bar)) | {0}
@@ -231,7 +232,7 @@ def riff(line, bar, rng):
 
 
 def slap(line, bar, rng):
-    """Thumbed roots on the kicks, popped octaves on the snares, dead notes between."""
+    """Slap bass: thumbed roots on the kicks, popped octaves on the snares, dead notes in between."""
     snares = [beat for beat, note, vel, _ in bar.drums if note in (38, 39) and vel > 70]
     pattern = line.patterns.setdefault(("slap", bar.label, bar.index % 2), {})
     out = {}
@@ -270,8 +271,8 @@ def ghosts(notes, bar, rng, amount):
     return [(b, min(n, out[i + 1][0] - b) if i + 1 < len(out) else n, m, v) for i, (b, n, m, v) in enumerate(out)]
 
 
-def locked(notes, bar):
-    """The line with each onset moved to a kick at most a sixteenth away that no other note has."""
+def snap_to_kicks(notes, bar):
+    """Moves each onset to a kick at most a sixteenth away, if no other note is on it."""
     reach = 1 / 3 if bar.triplet else 0.25
     spots, hits = {n[0] for n in notes}, kicks(bar)
     out = []
@@ -285,6 +286,6 @@ def locked(notes, bar):
     return sorted(out)
 
 
-LOCKING = {"riff", "motown", "ballad", "twelve", "six", "baiao", "country", "tumbao"}
+SNAPPED_MODES = {"riff", "motown", "ballad", "twelve", "six", "baiao", "country", "tumbao"}
 MODES = {"kick": with_kick, "eighths": eighths, "walking": walking, "octaves": octaves, "riff": riff, "slap": slap, "long": long_roots,
          **{name: fixed(name) for name in FIXED}}

@@ -1,4 +1,4 @@
-"""Chord charts: POP909's progressions and a grammar of our own. A chart is a list of bars, a bar a list of (part 0-1, Chord)."""
+"""Chord charts: POP909's progressions and forms of our own. A chart is a list of bars, a bar a list of (position 0 to 1, Chord)."""
 
 import gzip
 import json
@@ -8,7 +8,7 @@ from . import heldout
 from .paths import data_dir
 from .theory import QUALITIES, Chord
 
-# Loops and forms. One token a chord, bars separated by spaces, chords of one bar by commas; degree (b3, #4), then the quality.
+# Loops and forms. One token per chord: degree (b3, #4), then quality. Spaces separate bars, commas the chords of one bar.
 FORMS = {
     "pop": ["1 5 6m 4", "1 6m 4 5", "6m 4 1 5", "1 4 6m 5", "4 5 3m 6m", "1 5/4 4 4m", "1maj7 6m7 2m7 5", "4 1 5 6m",
             "1 3m 4 5", "6m 5 4 5", "1 1 4 5", "4maj7 5 1 6m", "1 5 2m 4", "2m7 4 1 5", "1add9 5 6m7 4maj7 1 5 4 4"],
@@ -43,7 +43,7 @@ POP909_QUALITY = {"maj": "maj", "min": "min", "7": "7", "maj7": "maj7", "min7": 
 
 
 def parse_form(text, key):
-    """Bars of a form string in a key (pitch class of the tonic). Raises ValueError naming a token that is no chord."""
+    """The bars of a form string in a key (pitch class of the tonic). Raises ValueError with the token that is not a chord."""
     bars = []
     for bar in text.split():
         tokens, chords = bar.split(","), []
@@ -52,27 +52,28 @@ def parse_form(text, key):
             body = token[1:] if shift else token
             body = body.split("/")[0]
             if body[0] not in DEGREES or body[1:] not in SUFFIX:
-                raise ValueError(f"chord token {token!r} in form {text!r}")
+                raise ValueError(f"form {text!r}: {token!r} is not a chord (degree 1 to 7 with b or #, then a quality of SUFFIX)")
             chords.append((i / len(tokens), Chord((key + DEGREES[body[0]] + shift) % 12, SUFFIX[body[1:]])))
         bars.append(chords)
     return bars
 
 
 def form_ids(family, held_out):
-    """Names of a family's forms, either those for training or those held out (all, where none is)."""
+    """Names of a family's training forms or of its held-out ones (the training ones if none is held out)."""
     ids = [f"{family}-{i:02d}" for i in range(len(FORMS[family]))]
     chosen = [i for i in ids if (i in heldout.CHARTS) == held_out]
     return chosen or [i for i in ids if i not in heldout.CHARTS]
 
 
 def form(form_id, key):
+    """The bars of a named form in a key."""
     family, i = form_id.rsplit("-", 1)
     return parse_form(FORMS[family][int(i)], key)
 
 
 @lru_cache(1)
 def pop909():
-    """{song: list of bars} of the 4/4 songs of POP909, in their own keys; a bar without a chord or of another length is []."""
+    """{song: bars} of the 4/4 songs of POP909, in their own keys. A bar without a chord or of another length is []."""
     path = data_dir() / "pop909-chords" / "pop909.json.gz"
     songs = {}
     for song, texts in json.loads(gzip.open(path).read()).items():
@@ -101,7 +102,7 @@ def pop909():
 
 
 def parse_label(label):
-    """Chord of a POP909 label such as 'F#:maj7/5' (inversions are dropped), None for 'N' or an unknown quality."""
+    """The chord of a POP909 label such as 'F#:maj7/5' (inversions are ignored); None for 'N' or an unknown quality."""
     if ":" not in label:
         return None
     root, quality = label.split(":", 1)
@@ -111,7 +112,7 @@ def parse_label(label):
 
 
 def pop909_sections(rng, held_out, count):
-    """(song id, `count` different 8-bar passages of one POP909 song, transposed together to a random key)."""
+    """(song id, `count` different 8-bar passages of one POP909 song, transposed to a random key)."""
     songs = pop909()
     ids = [s for s in songs if (s in heldout.POP909) == held_out]
     while True:

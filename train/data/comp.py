@@ -1,23 +1,23 @@
-"""The `other` stem: comping for the chords and the groove. Notes are (beat in bar, length in beats, midi, velocity)."""
+"""Writes the `other` stem: comping on the chords. Notes are (beat in bar, length in beats, midi, velocity)."""
 
 from .bass import chord_at, kicks
 from .theory import fifth, pitch_classes, scale, voicing
 
 
 class Part:
-    """One accompanying player: a register, patterns kept per section, the last voicing (for short ways between chords)."""
+    """State of one accompanying part: register, patterns per section, and the last voicing (for smooth voice leading)."""
 
     def __init__(self, rng, low=52, high=74, size=4, rootless=False):
         self.rng, self.low, self.high, self.size, self.rootless = rng, low, high, size, rootless
         self.last, self.patterns = None, {}
 
     def chord(self, chord):
-        """Voiced pitches of `chord` near the last ones."""
+        """The pitches of `chord`, voiced close to the last chord."""
         self.last = voicing(chord, self.last, self.low, self.high, self.size, self.rootless)
         return self.last
 
 
-# Rhythms of one bar: (beat, length). Every one is kept through a section, so that it can be learnt.
+# Rhythms of one bar: (beat, length). A section keeps its rhythm, so that it can be learnt.
 RHYTHMS = {
     "quarters": [[(0, .8), (1, .8), (2, .8), (3, .8)], [(0, .4), (1, .4), (2, .4), (3, .4)]],
     "eighths": [[(i / 2, .4) for i in range(8)]],
@@ -39,11 +39,12 @@ RHYTHMS = {
 
 
 def rhythm_of(part, bar, name, rng):
+    """The section's rhythm of a kind, chosen at its first bar."""
     return part.patterns.setdefault((name, bar.label), rng.choice(RHYTHMS[name]))
 
 
 def hits(name, accent=96, top=False):
-    """Chords on one of RHYTHMS; `top` adds an octave to the highest voice."""
+    """A mode that plays chords on one of RHYTHMS; `top` doubles the lowest voice an octave higher."""
 
     def write(part, bar, rng):
         out = []
@@ -64,7 +65,7 @@ def hits(name, accent=96, top=False):
 
 
 def pad(part, bar, rng):
-    """Each chord held until the next."""
+    """Holds each chord until the next."""
     out = []
     spans = [at for at, _ in bar.chords] + [bar.beats]
     for (at, chord), end in zip(bar.chords, spans[1:]):
@@ -73,7 +74,7 @@ def pad(part, bar, rng):
 
 
 def arpeggio(part, bar, rng):
-    """Broken chords in eighths, sixteenths or triplets, one figure a section."""
+    """Arpeggios in eighths, sixteenths or triplets, one figure per section."""
     step, figure = part.patterns.setdefault(("arp", bar.label), (rng.choice([0.5, 0.5, 0.25]), rng.choice([[0, 1, 2, 3], [0, 2, 1, 2], [0, 1, 2, 1], [3, 2, 1, 0], [0, 2, 3, 2]])))
     step = 1 / 3 if bar.triplet else step
     out = []
@@ -86,7 +87,7 @@ def arpeggio(part, bar, rng):
 
 
 def strum(part, bar, rng):
-    """Guitar strums down and up: the strings follow each other by 8-14 ms (the caller's `spread`); accents with the snare."""
+    """Guitar strums down and up; the strings follow each other by 0.018 beats; accents on beats 1 and 3 (counted from 0)."""
     patterns = [[0, 1, 1.5, 2.5, 3, 3.5], [0, .5, 1, 1.5, 2, 2.5, 3, 3.5], [0, 1, 2, 2.5, 3, 3.5], [0, 1.5, 2, 3, 3.5], [0, .5, 1, 1.75, 2.25, 2.5, 3, 3.5]]
     if bar.triplet:
         patterns = [[0, 2 / 3, 1, 5 / 3, 2, 8 / 3, 3, 11 / 3], [0, 1, 5 / 3, 2, 3, 11 / 3]]
@@ -103,7 +104,7 @@ def strum(part, bar, rng):
 
 
 def chank(part, bar, rng):
-    """Funk guitar in sixteenths: a few chords ring short, most strokes are muted."""
+    """Funk guitar in sixteenths: short chords, muted strokes and rests."""
     pattern = part.patterns.get(("chank", bar.label))
     if pattern is None:
         pattern = [rng.choices("xm.", [3, 4, 3])[0] for _ in range(16)]

@@ -1,4 +1,4 @@
-"""Shards of rendered songs. Format: see README.md. A shard that exists is skipped; each is made in a folder of its own and renamed."""
+"""Renders songs into shards (format: README.md). Existing shards are skipped; a new one is written to a temporary folder and renamed."""
 
 import json
 import os
@@ -17,7 +17,7 @@ STEMS = ("bass", "drums", "other")
 
 
 def render_song(song, seed, index):
-    """{stem: int16 [len]} of a plan from song.make, and the chains drawn."""
+    """Renders a plan of song.make: ({stem: int16 [len]}, {stem: effect chain})."""
     rng = random.Random(f"sound/{seed}/{index}")
     n, timbre, synth = song["len"], song["timbres"], soundfont.shared_synth()
     dry = {}
@@ -29,7 +29,7 @@ def render_song(song, seed, index):
     hits = song["notes"]["drums"]
     if timbre["drums"] == "muldjordkit":
         balance = {p: 10 ** (rng.uniform(-3, 3) / 20) for p in ("KdrumL", "Snare", "HihatClosed", "RideL", "Tom1", "Tom2", "Tom3")}
-        wash = rng.uniform(-9, -2)  # open cymbals bury the rest in a mono overhead mix
+        wash = rng.uniform(-9, -2)  # open cymbals would mask the rest in a mono mix
         balance |= {p: 10 ** (wash / 20) for p in ("HihatOpen", "CrashL", "CrashR", "China")}
         audio, rest = sampler.kit().render(hits, n, rng, balance, rng.choice([None, None, 0.25, 0.6]))
         if rest:
@@ -38,23 +38,23 @@ def render_song(song, seed, index):
         audio = synth.render(*timbre["drums"], [(t, t + 0.25, p, v) for t, p, v in hits], n)
     dry["drums"] = audio
     other = np.zeros(n, np.float32)
-    for k, (program, part) in enumerate(zip(song["players"], song["parts"])):
+    for k, (program, part) in enumerate(zip(song["programs"], song["parts"])):
         x = synth.render(*program, part, n, timbre["cents"][1 + k % 2])
         rms = mix.active_rms(x)
         if rms > 1e-7:
             other += x * np.float32(0.1 / rms * (1.0 if k == 0 else 10 ** (rng.uniform(-9, -2) / 20)))
     dry["other"] = other
-    chains = {s: mix.draw(rng, s) for s in STEMS}
+    chains = {s: mix.random_chain(rng, s) for s in STEMS}
     return {s: mix.process(dry[s], chains[s], [seed, index, k]) for k, s in enumerate(STEMS)}, chains
 
 
 def record(song, chains, start):
-    """The song's line in songs.jsonl."""
-    r = {k: v for k, v in song.items() if k not in ("parts", "players", "families", "modes", "timbres")}
+    """The object of a song in songs.jsonl."""
+    r = {k: v for k, v in song.items() if k not in ("parts", "programs", "families", "modes", "timbres")}
     name = lambda t: t if isinstance(t, str) else "/".join(map(str, t))
     r["start"] = start
     r["instruments"] = {"bass": name(song["timbres"]["bass"]), "drums": name(song["timbres"]["drums"]), "other": song["families"]}
-    r["programs"] = [name(p) for p in song["players"]]
+    r["programs"] = [name(p) for p in song["programs"]]
     r["comp_modes"], r["cents"], r["chains"] = song["modes"], song["timbres"]["cents"], chains
     r["notes"] = {"bass": [[round(a, 4), round(b, 4), m, v] for a, b, m, v in song["notes"]["bass"]],
                   "drums": [[round(t, 4), p, v] for t, p, v in song["notes"]["drums"]],
@@ -63,21 +63,21 @@ def record(song, chains, start):
 
 
 def plan(seed, index, guests=0.0, by_mma=0.0, styles=(), drummers=()):
-    """The plan of song `index`: by mma for a share `by_mma` of the songs (the others stay what they are without), else by song.make."""
+    """The plan of song `index`, by mma for a share `by_mma` of the songs, else by song.make. The latter do not depend on `by_mma`."""
     if random.Random(f"mma or not/{seed}/{index}").random() < by_mma:
         return mma.make(seed, index)
     return make(seed, index, guests, styles, drummers)
 
 
-def render_shard(out: Path, seed, k, **drawn):
-    """Render shard k into out/shard-000k; songs k*20 .. k*20+19 of the seed; `drawn`: what `plan` takes beside them."""
+def render_shard(out: Path, seed, k, **options):
+    """Renders songs k*20 .. k*20+19 of a seed into out/shard-000k. `options` go to `plan`."""
     final, work = out / f"shard-{k:04d}", out / f".shard-{k:04d}.{os.getpid()}"
     work.mkdir(parents=True, exist_ok=True)
     files = {s: open(work / f"{s}.i16", "wb") for s in STEMS}
     start = 0
     with open(work / "songs.jsonl", "w") as lines:
         for index in range(k * SONGS_PER_SHARD, (k + 1) * SONGS_PER_SHARD):
-            song = plan(seed, index, **drawn)
+            song = plan(seed, index, **options)
             audio, chains = render_song(song, seed, index)
             for s in STEMS:
                 audio[s].tofile(files[s])
@@ -92,7 +92,7 @@ def render_shard(out: Path, seed, k, **drawn):
 
 
 def songs(folder: Path):
-    """Every record of a corpus, with 'shard' added."""
+    """All objects of a corpus's songs.jsonl, with the key `shard` added."""
     for shard in sorted(folder.glob("shard-*")):
         for line in open(shard / "songs.jsonl"):
             r = json.loads(line)
@@ -100,17 +100,17 @@ def songs(folder: Path):
             yield r
 
 
-def render(out: Path, hours, seed, **drawn):
-    """Render shards until the corpus holds `hours`; those that are there are kept. Writes stats.json after each. `drawn`: see `plan`."""
-    if drawn.get("by_mma"):
-        mma.program()  # says at once if it is missing
+def render(out: Path, hours, seed, **options):
+    """Renders shards until the corpus has `hours`; existing ones are kept. Writes stats.json after each. `options` go to `plan`."""
+    if options.get("by_mma"):
+        mma.program()  # raises now if it is missing
     out.mkdir(parents=True, exist_ok=True)
     have, k = {}, 0
     while True:
         shard = out / f"shard-{k:04d}"
         if not shard.exists():
             t = time.process_time()
-            render_shard(out, seed, k, **drawn)
+            render_shard(out, seed, k, **options)
             cpu = time.process_time() - t
         else:
             cpu = None
@@ -120,7 +120,7 @@ def render(out: Path, hours, seed, **drawn):
         total = sum(have.values())
         (out / "stats.json").write_text(json.dumps({"seed": seed, "hours": {s: round(h, 3) for s, h in have.items()}, "shards": k + 1, "rate": RATE}) + "\n")
         if cpu is not None:
-            print(f"{shard.name}: {total:.2f} h so far, {cpu:.0f} s of CPU", flush=True)
+            print(f"{shard.name}: {total:.2f} h in total, {cpu:.0f} s of CPU time", flush=True)
         if total >= hours:
             return
         k += 1

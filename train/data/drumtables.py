@@ -1,5 +1,7 @@
-"""Drum patterns of our own: strings of steps over one bar, x accent, o plain, g ghost; 16 steps for straight 4/4,
-12 for triplet feels, 12 for 3/4 in sixteenths, 6 for 6/8."""
+"""Drum patterns of our own, as strings of steps over one bar: x accent, o normal, g ghost note.
+
+16 steps for straight 4/4, 12 for triplet feels, 12 for 3/4 in sixteenths, 9 for jazz waltz, 6 for 6/8.
+"""
 
 LETTER = {"K": 36, "S": 38, "X": 37, "H": 42, "O": 46, "P": 44, "R": 51, "B": 53, "C": 49, "T": 45, "F": 43, "M": 48, "W": 56, "L": 39,
           "A": 70, "Q": 64, "U": 63}
@@ -53,8 +55,8 @@ FREE_KICK = {"rock", "pop", "funk", "hiphop", "soul", "latin", "ballad", "halfti
 
 
 def draw_kick(rng, lane, snare, steps, beats):
-    """A kick lane of the song's own: the downbeat stays, other hits move to steps free of the snare's accents, as many as before
-    give or take one; eighths more often than the steps between."""
+    """A random variant of a kick lane: the downbeat stays, the other hits (their number may change by one) move to steps without a snare
+    accent, eighths more often than sixteenths."""
     want = max(1, lane.count("x") + lane.count("o") - 1 + rng.choice([-1, 0, 0, 1]))
     free = [i for i in range(1, steps) if snare[i] not in "xo"]
     weight = [3 if i % max(1, steps // beats // 2) == 0 else 1 for i in free]
@@ -65,8 +67,8 @@ def draw_kick(rng, lane, snare, steps, beats):
 
 
 def bars(rng, table, beats, count, ride=False):
-    """`count` bars [(beat, gm note, vel, deviation s)] of one pattern with a drummer's small changes; the same pattern
-    throughout, its changes on every second or fourth bar so that phrases show."""
+    """`count` bars [(beat, gm note, vel, deviation s)] of one pattern with small variations on every second or fourth bar, which make
+    phrases."""
     pattern = rng.choice(PATTERNS[table])
     steps = STEPS.get(table, 16)
     lanes = [(LETTER[p[0]], p[2:]) for p in pattern.split()]
@@ -76,7 +78,7 @@ def bars(rng, table, beats, count, ride=False):
     if ride:
         lanes = [(51 if n == 42 else n, s) for n, s in lanes]
     if any(len(s) != steps for _, s in lanes):
-        raise ValueError(f"drum pattern {pattern!r}: {steps} steps expected")
+        raise ValueError(f"drum pattern {pattern!r} of {table}: every lane must have {steps} steps")
     extra = rng.choice([0, 0.3, 0.6])
     out = []
     for b in range(count):
@@ -99,7 +101,7 @@ def bars(rng, table, beats, count, ride=False):
 
 
 def fill(rng, beats, triplet, length):
-    """The last `length` beats of a bar as a fill over snare and toms: [(beat, gm note, vel, deviation s)]."""
+    """A fill over snare and toms in the last `length` beats of a bar: [(beat, gm note, vel, deviation s)]."""
     per = 3 if triplet else 4
     order = rng.choice([[38, 48, 45, 43], [38, 38, 45, 43], [48, 48, 45, 43], [38, 38, 38, 38], [38, 45, 38, 43]])
     n = round(length * per)

@@ -1,6 +1,6 @@
-"""The three bass lines in examples/: our own, written out here, played on the sampled basses. Not in any training corpus.
+"""Renders the three bass lines in examples/: `python -m train.data.examples`. The lines are written out here; no corpus has them.
 
-`python -m train.data.examples` writes examples/{funk,rock,jazz}.flac (16 bit, mono, 32 kHz) with NAME.json beside each.
+It writes examples/{funk,rock,jazz}.flac (16 bit, mono, 32 kHz) with NAME.json beside each.
 """
 
 import json
@@ -14,7 +14,7 @@ from .paths import REPO
 
 BAR1 = 0.5  # seconds of silence before the first downbeat
 G = -1      # a dead note
-# Bars of (sixteenth or, in jazz, quarter; midi; length in the same unit; velocity).
+# Bars of (position in sixteenths, in jazz quarters; midi; length in the same unit; velocity).
 FUNK = [
     [(0, 28, 2, 112), (3, G, 1, 30), (4, 40, 1, 104), (6, 38, 1, 96), (7, 40, 1, 88), (10, 33, 1, 92), (11, 34, 1, 84), (12, 35, 2, 102), (14, 38, 1, 94), (15, G, 1, 30)],
     [(0, 28, 3, 112), (5, G, 1, 28), (6, 28, 1, 92), (7, G, 1, 30), (8, 31, 1.5, 98), (10, 33, 1.5, 96), (12, G, 1, 30), (13, 35, 1, 94), (14, 38, 1.8, 100)],
@@ -29,7 +29,7 @@ ROCK = [
 ]
 JAZZ = [[(b, p, 0.92, 100 if b % 2 else 94) for b, p in enumerate(bar)] for bar in (
     (38, 41, 45, 44), (43, 41, 38, 37), (36, 40, 43, 46), (45, 43, 40, 39), (38, 40, 41, 42), (43, 47, 50, 49), (48, 47, 43, 40), (33, 37, 40, 37))]
-LINES = {  # name: (bars of the line, units a beat, bpm, chords, style, bass, bars played)
+LINES = {  # name: (bars of the line, units per beat, bpm, chords, style, bass, bars in total)
     "funk": (FUNK, 4, 100, "Em7 Em7 A7 A7", "funk", "jazz-bass-di", 12),
     "rock": (ROCK, 4, 132, "Em C G D", "rock", "jazz-bass-di", 16),
     "jazz": (JAZZ, 1, 136, "Dm7 G7 Cmaj7 A7", "jazz swing", "double-bass-pizz", 16),
@@ -37,7 +37,7 @@ LINES = {  # name: (bars of the line, units a beat, bpm, chords, style, bass, ba
 
 
 def notes(line, units, bpm, bars, rng):
-    """[(on s, off s, midi, vel)] with a player's small timing (4 ms) and a last long note."""
+    """[(on s, off s, midi, vel)] with random timing (standard deviation 4 ms) and a long last note."""
     unit = 60 / bpm / units
     out, pitch = [], 28
     for k in range(bars):

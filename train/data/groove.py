@@ -1,4 +1,4 @@
-"""Drum bars from the Groove MIDI dataset (CC-BY 4.0): drummers' own timing and velocity, cut at bar lines."""
+"""Drum bars from the Groove MIDI dataset (CC-BY 4.0), with the drummers' timing and velocities, cut at bar lines."""
 
 import csv
 from functools import lru_cache
@@ -13,7 +13,7 @@ GRID = [0, 1 / 8, 1 / 6, 1 / 4, 1 / 3, 3 / 8, 1 / 2, 5 / 8, 2 / 3, 3 / 4, 5 / 6,
 
 @lru_cache(1)
 def index():
-    """Rows of info.csv as dicts with bpm, beats (per bar), fill, held_out; only 4/4, 3/4 and 6/8."""
+    """The performances in 4/4 and 3/4 of info.csv, as dicts."""
     rows = []
     with open(data_dir() / "groove-midi" / "info.csv", newline="") as f:
         for row in csv.DictReader(f):
@@ -29,7 +29,7 @@ def index():
 
 @lru_cache(None)
 def hits(file):
-    """[(beat, gm note, vel)] of one performance; beats counted from the recording's click."""
+    """[(beat, gm note, vel)] of one performance, in beats of the recording's click."""
     midi = mido.MidiFile(data_dir() / "groove-midi" / file)
     out = []
     for track in midi.tracks:
@@ -44,8 +44,8 @@ def hits(file):
 def bars(row, tightness=0.45, most_ms=14):
     """Bars [[(grid beat, gm note, vel, deviation s)]] of one performance.
 
-    Each hit is set on the nearest point of GRID; what is left is the drummer's deviation, less the performance's
-    own mean lag, scaled by `tightness` and cut at `most_ms`: a drummer who plays to a click."""
+    Each hit is quantized to the nearest point of GRID. The deviation is the remainder, minus the performance's median lag on the
+    beat, scaled by `tightness` and limited to `most_ms`, as of a drummer who plays to a click."""
     beat_s = 60 / row["bpm"]
     placed = []
     for beat, note, vel in hits(row["file"]):
@@ -58,7 +58,7 @@ def bars(row, tightness=0.45, most_ms=14):
     out = [[] for _ in range(count + 1)]
     for b, note, vel, dev in placed:
         k = int((b + 1e-6) // row["beats"])
-        most = most_ms if b % 0.5 else most_ms * 0.8  # steadier on the beat
+        most = most_ms if b % 0.5 else most_ms * 0.8  # smaller deviations on the beat
         dev = max(-most, min(most, (dev - lag) * 1000 * tightness)) / 1000
         out[k].append((b - k * row["beats"], note, vel, dev))
     while out and not out[-1]:
@@ -68,7 +68,7 @@ def bars(row, tightness=0.45, most_ms=14):
 
 @lru_cache(None)
 def is_triplet_file(file):
-    """True when the performance swings or plays triplets: more hits on thirds of the beat than on its odd quarters."""
+    """Whether the performance has a triplet feel: more hits on thirds of the beat than on its quarters and halves."""
     thirds = quarters = 0
     for beat, _, vel in hits(file):
         x = beat % 1
@@ -79,7 +79,7 @@ def is_triplet_file(file):
 
 
 def choose(rng, styles, bpm_range, held_out, fill=False, beats=4, triplet=None, least_bars=2.0):
-    """A performance of one of `styles` (prefixes) near the tempo range, or None."""
+    """A random performance of one of `styles` (prefixes) near the tempo range, or None."""
     rows = [r for r in index() if r["fill"] == fill and r["held_out"] == held_out and r["beats"] == beats
             and any(r["style"].startswith(s) for s in styles) and bpm_range[0] * 0.93 <= r["bpm"] <= bpm_range[1] * 1.07
             and (fill or r["bars"] >= least_bars)]

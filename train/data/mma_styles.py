@@ -1,6 +1,6 @@
-"""Which of mma's standard libraries make which music: style word, tempo, meter, kit and charts. Left out: libraries without drums or a bass."""
+"""Style, tempo, meter, kit and charts of mma's standard libraries. Libraries without drums or bass are left out."""
 
-# style: (bpm of the felt beat, meter, quarters that mma counts a bar, triplet feel, kits, chart families, libraries)
+# style, bpm of the felt beat, meter, quarters per bar as mma counts, triplet feel, kits, chart families, libraries
 FOUR, THREE, SIX, TWELVE = (4, 4), (3, 4), (6, 8), (12, 8)
 ROWS = [
     ("rock", (96, 160), FOUR, 4, False, "rock", ["rock", "pop", "minor", "pop909"], "50srock 60srock 8beat basicrock bubblerock strut twist"),
@@ -47,7 +47,7 @@ ROWS = [
 BANDS = {library: dict(style=style, bpm=bpm, meter=meter, quarters=quarters, triplet=triplet, kits=kits, charts=charts)
          for style, bpm, meter, quarters, triplet, kits, charts, libraries in ROWS for library in libraries.split()}
 
-# Family of `other` by General MIDI program; what is in none (timpani, noises) is not played.
+# Instrument family of `other` by General MIDI program; programs in none (timpani, noises) are not used.
 FAMILIES = {
     "piano": range(0, 4), "ep": range(4, 6), "clav": range(6, 8), "mallets": [*range(8, 16), 108, 114], "organ": range(16, 21),
     "accordion": [21, 23], "harmonica": [22], "acoustic guitar": range(24, 26), "electric guitar": range(26, 28), "muted guitar": [28],

@@ -1,4 +1,4 @@
-"""A listening page of a corpus: `python -m train.data page DIR --out page.html`: one file, players and pictures inside."""
+"""Writes a listening page of a corpus, one HTML file with audio and spectrograms: `python -m train.data page DIR --out page.html`."""
 
 import base64
 import html
@@ -14,21 +14,21 @@ SECONDS = 16
 
 
 def read_stem(folder: Path, r, stem, start, seconds):
-    """Float32 of a record's stem from `start` s of the song."""
+    """`seconds` of a song's stem from second `start`, float32."""
     n = min(int(seconds * RATE), r["len"] - int(start * RATE))
     path = folder / r["shard"] / f"{stem}.i16"
     return np.fromfile(path, "<i2", count=n, offset=2 * (r["start"] + int(start * RATE))).astype(np.float32) / 32768
 
 
-def player(x):
-    """<audio> of a float mono signal as MP3 inside the page."""
+def audio_tag(x):
+    """An <audio> element with a mono signal as embedded MP3."""
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(x, -1, 1), RATE, format="MP3", subtype="MPEG_LAYER_III", compression_level=0.7)
     return f'<audio controls preload="none" src="data:audio/mpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"></audio>'
 
 
-def picture(stems, r, start):
-    """<img> of the three stems' spectrograms with beats (thin), downbeats and chord names."""
+def spectrogram_tag(stems, r, start):
+    """An <img> element with the spectrograms of the three stems, bar lines and chord names."""
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
@@ -55,7 +55,7 @@ def picture(stems, r, start):
 def main(folder: Path, out: Path, count=12):
     records = list(songs(folder))
     if not records:
-        raise SystemExit(f"{folder}: no shard with songs.jsonl; render first")
+        raise SystemExit(f"{folder}: has no shard-*/songs.jsonl (python -m train.data render makes them)")
     chosen = {}
     for r in records:  # one song of each style first, then others
         chosen.setdefault(r["style"], r)
@@ -67,8 +67,8 @@ def main(folder: Path, out: Path, count=12):
         kinds = r["instruments"]
         title = f'{r["id"]} {r["style"]}, {r["bpm"]:.0f} bpm, {r["meter"][0]}/{r["meter"][1]}, {r["split"]}'
         what = f'bass {kinds["bass"]}; drums {kinds["drums"]}; other {", ".join(kinds["other"])}; groove {r["groove_source"]}; chart {r["chart_source"]}'
-        rows = "".join(f"<td>{s}<br>{player(x)}</td>" for s, x in {"all": sum(stems.values()) * 0.6, **stems}.items())
-        parts.append(f"<h3>{html.escape(title)}</h3><p>{html.escape(what)}</p><table><tr>{rows}</tr></table>{picture(stems, r, start)}")
+        rows = "".join(f"<td>{s}<br>{audio_tag(x)}</td>" for s, x in {"all": sum(stems.values()) * 0.6, **stems}.items())
+        parts.append(f"<h3>{html.escape(title)}</h3><p>{html.escape(what)}</p><table><tr>{rows}</tr></table>{spectrogram_tag(stems, r, start)}")
     out.write_text('<!doctype html><meta charset="utf-8"><title>Trio corpus</title><style>body{font:14px sans-serif;max-width:1100px;margin:auto}'
                    "audio{width:250px}</style><h1>Trio corpus</h1>" + "".join(parts))
     print(f"{out}: {len(chosen)} songs, {out.stat().st_size / 1e6:.1f} MB")

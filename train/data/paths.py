@@ -1,4 +1,4 @@
-"""Where the sample libraries and soundfonts lie; environment variables override."""
+"""Folders of the sample libraries and SoundFonts; environment variables override them."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ REPO = Path(__file__).resolve().parents[2]
 
 
 def data_dir() -> Path:
-    """Folder of the training data (README lists it): $SIDEMAN_DATA, else shared/data beside or inside the repository."""
+    """The folder of the sample libraries (README.md lists them): $SIDEMAN_DATA, else shared/data inside or beside the repository."""
     if "SIDEMAN_DATA" in os.environ:
         return Path(os.environ["SIDEMAN_DATA"])
     inside = REPO / "shared" / "data"
@@ -15,7 +15,7 @@ def data_dir() -> Path:
 
 
 def soundfont(name: str) -> Path:
-    """Path of one soundfont, `name` one of 'fluid', 'muse', 'tim'. Raises FileNotFoundError naming the Debian package."""
+    """The path of a SoundFont: 'fluid', 'muse' or 'tim'. Raises FileNotFoundError with the Debian package to install."""
     file, package = {
         "fluid": ("FluidR3_GM.sf2", "fluid-soundfont-gm"),
         "muse": ("MuseScore_General_Full.sf2", "musescore-general-soundfont-lossless"),

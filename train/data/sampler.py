@@ -1,4 +1,4 @@
-"""Sample players in numpy: the CC0 basses and the CC-BY kit of the data folder."""
+"""Sample playback in numpy: the CC0 basses and the CC-BY drum kit of the data folder."""
 
 import json
 import re
@@ -12,23 +12,22 @@ from .paths import data_dir
 
 RATE = 32000
 PITCHES = Path(__file__).with_name("bass_pitch.json")
-# GM drum note -> samples of the kit; hits without a sample there (congas, cowbell) are left to a soundfont.
+# GM drum note: samples of the kit. Notes without samples (congas, cowbell) are rendered by a SoundFont.
 KIT = {35: "KdrumL", 36: "KdrumL", 37: "SnareRest", 38: "Snare", 40: "Snare", 42: "HihatClosed", 44: "HihatClosed",
        46: "HihatOpen", 49: "CrashL", 57: "CrashR", 55: "CrashR", 52: "China", 51: "RideL", 59: "RideL", 53: "RideLBell",
        48: "Tom1", 50: "Tom1", 45: "Tom2", 47: "Tom2", 43: "Tom3", 41: "Tom4"}
 
 
 def read(path: Path) -> np.ndarray:
-    """Mono float32 at 32 kHz. Raises ValueError when the file has another rate."""
+    """A file as mono float32 at 32 kHz. Raises ValueError if it has another rate."""
     audio, rate = soundfile.read(path, dtype="float32")
     if rate != RATE:
-        raise ValueError(f"{path}: {rate} Hz, the samples must be {RATE} Hz")
+        raise ValueError(f"{path}: is {rate} Hz, samples must be {RATE} Hz")
     return audio if audio.ndim == 1 else audio.mean(1)
 
 
 def measure_pitch(x: np.ndarray, start=0.06, end=0.7) -> float:
-    """MIDI pitch (fractional) of a plucked note by autocorrelation of `start`..`end` s: what a note in a line lasts,
-    strings start sharp and settle."""
+    """MIDI pitch (fractional) of a plucked note by autocorrelation from `start` to `end` seconds; plucked strings start sharp."""
     seg = x[int(min(start, len(x) / RATE * 0.3) * RATE):int(end * RATE)]
     n = 1 << int(np.ceil(np.log2(len(seg) * 2)))
     power = np.abs(np.fft.rfft(seg, n)) ** 2
@@ -45,12 +44,12 @@ def measure_pitch(x: np.ndarray, start=0.06, end=0.7) -> float:
 
 
 def note_of(file):
-    """The part of a bass sample's name that names the note (labels are not trusted for the octave)."""
+    """The part of a bass sample's file name that names the note. Its octave is unreliable, so pitches are measured."""
     return re.sub(r"_(pp|p|f|ff|staccato)_rr\d|_[fmp][abcd]$", "", file)
 
 
 class Bass:
-    """One sampled bass: {articulation layer: {midi of the sample: [round robins]}}; pitch by resampling."""
+    """A sampled bass: velocity layers of {midi of the sample: [(pitch, audio) of each round robin]}. Pitch is changed by resampling."""
 
     LAYERS = {"jazz-bass-di": ["pp", "p", "f", "ff"], "double-bass-pizz": ["p", "m", "f"],
               "electric-bass-yr": [""], "synth-bass-1": [""]}
@@ -73,7 +72,7 @@ class Bass:
             elif name == "double-bass-pizz":
                 layer = self.LAYERS[name].index(file.rsplit("_", 1)[1][0])
             self.layers[layer].setdefault(key, []).append(entry)
-        # Each layer is levelled to its own mean loudness: the velocity curve below sets the level, the layer the tone.
+        # Samples are normalised: the velocity curve in `render` sets the level, the layer only the tone.
         for bank in [*self.layers, self.staccato]:
             for group in bank.values():
                 for i, (pitch, audio) in enumerate(group):
@@ -81,9 +80,8 @@ class Bass:
                     group[i] = (pitch, audio * (0.12 / loud))
 
     def render(self, notes, samples, cents=0.0, rng=None, release=0.06, decay=None):
-        """Mono float32 [samples] of [(on s, off s, midi, vel)]; vel below 36 is played as a dead note.
-
-        `decay` seconds damps every note (palm mute, foam under the strings)."""
+        """Mono float32 [samples] of notes [(on s, off s, midi, vel)]; velocity below 36 is a dead note. `decay` in seconds damps every note,
+        like a palm mute."""
         out = np.zeros(samples + RATE, np.float32)
         for on, off, midi, vel in notes:
             ghost = vel < 36
@@ -117,7 +115,7 @@ def cubic(x, i, f):
 
 
 class Kit:
-    """The sampled kit: {piece: hits sorted by loudness}; hats choke the open hat."""
+    """The sampled kit: {piece: hits sorted by loudness}. A closed or pedal hat stops the open hat."""
 
     def __init__(self):
         self.pieces = {}
@@ -128,9 +126,8 @@ class Kit:
             hits.sort(key=lambda x: float(np.sum(x[: RATE // 5] ** 2)))
 
     def render(self, hits, samples, rng, balance=None, decay=None):
-        """Mono float32 [samples] of [(t s, gm note, vel)]; `balance` {piece: gain}; `decay` seconds damps every hit.
-
-        Returns (audio, hits that this kit has no sample for)."""
+        """(mono float32 [samples], hits without a sample in this kit) of hits [(t s, gm note, vel)]. `balance`: {piece: gain}; `decay` in
+        seconds damps every hit."""
         out = np.zeros(samples + 10 * RATE, np.float32)
         rest, last = [], {}
         hats = [(t, n) for t, n, _ in hits if n in (42, 44, 46)]
@@ -143,7 +140,7 @@ class Kit:
             bank = self.pieces[piece]
             rank = (vel / 127) ** 1.15 * (len(bank) - 1) + rng.uniform(-1, 1) * min(1.5, len(bank) / 12)
             k = min(max(round(rank), 0), len(bank) - 1)
-            if last.get(piece) == k and len(bank) > 4:  # no hit twice in a row
+            if last.get(piece) == k and len(bank) > 4:  # not the same sample twice in a row
                 k = k - 1 if k else 1
             last[piece] = k
             x = bank[k]
@@ -170,18 +167,20 @@ class Kit:
 
 @lru_cache(None)
 def bass(name: str) -> Bass:
+    """A sampled bass, loaded once."""
     return Bass(name)
 
 
 @lru_cache(1)
 def kit() -> Kit:
+    """The sampled kit, loaded once."""
     return Kit()
 
 
 def write_pitch_table():
-    """Measure every bass sample's real pitch once and write bass_pitch.json; labels are only used as a check.
+    """Measures the pitch of every bass sample and writes bass_pitch.json.
 
-    A staccato note is too short to measure: it takes the pitch of the same note's hardest sustained plucks."""
+    Staccato notes are too short to measure; they get the pitch of the same note's loudest sustained samples."""
     table = {}
     for name in Bass.LAYERS:
         folder, rows = data_dir() / "bass" / name, {}
@@ -198,7 +197,7 @@ def write_pitch_table():
             middle = float(np.median(groups[note_of(stem)]))
             if "staccato" in stem:
                 pitch = float(np.median(hard[note_of(stem)]))
-            elif not abs(pitch - middle) < 0.9:  # an octave error of the measure; a hard pluck's sharpness is real
+            elif not abs(pitch - middle) < 0.9:  # an octave error of the measurement
                 pitch = middle
             rows[stem] = round(pitch, 2)
         table[name] = rows

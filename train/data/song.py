@@ -1,4 +1,4 @@
-"""One song: style, tempo, form, chords, drums, bass and other on one clock. `make(seed, index)` is always the same song."""
+"""Plans a song: style, tempo, form, chords, and the notes of drums, bass and other. `make(seed, index)` always gives the same song."""
 
 import random
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from .styles import BASSES, GUESTS, INSTRUMENTS, KITS, REGISTER, STYLES
 
 @dataclass
 class Bar:
-    """One bar before it is put on the clock; beats are the felt pulse (2 in 6/8, 4 in 12/8)."""
+    """A bar, in beats of the felt pulse (2 in 6/8, 4 in 12/8), before times in seconds are assigned."""
     index: int
     label: str
     beats: int
@@ -24,36 +24,36 @@ class Bar:
 
 
 def make(seed, index, guests=0.0, styles=(), drummers=()):
-    """Plan of song `index`: a dict of labels (see data/README.md), notes in seconds, and the timbres and chains drawn.
+    """The plan of song `index`: a dict of labels (README.md), notes in seconds, and timbres.
 
-    In a share `guests` of the songs the drummer plays another style than the band (`styles.GUESTS`), which only the words tell.
-    Where `styles` or `drummers` names some, no other is drawn, and each of the styles as often as the next."""
+    In a share `guests` of the songs the drums play another style than the rest (`styles.GUESTS`), which only the caption shows.
+    `styles` and `drummers` restrict the choice of styles and guests; the named styles are equally likely."""
     rng = random.Random(f"{seed}/{index}")
     split = heldout.split_of(rng)
-    out = split != "train"
+    held_out = split != "train"
     style = rng.choices(styles or list(STYLES), [1] * len(styles) or [s["weight"] for s in STYLES.values()])[0]
     spec = STYLES[style]
     meter = spec.get("meter", (4, 4))
     beats = {(12, 8): 4, (6, 8): 2}.get(meter, meter[0])
-    guest = random.Random(f"guest/{seed}/{index}")
+    guest_rng = random.Random(f"guest/{seed}/{index}")
     drummer, kind = spec, None
-    if guest.random() < guests:
-        kind, drummer = choose_guest(guest, spec, style, meter, drummers or list(GUESTS))
-    bpm, triplet, drum_bars, source = choose_drums(rng, drummer, beats, out)
+    if guest_rng.random() < guests:
+        kind, drummer = choose_guest(guest_rng, spec, style, meter, drummers or list(GUESTS))
+    bpm, triplet, drum_bars, source = choose_drums(rng, drummer, beats, held_out)
     beat_s = 60 / bpm
     seconds = rng.uniform(62, 150)
-    sections, chart = choose_form(rng, spec, round(seconds / (beats * beat_s)), out)
+    sections, chart = choose_form(rng, spec, round(seconds / (beats * beat_s)), held_out)
     bars = lay_out(rng, sections, beats, triplet)
     write_drums(rng, drummer, bars, drum_bars, triplet)
-    whole = rng.random()  # now and then one stem never plays
-    gone = {0: "bass", 1: "drums", 2: "other"}.get(int(whole / 0.012), "")
+    absent = rng.random()  # in 3.6 % of the songs one stem never plays
+    gone = {0: "bass", 1: "drums", 2: "other"}.get(int(absent / 0.012), "")
     for bar in bars:
         bar.stems -= {gone}
     start = rng.uniform(0.05, 0.6)
     lazy = rng.choice([0, 0.05, 0.08]) if style in ("hiphop", "rnb", "funk", "house") and source.startswith("table") else 0.0
 
     def clock(beat):
-        """Seconds of a beat; `lazy` swings the second and fourth sixteenth of every beat, for all stems alike."""
+        """The time of a beat in seconds; `lazy` delays the second and fourth sixteenth of every beat, in all stems."""
         odd = 1 - abs((beat % 0.5) * 4 - 1)
         return start + (beat + lazy * max(0.0, odd)) * beat_s
 
@@ -64,9 +64,9 @@ def make(seed, index, guests=0.0, styles=(), drummers=()):
                 v = max(8, min(127, round(vel * (0.72 + 0.32 * bar.energy))))
                 notes["drums"].append((max(0.0, clock(bar.index * beats + beat) + dev), note, v))
     notes["drums"].sort()
-    notes["bass"] = play_bass(rng, spec, bars, beats, triplet, clock, beat_s)
-    players = choose_players(rng, spec, out)
-    others = [play_other(rng, p, bars, beats, triplet, clock, beat_s, k) for k, p in enumerate(players)]
+    notes["bass"] = write_bass(rng, spec, bars, beats, triplet, clock, beat_s)
+    accompanists = choose_accompanists(rng, spec, held_out)
+    others = [write_other(rng, a, bars, beats, triplet, clock, beat_s, k) for k, a in enumerate(accompanists)]
     notes["other"] = sorted(n for part in others for n in part)
     end = clock(len(bars) * beats)
     length = -(-int((end + 1.8) * 32000) // 640) * 640
@@ -79,13 +79,13 @@ def make(seed, index, guests=0.0, styles=(), drummers=()):
         "sections": [[round(clock(b.index * beats), 4), b.label] for i, b in enumerate(bars) if i == 0 or bars[i - 1].label != b.label],
         "caption_tags": tags(rng, style, spec, bpm, notes, end, chords), "notes": notes,
         "present": {s: spans(bars, s, beats, clock) for s in ("bass", "drums", "other")}, "groove_source": source, "chart_source": chart,
-        "timbres": choose_timbres(rng, spec, out, drummer["kits"]), "drummer": kind, "players": [p["program"] for p in players], "parts": others,
-        "families": [p["family"] for p in players], "modes": [p["mode"] for p in players],
+        "timbres": choose_timbres(rng, spec, held_out, drummer["kits"]), "drummer": kind, "programs": [a["program"] for a in accompanists], "parts": others,
+        "families": [a["family"] for a in accompanists], "modes": [a["mode"] for a in accompanists],
     }
 
 
 def choose_guest(rng, spec, style, meter, drummers):
-    """(style, spec with that style's drums at this one's tempo) of one of `drummers` from elsewhere; (None, spec) where none can play this meter."""
+    """(style of the guest drums, `spec` with their tables, grooves and kits) from `drummers`; (None, spec) if none of them fits this meter."""
     feel = "triplet" if spec.get("triplet") else "straight"
     able = [k for k in drummers if feel in GUESTS[k] and k != style]
     if meter != (4, 4) or not able:
@@ -94,30 +94,30 @@ def choose_guest(rng, spec, style, meter, drummers):
     return kind, spec | {"tables": GUESTS[kind][feel], "groove": GUESTS[kind].get(f"{feel} groove", []), "kits": GUESTS[kind]["kits"]}
 
 
-def choose_drums(rng, spec, beats, out):
-    """(bpm, triplet feel, list of bars or None, source): a Groove MIDI performance at its own tempo, or a table."""
+def choose_drums(rng, spec, beats, held_out):
+    """(bpm, triplet feel, bars or None, source): a Groove MIDI performance near its own tempo, or a drum table."""
     triplet = spec.get("triplet", False)
     if spec["groove"] and rng.random() < 0.65:
-        row = groove.choose(rng, spec["groove"], spec["bpm"], out, beats=beats, triplet=triplet, least_bars=6)
+        row = groove.choose(rng, spec["groove"], spec["bpm"], held_out, beats=beats, triplet=triplet, least_bars=6)
         if row:
             bpm = min(max(row["bpm"] * rng.uniform(0.94, 1.06), spec["bpm"][0]), spec["bpm"][1])
             return bpm, triplet, groove.bars(row), row["id"]
     return rng.uniform(*spec["bpm"]), triplet, None, f"table:{rng.choice(spec['tables'])}"
 
 
-def choose_form(rng, spec, want_bars, out):
-    """([(label, bars of chords)], chart source) of about `want_bars` bars: intro, verses, choruses, a bridge, an ending."""
+def choose_form(rng, spec, want_bars, held_out):
+    """([(label, bars of chords)], chart source) with about `want_bars` bars: intro, verses, choruses, a bridge, an ending."""
     family = rng.choice(spec["charts"])
     key = rng.randrange(12)
     if family == "pop909":
-        source, parts = charts.pop909_sections(rng, out, 3)
+        source, parts = charts.pop909_sections(rng, held_out, 3)
         source = f"pop909:{source}"
     else:
-        ids = charts.form_ids(family, out)
+        ids = charts.form_ids(family, held_out)
         verse = rng.choice(ids)
-        others = charts.form_ids(family, out)
+        others = charts.form_ids(family, held_out)
         chorus = rng.choice(others) if family != "blues" else verse
-        bridge = rng.choice(charts.form_ids("bridge", out))
+        bridge = rng.choice(charts.form_ids("bridge", held_out))
         parts = [charts.form(v, key) for v in (verse, chorus, bridge)]
         source = f"{verse}+{chorus}+{bridge}"
     length = 8 if want_bars > 24 else 4
@@ -130,7 +130,7 @@ def choose_form(rng, spec, want_bars, out):
         label, part = {"v": ("verse", parts[0]), "c": ("chorus", parts[1]), "b": (rng.choice(["bridge", "break", "solo"]), parts[2])}[letter]
         form.append((label, part))
         total, i = total + len(part), i + 1
-    if rng.random() < 0.1 and len(form) > 4:  # the last choruses a step up
+    if rng.random() < 0.1 and len(form) > 4:  # the last sections are transposed up
         lift = rng.choice([1, 2, 2])
         at = len(form) - rng.choice([1, 2])
         up = lambda part: [[(x, theory.Chord((c.root + lift) % 12, c.quality)) for x, c in bar] for bar in part]
@@ -143,7 +143,7 @@ STEMS = frozenset(("bass", "drums", "other"))
 
 
 def lay_out(rng, sections, beats, triplet):
-    """Bars of the form with chords on beats, who plays, and how strongly."""
+    """The bars of a form, with chords on beats, the stems that play, and their energy."""
     bars, level = [], {"intro": 0.55, "verse": 0.65, "chorus": 0.95, "bridge": 0.75, "break": 0.5, "solo": 0.85, "ending": 1.0}
     seen = 0
     for number, (label, part) in enumerate(sections):
@@ -175,7 +175,7 @@ def lay_out(rng, sections, beats, triplet):
 
 
 def write_drums(rng, spec, bars, performance, triplet):
-    """Fill every bar's drums: phrases of the performance or the table, a fill at each section's end, a crash after it."""
+    """Writes the drums of every bar: phrases of the performance or the table, fills at section ends, crashes after them."""
     beats = bars[0].beats
     phrases = {}
     table, rides = rng.choice(spec["tables"]), rng.random() < 0.35
@@ -195,7 +195,7 @@ def write_drums(rng, spec, bars, performance, triplet):
         at += 1
         last = i + 1 < len(bars) and bars[i + 1].label != bar.label
         if last and beats > 2 and rng.random() < 0.12:
-            bar.stop = True  # everyone hits the one and leaves the rest of the bar to a fill
+            bar.stop = True  # a stop: all hit the first beat, the rest of the bar is a fill
             bar.drums = [(0, 36, 110, 0.0), (0, 49, 108, 0.0)] + drumtables.fill(rng, beats, triplet, rng.choice([1, 2]))
         elif last and rng.random() < 0.8:
             bar.drums = with_fill(rng, spec, bar.drums, beats, triplet)
@@ -208,7 +208,7 @@ def write_drums(rng, spec, bars, performance, triplet):
 
 
 def with_fill(rng, spec, hits, beats, triplet):
-    """The bar with its end replaced by a fill: a drummer's own (Groove MIDI fill files) or one of the table."""
+    """A bar whose end is replaced by a fill, from Groove MIDI or from `drumtables.fill`."""
     length = rng.choice([1, 2, 2, beats])
     if beats == 4 and spec["groove"] and rng.random() < 0.6:
         row = groove.choose(rng, spec["groove"][:1], (60, 200), False, fill=True)
@@ -222,12 +222,12 @@ def with_fill(rng, spec, hits, beats, triplet):
 
 
 def stopped(notes, bar):
-    """In a stop bar only the notes of the first half beat, cut short."""
+    """The notes of a bar; in a stop bar only those on the first beat, shortened."""
     return [(b, min(n, 0.6), m, v) for b, n, m, v in notes if b < 0.3] if bar.stop else notes
 
 
 def swing(beat, triplet):
-    """Off-beats on the triplet grid when the song has that feel."""
+    """The beat, with off-beats moved to the triplet grid if the song has a triplet feel."""
     if not triplet:
         return beat
     whole, frac = int(beat), beat - int(beat)
@@ -237,9 +237,9 @@ def swing(beat, triplet):
     return beat
 
 
-def play_bass(rng, spec, bars, beats, triplet, clock, beat_s):
-    """[(on s, off s, midi, vel)] of the song's bass: one mode a section kind, ghost notes, human timing tied to the kick."""
-    line = bass.Line(rng, low=rng.choice([28, 28, 28, 29, 31, 33, 26]))
+def write_bass(rng, spec, bars, beats, triplet, clock, beat_s):
+    """The notes [(on s, off s, midi, vel)] of the bass: one mode per kind of section, ghost notes, random timing correlated with the kick."""
+    line = bass.BassLine(rng, low=rng.choice([28, 28, 28, 29, 31, 33, 26]))
     modes = {}
     lag, loose = rng.gauss(0, 0.003), rng.uniform(0.002, 0.006)
     ghost = rng.choice([0, 0, 0.06, 0.15]) if not triplet else 0
@@ -254,8 +254,8 @@ def play_bass(rng, spec, bars, beats, triplet, clock, beat_s):
             notes = [(0, beats, line.root(bar.chords[0][1].root), 100)]
         else:
             notes = bass.MODES[modes[key]](line, bar, rng)
-            if modes[key] in bass.LOCKING:
-                notes = bass.locked(notes, bar)
+            if modes[key] in bass.SNAPPED_MODES:
+                notes = bass.snap_to_kicks(notes, bar)
             if ghost:
                 notes = bass.ghosts(notes, bar, rng, ghost)
         notes = stopped(notes, bar)
@@ -268,11 +268,11 @@ def play_bass(rng, spec, bars, beats, triplet, clock, beat_s):
             on = max(0.0, clock(bar.index * beats + b) + dev)
             v = vel if vel < 36 else max(40, min(125, vel * (0.8 + 0.22 * bar.energy)))
             raw.append([on, on + max(0.04, length * beat_s), midi, round(v)])
-    return one_at_a_time(raw)
+    return monophonic(raw)
 
 
-def one_at_a_time(raw):
-    """Notes [on, off, midi, vel] as a line: each ends where the next begins; of notes struck together the lowest."""
+def monophonic(raw):
+    """Notes [on, off, midi, vel] as a line: each ends where the next begins; of simultaneous notes the first is kept."""
     out = []
     for n in sorted(raw):
         if out and n[0] - out[-1][0] < 0.03:
@@ -283,34 +283,34 @@ def one_at_a_time(raw):
     return [tuple(n) for n in out]
 
 
-def choose_players(rng, spec, out):
-    """One or two accompanists: mode, family, (soundfont, bank, program)."""
+def choose_accompanists(rng, spec, held_out):
+    """One or two accompanists for `other`: mode, instrument family, program (soundfont, bank, program)."""
     picks = [rng.choice(spec["comp"])]
     if spec["second"] and rng.random() < 0.5:
         picks.append(rng.choice(spec["second"]))
-    players = []
+    found = []
     for mode, families in picks:
         family = rng.choice(families)
-        players.append({"mode": mode, "family": family, "program": program(rng, INSTRUMENTS[family], out)})
-    return players
+        found.append({"mode": mode, "family": family, "program": program(rng, INSTRUMENTS[family], held_out)})
+    return found
 
 
-def program(rng, choices, out):
-    """(font, bank, program) for training, or in valid and test half the time one that training never hears."""
+def program(rng, choices, held_out):
+    """A (soundfont, bank, program) that training uses; for validation and test songs a held-out one half of the time."""
     every = [(f, b, p) for f in ("fluid", "muse") for b, p in choices]
     held = [c for c in every if c in heldout.PROGRAMS] + [("tim", 0, p) for b, p in choices if b == 0]
-    if out and held and rng.random() < 0.5:
+    if held_out and held and rng.random() < 0.5:
         return rng.choice(held)
     return rng.choice([c for c in every if c not in heldout.PROGRAMS])
 
 
-def play_other(rng, player, bars, beats, triplet, clock, beat_s, number):
-    """[(on s, off s, midi, vel)] of one accompanist."""
-    low, high = REGISTER.get(player["family"], (50, 74))
-    jazz = player["mode"] in ("swing", "charleston", "bossa", "funk")
+def write_other(rng, accompanist, bars, beats, triplet, clock, beat_s, number):
+    """The notes [(on s, off s, midi, vel)] of one accompanist; `number` 0 is the main one."""
+    low, high = REGISTER.get(accompanist["family"], (50, 74))
+    jazz = accompanist["mode"] in ("swing", "charleston", "bossa", "funk")
     part = comp.Part(rng, low, high, rng.choice([3, 4, 4]), rootless=jazz and rng.random() < 0.5)
     lag, loose = rng.gauss(0, 0.003), rng.uniform(0.002, 0.006)
-    write, out = comp.MODES[player["mode"]], []
+    write, out = comp.MODES[accompanist["mode"]], []
     rests = {"verse"} if number and rng.random() < 0.4 else set()
     for bar in bars:
         if bar.label == "ending":
@@ -332,7 +332,7 @@ def play_other(rng, player, bars, beats, triplet, clock, beat_s, number):
 
 
 def no_overlap(notes):
-    """A pitch struck again ends the one before."""
+    """Notes in which a repeated pitch ends the previous note of that pitch."""
     open_, out = {}, []
     for on, off, midi, vel in notes:
         if midi in open_:
@@ -345,12 +345,12 @@ def no_overlap(notes):
     return out
 
 
-def choose_timbres(rng, spec, out, drum_kits):
-    """{'bass': sample folder or (font, bank, program), 'drums': 'muldjordkit' or ..., 'cents': tuning of the pitched stems}."""
+def choose_timbres(rng, spec, held_out, drum_kits):
+    """{'bass': sample folder or (soundfont, bank, program), 'drums': 'muldjordkit' or the same, 'cents': tuning of the pitched stems}."""
     kits = spec["kits"]
     sampled, programs = BASSES.get(kits, BASSES["pop"])
     trained = [s for s in sampled if s not in heldout.BASSES]
-    if out and rng.random() < 0.6:
+    if held_out and rng.random() < 0.6:
         low = rng.choice([s for s in sampled if s in heldout.BASSES] * 2 + [program(rng, [(0, p)], True) for p in programs] + [("tim", 0, rng.choice(programs))])
     elif rng.random() < 0.6 and trained:
         low = rng.choice(trained)
@@ -358,7 +358,7 @@ def choose_timbres(rng, spec, out, drum_kits):
         low = program(rng, [(0, rng.choice(programs))], False) if any(("fluid", 0, p) not in heldout.PROGRAMS for p in programs) else trained[0]
     kits = drum_kits
     chance = {"rock": 0.6, "pop": 0.45, "jazz": 0.3, "brush": 0.0, "electro": 0.0}[kits]
-    if out and rng.random() < 0.5:
+    if held_out and rng.random() < 0.5:
         drums = rng.choice([k for k in heldout.KITS] + [("tim", 128, {"rock": 16, "pop": 0, "jazz": 32, "brush": 40, "electro": 24}[kits])])
     elif rng.random() < chance:
         drums = "muldjordkit"
@@ -369,7 +369,7 @@ def choose_timbres(rng, spec, out, drum_kits):
 
 
 def spans(bars, stem, beats, clock):
-    """[[from s, to s]] in which a stem plays."""
+    """The spans [[from s, to s]] in which a stem plays."""
     out = []
     for bar in bars:
         if stem in bar.stems:
@@ -388,7 +388,7 @@ MOODS = {"rock": ["driving", "raw", "bold"], "punk": ["fast", "wild"], "metal": 
 
 
 def tags(rng, style, spec, bpm, notes, end, chords):
-    """Words for captions: mood, tempo, density, mode."""
+    """Caption tags: mood, tempo, density, mode."""
     per_s = sum(len(notes[s]) for s in ("drums", "bass")) / end
     minor = sum(1 for c in chords if 3 in [(p - c[2]) % 12 for p in c[4]]) > len(chords) / 2
     return {"mood": rng.choice(MOODS.get(style, ["warm", "bright"])), "tempo": "slow" if bpm < 80 else "medium" if bpm < 118 else "fast",

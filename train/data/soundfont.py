@@ -1,4 +1,4 @@
-"""Soundfont notes to mono float audio through libfluidsynth (Debian libfluidsynth3), one loaded synth for many songs."""
+"""Renders notes with SoundFonts through libfluidsynth (Debian libfluidsynth3), to mono float audio."""
 
 import ctypes
 from functools import lru_cache
@@ -8,12 +8,12 @@ import numpy as np
 from .paths import soundfont
 
 RATE = 32000
-BLOCK = 64  # fluidsynth starts voices on its 64-sample blocks; rendering in whole blocks keeps onsets within 1 ms
+BLOCK = 64  # samples; fluidsynth starts voices on block boundaries, so onsets are within 1 ms
 GEN_FINETUNE = 52
 
 
 class Synth:
-    """One fluidsynth with the soundfonts loaded on first use. No reverb or chorus: rooms are added by `mix`."""
+    """A fluidsynth that loads SoundFonts on first use, without reverb and chorus (mix.py adds rooms)."""
 
     def __init__(self):
         lib = ctypes.CDLL("libfluidsynth.so.3")
@@ -31,18 +31,18 @@ class Synth:
         self.fonts = {}
 
     def font(self, name):
-        """Handle of 'fluid', 'muse' or 'tim', loaded once and lent to each render's own synth."""
+        """The handle of 'fluid', 'muse' or 'tim', loaded once and shared by the synths of all renders."""
         if name not in self.fonts:
             sfid = self.lib.fluid_synth_sfload(self.synth, str(soundfont(name)).encode(), 0)
             if sfid < 0:
-                raise RuntimeError(f"{soundfont(name)}: fluidsynth cannot load it")
+                raise RuntimeError(f"{soundfont(name)}: fluidsynth cannot load this SoundFont")
             self.fonts[name] = ctypes.c_void_p(self.lib.fluid_synth_get_sfont_by_id(self.synth, sfid))
         return self.fonts[name]
 
     def render(self, font, bank, program, notes, samples, cents=0.0):
         """Mono float32 [samples] of `notes` = [(on s, off s, midi, vel 1-127)] with one program, detuned by `cents`."""
         lib, channel, handle = self.lib, 0, self.font(font)
-        # A synth of its own per render: voices keep filter state from note to note, and a song must not hear the one before.
+        # A new synth per render: voices keep filter state, and a song must not depend on the one before.
         synth = ctypes.c_void_p(lib.new_fluid_synth(self.settings))
         sfid = lib.fluid_synth_add_sfont(synth, handle)
         if lib.fluid_synth_program_select(synth, channel, sfid, bank, program) != 0:
@@ -77,5 +77,5 @@ class Synth:
 
 @lru_cache(1)
 def shared_synth() -> Synth:
-    """The process's one synth: a soundfont of half a gigabyte is loaded once."""
+    """The one synth of this process, because a SoundFont may take half a gigabyte."""
     return Synth()

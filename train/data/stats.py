@@ -1,4 +1,4 @@
-"""Figures of a corpus from its labels: `python -m train.data stats DIR`. Each share has its control on shuffled songs."""
+"""Prints statistics of a corpus from its labels: `python -m train.data stats DIR`. Each share has a control on shuffled songs."""
 
 import bisect
 import json
@@ -10,7 +10,7 @@ from .corpus import RATE, songs
 
 
 def share_on(times, marks, within):
-    """How many of `times` have one of the sorted `marks` within `within` seconds: (hits, count)."""
+    """(number of `times` with one of the sorted `marks` within `within` seconds, number of `times`)."""
     hits = 0
     for t in times:
         i = bisect.bisect_left(marks, t)
@@ -20,7 +20,7 @@ def share_on(times, marks, within):
 
 
 def in_chord(notes, chords):
-    """How many notes (on, ..., midi at 2) have their pitch class in the chord sounding: (hits, count)."""
+    """(number of notes (on, off, midi, vel) whose pitch class is in the current chord, number of notes)."""
     starts, hits = [c[0] for c in chords], 0
     for on, _, midi, _ in notes:
         i = bisect.bisect_right(starts, on + 0.03) - 1
@@ -29,7 +29,7 @@ def in_chord(notes, chords):
 
 
 def clock_error(r):
-    """Deviation in ms of every drum hit on a beat (within 40 ms and a tenth of a beat of it)."""
+    """Deviations in ms of the drum hits on beats (within 40 ms and a tenth of a beat)."""
     beats = np.array(r["beats"])
     t = np.array([h[0] for h in r["notes"]["drums"]])
     if not len(t):
@@ -41,7 +41,7 @@ def clock_error(r):
 
 
 def figures(records):
-    """Dict of the corpus' hours, styles, timbres and how far its stems agree."""
+    """Hours, styles and timbres of a corpus, and how well its stems agree, as a dict."""
     hours, styles, timbres = Counter(), Counter(), {"bass": Counter(), "drums": Counter(), "other": Counter()}
     pairs = {k: np.zeros(2) for k in ("kick", "kick shuffled", "chord", "chord shuffled", "other chord", "other chord shuffled")}
     errors, lengths = [], []
@@ -55,8 +55,8 @@ def figures(records):
         for p in r["programs"]:
             timbres["other"][p] += h
         bass = [n for n in r["notes"]["bass"] if n[3] >= 36]  # dead notes have no pitch
-        strange = records[(i + len(records) // 2 + 1) % len(records)]
-        for name, song in (("", r), (" shuffled", strange)):
+        shuffled = records[(i + len(records) // 2 + 1) % len(records)]
+        for name, song in (("", r), (" shuffled", shuffled)):
             kicks = sorted(t for t, note, _ in song["notes"]["drums"] if note in (35, 36))
             if kicks:
                 inside = [n[0] for n in bass if n[0] < kicks[-1] + 1]
@@ -82,5 +82,5 @@ def figures(records):
 def main(folder):
     records = list(songs(folder))
     if not records:
-        raise SystemExit(f"{folder}: no shard with songs.jsonl; render first")
+        raise SystemExit(f"{folder}: has no shard-*/songs.jsonl (python -m train.data render makes them)")
     print(json.dumps(figures(records), indent=1))

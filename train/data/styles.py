@@ -1,4 +1,4 @@
-"""Which tempo, drums, bass, comping, instruments and charts belong together."""
+"""The styles: which tempo, drums, bass, comping, instruments and charts go together."""
 
 # Families of `other` programs: (bank, program) in both FluidR3 and MuseScore_General.
 INSTRUMENTS = {
@@ -13,8 +13,8 @@ REGISTER = {"electric guitar": (50, 72), "acoustic guitar": (45, 70), "muted gui
             "mallets": (57, 81), "strings": (50, 76), "choir": (52, 76), "synth pad": (48, 74), "synth lead": (60, 79), "sax": (56, 74),
             "trumpet": (60, 77), "harp": (55, 84)}
 
-# weight, bpm range (of the felt beat), meter, triplet feel, Groove MIDI styles, tables, bass modes, (mode, instrument families)
-# for the first and the second player, chart families, kits.
+# weight, bpm range (of the felt beat), meter, triplet feel, Groove MIDI styles, drum tables, bass modes with weights, (mode,
+# instrument families) of the first and of the second accompanist, chart families, kits.
 STYLES = {
     "rock": dict(weight=10, bpm=(92, 165), groove=["rock"], tables=["rock"], bass={"kick": 6, "eighths": 3, "riff": 3},
                  comp=[("power", ["distorted guitar"]), ("strum", ["acoustic guitar", "electric guitar"]), ("band", ["piano", "organ"])],
@@ -70,11 +70,11 @@ STYLES = {
                       comp=[("six", ["piano", "electric guitar", "acoustic guitar"]), ("arp", ["piano", "electric guitar"])], second=[("pad", ["strings", "organ"])], charts=["pop", "minor", "soul"], kits="rock"),
 }
 KITS = {"rock": [0, 1, 3, 8, 9, 16, 17], "pop": [0, 1, 2, 4, 8, 10, 12], "jazz": [32, 33, 35, 0], "brush": [40, 41], "electro": [24, 25, 0, 8]}
-BASSES = {  # sampled basses (named again: more often), then GM programs
+BASSES = {  # sampled basses (repeated ones are more likely), then GM programs
     "rock": (["jazz-bass-di", "electric-bass-yr"], [33, 34]), "pop": (["jazz-bass-di", "jazz-bass-di", "jazz-bass-di", "electric-bass-yr", "synth-bass-1"], [33, 34, 35, 38, 39]),
     "jazz": (["double-bass-pizz"], [32, 35, 43]), "brush": (["double-bass-pizz"], [32]), "electro": (["synth-bass-1", "jazz-bass-di"], [38, 39, 33]),
 }
-# Drummers who may sit in with any band in 4/4: kits, and for straight and triplet songs their tables and Groove MIDI styles.
+# Guest drums, in place of the style's own in 4/4: kits; drum tables and Groove MIDI styles for straight and triplet songs.
 GUESTS = {
     "rock": {"kits": "rock", "straight": ["rock"], "straight groove": ["rock"], "triplet": ["shuffle"]},
     "metal": {"kits": "rock", "straight": ["metal"]},

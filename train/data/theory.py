@@ -3,7 +3,7 @@
 from collections import namedtuple
 
 NAMES = ["C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B"]
-QUALITIES = {  # quality -> (suffix in a chord name, intervals from the root, guide tones first to drop last)
+QUALITIES = {  # quality: (suffix in a chord name, intervals from the root)
     "maj": ("", (0, 4, 7)), "min": ("m", (0, 3, 7)), "7": ("7", (0, 4, 7, 10)), "maj7": ("maj7", (0, 4, 7, 11)),
     "min7": ("m7", (0, 3, 7, 10)), "6": ("6", (0, 4, 7, 9)), "min6": ("m6", (0, 3, 7, 9)), "9": ("9", (0, 4, 7, 10, 2)),
     "maj9": ("maj9", (0, 4, 7, 11, 2)), "min9": ("m9", (0, 3, 7, 10, 2)), "13": ("13", (0, 4, 7, 10, 9)),
@@ -16,11 +16,12 @@ Chord = namedtuple("Chord", "root quality")  # root 0-11, or -1 with quality 'N'
 
 
 def pitch_classes(chord):
-    """Pitch classes of a chord, root first; [] for no chord."""
+    """The pitch classes of a chord, root first; [] for no chord."""
     return [] if chord.root < 0 else [(chord.root + i) % 12 for i in QUALITIES[chord.quality][1]]
 
 
 def name(chord):
+    """The chord's name, such as "Am7"; "N" for no chord."""
     return "N" if chord.root < 0 else NAMES[chord.root] + QUALITIES[chord.quality][0]
 
 
@@ -29,7 +30,7 @@ def is_minor(chord):
 
 
 def third(chord):
-    """Interval of the third (or what stands for it)."""
+    """The interval of the third, or of its replacement in a sus chord; 7 for a chord of root and fifth."""
     iv = QUALITIES[chord.quality][1]
     return iv[1] if len(iv) > 2 else 7
 
@@ -40,12 +41,12 @@ def fifth(chord):
 
 
 def seventh(chord):
-    """Interval of the seventh or sixth, None for a triad."""
+    """The interval of the seventh or sixth; None for a triad."""
     return next((i for i in QUALITIES[chord.quality][1] if i in (9, 10, 11)), None)
 
 
 def scale(chord):
-    """Seven or so intervals that pass between the chord's tones."""
+    """The chord's tones and the scale tones between them, as intervals."""
     iv = set(QUALITIES[chord.quality][1])
     base = (0, 2, 3, 5, 7, 9, 10) if 3 in iv else (0, 2, 4, 5, 7, 9, 10 if 10 in iv else 11)
     if 6 in iv:
@@ -54,7 +55,7 @@ def scale(chord):
 
 
 def voicing(chord, previous, low, high, size, rootless=False):
-    """A chord of `size` pitches in [low, high] close to `previous` (or the middle); every inversion and spread is tried."""
+    """`size` pitches of a chord in [low, high], as close to `previous` as possible (or to the middle); all inversions are tried."""
     pcs = pitch_classes(chord)
     if rootless and len(pcs) > 3:
         pcs = pcs[1:]

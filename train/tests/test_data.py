@@ -33,19 +33,19 @@ def test_every_form_parses_and_every_held_out_chart_exists():
         assert name not in charts.form_ids(family, False)
 
 
-def test_bad_chord_token_is_named():
+def test_a_bad_chord_token_is_named_in_the_error():
     with pytest.raises(ValueError, match="'8x'"):
         charts.parse_form("1 8x 4", 0)
 
 
-def test_chord_names_and_pitch_classes():
+def test_a_chord_has_its_name_and_pitch_classes():
     assert theory.name(theory.Chord(9, "min7")) == "Am7"
     assert theory.pitch_classes(theory.Chord(9, "min7")) == [9, 0, 4, 7]
     assert theory.name(theory.Chord(-1, "N")) == "N" and theory.pitch_classes(theory.Chord(-1, "N")) == []
 
 
 @pytest.mark.parametrize("quality", list(theory.QUALITIES))
-def test_voicing_holds_only_chord_tones_in_range(quality):
+def test_a_voicing_has_only_chord_tones_in_range(quality):
     chord, last = theory.Chord(4, quality), None
     for _ in range(3):
         last = theory.voicing(chord, last, 50, 74, 4)
@@ -55,7 +55,7 @@ def test_voicing_holds_only_chord_tones_in_range(quality):
 @pytest.mark.parametrize("mode", list(bass.MODES))
 def test_bass_modes_start_each_chord_and_stay_in_time_and_range(mode):
     rng = random.Random(3)
-    line = bass.Line(rng)
+    line = bass.BassLine(rng)
     for k in range(8):
         b = bar(TWO_CHORDS, KICK_SNARE, k)
         notes = bass.MODES[mode](line, b, rng)
@@ -63,20 +63,20 @@ def test_bass_modes_start_each_chord_and_stay_in_time_and_range(mode):
         assert all(0 <= n[0] < 4 and n[1] > 0 and 26 <= n[2] <= 60 for n in notes), (mode, notes)
 
 
-def test_kick_mode_plays_the_kicks_and_the_roots():
+def test_the_kick_mode_plays_on_the_kicks_and_starts_on_the_root():
     rng = random.Random(1)
-    notes = bass.with_kick(bass.Line(rng), bar(TWO_CHORDS, KICK_SNARE), rng)
+    notes = bass.with_kick(bass.BassLine(rng), bar(TWO_CHORDS, KICK_SNARE), rng)
     onsets = {n[0] for n in notes}
     assert {0, 1.75, 2.5} <= onsets and notes[0][2] % 12 == 9
 
 
-def test_locked_line_moves_to_free_kicks_only():
+def test_snapping_moves_notes_only_to_free_kicks():
     b = bar(TWO_CHORDS, KICK_SNARE)
-    assert [n[0] for n in bass.locked([(0, 1, 33, 90), (1.5, 1, 33, 90), (3.25, 0.5, 33, 90)], b)] == [0, 1.75, 3.25]
+    assert [n[0] for n in bass.snap_to_kicks([(0, 1, 33, 90), (1.5, 1, 33, 90), (3.25, 0.5, 33, 90)], b)] == [0, 1.75, 3.25]
 
 
 @pytest.mark.parametrize("mode", list(comp.MODES))
-def test_comping_is_made_of_the_chord(mode):
+def test_comping_plays_only_chord_tones(mode):
     rng = random.Random(2)
     part = comp.Part(rng)
     for k in range(4):
@@ -89,50 +89,50 @@ def test_comping_is_made_of_the_chord(mode):
 
 
 @pytest.mark.parametrize("table", list(drumtables.PATTERNS))
-def test_drum_tables_keep_the_downbeat_and_repeat_with_the_seed(table):
+def test_drum_tables_stay_in_the_bar_and_repeat_with_the_seed(table):
     beats = {"waltz": 3, "jazzwaltz": 3, "six": 2}.get(table, 4)
     a = drumtables.bars(random.Random(5), table, beats, 4)
     assert a == drumtables.bars(random.Random(5), table, beats, 4)
     assert all(0 <= h[0] < beats and abs(h[3]) < 0.03 for b in a for h in b)
 
 
-def test_process_levels_a_stem_and_keeps_its_onset():
+def test_processing_sets_the_level_and_keeps_the_onset():
     x = np.zeros(64000, np.float32)
     x[16000:40000] = np.sin(np.arange(24000) * 2 * math.pi * 110 / 32000) * 0.01
-    chain = mix.draw(random.Random(4), "bass") | {"rms_db": -20.0, "floor_db": -75.0, "room_s": 0.2, "wet": 0.1}
+    chain = mix.random_chain(random.Random(4), "bass") | {"rms_db": -20.0, "floor_db": -75.0, "room_s": 0.2, "wet": 0.1}
     y = mix.process(x, chain, [1, 2]).astype(np.float32) / 32768
     assert np.abs(y).max() < 0.9
     assert -21.5 < 20 * np.log10(mix.active_rms(y)) < -18.5
-    assert 0 < np.abs(y[:15000]).max() < 0.002  # the floor, and nothing before the onset
+    assert 0 < np.abs(y[:15000]).max() < 0.002  # only the noise floor before the onset
     assert abs(np.argmax(np.abs(y) > 0.02) - 16000) < 160
     assert np.array_equal(mix.process(x, chain, [1, 2]), mix.process(x, chain, [1, 2]))
 
 
-def test_shares_count_what_is_there():
+def test_shares_are_hits_and_counts():
     assert stats.share_on([0.0, 1.0, 2.0], [0.01, 1.2], 0.03) == (1, 3)
     assert stats.in_chord([[0.0, 1, 57, 90], [1.1, 2, 58, 90]], [[0, "Am", 9, "min", [9, 0, 4]], [1, "C", 0, "maj", [0, 4, 7]]]) == (1, 2)
 
 
 @needs_samples
 @pytest.mark.parametrize("name", list(sampler.Bass.LAYERS))
-def test_sampled_bass_sounds_the_pitch_asked_for(name):
+def test_a_sampled_bass_sounds_at_the_requested_pitch(name):
     notes = [(k, k + 0.8, m, v) for k, (m, v) in enumerate([(28, 60), (33, 90), (40, 120), (45, 75), (50, 100)])]
     x = sampler.Bass(name).render(notes, 6 * 32000, 0.0, random.Random(1))
     for on, _, midi, _ in notes:
         seg = x[int((on + 0.05) * 32000):int((on + 0.75) * 32000)]
         power = np.abs(np.fft.rfft(seg * np.hanning(len(seg)), 1 << 17)) ** 2
 
-        def comb(multiples):  # energy within 40 cents of multiples of the pitch asked for
+        def comb(multiples):  # energy within 40 cents of multiples of the requested pitch
             f = 440 * 2 ** ((midi - 69) / 12) * np.array(multiples)
             return sum(power[int(h / 1.023 * 4.096):int(h * 1.023 * 4.096) + 1].sum() for h in f)
 
         total = power[int(25 * 4.096):int(4.096 * 440 * 2 ** ((midi - 69) / 12) * 6.4)].sum()
-        assert comb([1, 2, 3, 4, 5, 6]) > 0.8 * total, (name, midi)  # the pitch, or an octave above it ...
-        assert comb([1, 3, 5]) > 0.02 * comb([2, 4, 6]), (name, midi)  # ... which this rules out
+        assert comb([1, 2, 3, 4, 5, 6]) > 0.8 * total, (name, midi)  # the pitch or an octave above ...
+        assert comb([1, 3, 5]) > 0.02 * comb([2, 4, 6]), (name, midi)  # ... and not an octave above
 
 
 @needs_samples
-def test_kit_hits_fall_where_they_should_and_hats_choke():
+def test_kit_hits_start_on_time_and_a_closed_hat_stops_the_open_one():
     hits = [(0.1, 46, 110), (0.6, 42, 100), (1.5, 36, 120)]
     x, rest = sampler.kit().render([*hits, (1.8, 64, 90)], 80000, random.Random(1))
     assert rest == [(1.8, 64, 90)]
@@ -146,7 +146,7 @@ def test_kit_hits_fall_where_they_should_and_hats_choke():
 
 @needs_samples
 @needs_soundfonts
-def test_a_song_is_the_same_whatever_was_rendered_before():
+def test_a_song_does_not_depend_on_what_was_rendered_before():
     from train.data import corpus, song
     a = song.make(9, 3)
     first = corpus.render_song(a, 9, 3)[0]
@@ -157,7 +157,7 @@ def test_a_song_is_the_same_whatever_was_rendered_before():
 
 
 @needs_samples
-def test_styles_and_drummers_named_are_the_only_ones_drawn():
+def test_only_named_styles_and_drummers_are_used():
     from train.data import song
     named = [song.make(9, i, styles=["twelve eight", "halfshuffle"]) for i in range(24)]
     assert {s["style"] for s in named} == {"twelve eight", "halfshuffle"} and all(s["triplet"] for s in named)
@@ -168,7 +168,7 @@ def test_styles_and_drummers_named_are_the_only_ones_drawn():
 
 
 @needs_samples
-def test_training_songs_use_nothing_held_out():
+def test_training_songs_use_nothing_that_is_held_out():
     from train.data import groove, song
     held = {r["id"] for r in groove.index() if r["held_out"]}
     for i in range(60):
@@ -178,19 +178,19 @@ def test_training_songs_use_nothing_held_out():
         assert s["groove_source"] not in held
         assert not any(c in s["chart_source"] for c in heldout.CHARTS)
         assert not s["chart_source"].startswith("pop909:") or s["chart_source"][7:] not in heldout.POP909
-        timbres = [s["timbres"]["bass"], s["timbres"]["drums"], *s["players"]]
+        timbres = [s["timbres"]["bass"], s["timbres"]["drums"], *s["programs"]]
         for t in timbres:
             assert t not in heldout.BASSES + heldout.PROGRAMS + heldout.KITS and t[0] != "tim"
 
 
-def test_every_tenth_mma_library_is_held_out_and_every_meter_is_known_to_the_clock():
+def test_every_tenth_mma_library_is_held_out_and_the_clock_control_knows_every_meter():
     from train.lm.controls import METERS
     assert heldout.MMA == sorted(BANDS)[4::10]
     assert all(b["meter"] in METERS and b["bpm"][0] < b["bpm"][1] for b in BANDS.values())
 
 
 @needs_mma
-def test_mma_understands_every_chord_as_we_do():
+def test_mma_plays_only_tones_of_each_chord():
     chords = [theory.Chord((5 * i) % 12, q) for i, q in enumerate(theory.QUALITIES)]
     bars = [bar([(0, c)], [], i) for i, c in enumerate(chords)]
     _, tracks = mma.play(mma.chart(bars, {0: "stdlib/basicrock:BasicRock"}, BANDS["basicrock"], 120, 1))
@@ -201,7 +201,7 @@ def test_mma_understands_every_chord_as_we_do():
 
 
 @needs_mma
-def test_two_chords_in_a_bar_fall_where_mma_counts_three_quarters_for_two_beats():
+def test_two_chords_split_a_bar_where_mma_counts_three_quarters_for_two_beats():
     band = BANDS["afro-cuban"]
     bars = [bar([(0, theory.Chord(0, "maj")), (1, theory.Chord(6, "maj"))], [], i, beats=2, triplet=True) for i in range(2)]
     marks, tracks = mma.play(mma.chart(bars, {0: "stdlib/afro-cuban:Afro-CubanSus"}, band, 70, 1))
@@ -210,23 +210,23 @@ def test_two_chords_in_a_bar_fall_where_mma_counts_three_quarters_for_two_beats(
     assert late and late <= {6, 10, 1}
 
 
-def test_off_beats_of_mma_come_to_lie_on_the_grid_and_strums_keep_their_spread():
+def test_off_beats_of_mma_are_quantized_and_strums_keep_their_spread():
     bars = [bar(TWO_CHORDS, [])]
     strum = [(2, 90, 0, 60, 80), (12, 90, 0, 64, 80), (22, 90, 0, 67, 80), (126, 180, 0, 60, 80)]
-    swung, straight = (mma.on_bars(strum, bars, BANDS[b])[0] for b in ("swing", "bossanova"))
+    swung, straight = (mma.split_into_bars(strum, bars, BANDS[b])[0] for b in ("swing", "bossanova"))
     assert [n[0] for n in swung] == [0, 0, 0, 2 / 3] and [n[0] for n in straight] == [0, 0, 0, 2 / 3]
     assert [round(n[5] * 192) for n in swung] == [0, 10, 20, 0]
-    assert mma.settled(1.75, BANDS["swing"]) == 1 + 2 / 3 and mma.settled(1.75, BANDS["bossanova"]) == 1.75
+    assert mma.quantize(1.75, BANDS["swing"]) == 1 + 2 / 3 and mma.quantize(1.75, BANDS["bossanova"]) == 1.75
 
 
-def test_what_is_called_bass_but_is_not_is_harmony():
+def test_a_track_named_bass_without_a_bass_program_is_harmony():
     assert mma.is_bass("Bass", 26) and mma.is_bass("Walk-Main", 32) and not mma.is_bass("Bass-Sax", 66) and not mma.is_bass("Chord", 32)
-    assert mma.nearest(["SwingEnd", "Swing1End"], "Swing1Plus") == "Swing1End" and mma.nearest([], "Swing") is None
+    assert mma.most_similar(["SwingEnd", "Swing1End"], "Swing1Plus") == "Swing1End" and mma.most_similar([], "Swing") is None
 
 
 @needs_samples
 @needs_mma
-def test_an_mma_song_is_always_the_same_and_its_labels_fit():
+def test_an_mma_song_repeats_with_the_seed_and_its_labels_are_consistent():
     from train.data import corpus, song
     ours = set(song.make(9, 3))
     for i in range(6):
@@ -240,7 +240,7 @@ def test_an_mma_song_is_always_the_same_and_its_labels_fit():
         if s["split"] == "train":
             assert not any(c in s["chart_source"] for c in heldout.CHARTS)
             assert not s["chart_source"].startswith("pop909:") or s["chart_source"][7:] not in heldout.POP909
-            assert not any(t in heldout.BASSES + heldout.PROGRAMS + heldout.KITS or t[0] == "tim" for t in [s["timbres"]["bass"], s["timbres"]["drums"], *s["players"]])
+            assert not any(t in heldout.BASSES + heldout.PROGRAMS + heldout.KITS or t[0] == "tim" for t in [s["timbres"]["bass"], s["timbres"]["drums"], *s["programs"]])
         low = s["notes"]["bass"]
         assert all(a[1] <= b[0] and 26 <= a[2] <= 60 and a[3] >= 40 for a, b in zip(low, low[1:]))
         r = corpus.record(s, {}, 0)
@@ -248,11 +248,11 @@ def test_an_mma_song_is_always_the_same_and_its_labels_fit():
         assert hits >= 0.95 * count
         errors = stats.clock_error(r)
         assert np.all(np.abs(errors) < 40) and (not len(errors) or errors.std() < 8)
-        for stem in ("bass", "drums", "other"):  # nothing begins where its stem rests, but for human timing
+        for stem in ("bass", "drums", "other"):  # no note starts where its stem rests, up to the random timing
             assert all(any(a - 0.05 <= n[0] < b + 0.05 for a, b in s["present"][stem]) for n in s["notes"][stem])
 
 
 @needs_samples
-def test_songs_that_mma_does_not_play_are_what_they_were():
+def test_songs_without_mma_do_not_depend_on_its_share():
     from train.data import corpus, song
     assert corpus.plan(9, 3) == corpus.plan(9, 3, 0.0, 0.0) == song.make(9, 3)
