@@ -1,7 +1,8 @@
-"""The same tiny models as published checkpoints look: a Hugging Face folder (hf/) and audiocraft's pickles; and the check that
-reference_verify.py, which reads them, gives the goldens again.
+"""Writes the small models in the formats of published checkpoints: a Hugging Face folder (hf/) and audiocraft's pickles.
 
-    python checkpoints.py DIR    writes `six` as audiocraft would have published it, with its T5 in DIR/t5 (2.5 MB, not committed)
+It also checks that reference_verify.py, which reads these formats, reproduces the golden vectors.
+
+    python checkpoints.py DIR    writes `six` in audiocraft's format, with its T5 in DIR/t5 (2.5 MB, not committed)
 """
 import json
 import shutil
@@ -23,7 +24,7 @@ CLOSE = 2e-5
 
 
 def write_hf(folder, w, size, encodec, t5_size, t5_from):
-    """MusicgenForConditionalGeneration.save_pretrained of mono's weights, in bf16 (all of them are exact in it)."""
+    """Writes mono's weights with MusicgenForConditionalGeneration.save_pretrained, in bf16, which holds them exactly."""
     t5 = text.hf_t5(load_file(HERE / t5_from / "text.safetensors"), t5_size)
     model = MusicgenForConditionalGeneration(text_encoder=t5, audio_encoder=encodec, decoder=lm.hf_model(w, size)).double()
     model.enc_to_dec_proj.weight.data = w[f"{lm.PROJ}.weight"]
@@ -37,7 +38,7 @@ def write_hf(folder, w, size, encodec, t5_size, t5_from):
 
 
 def write_audiocraft(folder, w, size, delays, codecs, configs):
-    """`state_dict.bin` (fp16) and `compression_state_dict_STEM.bin` (fp32) with audiocraft's keys: torch.save of plain dicts."""
+    """Writes `state_dict.bin` (fp16) and `compression_state_dict_STEM.bin` (fp32) with audiocraft's keys, as plain dicts."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def write(name, state, cfg):
@@ -71,7 +72,7 @@ def write_audiocraft(folder, w, size, delays, codecs, configs):
 
 
 def write_six(folder):
-    """The committed `six` in audiocraft's form, and its T5 (with tokenizer.json) as a Hugging Face folder in FOLDER/t5."""
+    """Writes the committed `six` in audiocraft's format, and its T5 (with tokenizer.json) as a Hugging Face folder in FOLDER/t5."""
     c = json.loads((HERE / "six/config.json").read_text())
     read = lambda name: {k: v.double() for k, v in load_file(HERE / "six" / f"{name}.safetensors").items()}
     size = {k: c["lm"][k] for k in ("dim", "layers", "heads", "ffn")} | dict(card=c["streams"][0]["card"], streams=len(c["streams"]))
@@ -81,8 +82,10 @@ def write_six(folder):
 
 
 def pickle_sample():
-    """state.bin as torch.save writes it, with what a reader must honour (offsets, strides, shared storages, `_metadata`, an
-    empty tensor, fp16 and fp32), and the same tensors in state.golden.safetensors."""
+    """Writes pickle/state.bin with torch.save, and the same tensors in state.golden.safetensors.
+
+    It has what a reader must handle: offsets, strides, shared storages, `_metadata`, an empty tensor, fp16 and fp32.
+    """
     base = torch.arange(24, dtype=torch.float32) / 7
     state = torch.nn.Linear(2, 1).state_dict()  # an OrderedDict with `_metadata`
     state.update({"weight": base[:2][None], "bias": base[5:6], "transposed": base.view(4, 6).T, "slice": base.view(4, 6)[1:3, 2:5], "shared": base,
@@ -96,7 +99,7 @@ def pickle_sample():
 
 
 def compare(found, golden, what):
-    """Every tensor that both hold is equal (integers) or close (floats); returns the largest relative error."""
+    """Checks that each tensor is equal (integers) or close (floats) to the golden one, and prints the largest relative error."""
     worst = 0.0
     for name in found:
         a, b = found[name], golden[name]
@@ -107,11 +110,11 @@ def compare(found, golden, what):
             worst = max(worst, err)
         else:
             assert torch.equal(a, b), (what, name)
-    print(f"{what}: {len(found)} tensors as in the golden file, largest relative error {worst:.1e}")
+    print(f"{what}: {len(found)} tensors match the golden file, largest relative error {worst:.1e}")
 
 
 def check_generate():
-    """transformers' own `generate` (its delay pattern, its loop, its guidance) makes the audio of mono's two greedy text runs."""
+    """Checks that transformers' own `generate` (delay pattern, loop, guidance) reproduces the audio of mono's two greedy text runs."""
     model = MusicgenForConditionalGeneration.from_pretrained(HERE / "hf", dtype=torch.float64).eval()
     ids = load_file(HERE / "mono.golden.safetensors")["text.ids"][None]
     runs = {c["name"]: c for c in json.loads((HERE / "mono.runs.json").read_text())["cases"]}
@@ -121,11 +124,11 @@ def check_generate():
             max_length=run["frames"] + 4, decoder_start_token_id=card, pad_token_id=card)
         ours = model.audio_encoder.decode(torch.tensor(run["codes"])[None, None], [None], return_dict=True).audio_values
         assert torch.allclose(audio, ours, atol=1e-12), name
-    print("transformers' generate makes the same audio as mono's greedy text runs")
+    print("transformers' generate reproduces the audio of mono's greedy text runs")
 
 
 def check():
-    """reference_verify.py on hf/ and on audiocraft's form of `six` gives mono's and six's goldens again."""
+    """Checks that reference_verify.py reproduces the goldens of mono (from hf/) and of six (from audiocraft's format)."""
     check_generate()
     golden = load_file(HERE / "mono.golden.safetensors")
     compare(reference_verify.reference(HERE / "hf", text="a slow blues", tokens=golden["lm.tokens"], audio={"mix": golden["codec.mix.audio"]}),

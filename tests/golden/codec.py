@@ -1,4 +1,4 @@
-"""The codecs of kind `seanet`: random weights in our format, codes and audio from transformers' EncodecModel; both quantizers."""
+"""Golden vectors of codec kind `seanet`: random weights in our format, codes and audio from transformers' EncodecModel. Both quantizers."""
 import math
 
 import torch
@@ -11,7 +11,7 @@ LENGTHS = [1, 639, 640, 641, 3217, 16000]
 
 
 def our_config(filters, dim, books, card, pad="reflect", causal=False, code_dim=None):
-    """The codec's object in config.json (docs/reference/model-format.md)."""
+    """A codec's object in config.json (docs/reference/model-format.md)."""
     quantizer = {"quantizer": "euclidean"} if code_dim is None else {"quantizer": "factorised", "code_dim": code_dim}
     return {"kind": "seanet", "causal": causal, "pad_mode": pad, "channels": 1, "dim": dim, "filters": filters, "ratios": RATIOS, "kernel": 7,
             "last_kernel": 7, "residual_kernel": 3, "compress": 2, "lstm": 2, **quantizer, "books": books, "card": card}
@@ -40,7 +40,7 @@ def our_name(name):
 
 
 def randomise(model, rng):
-    """Random weights that let a signal through with about its own size, given in the weight-norm form (g, v)."""
+    """Sets random weights that roughly preserve the level of a signal, in weight-norm form (g, v)."""
     for name, p in model.named_parameters():
         if name.endswith("original0"):  # g: [out,1,1], or [in,1,1] of a transposed convolution
             stride = {3: 8, 6: 5, 9: 4, 12: 4}.get(int(name.split(".")[2]), 0) if name.startswith("decoder") else 0
@@ -53,12 +53,12 @@ def randomise(model, rng):
         else:
             p.data = rng.normal(*p.shape, std=0.1)
         if name.startswith("decoder.layers.15."):
-            p.data *= 0.04  # decoded audio of a usual level
+            p.data *= 0.04  # brings decoded audio to a usual level
         p.data = exact(p.data, torch.bfloat16)
 
 
 def folded(model):
-    """Our tensors of the encoder and the decoder, weight norm folded in float64."""
+    """Encoder and decoder tensors under our names, with weight norm folded in float64."""
     out, state = {}, dict(model.named_parameters())
     for name, p in state.items():
         if name.endswith("original1"):
@@ -71,7 +71,7 @@ def folded(model):
 
 
 def load_folded(model, tensors):
-    """Put folded (and rounded) tensors back: v = W, g = ‖W‖."""
+    """Loads folded (and rounded) tensors into the model: v = W, g = ‖W‖."""
     for name, p in model.named_parameters():
         if name.endswith("original0"):
             t = tensors[our_name(name.replace("parametrizations.weight.original0", "weight"))]
@@ -83,7 +83,7 @@ def load_folded(model, tensors):
 # Quantizers, from the formulas of section 3.7. Latents are [T, dim], codes [books, T].
 
 def euclidean_encode(w, z, books):
-    """Codes and the smallest (d2 - d1)/(d2 + d1) of a pick's distance and its runner-up's."""
+    """(codes, margin): the smallest (d2 - d1)/(d2 + d1) of the distances to the nearest and to the second nearest code."""
     codes, margin = [], 1.0
     for q in range(books):
         e = w[f"quantizer.vq.layers.{q}._codebook.embed"]
@@ -105,7 +105,7 @@ def factorised_decode(w, codes):
 
 
 def factorised_encode(w, z, books):
-    """Codes and the smallest difference of cosines between a pick and its runner-up."""
+    """(codes, margin): the smallest difference between the highest cosine and the second highest."""
     codes, margin = [], 2.0
     for q in range(books):
         p = f"quantizer.vq.quantizers.{q}"
@@ -128,7 +128,7 @@ def dequantize(w, c, codes):
 
 
 def spread(points, card):
-    """`card` of the points, each the farthest from those before: codes that are used and stand apart."""
+    """`card` of the points, each the farthest from those before, so that all codes are used and far apart."""
     picked, d = [0], ((points - points[0]) ** 2).sum(1)
     while len(picked) < card:
         picked.append(int(d.argmax()))
@@ -137,7 +137,7 @@ def spread(points, card):
 
 
 def random_quantizer(rng, c, latents, dtype):
-    """A quantizer fitted to latents [T, dim]: books of points spread over what the books before leave."""
+    """A quantizer fitted to latents [T, dim]: each book is spread over what the books before it leave."""
     w, z = {}, latents
     for q in range(c["books"]):
         if c["quantizer"] == "euclidean":
@@ -151,7 +151,7 @@ def random_quantizer(rng, c, latents, dtype):
             w[f"{p}.out_proj.weight"] = exact(rng.matrix(c["dim"], c["code_dim"]), dtype)
             w[f"{p}.out_proj.bias"] = exact(rng.normal(c["dim"], std=0.1), dtype)
             e = z @ w[f"{p}.in_proj.weight"].T + w[f"{p}.in_proj.bias"]
-            # Lengths differ, so that a missing normalisation shows.
+            # Codes of different length, so that a missing normalisation shows.
             w[f"{p}.codebook.weight"] = exact(spread(e / e.norm(dim=1, keepdim=True), c["card"]) * (1 + rng.normal(c["card"], 1, std=0.3).abs()), dtype)
             one = {k.replace(f"quantizers.{q}.", "quantizers.0."): v for k, v in w.items() if f"quantizers.{q}." in k}
             z = z - factorised_decode(one, factorised_encode(one, z, 1)[0])
@@ -159,7 +159,7 @@ def random_quantizer(rng, c, latents, dtype):
 
 
 def build(c, dtype, seed):
-    """Random codec tensors, exact in dtype, and the EnCodec model (weight norm unfolded, exact in bf16) they came from."""
+    """(tensors, model): random codec tensors, exact in dtype, and the EnCodec model (weight norm unfolded, exact in bf16) they come from."""
     rng = Rng(seed)
     model = hf_model(c)
     randomise(model, rng)
@@ -179,15 +179,15 @@ def set_books(model, w):
         layer.codebook.embed.copy_(w[f"quantizer.vq.layers.{q}._codebook.embed"])
 
 
-def play(w, c, audio):
-    """Through transformers' encoder and decoder around our quantizer: latents [F, dim], codes [K, F], decoded [640 F], margin."""
+def run(w, c, audio):
+    """Encodes and decodes with transformers' networks and the quantizer above: latents [F, dim], codes [K, F], decoded [640 F], margin."""
     model = hf_model(c)
     load_folded(model, w)
     with torch.no_grad():
         z = model.encoder(audio.double()[None, None])[0].T
         codes, margin = quantize(w, c, z)
         decoded = model.decoder(dequantize(w, c, codes).T[None])[0, 0]
-        if c["quantizer"] == "euclidean":  # the whole of transformers' own path says the same
+        if c["quantizer"] == "euclidean":  # transformers' complete path gives the same
             set_books(model, w)
             theirs = model.encode(audio.double()[None, None], return_dict=True)
             assert torch.equal(theirs.audio_codes[0, 0], codes)
@@ -197,29 +197,29 @@ def play(w, c, audio):
 
 
 def variants(c):
-    """c with both pad modes, centred and causal: `PAD.centred`, `PAD.causal` -> config."""
+    """The config with both pad modes, centred and causal: {`PAD.centred`, `PAD.causal`: config}."""
     return {f"{pad}.{'causal' if causal else 'centred'}": {**c, "pad_mode": pad, "causal": causal} for pad in ("reflect", "constant") for causal in (False, True)}
 
 
 def seanet(path, c, dtype, seed, golden=None, lengths=lambda key: []):
-    """Write a codec to `path` and, where `golden` is a name, what it does in all variants with the lengths of each.
+    """Writes a codec to `path` and, if `golden` is given, vectors of all variants at their lengths.
 
-    The seed moves on until every pick of a code is clear (margin above 1e-4). Returns the tensors, the EnCodec model
-    and what `sideman model verify` wants of 3217 samples: audio, codes, decoded.
+    Tries seeds until every code is chosen with a margin above 1e-4. Returns the tensors, the EnCodec model, and the vectors that
+    `sideman model verify` needs, of 3217 samples: audio, codes, decoded.
     """
     audio = test_audio(16000, seed)
     for attempt in range(50):
         w, model = build(c, dtype, seed + 1000 * attempt)
-        _, codes, decoded, worst = play(w, c, audio[:3217])
+        _, codes, decoded, worst = run(w, c, audio[:3217])
         out, used, longest = {}, set(codes[0].tolist()), 0
         for key, config in variants(c).items() if golden else ():
             for n in lengths(key):
-                z, k, y, margin = play(w, config, audio[:n])
+                z, k, y, margin = run(w, config, audio[:n])
                 worst, used, longest = min(worst, margin), used | set(k[0].tolist()), max(longest, n)
                 out |= {f"{key}.{n}.latents": z, f"{key}.{n}.codes": k, f"{key}.{n}.decoded": y}
         if worst > 1e-4:
             break
-    assert worst > 1e-4, f"{path}: no draw with comfortable margins"
+    assert worst > 1e-4, f"{path}: no seed of 50 gave a margin above 1e-4"
     save(path, w, dtype)
     if golden:
         save(f"{golden}.golden.safetensors", out | {"audio": audio[:longest]})
@@ -229,7 +229,7 @@ def seanet(path, c, dtype, seed, golden=None, lengths=lambda key: []):
 
 
 def quantizers():
-    """Both quantizers alone, with a doubled code (the first must win): quantizers.safetensors."""
+    """Writes quantizers.golden.safetensors: both quantizers alone, with a duplicated code, of which the first must be chosen."""
     out = {}
     for c in (our_config(2, 16, 4, 64), our_config(2, 16, 2, 64, code_dim=8)):
         kind = c["quantizer"]
@@ -254,7 +254,7 @@ def quantizers():
 
 
 def by_hand(w, c, z, codes, decoded):
-    """The quantizers again, one latent at a time in numpy: the check of the vectors."""
+    """Checks the vectors with a second implementation of the quantizers, one latent at a time in numpy."""
     import numpy as np
     n = {k: v.numpy() for k, v in w.items()}
     for t, r in enumerate(z.numpy()):

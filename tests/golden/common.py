@@ -1,4 +1,4 @@
-"""What every generator here shares: seeded random tensors, folders, and files that come out the same each time."""
+"""Shared by all generators here: seeded random tensors and deterministic file output."""
 import json
 import math
 from pathlib import Path
@@ -12,7 +12,7 @@ RATE, HOP = 32000, 640
 
 
 class Rng:
-    """Seeded normal and integer draws in float64."""
+    """Seeded random normal (float64) and integer tensors."""
 
     def __init__(self, seed):
         self.g = torch.Generator().manual_seed(seed)
@@ -24,17 +24,17 @@ class Rng:
         return torch.randint(0, high, shape, generator=self.g)
 
     def matrix(self, rows, cols, gain=1.0):
-        """A matrix that keeps the size of a unit vector, times `gain`."""
+        """A random matrix that preserves the norm of a vector on average, times `gain`."""
         return self.normal(rows, cols, std=gain / math.sqrt(cols))
 
 
 def exact(t, dtype):
-    """`t` rounded to what `dtype` can hold, as float64: goldens are made from what the file really says."""
+    """`t` rounded to `dtype`, as float64: goldens are computed from the values that the file stores."""
     return t.to(dtype).double()
 
 
 def save(path, tensors, dtype=torch.float32):
-    """Write a safetensors file, names sorted; floats as `dtype`, integers as i64."""
+    """Writes a safetensors file with sorted names; floats as `dtype`, integers as i64."""
     out = {}
     for name in sorted(tensors):
         t = torch.as_tensor(tensors[name]).detach()
@@ -46,13 +46,14 @@ def save(path, tensors, dtype=torch.float32):
 
 
 def save_json(path, value):
-    """Write JSON with one line per innermost list, so that a diff can be read."""
+    """Writes JSON with one line per innermost list, for readable diffs."""
     path = HERE / path
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(dump(value) + "\n")
 
 
 def dump(v, pad=""):
+    """JSON text of a value, wrapped as `save_json` describes."""
     flat = json.dumps(v, ensure_ascii=False)
     if not isinstance(v, (dict, list)) or not v:
         return flat

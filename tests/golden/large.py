@@ -1,8 +1,9 @@
-"""A generated MusicGen medium as audiocraft publishes it, at its full size (3.7 GB, and 0.2 GB of codec), to time `sideman model import`:
+"""Writes a model of random numbers with the size and format of audiocraft's MusicGen medium, to time `sideman model import`:
 
     python large.py DIR
 
-Random numbers, 4 MB of them over and over; nothing of it is committed. Names and shapes: docs/explanation/musicgen-stem.md sections 3 and 5.
+It has 3.7 GB and 0.2 GB of codec; 4 MB of random numbers are repeated. Nothing of it is committed. Names and shapes are from
+docs/explanation/musicgen-stem.md sections 3 and 5.
 """
 
 import sys
@@ -16,7 +17,7 @@ NOISE = (torch.randn(1 << 21) * 0.02).half()
 
 def full(*shape, dtype=torch.float16):
     count = torch.Size(shape).numel()
-    # A tensor of its own: a slice would be saved with all that it is cut from.
+    # Cloned, because torch.save stores the whole storage of a slice.
     return NOISE.repeat(-(-count // len(NOISE)))[:count].to(dtype).clone().reshape(shape)
 
 

@@ -1,4 +1,4 @@
-"""The language model: random weights in our format, logits and greedy runs from transformers' MusicgenForCausalLM."""
+"""Golden vectors of the language model: random weights in our format, logits and greedy runs from transformers' MusicgenForCausalLM."""
 import math
 
 import torch
@@ -13,7 +13,7 @@ PROJ = "condition_provider.conditioners.description.output_proj"
 
 
 def random_weights(rng, dim, layers, heads, ffn, card, streams, text_dim, dtype, controls=()):
-    """Our lm.safetensors as float64 tensors: gains above 1 so that attention and logits are far from uniform."""
+    """Random weights of lm.safetensors as float64 tensors, with gains above 1 so that attention and logits are far from uniform."""
     w = {}
 
     def norm(name):
@@ -40,7 +40,7 @@ def random_weights(rng, dim, layers, heads, ffn, card, streams, text_dim, dtype,
 
 
 def to_hf(w, layers, streams):
-    """Our names to those of MusicgenForCausalLM (section 5). Controls at null are a constant: it goes into emb.0."""
+    """Tensors under the names of MusicgenForCausalLM (section 5). Controls at null are a constant, which is added to emb.0."""
     hf, d = {}, "model.decoder"
     null = sum((t[-1] for name, t in w.items() if name.startswith("control.")), torch.zeros(()).double())
     for k in range(streams):
@@ -67,7 +67,7 @@ def hf_config(dim, layers, heads, ffn, card, streams, **_):
 
 
 def hf_model(w, size, dtype=torch.float64):
-    """The transformers model with these weights."""
+    """MusicgenForCausalLM with these weights."""
     model = MusicgenForCausalLM(hf_config(**size)).to(dtype).eval()
     missing, unexpected = model.load_state_dict(to_hf(w, size["layers"], size["streams"]), strict=False)
     assert not unexpected and not missing, (missing, unexpected)
@@ -75,7 +75,7 @@ def hf_model(w, size, dtype=torch.float64):
 
 
 class Lane:
-    """One row of the batch: its condition [L, dim] (None: the null branch) and its KV cache."""
+    """One lane: its condition [L, dim] (None for the null lane) and its KV cache."""
 
     def __init__(self, model, cond):
         self.model, self.cond, self.past = model, cond, None
@@ -94,9 +94,9 @@ def project(w, hidden):
 
 
 def plain(w, size, tokens, cond, controls={}):
-    """The same model once more, from docs/reference/model-format.md alone: the check of the names, and the reference for controls.
+    """A second implementation, from docs/reference/model-format.md alone: checks the tensor names, and is the reference for controls.
 
-    tokens [K, S], cond [L, dim] or None, controls name -> [S]; gives the logits [S, K, card].
+    tokens [K, S], cond [L, dim] or None, controls {name: [S]}; returns the logits [S, K, card].
     """
     dim, heads, S = size["dim"], size["heads"], tokens.shape[1]
     x = sum(w[f"emb.{k}.weight"][row] for k, row in enumerate(tokens))
@@ -137,7 +137,7 @@ CFG = 3.0
 
 
 def logits_golden(model, w, size, delays, hidden, rng, frames=44):
-    """Tokens laid out (some frames masked inside, as in an edit) and the logits of all steps, cond, null and guided."""
+    """Tokens in the delay pattern (some frames masked, as in an edit) and the logits of all steps: text lane, null lane, guided."""
     K, card, cond = size["streams"], size["card"], project(w, hidden)
     grid = rng.ints(card, K, frames)
     grid[:, 9] = card
@@ -200,8 +200,10 @@ def runs(model, w, size, delays, hidden, rng, kept_stem):
 
 
 def golden(name, size, delays, hidden, dtype, seed, kept_stem, controls=(), exact_in=None):
-    """Write NAME/lm.safetensors and NAME.runs.json; the seed of the runs' tokens moves on until every greedy pick leads its
-    runner-up by 1e-3 of a logit or more. Returns the weights and the lm.* tensors of NAME.golden.safetensors."""
+    """Writes NAME/lm.safetensors and NAME.runs.json. Returns the weights and the lm.* tensors of NAME.golden.safetensors.
+
+    Tries seeds for the runs' tokens until every greedy choice leads the second highest logit by 1e-3 or more.
+    """
     print(name, size)
     w = random_weights(Rng(seed), text_dim=hidden.shape[1], dtype=exact_in or dtype, controls=controls, **size)
     save(f"{name}/lm.safetensors", w, dtype)

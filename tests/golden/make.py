@@ -1,4 +1,4 @@
-"""Make every golden file again: `python make.py`. See README.md."""
+"""Writes all golden files: `python make.py`. See README.md."""
 import torch
 from transformers import logging
 
@@ -31,7 +31,7 @@ def config(name, size, delays, t5, books, codecs, controls=(), live=None):
 
 
 def golden(name, lm_part, ids=None, hidden=None, codecs={}):
-    """NAME.golden.safetensors: the keys of `sideman model verify`, and lm.logits.{null,guided,controls}, lm.control.*."""
+    """Writes NAME.golden.safetensors: the keys of `sideman model verify`, and lm.logits.{null,guided,controls}, lm.control.*."""
     out = dict(lm_part)
     if ids is not None:
         out |= {"text.ids": torch.tensor(ids), "text.hidden": hidden}
@@ -41,7 +41,7 @@ def golden(name, lm_part, ids=None, hidden=None, codecs={}):
 
 
 def six():
-    """The shape of musicgen-stem-6cb: factorised bass and drums, Euclidean `other`; bf16 (drums f16)."""
+    """A model with the architecture of musicgen-stem-6cb: factorised bass and drums, Euclidean `other`; bf16 (drums f16)."""
     ids = text.tokenizer("six", 140, True).encode("funk groove with slap bass").ids
     hidden = text.t5("six", T5, torch.bfloat16, 50)
     configs = {"bass": codec.our_config(2, 16, 1, 64, "constant", code_dim=8), "drums": codec.our_config(2, 16, 1, 64, code_dim=8),
@@ -56,7 +56,7 @@ def six():
 
 
 def mono():
-    """The shape of musicgen-small; all f32, values exact in bf16, so that hf/ (bf16) is the same model."""
+    """A model with the architecture of musicgen-small; f32 with values exact in bf16, so that hf/ (bf16) is the same model."""
     ids = text.tokenizer("mono", 140, False).encode("a slow blues").ids
     hidden = text.t5("mono", SMALL_T5, torch.float32, 60, [7, 40], exact_in=torch.bfloat16)
     c = codec.our_config(2, 16, 4, 64)
@@ -68,7 +68,7 @@ def mono():
 
 
 def seven():
-    """Seven streams, delays not sorted, controls, three heads; the LM alone (config and lm.safetensors)."""
+    """An LM without codecs (config and lm.safetensors): seven streams, unsorted delays, controls, three heads."""
     controls = [("beat", 192), ("chord", 97)]
     config("seven", SEVEN, patterns.SEVEN, T5, {"bass": 2, "drums": 1, "other": 4}, {"bass": codec.our_config(2, 16, 2, 40),
         "drums": codec.our_config(2, 16, 1, 40, code_dim=8), "other": codec.our_config(2, 16, 4, 40)}, controls, {"strategy": "lagged", "lags": [2, 4]})

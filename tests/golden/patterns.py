@@ -1,4 +1,4 @@
-"""The delay pattern, the generation loop and their counters (docs/explanation/musicgen-stem.md sections 6 and 7), and pattern.json."""
+"""The delay pattern, the generation loop and its counters (docs/explanation/musicgen-stem.md sections 6 and 7). Writes pattern.json."""
 import torch
 
 from common import save_json
@@ -7,7 +7,7 @@ UNKNOWN = -1
 
 
 def layout(grid, delays, special):
-    """Sequence [K, 1+T+max(D)] of a grid of frames [K, T]: step s, stream k holds frame s-1-D_k, else `special`."""
+    """Lays out a grid of frames [K, T] as a sequence [K, 1+T+max(D)]: step s of stream k holds frame s-1-D_k, else `special`."""
     K, T = grid.shape
     seq = torch.full((K, 1 + T + max(delays)), special, dtype=torch.long)
     for k, d in enumerate(delays):
@@ -22,14 +22,14 @@ def revert(seq, delays):
 
 
 def control_row(values, steps, null):
-    """A control's value at each step [steps]: step s carries that of grid frame s, past the grid `null`."""
+    """A control's value at each step: step s has the value of grid frame s; after the grid it is `null`."""
     row = torch.full((steps,), null, dtype=torch.long)
     row[: len(values)] = torch.as_tensor(values)[:steps]
     return row
 
 
 def start_grid(K, G, prompt, forced, forced_streams):
-    """Grid [K, G] of what is known before the loop; the rest UNKNOWN."""
+    """The grid [K, G] before the loop: prompt and forced streams, the rest UNKNOWN."""
     grid = torch.full((K, G), UNKNOWN, dtype=torch.long)
     P = prompt.shape[1]
     grid[:, :P] = prompt
@@ -39,17 +39,17 @@ def start_grid(K, G, prompt, forced, forced_streams):
 
 
 def edit_prompt(codes, decimation, masked, special):
-    """Decimated prefix and the transition frame [K, n+1]; masked streams all special (section 8.1)."""
+    """The prompt of an edit [K, n+1]: decimated prefix and transition frame; masked streams are special (section 8.1)."""
     prefix = torch.cat([codes[:, ::decimation], torch.full((codes.shape[0], 1), special)], dim=1)
     prefix[masked] = special
     return prefix
 
 
 def generate(feed, delays, special, G, prompt, forced=None, forced_streams=()):
-    """Section 7, greedy. `feed(tokens [K, n])` gives the logits [n, K, card] of n more steps.
+    """The generation loop of section 7, greedy. `feed(tokens [K, n])` returns the logits [n, K, card] of n more steps.
 
-    Returns a dict: codes [K, G], sequence [K, S], the number of forwards, how many the loop needs at least (up to the
-    last offset with an unknown slot), the length of the prefill, and the smallest lead of a pick over its runner-up.
+    Returns a dict: codes [K, G], sequence [K, S], number of forwards, how many of them are needed (up to the last offset with an
+    unknown slot), length of the prefill, and the smallest difference between the highest logit and the second highest.
     """
     K, P = prompt.shape
     seq = layout(start_grid(K, G, prompt, forced, forced_streams), delays, special)
@@ -69,7 +69,7 @@ def generate(feed, delays, special, G, prompt, forced=None, forced_streams=()):
 
 
 def counters(delays, G, P):
-    """Counters of one run, by running the loop on a model that always says 0."""
+    """Counters of one run, from running the loop on a model that always predicts 0."""
     calls = []
 
     def feed(tokens):
@@ -82,7 +82,7 @@ def counters(delays, G, P):
 
 
 def chunks(seconds, window=30, stride=18, rate=50):
-    """Section 7.1: the runs [frames, prompt, frames appended] that make a text piece longer than the window."""
+    """The runs [frames, prompt, frames appended] that make a piece longer than the window (section 7.1)."""
     total, P, out, i = int(seconds * rate), 0, [], 0
     while i * stride * rate + P < total:
         G = int(min(seconds - i * stride, window) * rate)
@@ -113,7 +113,7 @@ def table(text):
 
 
 def by_coordinates(grid, delays, special):
-    """The layout again from the coordinate lists of section 6, as a check of `layout`."""
+    """The layout from the coordinate lists of section 6, as a check of `layout`."""
     K, T = len(grid), len(grid[0])
     seq = [[special] * (1 + T + max(delays)) for _ in range(K)]
     for u in range(T + max(delays)):
@@ -152,7 +152,7 @@ def make():
     S = layout(torch.zeros(6, 1501, dtype=torch.long), SIX, 9).shape[1]
     valid = [sum(0 <= s - 1 - d < 1501 for s in range(1502)) for d in SIX]
     assert S == 1505 and valid == [1501, 1501, 1501, 1500, 1499, 1498]
-    # Where the frames of a 30 s edit are (section 9): [grid frame, stream, step of the token, step whose output foretells it].
+    # Positions of frames in a 30 s edit (section 9): [grid frame, stream, step of the token, step whose output predicts it].
     where = [[f, k, f + SIX[k] + 1, f + SIX[k]] for f in (0, 249, 250, 251, 1499) for k in (0, 3, 5)]
     save_json("pattern.json", dict(layouts=cases, edit=edit, runs=runs,
         training=dict(delays=SIX, frames=1501, steps=1502, valid_targets=valid),

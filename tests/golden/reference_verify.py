@@ -1,10 +1,10 @@
-"""Write a golden file for `sideman model verify` from published weights, by transformers.
+"""Writes a golden file for `sideman model verify` from published weights, computed by transformers.
 
     python reference_verify.py FOLDER --out golden.safetensors [--t5 T5_FOLDER] [--text "..."] [--steps 24] [--seconds 2]
 
 FOLDER: a Hugging Face MusicGen (config.json and weights; mono), or an audiocraft one (`state_dict.bin` and
-`compression_state_dict*.bin`: MusicGen or MusicGen-Stem), which needs T5 (with `tokenizer.json`) from --t5. Then, on the
-imported model: `sideman model verify DIR --golden golden.safetensors`.
+`compression_state_dict*.bin`: MusicGen or MusicGen-Stem), which also need a folder with T5 and
+`tokenizer.json` in --t5. Then, on the imported model: `sideman model verify DIR --golden golden.safetensors`.
 """
 import argparse
 import math
@@ -29,7 +29,7 @@ class HuggingFace:
         self.model = MusicgenForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
         c = self.model.config.decoder
         if c.audio_channels != 1:
-            raise SystemExit(f"{folder}: stereo models are not played by sideman; give a mono one")
+            raise SystemExit(f"{folder}: is a stereo model, which sideman cannot play; use a mono one")
         self.card, self.delays, self.stems = c.vocab_size, list(range(c.num_codebooks)), ["mix"]
         self.tokenizer, self.t5 = Tokenizer.from_file(str(Path(t5 or folder) / "tokenizer.json")), self.model.text_encoder
         self.model.audio_encoder.double()
@@ -44,11 +44,11 @@ class HuggingFace:
 
 
 class Audiocraft:
-    """The pickles of audiocraft, put into transformers' modules by name (docs/explanation/musicgen-stem.md sections 2, 3 and 5)."""
+    """audiocraft's pickles, loaded into transformers' modules by name (docs/explanation/musicgen-stem.md sections 2, 3 and 5)."""
 
     def __init__(self, folder, t5):
         if t5 is None:
-            raise SystemExit("audiocraft's pickles hold no T5: give its folder with --t5")
+            raise SystemExit("--t5: missing; audiocraft's pickles do not contain T5, so name its folder")
         w, cfg = self.load(folder / "state_dict.bin")
         c, pattern = cfg["transformer_lm"], cfg["codebooks_pattern"]
         streams = sum(name.startswith("emb.") for name in w)
@@ -68,11 +68,11 @@ class Audiocraft:
     def load(path):
         package = torch.load(path, map_location="cpu", weights_only=True)
         if "best_state" not in package:
-            raise SystemExit(f"{path}: no `best_state` but {sorted(package)}: it points elsewhere; use the Hugging Face form of this model")
+            raise SystemExit(f"{path}: has no `best_state` but {sorted(package)}, so it refers to another checkpoint; use the Hugging Face form of this model")
         return {k: v.float() for k, v in package["best_state"].items()}, yaml.safe_load(package["xp.cfg"])
 
     def load_codec(self, path):
-        """Our tensors (weight norm folded in float64) and our config of one compression model."""
+        """(tensors with weight norm folded in float64, config) of one compression model, in our format."""
         state, cfg = self.load(path)
         seanet, w = cfg["seanet"], {}
         for name, v in state.items():
@@ -88,7 +88,7 @@ class Audiocraft:
         factorised = "quantizer.vq.quantizers.0.codebook.weight" in w
         c = codec.our_config(first.shape[0], last.shape[0], len(books), books[0].shape[0], seanet["pad_mode"], bool(cfg["encodec"]["causal"]),
             books[0].shape[1] if factorised else None)
-        assert list(seanet["ratios"]) == c["ratios"] and seanet["lstm"] == 2 and seanet["true_skip"], f"{path}: another SEANet than MusicGen's: {seanet}"
+        assert list(seanet["ratios"]) == c["ratios"] and seanet["lstm"] == 2 and seanet["true_skip"], f"{path}: the SEANet differs from MusicGen's: {seanet}"
         return w, c
 
     def logits(self, tokens, hidden):
@@ -96,14 +96,14 @@ class Audiocraft:
 
     def codec(self, stem, audio):
         w, c = self.codecs[stem]
-        _, codes, decoded, margin = codec.play(w, c, audio)
-        print(f"{stem}: smallest margin of a code {margin:.1e}" + (" (so small that rounding may pick another)" if margin < 1e-5 else ""))
+        _, codes, decoded, margin = codec.run(w, c, audio)
+        print(f"{stem}: smallest margin of a code {margin:.1e}" + (" (rounding may choose another code)" if margin < 1e-5 else ""))
         return codes, decoded
 
 
 @torch.no_grad()
 def reference(folder, t5=None, text="funk groove with slap bass", steps=24, seconds=2.0, tokens=None, audio=None):
-    """The tensors of the golden file; `tokens` [K, S] and `audio` (stem -> samples) instead of the usual ones for a check."""
+    """The tensors of the golden file. `tokens` [K, S] and `audio` {stem: samples} replace the default inputs, for a check."""
     folder = Path(folder)
     model = (Audiocraft if (folder / "state_dict.bin").exists() else HuggingFace)(folder, t5)
     ids = torch.tensor(model.tokenizer.encode(text).ids)

@@ -1,11 +1,11 @@
-"""What top-k, top-p and temperature leave of a few logits (docs/explanation/musicgen-stem.md section 7), as sampling.json."""
+"""Writes sampling.json: distributions after temperature, top-k and top-p (docs/explanation/musicgen-stem.md section 7)."""
 import torch
 
 from common import Rng, save_json
 
 
 def probabilities(logits, temperature, top_k, top_p):
-    """The distribution a token is drawn from; top-p goes before top-k; 0 is off."""
+    """The distribution that a token is sampled from. top_p takes precedence over top_k; 0 is off."""
     p = (logits / temperature).softmax(-1)
     if top_p > 0:
         sorted_p, order = p.sort(descending=True, stable=True)
@@ -17,7 +17,7 @@ def probabilities(logits, temperature, top_k, top_p):
 
 
 def by_hand(logits, temperature, top_k, top_p):
-    """The same with plain loops, as a check."""
+    """The same distribution with plain loops, as a check."""
     import math
     e = [math.exp((x - max(logits)) / temperature) for x in logits]
     p = [x / sum(e) for x in e]
@@ -44,4 +44,4 @@ def make():
         assert torch.allclose(out, torch.tensor(by_hand(logits.tolist(), t, k, p)).double(), atol=1e-7)
         cases.append(dict(temperature=t, top_k=k, top_p=p, probabilities=[round(float(x), 9) for x in out]))
     save_json("sampling.json", dict(about="top_p goes before top_k; 0 is off; ties at the k-th largest are kept", logits=logits.tolist(), cases=cases))
-    print("sampling.json: by two ways the same")
+    print("sampling.json: both implementations agree")

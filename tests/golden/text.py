@@ -1,4 +1,4 @@
-"""The text side: tiny T5 encoders in our format, their hidden states from transformers, and two tokenizers with vectors."""
+"""Golden vectors of the text encoder: small T5 encoders in our format with hidden states from transformers, and two tokenizers."""
 import io
 import json
 import tempfile
@@ -37,13 +37,13 @@ TEXTS = ["", " ", "   ", "a", "funk groove with slap bass", "Funk Groove With Sl
          "\uff26\uff35\uff2e\uff2b \uff42\uff41\uff53\uff53", "\ufb01nger bass", "no\u00a0break\u2003space", "\u2581bass \u2581 drums", "日本のドラム", "🎸 bass 🥁", "\u0001x", "bassbassbassbass",
          "a distorted electric guitar and double kick drums and a long deep bass note and brushes and brushes and brushes"]
 
-# A small stand-in for t5-base's nmt_nfkc rules, in the same compiled form: code points, tab, code points.
+# A few of t5-base's nmt_nfkc rules, which are compiled the same way: code points, tab, code points.
 RULES = {"\t": " ", "\n": " ", "\r": " ", "\u00a0": " ", "\u2003": " ", "\u3000": " ", "\u0001": "", "\ufb01": "fi", "i\u0308": "ï", "e\u0301": "é",
          **{chr(0xFF21 + i): chr(65 + i) for i in range(26)}, **{chr(0xFF41 + i): chr(97 + i) for i in range(26)}}
 
 
 def train_sentencepiece(vocab, rules):
-    """A unigram SentencePiece model of `vocab` pieces with T5's ids: pad 0, </s> 1, <unk> 2."""
+    """Trains a unigram SentencePiece model of `vocab` pieces with T5's ids: pad 0, </s> 1, <unk> 2."""
     out = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
         tsv = Path(folder) / "rules.tsv"
@@ -82,7 +82,7 @@ def field(message, number):
 
 
 def to_tokenizer(sp, t5_like):
-    """tokenizer.json's object of a SentencePiece model; `t5_like`: with the normalizer and the splitting of t5-base's."""
+    """Converts a SentencePiece model to a Tokenizer (tokenizer.json); `t5_like`: with the normalizer and pre-tokenizer of t5-base."""
     t = Tokenizer(models.Unigram([(sp.id_to_piece(i), sp.get_score(i)) for i in range(sp.get_piece_size())], unk_id=2, byte_fallback=False))
     meta = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
     if t5_like:
@@ -98,15 +98,15 @@ def to_tokenizer(sp, t5_like):
 
 
 def tokenizer(name, vocab, t5_like):
-    """Write NAME/tokenizer.json and NAME.tokens.json: texts and their ids, </s> at the end."""
+    """Writes NAME/tokenizer.json and NAME.tokens.json: texts and their ids, with </s> at the end."""
     sp = train_sentencepiece(vocab, RULES if t5_like else {})
     t = to_tokenizer(sp, t5_like)
     (HERE / name).mkdir(exist_ok=True)
     (HERE / name / "tokenizer.json").write_text(t.to_str(pretty=False) + "\n")
     t = Tokenizer.from_file(str(HERE / name / "tokenizer.json"))
     cases = [dict(text=s, ids=t.encode(s).ids) for s in TEXTS]
-    # SentencePiece itself says the same, but where a special token's text is in the text (it has no such notion),
-    # and without `t5_like` for outer spaces.
+    # SentencePiece gives the same ids, except for texts that contain a special token (it does not parse those) and, without
+    # `t5_like`, for leading and trailing spaces.
     same = [c["text"] for c in cases if sp.encode(c["text"]) + [1] == c["ids"]]
     differ = [c["text"] for c in cases if c["text"] not in same]
     print(f"  {name}/tokenizer.json: {t.get_vocab_size()} pieces; SentencePiece agrees on {len(same)} of {len(cases)} texts, not on {differ}")
@@ -115,7 +115,7 @@ def tokenizer(name, vocab, t5_like):
 
 
 def random_t5(rng, size, dtype):
-    """text.safetensors as float64 tensors."""
+    """Random weights of a T5 encoder (text.safetensors) as float64 tensors."""
     inner = size["heads"] * size["head_dim"]
     w = {"shared.weight": rng.normal(size["vocab"], size["dim"]), "encoder.final_layer_norm.weight": rng.normal(size["dim"], std=0.3, mean=1.0),
          "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight": rng.normal(size["buckets"], size["heads"], std=1.5)}
@@ -123,7 +123,7 @@ def random_t5(rng, size, dtype):
         p = f"encoder.block.{n}"
         for part in "qkvo":
             shape = (size["dim"], inner) if part == "o" else (inner, size["dim"])
-            # No 1/sqrt(head dim) on the scores: q is smaller by that.
+            # T5 does not scale scores by 1/sqrt(head dim), so q is scaled instead.
             w[f"{p}.layer.0.SelfAttention.{part}.weight"] = rng.matrix(*shape, size["head_dim"] ** -0.5 if part == "q" else 1.2)
         w[f"{p}.layer.1.DenseReluDense.wi.weight"] = rng.matrix(size["ffn"], size["dim"], 1.2)
         w[f"{p}.layer.1.DenseReluDense.wo.weight"] = rng.matrix(size["dim"], size["ffn"], 1.2)
@@ -142,19 +142,19 @@ def hf_t5(w, size):
     return model
 
 
-# docs/explanation/musicgen-stem.md section 4: where each bucket from 8 on begins.
+# First distance of each bucket from 8 on (docs/explanation/musicgen-stem.md section 4).
 STARTS = [8, 12, 16, 23, 32, 46, 64, 91]
 
 
 def bucket(distance):
-    """Bucket of (key - query), from the table."""
+    """The bucket of a distance key - query, from the table."""
     n = abs(distance)
     small = n if n < 8 else 7 + sum(n >= s for s in STARTS)
     return small + (16 if distance > 0 else 0)
 
 
 def plain(w, size, ids):
-    """The same encoder again, from the formulas of section 4: the check of the vectors."""
+    """A second implementation of the encoder, from the formulas of section 4, to check the vectors."""
     x, h, L = w["shared.weight"][ids], size["heads"], len(ids)
     table = w["encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"]
     bias = table[torch.tensor([[bucket(k - q) for k in range(L)] for q in range(L)])].permute(2, 0, 1)
@@ -175,7 +175,7 @@ def plain(w, size, ids):
 
 @torch.no_grad()
 def t5(name, size, dtype, seed, lengths=LENGTHS, exact_in=None):
-    """Write NAME/text.safetensors and NAME.text.golden.safetensors; returns a function ids -> hidden."""
+    """Writes NAME/text.safetensors and NAME.text.golden.safetensors. Returns a function from ids to hidden states."""
     w = random_t5(Rng(seed), size, exact_in or dtype)
     save(f"{name}/text.safetensors", w, dtype)
     model, out, worst = hf_t5(w, size), {}, 0.0
@@ -192,7 +192,7 @@ def t5(name, size, dtype, seed, lengths=LENGTHS, exact_in=None):
 
 
 def buckets():
-    """Our table against transformers' function: t5-buckets.json."""
+    """Writes t5-buckets.json and checks our table against transformers' function."""
     from transformers.models.t5.modeling_t5 import T5Attention
     d = torch.arange(-200, 201)
     theirs = T5Attention._relative_position_bucket(d, bidirectional=True, num_buckets=32, max_distance=128)

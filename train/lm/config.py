@@ -14,7 +14,7 @@ CONTROLS = [{"name": "beat", "card": 192, "guides": True}, {"name": "tick", "car
 # Defaults of playing. They were chosen after training, so export writes them from here and not from the checkpoint.
 LIVE = {"strategy": "lagged", "lags": list(LAGS), "guides": True}
 # Guidance per stem, as a factor of cfg − 1: with more the drums get busy and lose the clock, with less `other` loses the chords.
-SAMPLING = {"temperature": 0.8, "top_k": 100, "top_p": 0.0, "cfg": 2.0, "lean": {"drums": 0.5, "other": 2.0}}
+SAMPLING = {"temperature": 0.8, "top_k": 100, "top_p": 0.0, "cfg": 2.0, "cfg_scale": {"drums": 0.5, "other": 2.0}}
 
 
 def model_config(dim: int, layers: int, codecs: dict[str, dict] | None = None) -> dict:

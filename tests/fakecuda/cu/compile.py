@@ -1,9 +1,9 @@
-"""Compile the test kernels to PTX with NVRTC and commit the result: `python compile.py [--check]`.
+"""Compiles the test kernels to PTX with NVRTC: `python compile.py [--check]`. The PTX files are committed.
 
 sm_75, sm_80 and sm_90 come from nvidia-cuda-nvrtc-cu12==12.0.140 (PTX ISA 8.0), sm_120 from
-nvidia-cuda-nvrtc==13.0.88, each in the Python it is run with (`compile.py --arch 75 80 90`,
-`compile.py --arch 120`). `--check` compares with the committed files byte for byte instead of writing.
-Each kernel also goes through ptxas (the real sm_XX inside NVRTC), so a typo in inline assembly stops here.
+nvidia-cuda-nvrtc==13.0.88; install one of them and run `compile.py --arch 75 80 90` or
+`compile.py --arch 120`. `--check` compares with the committed files byte for byte and writes nothing.
+Each kernel is also compiled to machine code (sm_XX) by the ptxas inside NVRTC, which finds errors in inline assembly.
 """
 
 import argparse
@@ -16,7 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def load_nvrtc():
-    """Find libnvrtc in this Python's site-packages (the PyPI wheels put it there)."""
+    """Loads libnvrtc from this Python's site-packages, where its package installs it."""
     for path in sys.path:
         found = glob.glob(os.path.join(path, "nvidia", "*", "lib", "libnvrtc.so.*"))
         if found:
@@ -24,11 +24,11 @@ def load_nvrtc():
             for builtins in glob.glob(os.path.join(folder, "libnvrtc-builtins.so.*")):
                 ctypes.CDLL(builtins, mode=ctypes.RTLD_GLOBAL)
             return ctypes.CDLL(found[0])
-    sys.exit("no NVRTC here: pip install nvidia-cuda-nvrtc-cu12==12.0.140 (or nvidia-cuda-nvrtc==13.0.88 for sm_120)")
+    sys.exit("NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12==12.0.140 (or nvidia-cuda-nvrtc==13.0.88 for sm_120)")
 
 
 def compile_file(nvrtc, name, arch, want):
-    """Return the PTX of cu/<name> for an arch such as compute_80; `want` is 'PTX' or 'CUBIN'."""
+    """The PTX or machine code of cu/<name> for an arch such as compute_80; `want` is 'PTX' or 'CUBIN'."""
     source = open(os.path.join(HERE, name), "rb").read()
     header = open(os.path.join(HERE, "common.cuh"), "rb").read()
     program = ctypes.c_void_p()
@@ -50,13 +50,13 @@ def compile_file(nvrtc, name, arch, want):
 
 
 def main():
-    """Compile every .cu for the archs asked for; write or compare."""
+    """Compiles every .cu file for each --arch, and writes or compares the PTX."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--arch", nargs="+", default=["75", "80", "90"])
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
     nvrtc = load_nvrtc()
-    os.chdir("/")  # the file names in line information are taken from the working directory
+    os.chdir("/")  # line information contains paths relative to the working directory
     stale = []
     for path in sorted(glob.glob(os.path.join(HERE, "*.cu"))):
         name = os.path.basename(path)
@@ -70,7 +70,7 @@ def main():
             else:
                 open(out, "wb").write(ptx)
     if stale:
-        sys.exit("stale, run compile.py: " + ", ".join(os.path.basename(p) for p in stale))
+        sys.exit("out of date, run compile.py: " + ", ".join(os.path.basename(p) for p in stale))
 
 
 if __name__ == "__main__":
