@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A piece of three minutes, played on Sideman by OSC alone. Standard library only.
+"""Plays a piece of three minutes by controlling Sideman over OSC. Needs only the standard library.
 
-    python3 examples/rig.py                 # renders the piece into out/rig, as fast as it goes
+    python3 examples/rig.py                 # renders the piece into out/rig, as fast as possible
     python3 examples/rig.py --pace real     # the same samples, in three minutes
 
-The script writes a bass, starts `sideman live --wait` on it, says what is to happen in which bar, and starts the band. Every message names
-its bar (a last argument "bar 17"), so what is heard depends on the script and not on when a message came. At the end it holds the files to
-the script: levels, silences, loops.
+The script writes a bass line, starts `sideman live --wait` on it, sends all cues, and starts playing. Each
+message names its bar (a last argument such as "bar 17"), so the music does not depend on when a message
+arrives. At the end it checks the stems against the cues: levels, silence, loops.
 """
 
 import argparse
@@ -26,7 +26,7 @@ BEATS = 4
 NOTES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 STEMS = ("drums", "other")
 
-# The piece: section, bars, chords (one a bar, repeated), text.
+# The piece: section, bars, chords (one per bar, repeated), text.
 PIECE = [
     ("intro", 8, "Em Em C D", "sparse, electric piano"),
     ("verse", 16, "Em Em C D", "tight funk drums, electric piano"),
@@ -41,7 +41,7 @@ SHORT = [(name, 2, chords, text) for name, _, chords, text in PIECE]
 
 
 def osc(address, *args):
-    """An OSC message."""
+    """An OSC message as bytes."""
 
     def pad(data):
         return data + b"\0" * (4 - len(data) % 4)
@@ -58,7 +58,7 @@ def osc(address, *args):
 
 
 def read(packet):
-    """Address and arguments of an OSC message."""
+    """The address and arguments of an OSC message."""
 
     def text(at):
         end = packet.index(b"\0", at)
@@ -77,7 +77,7 @@ def read(packet):
 
 
 def layout(piece):
-    """The sections with their first bars."""
+    """The sections with their first bars: (name, bar, bars, chords, text)."""
     bar = 1
     for name, bars, chords, text in piece:
         yield name, bar, bars, chords, text
@@ -85,11 +85,9 @@ def layout(piece):
 
 
 def cues(piece):
-    """The script: (bar, address, arguments), in order."""
-    first = {}
+    """The messages of the piece in order: (bar, address, arguments...)."""
     all_ = []
     for name, bar, bars, chords, text in layout(piece):
-        first.setdefault(name, bar)
         all_.append((bar, "/jam/chords", chords))
         if text:
             all_.append((bar, "/jam/text", text))
@@ -97,10 +95,10 @@ def cues(piece):
             all_.append((bar, "/jam/stem/drums/mute", 1))
             all_.append((bar + bars, "/jam/stem/drums/mute", 0))
         if name == "chorus":
-            # A fill into it.
+            # A fill before the chorus.
             all_ += [(bar - 1, "/jam/fill"), (bar, "/jam/stem/other/gain", 3.0), (bar + bars, "/jam/stem/other/gain", 0.0)]
         if name == "loop":
-            # The drums repeat the bar before, then play on.
+            # The drums repeat the bar before, then continue.
             all_ += [(bar, "/jam/stem/drums/freeze", 1), (bar + bars, "/jam/stem/drums/freeze", 0)]
         if name == "break":
             all_ += [(bar, "/jam/dip", 18.0), (bar + bars, "/jam/dip", 0.0)]
@@ -110,17 +108,17 @@ def cues(piece):
 
 
 def bass(path, piece):
-    """Writes a bass that plays the roots: eighths, one string's decay each."""
+    """Writes a WAV file with a bass line of decaying eighths on the roots."""
     eighth = RATE * 60 // TEMPO // 2
-    kept = {}
+    cache = {}
 
     def note(pitch):
-        if pitch not in kept:
+        if pitch not in cache:
             hertz = 440 * 2 ** ((pitch - 69) / 12)
             wave_ = (sum(math.sin(math.tau * hertz * h * n / RATE) / h for h in (1, 2, 3)) for n in range(eighth))
             fade = (math.exp(-3 * n / eighth) * min(1, n / 64, (eighth - n) / 256) for n in range(eighth))
-            kept[pitch] = array.array("h", (int(9000 * w * f) for w, f in zip(wave_, fade)))
-        return kept[pitch]
+            cache[pitch] = array.array("h", (int(9000 * w * f) for w, f in zip(wave_, fade)))
+        return cache[pitch]
 
     out = array.array("h")
     for _, _, bars, chords, _ in layout(piece):
@@ -137,7 +135,7 @@ def bass(path, piece):
 
 
 def samples(path):
-    """The samples of a mono WAV of 32-bit float, as Sideman writes it."""
+    """The samples of a mono WAV file of 32-bit float, the format that Sideman writes."""
     data = open(path, "rb").read()
     at = 12
     while data[at : at + 4] != b"data":
@@ -149,24 +147,24 @@ def samples(path):
 
 
 def level(x):
-    """dB of some samples; -120 is silence."""
+    """The RMS level of samples in dB; -120 is silence."""
     return 20 * math.log10(max(1e-6, math.sqrt(sum(v * v for v in x) / max(1, len(x)))))
 
 
-def alike(a, b):
-    """Correlation of two stretches."""
+def correlation(a, b):
+    """The correlation of two sequences of samples."""
     dot = sum(x * y for x, y in zip(a, b))
     return dot / math.sqrt(max(1e-12, sum(x * x for x in a) * sum(y * y for y in b)))
 
 
-def held(out, piece):
-    """Holds the files to the script; gives what is wrong."""
+def check(out, piece):
+    """Compares the stems with the piece and returns a list of what is wrong."""
     bar_len = RATE * 60 * BEATS // TEMPO
     stems = {stem: samples(os.path.join(out, stem + ".wav")) for stem in STEMS}
     wrong, last = [], {}
 
     def stretch(stem, bar, bars):
-        # The edges belong to seams.
+        # Without the first and last 0.1 s, which contain fades.
         return stems[stem][(bar - 1) * bar_len + 3200 : (bar - 1 + bars) * bar_len - 3200]
 
     for name, bar, bars, _, _ in layout(piece):
@@ -175,16 +173,16 @@ def held(out, piece):
         if name == "intro" and db["drums"] > -100:
             wrong.append("the drums are not muted in the intro")
         if name in ("verse", "chorus", "loop") and min(db.values()) < -60:
-            wrong.append(f"somebody is silent in the {name} at bar {bar}")
+            wrong.append(f"drums or other is silent in the {name} at bar {bar}")
         if name == "break" and db["drums"] > last["drums"] - 9:
-            wrong.append("the break is not soft")
+            wrong.append("the drums are not softer in the break")
         if name == "loop":
-            same = min(alike(stretch("drums", bar + n, 1), stretch("drums", bar, 1)) for n in range(1, bars))
-            print(f"          the bars of the loop are alike to {same:.4f}")
+            same = min(correlation(stretch("drums", bar + n, 1), stretch("drums", bar, 1)) for n in range(1, bars))
+            print(f"          lowest correlation of the bars of the loop: {same:.4f}")
             if same < 0.95:
-                wrong.append(f"the drums do not repeat their bar: {same:.2f} alike")
+                wrong.append(f"the drums do not repeat their bar in the loop: correlation {same:.2f}, at least 0.95 expected")
         if name == "end" and max(level(stems[s][(bar - 1 + bars // 2) * bar_len + RATE :]) for s in STEMS) > -60:
-            wrong.append("the band plays on after the end")
+            wrong.append("drums or other continues after the end")
         last = db
     return wrong
 
@@ -194,40 +192,40 @@ def main():
     parser.add_argument("--sideman", default="sideman", help="the program")
     parser.add_argument("--out", default="out/rig", help="folder for the take")
     parser.add_argument("--pace", choices=["fast", "real"], default="fast")
-    parser.add_argument("--short", action="store_true", help="two bars a section")
-    parser.add_argument("--threads", help="threads to compute with")
+    parser.add_argument("--short", action="store_true", help="two bars per section")
+    parser.add_argument("--threads", help="compute threads")
     args = parser.parse_args()
     piece = SHORT if args.short else PIECE
     os.makedirs(args.out, exist_ok=True)
-    tune = os.path.join(args.out, "line.wav")
-    bass(tune, piece)
+    bass_file = os.path.join(args.out, "line.wav")
+    bass(bass_file, piece)
 
-    line = [args.sideman, "live", "--from", tune, "--to", args.out, "--pace", args.pace, "--tempo", str(TEMPO), "--bar1", "0"]
-    line += ["--play", "bass", "--seed", "7", "--lag", "8", "--osc", "127.0.0.1:0", "--wait"]
-    line += ["--threads", args.threads] if args.threads else []
-    band = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    for said in band.stderr:
-        if said.startswith("OSC: "):
-            port = int(said.rsplit(":", 1)[1])
+    command = [args.sideman, "live", "--from", bass_file, "--to", args.out, "--pace", args.pace, "--tempo", str(TEMPO), "--bar1", "0"]
+    command += ["--seed", "7", "--lag", "8", "--osc", "127.0.0.1:0", "--wait"]
+    command += ["--threads", args.threads] if args.threads else []
+    sideman = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    for line in sideman.stderr:
+        if line.startswith("OSC: "):
+            port = int(line.rsplit(":", 1)[1])
             break
-        print(said, end="", file=sys.stderr)
+        print(line, end="", file=sys.stderr)
     else:
-        return "the band did not start"
-    threading.Thread(target=lambda: [print(s, end="", file=sys.stderr) for s in band.stderr if "bpm" not in s], daemon=True).start()
+        return f"{args.sideman} ended before it opened its OSC port"
+    threading.Thread(target=lambda: [print(s, end="", file=sys.stderr) for s in sideman.stderr if "bpm" not in s], daemon=True).start()
 
-    rig = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    rig.connect(("127.0.0.1", port))
-    rig.settimeout(0.2)
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.connect(("127.0.0.1", port))
+    client.settimeout(0.2)
 
     def ask(*message):
-        """A question until it is answered: a packet may be lost."""
-        while band.poll() is None:
-            rig.send(osc(*message))
+        """Sends a message until there is an answer, because UDP may lose a packet."""
+        while sideman.poll() is None:
+            client.send(osc(*message))
             try:
                 while True:
-                    address, values = read(rig.recv(2000))
+                    address, values = read(client.recv(2000))
                     if address == "/jam/error":
-                        print("  the band says:", values[0], file=sys.stderr)
+                        print("  sideman:", values[0], file=sys.stderr)
                     if address != "/jam/error":
                         return values
             except TimeoutError:
@@ -236,29 +234,29 @@ def main():
 
     script = cues(piece)
     for number, (bar, address, *values) in enumerate(script):
-        rig.send(osc(address, *values, f"bar {bar}"))
+        client.send(osc(address, *values, f"bar {bar}"))
         if number % 8 == 7:
-            # No faster than the band reads: it has answered when all before is taken.
+            # Not faster than Sideman reads: the answer to a ping comes after all messages before it.
             ask("/jam/ping")
             threading.Event().wait(0.05)
     threading.Event().wait(0.1)
     ask("/jam/ping")
-    rig.send(osc("/jam/subscribe", 3600))
-    rig.send(osc("/jam/transport/play"))
+    client.send(osc("/jam/subscribe", 3600))
+    client.send(osc("/jam/transport/play"))
     sections = {bar: name for name, bar, *_ in layout(piece)}
-    print(f"{len(script)} cues in {sum(bars for _, bars, *_ in piece)} bars, {TEMPO} a minute:")
-    while band.poll() is None:
+    print(f"{len(script)} cues in {sum(bars for _, bars, *_ in piece)} bars at {TEMPO} BPM:")
+    while sideman.poll() is None:
         try:
-            address, values = read(rig.recv(2000))
+            address, values = read(client.recv(2000))
         except (TimeoutError, ConnectionError):
             continue
         if address == "/jam/error":
-            print("  the band says:", values[0], file=sys.stderr)
+            print("  sideman:", values[0], file=sys.stderr)
         if address == "/jam/beat" and values[0] in sections:
             print(f"  bar {values[0]}: {sections.pop(values[0])}")
-    if band.returncode:
-        return f"sideman ended with {band.returncode}"
-    wrong = held(args.out, piece)
+    if sideman.returncode:
+        return f"{args.sideman} failed with exit status {sideman.returncode}"
+    wrong = check(args.out, piece)
     return "; ".join(wrong) if wrong else 0
 
 

@@ -1,7 +1,9 @@
-"""Training checkpoints: dictionaries written by torch.save, one file per codec (STEM.pt) and one for the LM (lm.pt).
+"""Training checkpoints: dictionaries written by torch.save, one file per codec (STEM.pt) and one for the LM
+(lm.pt).
 
-The keys that every stage reads: `model` and `ema` (state dicts; `ema` is the one that is exported), `config` (of config.json),
-`step`, `curve` (learning curve). A finished file is never half written, so a training run can be stopped at any time.
+The keys that every stage reads: `model` and `ema` (state dicts; `ema` is the one that is exported), `config`
+(of config.json), `step`, `curve` (learning curve). A finished file is never half written, so a training run
+can be stopped at any time.
 """
 
 import os

@@ -1,8 +1,10 @@
-"""Makes checkpoints from a model directory, the inverse of export: `python -m train.checkpoints_from_model --model models/house --codecs DIR --lm DIR --step 9800`.
+"""Makes checkpoints from a model directory, the inverse of export: `python -m train.checkpoints_from_model
+--model models/house --codecs DIR --lm DIR --step 9800`.
 
-Use it to continue training the published weights when their checkpoints are gone. The weights are the stored ones, quantization
-included. Optimiser states start empty. The codecs' decoders can be fine-tuned (`train.codec.finetune_decoder`), but codec training
-cannot be continued: the semantic head, which only training uses, is not in a model directory.
+Use it to continue training the published weights when their checkpoints are gone. The weights are the stored
+ones, quantization included. Optimiser states start empty. The codecs' decoders can be fine-tuned
+(`train.codec.finetune_decoder`), but codec training cannot be continued: the semantic head, which only
+training uses, is not in a model directory.
 """
 
 import argparse
@@ -23,7 +25,8 @@ PROJECTION = "condition_provider.conditioners.description."
 
 
 def read(path: Path) -> dict:
-    """A file's tensors as f32. q8 tensors (int8, with a scale per block of 32 columns in NAME.scale) are dequantized."""
+    """A file's tensors as f32. q8 tensors (int8, with a scale per block of 32 columns in NAME.scale) are
+    dequantized."""
     stored = load_file(path)
     out = {}
     for name, w in stored.items():

@@ -3,7 +3,8 @@
     python -m train.lm.train ...                                  # one process: a GPU if there is one, else the CPU
     torchrun --nproc-per-node 4 -m train.lm.train ...             # four: one GPU each, or one core each with --threads 1
 
-With several processes, each samples its own batches, gradients are averaged, and process 0 prints and writes checkpoints.
+With several processes, each samples its own batches, gradients are averaged, and process 0 prints and writes
+checkpoints.
 """
 
 import functools
@@ -30,7 +31,8 @@ def device() -> torch.device:
 
 @functools.cache
 def bf16_is_faster() -> bool:
-    """Whether bf16 products are faster than f32 here. CPUs are timed: some that list bf16 instructions are slower with them."""
+    """Whether bf16 products are faster than f32 here. CPUs are timed: some that list bf16 instructions are
+    slower with them."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported()
 
@@ -45,7 +47,8 @@ def bf16_is_faster() -> bool:
 
 
 def autocast(enabled: bool = True, device_type: str | None = None) -> torch.autocast:
-    """torch.autocast to bf16 where that is faster. `device_type`: of the tensors, where they are not on this process's device."""
+    """torch.autocast to bf16 where that is faster. `device_type`: of the tensors, where they are not on this
+    process's device."""
     return torch.autocast(device_type or device().type, torch.bfloat16, enabled=enabled and bf16_is_faster())
 
 

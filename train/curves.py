@@ -1,4 +1,5 @@
-"""Plots the learning curves of checkpoints: `python -m train.curves --codecs DIR --lm DIR --out DIR`. Works while training runs."""
+"""Plots the learning curves of checkpoints: `python -m train.curves --codecs DIR --lm DIR --out DIR`. Works
+while training runs."""
 
 import argparse
 import json

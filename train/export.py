@@ -1,7 +1,9 @@
-"""Writes a model directory from checkpoints: `python -m train.export --codecs DIR --lm DIR --out models/house --quant q8 [--golden FILE]`.
+"""Writes a model directory from checkpoints: `python -m train.export --codecs DIR --lm DIR --out models/house
+--quant q8 [--golden FILE]`.
 
-The format is docs/reference/model-format.md. `--golden` also writes test vectors with the keys that `sideman model verify` reads. They are
-computed from the weights as stored, quantization included, so the engine is compared with exactly these files.
+The format is docs/reference/model-format.md. `--golden` also writes test vectors with the keys that `sideman
+model verify` reads. They are computed from the weights as stored, quantization included, so the engine is
+compared with exactly these files.
 """
 
 import argparse
@@ -22,7 +24,8 @@ from .lm.tokens import load_codec
 
 
 def fold(state: dict) -> dict:
-    """Codec tensors as the engine reads them: the layer scale multiplied into pw2, depthwise kernels as [dim, kernel], quantizers under the names of the published models."""
+    """Codec tensors as the engine reads them: the layer scale multiplied into pw2, depthwise kernels as [dim,
+    kernel], quantizers under the names of the published models."""
     out = {}
     for name, w in state.items():
         if name.endswith("gamma"):
@@ -39,7 +42,8 @@ def fold(state: dict) -> dict:
 
 
 def stays_f32(name: str, w) -> bool:
-    """Whether a tensor is stored as f32: vectors, small tables, and the quantizers, where rounding would change codes."""
+    """Whether a tensor is stored as f32: vectors, small tables, and the quantizers, where rounding would
+    change codes."""
     return w.ndim < 2 or "quantizer." in name or name.endswith("dw.weight") or "relative_attention_bias" in name
 
 
@@ -104,7 +108,8 @@ def main():
 
 
 def unfold(codec, read: dict):
-    """Loads tensors in the engine's layout into a codec; the layer scale stays 1 because `fold` has multiplied it into pw2."""
+    """Loads tensors in the engine's layout into a codec; the layer scale stays 1 because `fold` has
+    multiplied it into pw2."""
     state = {}
     for name, w in read.items():
         name = name.replace("quantizer.vq.quantizers.", "quantizer.books.")
@@ -117,7 +122,8 @@ def unfold(codec, read: dict):
 
 @torch.no_grad()
 def golden(lm: Lm, codecs: dict, tokenizer: Tokenizer, config: dict) -> dict:
-    """Test vectors text.*, lm.* and codec.STEM.*: a prompt, a sequence of 40 steps conditioned on it (controls null), and 0.85 s of a test signal per stem."""
+    """Test vectors text.*, lm.* and codec.STEM.*: a prompt, a sequence of 40 steps conditioned on it
+    (controls null), and 0.85 s of a test signal per stem."""
     rng = np.random.default_rng(5)
     ids = torch.tensor([tokenizer.encode("funk drums, electric piano").ids])
     hidden = lm.text(input_ids=ids).last_hidden_state

@@ -1,7 +1,9 @@
-"""Writes the test model tests/golden/house, with random weights, and its golden vectors: `python -m train.fixture --out tests/golden/house`.
+"""Writes the test model tests/golden/house, with random weights, and its golden vectors: `python -m
+train.fixture --out tests/golden/house`.
 
-It has the architecture of the trained house model (codec kind `istft`, two books for bass and drums, controls) in half a megabyte,
-so the engine's tests cover the same code. Run it after a change of the model format; the output is deterministic.
+It has the architecture of the trained house model (codec kind `istft`, two books for bass and drums,
+controls) in half a megabyte, so the engine's tests cover the same code. Run it after a change of the model
+format; the output is deterministic.
 """
 
 import argparse

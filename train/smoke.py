@@ -1,7 +1,9 @@
-"""Smoke test of training: runs every stage on a small setting, `python -m train.smoke --out DIR`. Fails if a loss does not fall.
+"""Smoke test of training: runs every stage on a small setting, `python -m train.smoke --out DIR`. Fails if a
+loss does not fall.
 
-It renders 15 minutes of music, trains three small codecs and a small LM for a few hundred steps, and writes a model directory
-with its golden vectors. The model makes noise; the test shows that every stage runs and learns. Time: train/README.md.
+It renders 15 minutes of music, trains three small codecs and a small LM for a few hundred steps, and writes a
+model directory with its golden vectors. The model makes noise; the test shows that every stage runs and
+learns. Time: train/README.md.
 """
 
 import argparse

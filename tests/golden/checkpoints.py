@@ -1,4 +1,5 @@
-"""Writes the small models in the formats of published checkpoints: a Hugging Face folder (hf/) and audiocraft's pickles.
+"""Writes the small models in the formats of published checkpoints: a Hugging Face folder (hf/) and
+audiocraft's pickles.
 
 It also checks that reference_verify.py, which reads these formats, reproduces the golden vectors.
 
@@ -24,7 +25,8 @@ CLOSE = 2e-5
 
 
 def write_hf(folder, w, size, encodec, t5_size, t5_from):
-    """Writes mono's weights with MusicgenForConditionalGeneration.save_pretrained, in bf16, which holds them exactly."""
+    """Writes mono's weights with MusicgenForConditionalGeneration.save_pretrained, in bf16, which holds them
+    exactly."""
     t5 = text.hf_t5(load_file(HERE / t5_from / "text.safetensors"), t5_size)
     model = MusicgenForConditionalGeneration(text_encoder=t5, audio_encoder=encodec, decoder=lm.hf_model(w, size)).double()
     model.enc_to_dec_proj.weight.data = w[f"{lm.PROJ}.weight"]
@@ -38,7 +40,8 @@ def write_hf(folder, w, size, encodec, t5_size, t5_from):
 
 
 def write_audiocraft(folder, w, size, delays, codecs, configs):
-    """Writes `state_dict.bin` (fp16) and `compression_state_dict_STEM.bin` (fp32) with audiocraft's keys, as plain dicts."""
+    """Writes `state_dict.bin` (fp16) and `compression_state_dict_STEM.bin` (fp32) with audiocraft's keys, as
+    plain dicts."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def write(name, state, cfg):
@@ -72,7 +75,8 @@ def write_audiocraft(folder, w, size, delays, codecs, configs):
 
 
 def write_six(folder):
-    """Writes the committed `six` in audiocraft's format, and its T5 (with tokenizer.json) as a Hugging Face folder in FOLDER/t5."""
+    """Writes the committed `six` in audiocraft's format, and its T5 (with tokenizer.json) as a Hugging Face
+    folder in FOLDER/t5."""
     c = json.loads((HERE / "six/config.json").read_text())
     read = lambda name: {k: v.double() for k, v in load_file(HERE / "six" / f"{name}.safetensors").items()}
     size = {k: c["lm"][k] for k in ("dim", "layers", "heads", "ffn")} | dict(card=c["streams"][0]["card"], streams=len(c["streams"]))
@@ -84,7 +88,8 @@ def write_six(folder):
 def pickle_sample():
     """Writes pickle/state.bin with torch.save, and the same tensors in state.golden.safetensors.
 
-    It has what a reader must handle: offsets, strides, shared storages, `_metadata`, an empty tensor, fp16 and fp32.
+    It has what a reader must handle: offsets, strides, shared storages, `_metadata`, an empty tensor, fp16
+    and fp32.
     """
     base = torch.arange(24, dtype=torch.float32) / 7
     state = torch.nn.Linear(2, 1).state_dict()  # an OrderedDict with `_metadata`
@@ -99,7 +104,8 @@ def pickle_sample():
 
 
 def compare(found, golden, what):
-    """Checks that each tensor is equal (integers) or close (floats) to the golden one, and prints the largest relative error."""
+    """Checks that each tensor is equal (integers) or close (floats) to the golden one, and prints the largest
+    relative error."""
     worst = 0.0
     for name in found:
         a, b = found[name], golden[name]
@@ -114,7 +120,8 @@ def compare(found, golden, what):
 
 
 def check_generate():
-    """Checks that transformers' own `generate` (delay pattern, loop, guidance) reproduces the audio of mono's two greedy text runs."""
+    """Checks that transformers' own `generate` (delay pattern, loop, guidance) reproduces the audio of mono's
+    two greedy text runs."""
     model = MusicgenForConditionalGeneration.from_pretrained(HERE / "hf", dtype=torch.float64).eval()
     ids = load_file(HERE / "mono.golden.safetensors")["text.ids"][None]
     runs = {c["name"]: c for c in json.loads((HERE / "mono.runs.json").read_text())["cases"]}
@@ -128,7 +135,8 @@ def check_generate():
 
 
 def check():
-    """Checks that reference_verify.py reproduces the goldens of mono (from hf/) and of six (from audiocraft's format)."""
+    """Checks that reference_verify.py reproduces the goldens of mono (from hf/) and of six (from audiocraft's
+    format)."""
     check_generate()
     golden = load_file(HERE / "mono.golden.safetensors")
     compare(reference_verify.reference(HERE / "hf", text="a slow blues", tokens=golden["lm.tokens"], audio={"mix": golden["codec.mix.audio"]}),

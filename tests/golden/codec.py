@@ -1,4 +1,5 @@
-"""Golden vectors of codec kind `seanet`: random weights in our format, codes and audio from transformers' EncodecModel. Both quantizers."""
+"""Golden vectors of codec kind `seanet`: random weights in our format, codes and audio from transformers'
+EncodecModel. Both quantizers."""
 import math
 
 import torch
@@ -18,7 +19,8 @@ def our_config(filters, dim, books, card, pad="reflect", causal=False, code_dim=
 
 
 def hf_config(c):
-    # transformers has no field for the number of books: it is floor(1000 * bandwidth / (50 * bits of a code)).
+    # transformers has no field for the number of books: it is floor(1000 * bandwidth / (50 * bits of a
+    # code)).
     bandwidth = (c["books"] * math.log2(c["card"]) * 50 + 1) / 1000
     return EncodecConfig(target_bandwidths=[bandwidth], sampling_rate=32000, audio_channels=1, hidden_size=c["dim"], codebook_dim=c["dim"],
         num_filters=c["filters"], upsampling_ratios=c["ratios"], codebook_size=c["card"], num_lstm_layers=c["lstm"], norm_type="weight_norm",
@@ -30,7 +32,8 @@ def hf_model(c):
 
 
 def our_name(name):
-    """`encoder.layers.3.conv.X` to `encoder.model.3.conv.conv.X`, the transposed ones of the decoder to `.convtr.convtr`."""
+    """`encoder.layers.3.conv.X` to `encoder.model.3.conv.conv.X`, the transposed ones of the decoder to
+    `.convtr.convtr`."""
     side, _, n, rest = name.split(".", 3)
     if rest.startswith("lstm"):
         return f"{side}.model.{n}.{rest}"
@@ -83,7 +86,8 @@ def load_folded(model, tensors):
 # Quantizers, from the formulas of section 3.7. Latents are [T, dim], codes [books, T].
 
 def euclidean_encode(w, z, books):
-    """(codes, margin): the smallest (d2 - d1)/(d2 + d1) of the distances to the nearest and to the second nearest code."""
+    """(codes, margin): the smallest (d2 - d1)/(d2 + d1) of the distances to the nearest and to the second
+    nearest code."""
     codes, margin = [], 1.0
     for q in range(books):
         e = w[f"quantizer.vq.layers.{q}._codebook.embed"]
@@ -159,7 +163,8 @@ def random_quantizer(rng, c, latents, dtype):
 
 
 def build(c, dtype, seed):
-    """(tensors, model): random codec tensors, exact in dtype, and the EnCodec model (weight norm unfolded, exact in bf16) they come from."""
+    """(tensors, model): random codec tensors, exact in dtype, and the EnCodec model (weight norm unfolded,
+    exact in bf16) they come from."""
     rng = Rng(seed)
     model = hf_model(c)
     randomise(model, rng)
@@ -180,7 +185,8 @@ def set_books(model, w):
 
 
 def run(w, c, audio):
-    """Encodes and decodes with transformers' networks and the quantizer above: latents [F, dim], codes [K, F], decoded [640 F], margin."""
+    """Encodes and decodes with transformers' networks and the quantizer above: latents [F, dim], codes [K,
+    F], decoded [640 F], margin."""
     model = hf_model(c)
     load_folded(model, w)
     with torch.no_grad():
@@ -204,8 +210,8 @@ def variants(c):
 def seanet(path, c, dtype, seed, golden=None, lengths=lambda key: []):
     """Writes a codec to `path` and, if `golden` is given, vectors of all variants at their lengths.
 
-    Tries seeds until every code is chosen with a margin above 1e-4. Returns the tensors, the EnCodec model, and the vectors that
-    `sideman model verify` needs, of 3217 samples: audio, codes, decoded.
+    Tries seeds until every code is chosen with a margin above 1e-4. Returns the tensors, the EnCodec model,
+    and the vectors that `sideman model verify` needs, of 3217 samples: audio, codes, decoded.
     """
     audio = test_audio(16000, seed)
     for attempt in range(50):
@@ -229,7 +235,8 @@ def seanet(path, c, dtype, seed, golden=None, lengths=lambda key: []):
 
 
 def quantizers():
-    """Writes quantizers.golden.safetensors: both quantizers alone, with a duplicated code, of which the first must be chosen."""
+    """Writes quantizers.golden.safetensors: both quantizers alone, with a duplicated code, of which the first
+    must be chosen."""
     out = {}
     for c in (our_config(2, 16, 4, 64), our_config(2, 16, 2, 64, code_dim=8)):
         kind = c["quantizer"]

@@ -1,9 +1,10 @@
-"""Writes a model of random numbers with the size and format of audiocraft's MusicGen medium, to time `sideman model import`:
+"""Writes a model of random numbers with the size and format of audiocraft's MusicGen medium, to time `sideman
+model import`:
 
     python large.py DIR
 
-It has 3.7 GB and 0.2 GB of codec; 4 MB of random numbers are repeated. Nothing of it is committed. Names and shapes are from
-docs/explanation/musicgen-stem.md sections 3 and 5.
+It has 3.7 GB and 0.2 GB of codec; 4 MB of random numbers are repeated. Nothing of it is committed. Names and
+shapes are from docs/explanation/musicgen-stem.md sections 3 and 5.
 """
 
 import sys

@@ -1,4 +1,5 @@
-"""Golden vectors of the language model: random weights in our format, logits and greedy runs from transformers' MusicgenForCausalLM."""
+"""Golden vectors of the language model: random weights in our format, logits and greedy runs from
+transformers' MusicgenForCausalLM."""
 import math
 
 import torch
@@ -13,7 +14,8 @@ PROJ = "condition_provider.conditioners.description.output_proj"
 
 
 def random_weights(rng, dim, layers, heads, ffn, card, streams, text_dim, dtype, controls=()):
-    """Random weights of lm.safetensors as float64 tensors, with gains above 1 so that attention and logits are far from uniform."""
+    """Random weights of lm.safetensors as float64 tensors, with gains above 1 so that attention and logits
+    are far from uniform."""
     w = {}
 
     def norm(name):
@@ -40,7 +42,8 @@ def random_weights(rng, dim, layers, heads, ffn, card, streams, text_dim, dtype,
 
 
 def to_hf(w, layers, streams):
-    """Tensors under the names of MusicgenForCausalLM (section 5). Controls at null are a constant, which is added to emb.0."""
+    """Tensors under the names of MusicgenForCausalLM (section 5). Controls at null are a constant, which is
+    added to emb.0."""
     hf, d = {}, "model.decoder"
     null = sum((t[-1] for name, t in w.items() if name.startswith("control.")), torch.zeros(()).double())
     for k in range(streams):
@@ -94,7 +97,8 @@ def project(w, hidden):
 
 
 def plain(w, size, tokens, cond, controls={}):
-    """A second implementation, from docs/reference/model-format.md alone: checks the tensor names, and is the reference for controls.
+    """A second implementation, from docs/reference/model-format.md alone: checks the tensor names, and is the
+    reference for controls.
 
     tokens [K, S], cond [L, dim] or None, controls {name: [S]}; returns the logits [S, K, card].
     """
@@ -137,7 +141,8 @@ CFG = 3.0
 
 
 def logits_golden(model, w, size, delays, hidden, rng, frames=44):
-    """Tokens in the delay pattern (some frames masked, as in an edit) and the logits of all steps: text lane, null lane, guided."""
+    """Tokens in the delay pattern (some frames masked, as in an edit) and the logits of all steps: text lane,
+    null lane, guided."""
     K, card, cond = size["streams"], size["card"], project(w, hidden)
     grid = rng.ints(card, K, frames)
     grid[:, 9] = card
@@ -161,7 +166,8 @@ def logits_golden(model, w, size, delays, hidden, rng, frames=44):
 
 
 def runs(model, w, size, delays, hidden, rng, kept_stem):
-    """Greedy runs of section 7 as plain values: text, prompt, forced streams, edits. `kept_stem`: streams forced in the edits."""
+    """Greedy runs of section 7 as plain values: text, prompt, forced streams, edits. `kept_stem`: streams
+    forced in the edits."""
     K, card, cond = size["streams"], size["card"], project(w, hidden)
     empty = torch.zeros((K, 0), dtype=torch.long)
     prompt, source = rng.ints(card, K, 6), rng.ints(card, K, 50)
@@ -200,7 +206,8 @@ def runs(model, w, size, delays, hidden, rng, kept_stem):
 
 
 def golden(name, size, delays, hidden, dtype, seed, kept_stem, controls=(), exact_in=None):
-    """Writes NAME/lm.safetensors and NAME.runs.json. Returns the weights and the lm.* tensors of NAME.golden.safetensors.
+    """Writes NAME/lm.safetensors and NAME.runs.json. Returns the weights and the lm.* tensors of
+    NAME.golden.safetensors.
 
     Tries seeds for the runs' tokens until every greedy choice leads the second highest logit by 1e-3 or more.
     """

@@ -19,7 +19,8 @@ SEVEN = dict(dim=192, layers=1, heads=3, ffn=128, card=40, streams=7)
 
 
 def config(name, size, delays, t5, books, codecs, controls=(), live=None):
-    """config.json of a fixture (docs/reference/model-format.md); `books`: stem -> number of streams, in stream order."""
+    """config.json of a fixture (docs/reference/model-format.md); `books`: stem -> number of streams, in
+    stream order."""
     levels = [(stem, level) for stem, n in books.items() for level in range(n)]
     save_json(f"{name}/config.json", {
         "format": 1, "name": f"fixture-{name}", "fixture": True, "licence": "MIT OR Apache-2.0",
@@ -31,7 +32,8 @@ def config(name, size, delays, t5, books, codecs, controls=(), live=None):
 
 
 def golden(name, lm_part, ids=None, hidden=None, codecs={}):
-    """Writes NAME.golden.safetensors: the keys of `sideman model verify`, and lm.logits.{null,guided,controls}, lm.control.*."""
+    """Writes NAME.golden.safetensors: the keys of `sideman model verify`, and
+    lm.logits.{null,guided,controls}, lm.control.*."""
     out = dict(lm_part)
     if ids is not None:
         out |= {"text.ids": torch.tensor(ids), "text.hidden": hidden}
@@ -41,7 +43,8 @@ def golden(name, lm_part, ids=None, hidden=None, codecs={}):
 
 
 def six():
-    """A model with the architecture of musicgen-stem-6cb: factorised bass and drums, Euclidean `other`; bf16 (drums f16)."""
+    """A model with the architecture of musicgen-stem-6cb: factorised bass and drums, Euclidean `other`; bf16
+    (drums f16)."""
     ids = text.tokenizer("six", 140, True).encode("funk groove with slap bass").ids
     hidden = text.t5("six", T5, torch.bfloat16, 50)
     configs = {"bass": codec.our_config(2, 16, 1, 64, "constant", code_dim=8), "drums": codec.our_config(2, 16, 1, 64, code_dim=8),
@@ -56,7 +59,8 @@ def six():
 
 
 def mono():
-    """A model with the architecture of musicgen-small; f32 with values exact in bf16, so that hf/ (bf16) is the same model."""
+    """A model with the architecture of musicgen-small; f32 with values exact in bf16, so that hf/ (bf16) is
+    the same model."""
     ids = text.tokenizer("mono", 140, False).encode("a slow blues").ids
     hidden = text.t5("mono", SMALL_T5, torch.float32, 60, [7, 40], exact_in=torch.bfloat16)
     c = codec.our_config(2, 16, 4, 64)
@@ -68,7 +72,8 @@ def mono():
 
 
 def seven():
-    """An LM without codecs (config and lm.safetensors): seven streams, unsorted delays, controls, three heads."""
+    """An LM without codecs (config and lm.safetensors): seven streams, unsorted delays, controls, three
+    heads."""
     controls = [("beat", 192), ("chord", 97)]
     config("seven", SEVEN, patterns.SEVEN, T5, {"bass": 2, "drums": 1, "other": 4}, {"bass": codec.our_config(2, 16, 2, 40),
         "drums": codec.our_config(2, 16, 1, 40, code_dim=8), "other": codec.our_config(2, 16, 4, 40)}, controls, {"strategy": "lagged", "lags": [2, 4]})

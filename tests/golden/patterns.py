@@ -1,4 +1,5 @@
-"""The delay pattern, the generation loop and its counters (docs/explanation/musicgen-stem.md sections 6 and 7). Writes pattern.json."""
+"""The delay pattern, the generation loop and its counters (docs/explanation/musicgen-stem.md sections 6 and
+7). Writes pattern.json."""
 import torch
 
 from common import save_json
@@ -7,7 +8,8 @@ UNKNOWN = -1
 
 
 def layout(grid, delays, special):
-    """Lays out a grid of frames [K, T] as a sequence [K, 1+T+max(D)]: step s of stream k holds frame s-1-D_k, else `special`."""
+    """Lays out a grid of frames [K, T] as a sequence [K, 1+T+max(D)]: step s of stream k holds frame s-1-D_k,
+    else `special`."""
     K, T = grid.shape
     seq = torch.full((K, 1 + T + max(delays)), special, dtype=torch.long)
     for k, d in enumerate(delays):
@@ -39,17 +41,20 @@ def start_grid(K, G, prompt, forced, forced_streams):
 
 
 def edit_prompt(codes, decimation, masked, special):
-    """The prompt of an edit [K, n+1]: decimated prefix and transition frame; masked streams are special (section 8.1)."""
+    """The prompt of an edit [K, n+1]: decimated prefix and transition frame; masked streams are special
+    (section 8.1)."""
     prefix = torch.cat([codes[:, ::decimation], torch.full((codes.shape[0], 1), special)], dim=1)
     prefix[masked] = special
     return prefix
 
 
 def generate(feed, delays, special, G, prompt, forced=None, forced_streams=()):
-    """The generation loop of section 7, greedy. `feed(tokens [K, n])` returns the logits [n, K, card] of n more steps.
+    """The generation loop of section 7, greedy. `feed(tokens [K, n])` returns the logits [n, K, card] of n
+    more steps.
 
-    Returns a dict: codes [K, G], sequence [K, S], number of forwards, how many of them are needed (up to the last offset with an
-    unknown slot), length of the prefill, and the smallest difference between the highest logit and the second highest.
+    Returns a dict: codes [K, G], sequence [K, S], number of forwards, how many of them are needed (up to the
+    last offset with an unknown slot), length of the prefill, and the smallest difference between the highest
+    logit and the second highest.
     """
     K, P = prompt.shape
     seq = layout(start_grid(K, G, prompt, forced, forced_streams), delays, special)
@@ -152,7 +157,8 @@ def make():
     S = layout(torch.zeros(6, 1501, dtype=torch.long), SIX, 9).shape[1]
     valid = [sum(0 <= s - 1 - d < 1501 for s in range(1502)) for d in SIX]
     assert S == 1505 and valid == [1501, 1501, 1501, 1500, 1499, 1498]
-    # Positions of frames in a 30 s edit (section 9): [grid frame, stream, step of the token, step whose output predicts it].
+    # Positions of frames in a 30 s edit (section 9): [grid frame, stream, step of the token, step whose
+    # output predicts it].
     where = [[f, k, f + SIX[k] + 1, f + SIX[k]] for f in (0, 249, 250, 251, 1499) for k in (0, 3, 5)]
     save_json("pattern.json", dict(layouts=cases, edit=edit, runs=runs,
         training=dict(delays=SIX, frames=1501, steps=1502, valid_targets=valid),

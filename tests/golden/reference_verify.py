@@ -44,7 +44,8 @@ class HuggingFace:
 
 
 class Audiocraft:
-    """audiocraft's pickles, loaded into transformers' modules by name (docs/explanation/musicgen-stem.md sections 2, 3 and 5)."""
+    """audiocraft's pickles, loaded into transformers' modules by name (docs/explanation/musicgen-stem.md
+    sections 2, 3 and 5)."""
 
     def __init__(self, folder, t5):
         if t5 is None:
@@ -103,7 +104,8 @@ class Audiocraft:
 
 @torch.no_grad()
 def reference(folder, t5=None, text="funk groove with slap bass", steps=24, seconds=2.0, tokens=None, audio=None):
-    """The tensors of the golden file. `tokens` [K, S] and `audio` {stem: samples} replace the default inputs, for a check."""
+    """The tensors of the golden file. `tokens` [K, S] and `audio` {stem: samples} replace the default inputs,
+    for a check."""
     folder = Path(folder)
     model = (Audiocraft if (folder / "state_dict.bin").exists() else HuggingFace)(folder, t5)
     ids = torch.tensor(model.tokenizer.encode(text).ids)

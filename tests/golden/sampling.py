@@ -1,4 +1,5 @@
-"""Writes sampling.json: distributions after temperature, top-k and top-p (docs/explanation/musicgen-stem.md section 7)."""
+"""Writes sampling.json: distributions after temperature, top-k and top-p (docs/explanation/musicgen-stem.md
+section 7)."""
 import torch
 
 from common import Rng, save_json

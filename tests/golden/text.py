@@ -1,4 +1,5 @@
-"""Golden vectors of the text encoder: small T5 encoders in our format with hidden states from transformers, and two tokenizers."""
+"""Golden vectors of the text encoder: small T5 encoders in our format with hidden states from transformers,
+and two tokenizers."""
 import io
 import json
 import tempfile
@@ -82,7 +83,8 @@ def field(message, number):
 
 
 def to_tokenizer(sp, t5_like):
-    """Converts a SentencePiece model to a Tokenizer (tokenizer.json); `t5_like`: with the normalizer and pre-tokenizer of t5-base."""
+    """Converts a SentencePiece model to a Tokenizer (tokenizer.json); `t5_like`: with the normalizer and
+    pre-tokenizer of t5-base."""
     t = Tokenizer(models.Unigram([(sp.id_to_piece(i), sp.get_score(i)) for i in range(sp.get_piece_size())], unk_id=2, byte_fallback=False))
     meta = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
     if t5_like:
@@ -105,8 +107,8 @@ def tokenizer(name, vocab, t5_like):
     (HERE / name / "tokenizer.json").write_text(t.to_str(pretty=False) + "\n")
     t = Tokenizer.from_file(str(HERE / name / "tokenizer.json"))
     cases = [dict(text=s, ids=t.encode(s).ids) for s in TEXTS]
-    # SentencePiece gives the same ids, except for texts that contain a special token (it does not parse those) and, without
-    # `t5_like`, for leading and trailing spaces.
+    # SentencePiece gives the same ids, except for texts that contain a special token (it does not parse
+    # those) and, without `t5_like`, for leading and trailing spaces.
     same = [c["text"] for c in cases if sp.encode(c["text"]) + [1] == c["ids"]]
     differ = [c["text"] for c in cases if c["text"] not in same]
     print(f"  {name}/tokenizer.json: {t.get_vocab_size()} pieces; SentencePiece agrees on {len(same)} of {len(cases)} texts, not on {differ}")
@@ -175,7 +177,8 @@ def plain(w, size, ids):
 
 @torch.no_grad()
 def t5(name, size, dtype, seed, lengths=LENGTHS, exact_in=None):
-    """Writes NAME/text.safetensors and NAME.text.golden.safetensors. Returns a function from ids to hidden states."""
+    """Writes NAME/text.safetensors and NAME.text.golden.safetensors. Returns a function from ids to hidden
+    states."""
     w = random_t5(Rng(seed), size, exact_in or dtype)
     save(f"{name}/text.safetensors", w, dtype)
     model, out, worst = hf_t5(w, size), {}, 0.0

@@ -13,8 +13,8 @@ COMMON = {
 }
 
 STEMS = {
-    # Long windows for low frequencies: neighbouring bass notes are 2 Hz apart. A look-ahead of 40 ms (1280 samples) lets the
-    # second frame of a note already show its pitch.
+    # Long windows for low frequencies: neighbouring bass notes are 2 Hz apart. A look-ahead of 40 ms (1280
+    # samples) lets the second frame of a note already show its pitch.
     "bass": {"analysis": [{"n_fft": 8192, "bins": 320}, {"n_fft": 2048, "bins": 256}, {"n_fft": 512, "bins": 128}],
              "analysis_ahead": 1280, "n_fft": 2048, "books": 2, "card": 1024},
     # Short windows: timing matters most.

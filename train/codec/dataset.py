@@ -10,7 +10,8 @@ from .semantic import labels
 
 
 class StemDataset:
-    """One stem of all songs of a split, memory-mapped. Crops are taken where the stem sounds; 5 % are taken anywhere."""
+    """One stem of all songs of a split, memory-mapped. Crops are taken where the stem sounds; 5 % are taken
+    anywhere."""
 
     def __init__(self, corpus: list[str], stem: str, split: str, seed: int = 0):
         self.rng, self.stem, self.known = np.random.default_rng(seed), stem, {}

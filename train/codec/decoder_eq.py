@@ -1,9 +1,11 @@
-"""Corrects the spectral balance of a trained codec: `python -m train.codec.decoder_eq drums --codecs DIR --corpus DIR`. Run it once, after training.
+"""Corrects the spectral balance of a trained codec: `python -m train.codec.decoder_eq drums --codecs DIR
+--corpus DIR`. Run it once, after training.
 
-Where a decoder is uncertain it averages, and its output is too soft, mostly above 2 kHz. For each third of an octave, over songs
-of the train split, this measures the loss of power and the loss of mean log level, and adds the mean of the two to the bias of the
-decoder's log magnitudes. (The full power loss would make the noise between partials too loud; the full log-level loss alone would
-leave peaks soft.) Only that bias changes, so the tokens stay valid.
+Where a decoder is uncertain it averages, and its output is too soft, mostly above 2 kHz. For each third of an
+octave, over songs of the train split, this measures the loss of power and the loss of mean log level, and
+adds the mean of the two to the bias of the decoder's log magnitudes. (The full power loss would make the
+noise between partials too loud; the full log-level loss alone would leave peaks soft.) Only that bias
+changes, so the tokens stay valid.
 """
 
 import argparse
@@ -27,8 +29,8 @@ def bands() -> np.ndarray:
 
 
 def loss_by_band(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """dB that coded sound lacks in each band, by power and by mean log level: the median over the (original, coded) excerpts that
-    have sound in the band."""
+    """dB that coded sound lacks in each band, by power and by mean log level: the median over the (original,
+    coded) excerpts that have sound in the band."""
     hz, edges = np.fft.rfftfreq(N, 1 / 32000), bands()
     size = lambda x: np.abs(np.fft.rfft(np.lib.stride_tricks.sliding_window_view(x, N)[::512] * np.hanning(N))) * 4 / N  # noqa: E731
     power, log = [[] for _ in edges[1:]], [[] for _ in edges[1:]]

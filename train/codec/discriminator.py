@@ -1,4 +1,5 @@
-"""Discriminators for fine-tuning a decoder: complex spectra at three resolutions (as in EnCodec and DAC, smaller)."""
+"""Discriminators for fine-tuning a decoder: complex spectra at three resolutions (as in EnCodec and DAC,
+smaller)."""
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +50,8 @@ def discriminator_loss(real, fake):
 
 
 def generator_loss(real, fake):
-    """The decoder's losses: (hinge loss against the discriminators, relative L1 distance of their feature maps)."""
+    """The decoder's losses: (hinge loss against the discriminators, relative L1 distance of their feature
+    maps)."""
     adversarial = sum(F.relu(1 - f[0]).mean() for f in fake) / len(fake)
     features = sum((a.detach() - b).abs().mean() / a.detach().abs().mean() for r, f in zip(real, fake) for a, b in zip(r[1], f[1]))
     return adversarial, features / sum(len(r[1]) for r in real)

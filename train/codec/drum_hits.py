@@ -1,7 +1,8 @@
-"""Classifies single drum hits as kick, snare or hat, to measure whether a codec keeps them apart. Used by train.codec.evaluate.
+"""Classifies single drum hits as kick, snare or hat, to measure whether a codec keeps them apart. Used by
+train.codec.evaluate.
 
-The classifier sees the spectrum of a hit and is trained on uncoded drums. The labels come from the score: hits of one kind with
-no other kind within 60 ms.
+The classifier sees the spectrum of a hit and is trained on uncoded drums. The labels come from the score:
+hits of one kind with no other kind within 60 ms.
 """
 
 import numpy as np

@@ -1,8 +1,10 @@
-"""Measures how well a codec reconstructs its stem: `python -m train.codec.evaluate bass --codecs DIR --corpus DIR [--split test] [--wav DIR] [--picture FILE]`.
+"""Measures how well a codec reconstructs its stem: `python -m train.codec.evaluate bass --codecs DIR --corpus
+DIR [--split test] [--wav DIR] [--picture FILE]`.
 
-bass: share of frames whose pitch is within 50 cents after coding, among those whose pitch in the original agrees with the score
-(with and without octave errors). drums: F-measure of onsets within 20 ms, and accuracy of telling kick, snare and hat apart
-(drum_hits.py). All stems: log-mel distance, level, and codes used. Control: the same distance to another song.
+bass: share of frames whose pitch is within 50 cents after coding, among those whose pitch in the original
+agrees with the score (with and without octave errors). drums: F-measure of onsets within 20 ms, and accuracy
+of telling kick, snare and hat apart (drum_hits.py). All stems: log-mel distance, level, and codes used.
+Control: the same distance to another song.
 """
 
 import argparse
@@ -37,7 +39,8 @@ def log_mel(x):
 
 
 def score_pitch(song, at, frames):
-    """Pitch in Hz by the score, for each 20 ms frame of an excerpt that starts at second `at`; 0 where no note sounds or one has just begun."""
+    """Pitch in Hz by the score, for each 20 ms frame of an excerpt that starts at second `at`; 0 where no
+    note sounds or one has just begun."""
     out = np.zeros(frames)
     for on, off, midi, _ in song["notes"]["bass"]:
         a, b = int(np.ceil((on - at + 0.06) * 50)), int((min(off, on + 2.0) - at - 0.02) * 50)

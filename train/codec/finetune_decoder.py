@@ -1,7 +1,9 @@
-"""Fine-tunes a codec's decoder against discriminators: `python -m train.codec.finetune_decoder bass --corpus DIR --out DIR --steps 2000`.
+"""Fine-tunes a codec's decoder against discriminators: `python -m train.codec.finetune_decoder bass --corpus
+DIR --out DIR --steps 2000`.
 
-Only the decoder learns. Encoder and quantizer are frozen, so tokens, and an LM trained on them, stay valid. It takes OUT/STEM.pt
-(made by train.codec.train) and replaces its `ema` decoder; its own state is in OUT/STEM.discriminator.pt, from which it resumes.
+Only the decoder learns. Encoder and quantizer are frozen, so tokens, and an LM trained on them, stay valid.
+It takes OUT/STEM.pt (made by train.codec.train) and replaces its `ema` decoder; its own state is in
+OUT/STEM.discriminator.pt, from which it resumes.
 """
 
 import argparse

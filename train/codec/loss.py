@@ -1,7 +1,7 @@
 """Reconstruction losses of the codecs: magnitude spectra at several window lengths, and for drums the onsets.
 
-The usual 64-band mel loss cannot resolve the pitch of a bass note, so bass and `other` also use long windows with linear bins
-below 2 to 4 kHz.
+The usual 64-band mel loss cannot resolve the pitch of a bass note, so bass and `other` also use long windows
+with linear bins below 2 to 4 kHz.
 """
 
 import torch
@@ -32,7 +32,8 @@ def spectral_loss(y, x, stem: str):
 
 
 def onset_strength(x):
-    """How much the level of each of 37 bands (about a third of an octave) grows within 15 ms, every 5 ms: [B, frames, bands]."""
+    """How much the level of each of 37 bands (about a third of an octave) grows within 15 ms, every 5 ms: [B,
+    frames, bands]."""
     edges = torch.unique(torch.logspace(0, 9, 40, 2).round().long()).to(x.device)
     count = edges.diff()
     sums = torch.cumsum(torch.fft.rfft(x.unfold(1, 1024, 160) * torch.hann_window(1024, device=x.device)).abs(), -1)

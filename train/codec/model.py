@@ -1,7 +1,8 @@
-"""The house codec in PyTorch, the reference for the engine's codec kind `istft` (docs/reference/model-format.md describes the same).
+"""The house codec in PyTorch, the reference for the engine's codec kind `istft`
+(docs/reference/model-format.md describes the same).
 
-Activations are [batch, frames, channels]. All layers are causal; the encoder's look-ahead is `analysis_ahead` samples. "Fine"
-frames are 320 samples (100 Hz), token frames 640 samples (50 Hz).
+Activations are [batch, frames, channels]. All layers are causal; the encoder's look-ahead is `analysis_ahead`
+samples. "Fine" frames are 320 samples (100 Hz), token frames 640 samples (50 Hz).
 """
 
 import functools
@@ -15,7 +16,8 @@ from .quantizer import ResidualQuantizer
 
 
 class Block(nn.Module):
-    """ConvNeXt block: depthwise causal convolution, LayerNorm, two linear layers, residual. Export multiplies the layer scale into pw2."""
+    """ConvNeXt block: depthwise causal convolution, LayerNorm, two linear layers, residual. Export multiplies
+    the layer scale into pw2."""
 
     def __init__(self, dim: int, ffn: int, kernel: int, eps: float, scale: float):
         super().__init__()
@@ -39,7 +41,8 @@ def blocks(n: int, c: dict, total: int) -> nn.ModuleList:
 
 
 def analyse(audio: torch.Tensor, c: dict) -> torch.Tensor:
-    """Log-magnitude features [B, 2·frames, F] of audio [B, samples]; zeros are assumed before the start and after the end."""
+    """Log-magnitude features [B, 2·frames, F] of audio [B, samples]; zeros are assumed before the start and
+    after the end."""
     frames = -(-audio.shape[1] // 640)
     out = []
     for a in c["analysis"]:
@@ -100,7 +103,8 @@ class Decoder(nn.Module):
 
 
 def synthesise(logmag, phase, c: dict) -> torch.Tensor:
-    """Inverse STFT of fine frames [B, 2T, n/2+1] to audio [B, 640·T]. The window sum is that of an endless stream, at the edges too."""
+    """Inverse STFT of fine frames [B, 2T, n/2+1] to audio [B, 640·T]. The window sum is that of an endless
+    stream, at the edges too."""
     n, hop = c["n_fft"], c["hop"]
     logmag, phase = logmag.float(), phase.float()
     mag = torch.exp(logmag.clamp(max=c["max_log"]))
@@ -129,7 +133,8 @@ class Codec(nn.Module):
         self.decoder = Decoder(c)
 
     def forward(self, audio, quantize: bool = True, drop: float = 0.0):
-        """Audio [B, n·640] → (audio, codes [B, books, T] or None, quantizer loss, coarse latents [B, T, latent])."""
+        """Audio [B, n·640] → (audio, codes [B, books, T] or None, quantizer loss, coarse latents [B, T,
+        latent])."""
         with autocast(self.training, audio.device.type):
             z = self.encoder(analyse(audio, self.c))
         z, codes, loss, coarse = self.quantizer(z.float(), drop) if quantize else (z.float(), None, z.new_zeros(()).float(), z.float())
@@ -139,7 +144,8 @@ class Codec(nn.Module):
 
     @torch.no_grad()
     def encode(self, audio, fast: bool = False):
-        """Audio [B, samples] to codes [B, books, ceil(samples/640)]; `fast`: the encoder in bf16, if that is faster here."""
+        """Audio [B, samples] to codes [B, books, ceil(samples/640)]; `fast`: the encoder in bf16, if that is
+        faster here."""
         with autocast(fast, audio.device.type):
             z = self.encoder(analyse(audio, self.c))
         return self.quantizer(z.float())[1]

@@ -1,4 +1,5 @@
-"""The factorised cosine residual quantizer (docs/explanation/musicgen-stem.md section 3.7b), with replacement of dead codes in training."""
+"""The factorised cosine residual quantizer (docs/explanation/musicgen-stem.md section 3.7b), with replacement
+of dead codes in training."""
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +39,8 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def _replace_dead(self, codes, e):
-        """Moves each code unused for DEAD steps to a random latent of this batch. Without it most codes end up unused."""
+        """Moves each code unused for DEAD steps to a random latent of this batch. Without it most codes end
+        up unused."""
         used = torch.bincount(codes.flatten(), minlength=len(self.unused_steps)) > 0
         self.unused_steps.add_(1.0)
         self.unused_steps[used] = 0
@@ -70,7 +72,8 @@ class ResidualQuantizer(nn.Module):
         self.books = nn.ModuleList(Quantizer(dim, code_dim, card) for _ in range(books))
 
     def forward(self, z, drop: float = 0.0):
-        """Latents [B, T, dim] → (quantized, codes [B, books, T], loss, quantized by book 0 alone [B, T, dim]).
+        """Latents [B, T, dim] → (quantized, codes [B, books, T], loss, quantized by book 0 alone [B, T,
+        dim]).
 
         `drop`: share of the items that use only the first few books (quantizer dropout).
         """

@@ -1,8 +1,8 @@
 """Supervision of the first codebook: the bass note, the drum that is hit, the pitch classes of `other`.
 
-The music is synthetic, so these labels are known. While a codec trains, a small head predicts them from book 0 alone; it is
-discarded afterwards. Book 0 then carries what matters musically. Pitch is reconstructed better, and the tokens are easier for
-the LM to predict.
+The music is synthetic, so these labels are known. While a codec trains, a small head predicts them from book
+0 alone; it is discarded afterwards. Book 0 then carries what matters musically. Pitch is reconstructed
+better, and the tokens are easier for the LM to predict.
 """
 
 import numpy as np
@@ -18,7 +18,8 @@ OUTPUTS = {"bass": NOTES, "drums": 8, "other": 13}
 
 
 def labels(stem: str, song: dict) -> np.ndarray:
-    """Labels of each 20 ms frame: bass [T] note class; drums [T, 8], hit in this frame; other [T, 13], pitch classes that sound, then whether a note starts."""
+    """Labels of each 20 ms frame: bass [T] note class; drums [T, 8], hit in this frame; other [T, 13], pitch
+    classes that sound, then whether a note starts."""
     frames = song["len"] // 640
     notes = song["notes"][stem]
     if stem == "bass":

@@ -1,7 +1,8 @@
-"""Trains one stem's codec: `python -m train.codec.train bass --corpus DIR --out DIR --steps 6000`. Resumes from its checkpoint.
+"""Trains one stem's codec: `python -m train.codec.train bass --corpus DIR --out DIR --steps 6000`. Resumes
+from its checkpoint.
 
-This stage uses reconstruction losses and the semantic head. `train.codec.finetune_decoder` can then train the decoder alone
-against discriminators, which leaves the tokens unchanged.
+This stage uses reconstruction losses and the semantic head. `train.codec.finetune_decoder` can then train the
+decoder alone against discriminators, which leaves the tokens unchanged.
 """
 
 import argparse

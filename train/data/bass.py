@@ -1,4 +1,5 @@
-"""Writes bass lines from the drums and chords of each bar. Notes are (beat in bar, length in beats, midi, velocity)."""
+"""Writes bass lines from the drums and chords of each bar. Notes are (beat in bar, length in beats, midi,
+velocity)."""
 
 from .theory import fifth, pitch_classes, scale, seventh, third
 
@@ -66,7 +67,8 @@ def legato(onsets, beats, gate):
 
 
 def with_kick(line, bar, rng):
-    """Roots, fifths and octaves on the bar's kicks. The first note of each chord is its root; the last may approach the next root."""
+    """Roots, fifths and octaves on the bar's kicks. The first note of each chord is its root; the last may
+    approach the next root."""
     hits = dict(kicks(bar))
     for at, _ in bar.chords:
         near = [k for k in hits if abs(k - at) < 0.13]
@@ -104,7 +106,8 @@ def eighths(line, bar, rng):
 
 
 def walking(line, bar, rng):
-    """Walking bass in quarters: the root (or a chord tone if the chord stays), scale steps, an approach note to the next bar."""
+    """Walking bass in quarters: the root (or a chord tone if the chord stays), scale steps, an approach note
+    to the next bar."""
     out = []
     for b in range(bar.beats):
         chord = chord_at(bar, b)
@@ -206,8 +209,8 @@ def fixed(name):
 
 
 def riff(line, bar, rng):
-    """An ostinato: onsets chosen once per section from kicks and sixteenths, on degrees of the minor pentatonic or the chord, transposed
-    with the chords."""
+    """An ostinato: onsets chosen once per section from kicks and sixteenths, on degrees of the minor
+    pentatonic or the chord, transposed with the chords."""
     key = ("riff", bar.label, bar.index % 2)
     if key not in line.patterns:
         spots = set(kicks(bar)) | {0}

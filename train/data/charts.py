@@ -1,4 +1,5 @@
-"""Chord charts: POP909's progressions and forms of our own. A chart is a list of bars, a bar a list of (position 0 to 1, Chord)."""
+"""Chord charts: POP909's progressions and forms of our own. A chart is a list of bars, a bar a list of
+(position 0 to 1, Chord)."""
 
 import gzip
 import json
@@ -8,7 +9,8 @@ from . import heldout
 from .paths import data_dir
 from .theory import QUALITIES, Chord
 
-# Loops and forms. One token per chord: degree (b3, #4), then quality. Spaces separate bars, commas the chords of one bar.
+# Loops and forms. One token per chord: degree (b3, #4), then quality. Spaces separate bars, commas the chords
+# of one bar.
 FORMS = {
     "pop": ["1 5 6m 4", "1 6m 4 5", "6m 4 1 5", "1 4 6m 5", "4 5 3m 6m", "1 5/4 4 4m", "1maj7 6m7 2m7 5", "4 1 5 6m",
             "1 3m 4 5", "6m 5 4 5", "1 1 4 5", "4maj7 5 1 6m", "1 5 2m 4", "2m7 4 1 5", "1add9 5 6m7 4maj7 1 5 4 4"],
@@ -43,7 +45,8 @@ POP909_QUALITY = {"maj": "maj", "min": "min", "7": "7", "maj7": "maj7", "min7": 
 
 
 def parse_form(text, key):
-    """The bars of a form string in a key (pitch class of the tonic). Raises ValueError with the token that is not a chord."""
+    """The bars of a form string in a key (pitch class of the tonic). Raises ValueError with the token that is
+    not a chord."""
     bars = []
     for bar in text.split():
         tokens, chords = bar.split(","), []
@@ -73,7 +76,8 @@ def form(form_id, key):
 
 @lru_cache(1)
 def pop909():
-    """{song: bars} of the 4/4 songs of POP909, in their own keys. A bar without a chord or of another length is []."""
+    """{song: bars} of the 4/4 songs of POP909, in their own keys. A bar without a chord or of another length
+    is []."""
     path = data_dir() / "pop909-chords" / "pop909.json.gz"
     songs = {}
     for song, texts in json.loads(gzip.open(path).read()).items():
@@ -102,7 +106,8 @@ def pop909():
 
 
 def parse_label(label):
-    """The chord of a POP909 label such as 'F#:maj7/5' (inversions are ignored); None for 'N' or an unknown quality."""
+    """The chord of a POP909 label such as 'F#:maj7/5' (inversions are ignored); None for 'N' or an unknown
+    quality."""
     if ":" not in label:
         return None
     root, quality = label.split(":", 1)

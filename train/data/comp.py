@@ -5,7 +5,8 @@ from .theory import fifth, pitch_classes, scale, voicing
 
 
 class Part:
-    """State of one accompanying part: register, patterns per section, and the last voicing (for smooth voice leading)."""
+    """State of one accompanying part: register, patterns per section, and the last voicing (for smooth voice
+    leading)."""
 
     def __init__(self, rng, low=52, high=74, size=4, rootless=False):
         self.rng, self.low, self.high, self.size, self.rootless = rng, low, high, size, rootless
@@ -87,7 +88,8 @@ def arpeggio(part, bar, rng):
 
 
 def strum(part, bar, rng):
-    """Guitar strums down and up; the strings follow each other by 0.018 beats; accents on beats 1 and 3 (counted from 0)."""
+    """Guitar strums down and up; the strings follow each other by 0.018 beats; accents on beats 1 and 3
+    (counted from 0)."""
     patterns = [[0, 1, 1.5, 2.5, 3, 3.5], [0, .5, 1, 1.5, 2, 2.5, 3, 3.5], [0, 1, 2, 2.5, 3, 3.5], [0, 1.5, 2, 3, 3.5], [0, .5, 1, 1.75, 2.25, 2.5, 3, 3.5]]
     if bar.triplet:
         patterns = [[0, 2 / 3, 1, 5 / 3, 2, 8 / 3, 3, 11 / 3], [0, 1, 5 / 3, 2, 3, 11 / 3]]

@@ -1,4 +1,5 @@
-"""Renders songs into shards (format: README.md). Existing shards are skipped; a new one is written to a temporary folder and renamed."""
+"""Renders songs into shards (format: README.md). Existing shards are skipped; a new one is written to a
+temporary folder and renamed."""
 
 import json
 import os
@@ -63,7 +64,8 @@ def record(song, chains, start):
 
 
 def plan(seed, index, guests=0.0, by_mma=0.0, styles=(), drummers=()):
-    """The plan of song `index`, by mma for a share `by_mma` of the songs, else by song.make. The latter do not depend on `by_mma`."""
+    """The plan of song `index`, by mma for a share `by_mma` of the songs, else by song.make. The latter do
+    not depend on `by_mma`."""
     if random.Random(f"mma or not/{seed}/{index}").random() < by_mma:
         return mma.make(seed, index)
     return make(seed, index, guests, styles, drummers)
@@ -101,7 +103,8 @@ def songs(folder: Path):
 
 
 def render(out: Path, hours, seed, **options):
-    """Renders shards until the corpus has `hours`; existing ones are kept. Writes stats.json after each. `options` go to `plan`."""
+    """Renders shards until the corpus has `hours`; existing ones are kept. Writes stats.json after each.
+    `options` go to `plan`."""
     if options.get("by_mma"):
         mma.program()  # raises now if it is missing
     out.mkdir(parents=True, exist_ok=True)

@@ -55,8 +55,8 @@ FREE_KICK = {"rock", "pop", "funk", "hiphop", "soul", "latin", "ballad", "halfti
 
 
 def draw_kick(rng, lane, snare, steps, beats):
-    """A random variant of a kick lane: the downbeat stays, the other hits (their number may change by one) move to steps without a snare
-    accent, eighths more often than sixteenths."""
+    """A random variant of a kick lane: the downbeat stays, the other hits (their number may change by one)
+    move to steps without a snare accent, eighths more often than sixteenths."""
     want = max(1, lane.count("x") + lane.count("o") - 1 + rng.choice([-1, 0, 0, 1]))
     free = [i for i in range(1, steps) if snare[i] not in "xo"]
     weight = [3 if i % max(1, steps // beats // 2) == 0 else 1 for i in free]
@@ -67,8 +67,8 @@ def draw_kick(rng, lane, snare, steps, beats):
 
 
 def bars(rng, table, beats, count, ride=False):
-    """`count` bars [(beat, gm note, vel, deviation s)] of one pattern with small variations on every second or fourth bar, which make
-    phrases."""
+    """`count` bars [(beat, gm note, vel, deviation s)] of one pattern with small variations on every second
+    or fourth bar, which make phrases."""
     pattern = rng.choice(PATTERNS[table])
     steps = STEPS.get(table, 16)
     lanes = [(LETTER[p[0]], p[2:]) for p in pattern.split()]

@@ -1,4 +1,5 @@
-"""Drum bars from the Groove MIDI dataset (CC-BY 4.0), with the drummers' timing and velocities, cut at bar lines."""
+"""Drum bars from the Groove MIDI dataset (CC-BY 4.0), with the drummers' timing and velocities, cut at bar
+lines."""
 
 import csv
 from functools import lru_cache
@@ -44,8 +45,10 @@ def hits(file):
 def bars(row, tightness=0.45, most_ms=14):
     """Bars [[(grid beat, gm note, vel, deviation s)]] of one performance.
 
-    Each hit is quantized to the nearest point of GRID. The deviation is the remainder, minus the performance's median lag on the
-    beat, scaled by `tightness` and limited to `most_ms`, as of a drummer who plays to a click."""
+    Each hit is quantized to the nearest point of GRID. The deviation is the remainder, minus the
+    performance's median lag on the beat, scaled by `tightness` and limited to `most_ms`, as of a drummer who
+    plays to a click.
+    """
     beat_s = 60 / row["bpm"]
     placed = []
     for beat, note, vel in hits(row["file"]):
@@ -68,7 +71,8 @@ def bars(row, tightness=0.45, most_ms=14):
 
 @lru_cache(None)
 def is_triplet_file(file):
-    """Whether the performance has a triplet feel: more hits on thirds of the beat than on its quarters and halves."""
+    """Whether the performance has a triplet feel: more hits on thirds of the beat than on its quarters and
+    halves."""
     thirds = quarters = 0
     for beat, _, vel in hits(file):
         x = beat % 1

@@ -1,4 +1,5 @@
-"""Charts, grooves and timbres that only validation and test songs use. Groove MIDI's own validation and test performances are held out too (groove.py)."""
+"""Charts, grooves and timbres that only validation and test songs use. Groove MIDI's own validation and test
+performances are held out too (groove.py)."""
 
 # POP909 songs.
 POP909 = [f"{n:03d}" for n in range(7, 910, 15)]

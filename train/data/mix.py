@@ -1,4 +1,5 @@
-"""Effects from a dry stem to the corpus: drive, compression, EQ and room in one FIR filter, level, limiter, noise floor."""
+"""Effects from a dry stem to the corpus: drive, compression, EQ and room in one FIR filter, level, limiter,
+noise floor."""
 
 import numpy as np
 from scipy.signal import butter, oaconvolve, sosfilt
@@ -7,7 +8,8 @@ RATE = 32000
 
 
 def biquad(kind, f, gain_db, q=0.8):
-    """A biquad section [1, 6] after the Audio EQ Cookbook (R. Bristow-Johnson): 'low' or 'high' shelf, or 'bell'."""
+    """A biquad section [1, 6] after the Audio EQ Cookbook (R. Bristow-Johnson): 'low' or 'high' shelf, or
+    'bell'."""
     a, w = 10 ** (gain_db / 40), 2 * np.pi * f / RATE
     c, alpha = np.cos(w), np.sin(w) / (2 * q)
     if kind == "bell":
@@ -21,7 +23,8 @@ def biquad(kind, f, gain_db, q=0.8):
 
 
 def random_chain(rng, stem):
-    """A random effect chain for a stem, from `rng` (random.Random): a dict that is stored in the song's labels."""
+    """A random effect chain for a stem, from `rng` (random.Random): a dict that is stored in the song's
+    labels."""
     chain = {"low_db": rng.uniform(-4, 4), "high_db": rng.uniform(-5, 4), "bell_db": rng.uniform(-4, 4),
              "bell_hz": round(2 ** rng.uniform(7.5, 11.5)), "drive": 0.0, "squeeze": 0.0, "room_s": 0.0, "wet": 0.0}
     if rng.random() < {"bass": 0.35, "drums": 0.25, "other": 0.2}[stem]:
@@ -39,7 +42,8 @@ def random_chain(rng, stem):
 
 
 def impulse_response(chain, noise):
-    """FIR filter [n] of the chain's EQ, a 20 Hz high-pass and the room. The direct sound is at sample 0, so onsets do not move."""
+    """FIR filter [n] of the chain's EQ, a 20 Hz high-pass and the room. The direct sound is at sample 0, so
+    onsets do not move."""
     n = int(RATE * max(0.12, chain["room_s"] * 0.9 + 0.02))
     h = np.zeros(n)
     h[0] = 1
@@ -89,7 +93,8 @@ def limit(x, knee=0.55, ceiling=0.88):
 
 
 def process(x, chain, seed):
-    """A dry float stem through a chain, int16 [n]. A silent stem becomes the noise floor. `seed`: integers for numpy's generator."""
+    """A dry float stem through a chain, int16 [n]. A silent stem becomes the noise floor. `seed`: integers
+    for numpy's generator."""
     noise = np.random.default_rng(seed)
     rms = active_rms(x)
     if rms > 1e-6:

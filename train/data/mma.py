@@ -1,7 +1,8 @@
-"""Plans songs played by Debian's `mma` (Musical MIDI Accompaniment): its standard grooves over our charts and forms.
+"""Plans songs played by Debian's `mma` (Musical MIDI Accompaniment): its standard grooves over our charts and
+forms.
 
-mma runs as a separate program on a chart written here, and its MIDI output is read back. Bass and drum timbres, absent stems, energy
-and random timing are as in song.py, and `make` returns the same kind of dict.
+mma runs as a separate program on a chart written here, and its MIDI output is read back. Bass and drum
+timbres, absent stems, energy and random timing are as in song.py, and `make` returns the same kind of dict.
 """
 
 import json
@@ -56,7 +57,8 @@ def grooves(library):
 
 
 def most_similar(names, main):
-    """The intro, fill or end that belongs to a groove: the name with the longest common prefix; None if there are no names."""
+    """The intro, fill or end that belongs to a groove: the name with the longest common prefix; None if there
+    are no names."""
     return max(names, key=lambda n: len(commonprefix((n.lower(), main.lower()))), default=None)
 
 
@@ -73,7 +75,8 @@ def chart(bars, plan, band, bpm, seed):
 
 
 def play(text):
-    """Runs mma on a chart: (tick of every marker, {track: [(on, off, program, midi, vel)]} in ticks; the drums are track 'Drum')."""
+    """Runs mma on a chart: (tick of every marker, {track: [(on, off, program, midi, vel)]} in ticks; the
+    drums are track 'Drum')."""
     with tempfile.TemporaryDirectory() as home:
         (Path(home) / "song.mma").write_text(text)
         run("-f", "song.mid", "song.mma", home=home)
@@ -96,15 +99,16 @@ def play(text):
 
 
 def quantize(beat, band):
-    """A beat moved to the song's grid, without mma's random timing; off-beats of swung styles are placed as in song.py."""
+    """A beat moved to the song's grid, without mma's random timing; off-beats of swung styles are placed as
+    in song.py."""
     whole = int(beat + 0.05)
     near = min(groove.GRID, key=lambda g: abs(beat - whole - g))
     return song.swing(whole + near, band["triplet"] and band["meter"] in ((4, 4), (3, 4)))
 
 
 def split_into_bars(notes, bars, band):
-    """Notes per bar, [(beat, length, program, midi, vel, spread)], in beats. Notes less than a 12th of a quarter apart form a strum: its
-    first note is quantized, and `spread` is the delay of each note to it."""
+    """Notes per bar, [(beat, length, program, midi, vel, spread)], in beats. Notes less than a 12th of a
+    quarter apart form a strum: its first note is quantized, and `spread` is the delay of each note to it."""
     unit = TICKS * band["quarters"] / bars[0].beats
     out, last, first = [[] for _ in bars], -TICKS, 0
     for on, off, voice, midi, vel in notes:
@@ -118,7 +122,8 @@ def split_into_bars(notes, bars, band):
 
 
 def is_bass(track, voice):
-    """Whether a track is the bass: mma's Bass and Walk, and named variants of them with a bass program (not 'Bass-Sax')."""
+    """Whether a track is the bass: mma's Bass and Walk, and named variants of them with a bass program (not
+    'Bass-Sax')."""
     kind, _, more = track.lower().partition("-")
     return kind in ("bass", "walk") and (not more or 32 <= voice < 40)
 
@@ -131,7 +136,8 @@ def normalise_velocity(notes, top):
 
 
 def hold_last_bar(bars, notes):
-    """For libraries without an ending: holds the notes on the first beat of the last bar and drops the others."""
+    """For libraries without an ending: holds the notes on the first beat of the last bar and drops the
+    others."""
     if bars[-1].stop:
         notes[-1] = [(b, bars[-1].beats, voice, midi, vel, s) for b, _, voice, midi, vel, s in notes[-1] if b == 0]
     return notes
@@ -161,7 +167,8 @@ def form(rng, band, kinds, want_bars, held_out):
 
 
 def write_drums(rng, band, kinds, bars, drums):
-    """Sets the bars' drums to mma's, with our fills at section ends if the library has none, and sometimes a crash after them."""
+    """Sets the bars' drums to mma's, with our fills at section ends if the library has none, and sometimes a
+    crash after them."""
     loose = rng.uniform(0.002, 0.006)
     for bar, hits in zip(bars, normalise_velocity(drums, 106)):
         bar.drums = sorted((b, midi, v + rng.gauss(0, 4), rng.gauss(0, loose)) for b, _, _, midi, v, _ in hits)
@@ -173,7 +180,8 @@ def write_drums(rng, band, kinds, bars, drums):
 
 
 def write_bass(rng, bars, notes, clock, beat_s):
-    """The notes [(on s, off s, midi, vel)] of the bass, monophonic, with timing correlated with the kick as in song.py."""
+    """The notes [(on s, off s, midi, vel)] of the bass, monophonic, with timing correlated with the kick as
+    in song.py."""
     lag, loose, raw = rng.gauss(0, 0.003), rng.uniform(0.002, 0.006), []
     for bar, line in zip(bars, normalise_velocity(notes, 100)):
         kick, stroke = {b: d for b, midi, _, d in bar.drums if midi in (35, 36)}, {}
@@ -200,8 +208,9 @@ def write_other(rng, bars, notes, clock, beat_s):
 
 
 def choose_accompanists(tracks, bars, band):
-    """[(family, program, kind of track, notes per bar)] of the harmony tracks: the families with the longest total duration, the one with
-    most notes first, because the mix has the first in front (a comping piano before strings)."""
+    """[(family, program, kind of track, notes per bar)] of the harmony tracks: the families with the longest
+    total duration, the one with most notes first, because the mix has the first in front (a comping piano
+    before strings)."""
     found = {}
     for name, notes in tracks.items():
         for n in notes:

@@ -1,6 +1,8 @@
-"""Style, tempo, meter, kit and charts of mma's standard libraries. Libraries without drums or bass are left out."""
+"""Style, tempo, meter, kit and charts of mma's standard libraries. Libraries without drums or bass are left
+out."""
 
-# style, bpm of the felt beat, meter, quarters per bar as mma counts, triplet feel, kits, chart families, libraries
+# style, bpm of the felt beat, meter, quarters per bar as mma counts, triplet feel, kits, chart families,
+# libraries
 FOUR, THREE, SIX, TWELVE = (4, 4), (3, 4), (6, 8), (12, 8)
 ROWS = [
     ("rock", (96, 160), FOUR, 4, False, "rock", ["rock", "pop", "minor", "pop909"], "50srock 60srock 8beat basicrock bubblerock strut twist"),

@@ -7,7 +7,8 @@ REPO = Path(__file__).resolve().parents[2]
 
 
 def data_dir() -> Path:
-    """The folder of the sample libraries (README.md lists them): $SIDEMAN_DATA, else shared/data inside or beside the repository."""
+    """The folder of the sample libraries (README.md lists them): $SIDEMAN_DATA, else shared/data inside or
+    beside the repository."""
     if "SIDEMAN_DATA" in os.environ:
         return Path(os.environ["SIDEMAN_DATA"])
     inside = REPO / "shared" / "data"
@@ -15,7 +16,8 @@ def data_dir() -> Path:
 
 
 def soundfont(name: str) -> Path:
-    """The path of a SoundFont: 'fluid', 'muse' or 'tim'. Raises FileNotFoundError with the Debian package to install."""
+    """The path of a SoundFont: 'fluid', 'muse' or 'tim'. Raises FileNotFoundError with the Debian package to
+    install."""
     file, package = {
         "fluid": ("FluidR3_GM.sf2", "fluid-soundfont-gm"),
         "muse": ("MuseScore_General_Full.sf2", "musescore-general-soundfont-lossless"),

@@ -27,7 +27,8 @@ def read(path: Path) -> np.ndarray:
 
 
 def measure_pitch(x: np.ndarray, start=0.06, end=0.7) -> float:
-    """MIDI pitch (fractional) of a plucked note by autocorrelation from `start` to `end` seconds; plucked strings start sharp."""
+    """MIDI pitch (fractional) of a plucked note by autocorrelation from `start` to `end` seconds; plucked
+    strings start sharp."""
     seg = x[int(min(start, len(x) / RATE * 0.3) * RATE):int(end * RATE)]
     n = 1 << int(np.ceil(np.log2(len(seg) * 2)))
     power = np.abs(np.fft.rfft(seg, n)) ** 2
@@ -44,12 +45,14 @@ def measure_pitch(x: np.ndarray, start=0.06, end=0.7) -> float:
 
 
 def note_of(file):
-    """The part of a bass sample's file name that names the note. Its octave is unreliable, so pitches are measured."""
+    """The part of a bass sample's file name that names the note. Its octave is unreliable, so pitches are
+    measured."""
     return re.sub(r"_(pp|p|f|ff|staccato)_rr\d|_[fmp][abcd]$", "", file)
 
 
 class Bass:
-    """A sampled bass: velocity layers of {midi of the sample: [(pitch, audio) of each round robin]}. Pitch is changed by resampling."""
+    """A sampled bass: velocity layers of {midi of the sample: [(pitch, audio) of each round robin]}. Pitch is
+    changed by resampling."""
 
     LAYERS = {"jazz-bass-di": ["pp", "p", "f", "ff"], "double-bass-pizz": ["p", "m", "f"],
               "electric-bass-yr": [""], "synth-bass-1": [""]}
@@ -80,8 +83,8 @@ class Bass:
                     group[i] = (pitch, audio * (0.12 / loud))
 
     def render(self, notes, samples, cents=0.0, rng=None, release=0.06, decay=None):
-        """Mono float32 [samples] of notes [(on s, off s, midi, vel)]; velocity below 36 is a dead note. `decay` in seconds damps every note,
-        like a palm mute."""
+        """Mono float32 [samples] of notes [(on s, off s, midi, vel)]; velocity below 36 is a dead note.
+        `decay` in seconds damps every note, like a palm mute."""
         out = np.zeros(samples + RATE, np.float32)
         for on, off, midi, vel in notes:
             ghost = vel < 36
@@ -126,8 +129,8 @@ class Kit:
             hits.sort(key=lambda x: float(np.sum(x[: RATE // 5] ** 2)))
 
     def render(self, hits, samples, rng, balance=None, decay=None):
-        """(mono float32 [samples], hits without a sample in this kit) of hits [(t s, gm note, vel)]. `balance`: {piece: gain}; `decay` in
-        seconds damps every hit."""
+        """(mono float32 [samples], hits without a sample in this kit) of hits [(t s, gm note, vel)].
+        `balance`: {piece: gain}; `decay` in seconds damps every hit."""
         out = np.zeros(samples + 10 * RATE, np.float32)
         rest, last = [], {}
         hats = [(t, n) for t, n, _ in hits if n in (42, 44, 46)]
@@ -180,7 +183,8 @@ def kit() -> Kit:
 def write_pitch_table():
     """Measures the pitch of every bass sample and writes bass_pitch.json.
 
-    Staccato notes are too short to measure; they get the pitch of the same note's loudest sustained samples."""
+    Staccato notes are too short to measure; they get the pitch of the same note's loudest sustained samples.
+    """
     table = {}
     for name in Bass.LAYERS:
         folder, rows = data_dir() / "bass" / name, {}

@@ -1,4 +1,5 @@
-"""Plans a song: style, tempo, form, chords, and the notes of drums, bass and other. `make(seed, index)` always gives the same song."""
+"""Plans a song: style, tempo, form, chords, and the notes of drums, bass and other. `make(seed, index)`
+always gives the same song."""
 
 import random
 from dataclasses import dataclass, field
@@ -26,8 +27,10 @@ class Bar:
 def make(seed, index, guests=0.0, styles=(), drummers=()):
     """The plan of song `index`: a dict of labels (README.md), notes in seconds, and timbres.
 
-    In a share `guests` of the songs the drums play another style than the rest (`styles.GUESTS`), which only the caption shows.
-    `styles` and `drummers` restrict the choice of styles and guests; the named styles are equally likely."""
+    In a share `guests` of the songs the drums play another style than the rest (`styles.GUESTS`), which only
+    the caption shows. `styles` and `drummers` restrict the choice of styles and guests; the named styles are
+    equally likely.
+    """
     rng = random.Random(f"{seed}/{index}")
     split = heldout.split_of(rng)
     held_out = split != "train"
@@ -53,7 +56,8 @@ def make(seed, index, guests=0.0, styles=(), drummers=()):
     lazy = rng.choice([0, 0.05, 0.08]) if style in ("hiphop", "rnb", "funk", "house") and source.startswith("table") else 0.0
 
     def clock(beat):
-        """The time of a beat in seconds; `lazy` delays the second and fourth sixteenth of every beat, in all stems."""
+        """The time of a beat in seconds; `lazy` delays the second and fourth sixteenth of every beat, in all
+        stems."""
         odd = 1 - abs((beat % 0.5) * 4 - 1)
         return start + (beat + lazy * max(0.0, odd)) * beat_s
 
@@ -85,7 +89,8 @@ def make(seed, index, guests=0.0, styles=(), drummers=()):
 
 
 def choose_guest(rng, spec, style, meter, drummers):
-    """(style of the guest drums, `spec` with their tables, grooves and kits) from `drummers`; (None, spec) if none of them fits this meter."""
+    """(style of the guest drums, `spec` with their tables, grooves and kits) from `drummers`; (None, spec) if
+    none of them fits this meter."""
     feel = "triplet" if spec.get("triplet") else "straight"
     able = [k for k in drummers if feel in GUESTS[k] and k != style]
     if meter != (4, 4) or not able:
@@ -95,7 +100,8 @@ def choose_guest(rng, spec, style, meter, drummers):
 
 
 def choose_drums(rng, spec, beats, held_out):
-    """(bpm, triplet feel, bars or None, source): a Groove MIDI performance near its own tempo, or a drum table."""
+    """(bpm, triplet feel, bars or None, source): a Groove MIDI performance near its own tempo, or a drum
+    table."""
     triplet = spec.get("triplet", False)
     if spec["groove"] and rng.random() < 0.65:
         row = groove.choose(rng, spec["groove"], spec["bpm"], held_out, beats=beats, triplet=triplet, least_bars=6)
@@ -106,7 +112,8 @@ def choose_drums(rng, spec, beats, held_out):
 
 
 def choose_form(rng, spec, want_bars, held_out):
-    """([(label, bars of chords)], chart source) with about `want_bars` bars: intro, verses, choruses, a bridge, an ending."""
+    """([(label, bars of chords)], chart source) with about `want_bars` bars: intro, verses, choruses, a
+    bridge, an ending."""
     family = rng.choice(spec["charts"])
     key = rng.randrange(12)
     if family == "pop909":
@@ -175,7 +182,8 @@ def lay_out(rng, sections, beats, triplet):
 
 
 def write_drums(rng, spec, bars, performance, triplet):
-    """Writes the drums of every bar: phrases of the performance or the table, fills at section ends, crashes after them."""
+    """Writes the drums of every bar: phrases of the performance or the table, fills at section ends, crashes
+    after them."""
     beats = bars[0].beats
     phrases = {}
     table, rides = rng.choice(spec["tables"]), rng.random() < 0.35
@@ -238,7 +246,8 @@ def swing(beat, triplet):
 
 
 def write_bass(rng, spec, bars, beats, triplet, clock, beat_s):
-    """The notes [(on s, off s, midi, vel)] of the bass: one mode per kind of section, ghost notes, random timing correlated with the kick."""
+    """The notes [(on s, off s, midi, vel)] of the bass: one mode per kind of section, ghost notes, random
+    timing correlated with the kick."""
     line = bass.BassLine(rng, low=rng.choice([28, 28, 28, 29, 31, 33, 26]))
     modes = {}
     lag, loose = rng.gauss(0, 0.003), rng.uniform(0.002, 0.006)
@@ -272,7 +281,8 @@ def write_bass(rng, spec, bars, beats, triplet, clock, beat_s):
 
 
 def monophonic(raw):
-    """Notes [on, off, midi, vel] as a line: each ends where the next begins; of simultaneous notes the first is kept."""
+    """Notes [on, off, midi, vel] as a line: each ends where the next begins; of simultaneous notes the first
+    is kept."""
     out = []
     for n in sorted(raw):
         if out and n[0] - out[-1][0] < 0.03:
@@ -296,7 +306,8 @@ def choose_accompanists(rng, spec, held_out):
 
 
 def program(rng, choices, held_out):
-    """A (soundfont, bank, program) that training uses; for validation and test songs a held-out one half of the time."""
+    """A (soundfont, bank, program) that training uses; for validation and test songs a held-out one half of
+    the time."""
     every = [(f, b, p) for f in ("fluid", "muse") for b, p in choices]
     held = [c for c in every if c in heldout.PROGRAMS] + [("tim", 0, p) for b, p in choices if b == 0]
     if held_out and held and rng.random() < 0.5:
@@ -346,7 +357,8 @@ def no_overlap(notes):
 
 
 def choose_timbres(rng, spec, held_out, drum_kits):
-    """{'bass': sample folder or (soundfont, bank, program), 'drums': 'muldjordkit' or the same, 'cents': tuning of the pitched stems}."""
+    """{'bass': sample folder or (soundfont, bank, program), 'drums': 'muldjordkit' or the same, 'cents':
+    tuning of the pitched stems}."""
     kits = spec["kits"]
     sampled, programs = BASSES.get(kits, BASSES["pop"])
     trained = [s for s in sampled if s not in heldout.BASSES]

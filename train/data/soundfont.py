@@ -40,7 +40,8 @@ class Synth:
         return self.fonts[name]
 
     def render(self, font, bank, program, notes, samples, cents=0.0):
-        """Mono float32 [samples] of `notes` = [(on s, off s, midi, vel 1-127)] with one program, detuned by `cents`."""
+        """Mono float32 [samples] of `notes` = [(on s, off s, midi, vel 1-127)] with one program, detuned by
+        `cents`."""
         lib, channel, handle = self.lib, 0, self.font(font)
         # A new synth per render: voices keep filter state, and a song must not depend on the one before.
         synth = ctypes.c_void_p(lib.new_fluid_synth(self.settings))

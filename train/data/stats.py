@@ -1,4 +1,5 @@
-"""Prints statistics of a corpus from its labels: `python -m train.data stats DIR`. Each share has a control on shuffled songs."""
+"""Prints statistics of a corpus from its labels: `python -m train.data stats DIR`. Each share has a control
+on shuffled songs."""
 
 import bisect
 import json

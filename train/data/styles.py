@@ -13,8 +13,8 @@ REGISTER = {"electric guitar": (50, 72), "acoustic guitar": (45, 70), "muted gui
             "mallets": (57, 81), "strings": (50, 76), "choir": (52, 76), "synth pad": (48, 74), "synth lead": (60, 79), "sax": (56, 74),
             "trumpet": (60, 77), "harp": (55, 84)}
 
-# weight, bpm range (of the felt beat), meter, triplet feel, Groove MIDI styles, drum tables, bass modes with weights, (mode,
-# instrument families) of the first and of the second accompanist, chart families, kits.
+# weight, bpm range (of the felt beat), meter, triplet feel, Groove MIDI styles, drum tables, bass modes with
+# weights, (mode, instrument families) of the first and of the second accompanist, chart families, kits.
 STYLES = {
     "rock": dict(weight=10, bpm=(92, 165), groove=["rock"], tables=["rock"], bass={"kick": 6, "eighths": 3, "riff": 3},
                  comp=[("power", ["distorted guitar"]), ("strum", ["acoustic guitar", "electric guitar"]), ("band", ["piano", "organ"])],
@@ -74,7 +74,8 @@ BASSES = {  # sampled basses (repeated ones are more likely), then GM programs
     "rock": (["jazz-bass-di", "electric-bass-yr"], [33, 34]), "pop": (["jazz-bass-di", "jazz-bass-di", "jazz-bass-di", "electric-bass-yr", "synth-bass-1"], [33, 34, 35, 38, 39]),
     "jazz": (["double-bass-pizz"], [32, 35, 43]), "brush": (["double-bass-pizz"], [32]), "electro": (["synth-bass-1", "jazz-bass-di"], [38, 39, 33]),
 }
-# Guest drums, in place of the style's own in 4/4: kits; drum tables and Groove MIDI styles for straight and triplet songs.
+# Guest drums, in place of the style's own in 4/4: kits; drum tables and Groove MIDI styles for straight and
+# triplet songs.
 GUESTS = {
     "rock": {"kits": "rock", "straight": ["rock"], "straight groove": ["rock"], "triplet": ["shuffle"]},
     "metal": {"kits": "rock", "straight": ["metal"]},

@@ -55,7 +55,8 @@ def scale(chord):
 
 
 def voicing(chord, previous, low, high, size, rootless=False):
-    """`size` pitches of a chord in [low, high], as close to `previous` as possible (or to the middle); all inversions are tried."""
+    """`size` pitches of a chord in [low, high], as close to `previous` as possible (or to the middle); all
+    inversions are tried."""
     pcs = pitch_classes(chord)
     if rootless and len(pcs) > 3:
         pcs = pcs[1:]

@@ -1,9 +1,10 @@
-"""Evaluates a model on held-out songs: `python -m train.eval --corpus DIR --model DIR --out DIR`. Method: train/eval/README.md.
+"""Evaluates a model on held-out songs: `python -m train.eval --corpus DIR --model DIR --out DIR`. Method:
+train/eval/README.md.
 
-Takes of each song: `truth` (its own stems); `played` (generated for its bass, which is `--lag` frames late, with clock and chart);
-the same with a silent bass, with another song's bass, without chords, with neither bass nor chords, and `by ear` (only the bass).
-`shuffled` is another song's take scored against this song. Without `--model` only the true stems are scored, which shows how good
-the measures are.
+Takes of each song: `truth` (its own stems); `played` (generated for its bass, which is `--lag` frames late,
+with clock and chart); the same with a silent bass, with another song's bass, without chords, with neither
+bass nor chords, and `by ear` (only the bass). `shuffled` is another song's take scored against this song.
+Without `--model` only the true stems are scored, which shows how good the measures are.
 """
 
 import argparse
@@ -24,7 +25,8 @@ TAKES = ("played", "silent bass", "other bass", "no chords", "silent, no chords"
 
 
 class AnalysisCache:
-    """Beats, chords and pitch of recordings, kept in a folder by the hash of the samples: each is analysed once."""
+    """Beats, chords and pitch of recordings, kept in a folder by the hash of the samples: each is analysed
+    once."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -48,7 +50,8 @@ class AnalysisCache:
 
 
 def score(cache: AnalysisCache, song: Song, stems: dict[str, np.ndarray], bars: dict) -> dict:
-    """All measures of a take against a song's beat, bass, clock and chart; `bars`: the result of grid.mean_bars."""
+    """All measures of a take against a song's beat, bass, clock and chart; `bars`: the result of
+    grid.mean_bars."""
     beats = cache.beats(song.mix)
     chords = cache.chords(stems["other"])
     drums = grid.score(stems["drums"], song)
@@ -66,7 +69,8 @@ def score(cache: AnalysisCache, song: Song, stems: dict[str, np.ndarray], bars: 
 
 
 def halves(song: Song) -> float:
-    """Whether the first half of the true drums has the phase of the second half: the best that `phase` can be expected to reach."""
+    """Whether the first half of the true drums has the phase of the second half: the best that `phase` can be
+    expected to reach."""
     bars = song.downbeats
     bar = round((bars[1] - bars[0]) / song.beat_s)
     at = int(bars[len(bars) // 2] * 32000)
@@ -165,7 +169,8 @@ def long_take(a, runner, song: Song, out: Path) -> dict:
 
 
 def frechet(a, found: list[Song], made: list[dict]) -> dict:
-    """Distance to the true stems of these songs: of each take, of other songs' true stems, and of the other stem (for scale)."""
+    """Distance to the true stems of these songs: of each take, of other songs' true stems, and of the other
+    stem (for scale)."""
     if not fad.available():
         print("--fad: left out, it needs the packages musicnn and torch")
         return {}

@@ -1,7 +1,8 @@
-"""BEAT, the MusicGen-Stem paper's measure: madmom's beats of a stem alone against its beats of the true mix, F-measure within 70 ms.
+"""BEAT, the MusicGen-Stem paper's measure: madmom's beats of a stem alone against its beats of the true mix,
+F-measure within 70 ms.
 
-Settings: RNNBeatProcessor, DBNBeatTrackingProcessor from 55 to 215 bpm; a stem below −35 LUFS counts as silent
-(docs/explanation/musicgen-stem.md section 12).
+Settings: RNNBeatProcessor, DBNBeatTrackingProcessor from 55 to 215 bpm; a stem below −35 LUFS counts as
+silent (docs/explanation/musicgen-stem.md section 12).
 """
 
 import functools
@@ -36,7 +37,8 @@ def beats(x: np.ndarray) -> np.ndarray:
 
 
 def score(reference: np.ndarray, estimate: np.ndarray) -> float:
-    """F-measure within ±70 ms by maximum matching; 0 if either is empty. Beats in the first 5 s count too, because takes are short."""
+    """F-measure within ±70 ms by maximum matching; 0 if either is empty. Beats in the first 5 s count too,
+    because takes are short."""
     import mir_eval
     if len(reference) == 0 or len(estimate) == 0:
         return 0.0

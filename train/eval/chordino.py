@@ -1,4 +1,5 @@
-"""Estimates the chords of a recording with Chordino: `python chordino.py FILE.wav` prints [[seconds, name], ...].
+"""Estimates the chords of a recording with Chordino: `python chordino.py FILE.wav` prints [[seconds, name],
+...].
 
 It is a separate program because Chordino is GPL; harmony.py runs it. Settings are those of chord-extractor.
 """

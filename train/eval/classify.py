@@ -1,4 +1,5 @@
-"""A linear classifier: ridge regression from standardised features to one-hot classes, each class with the same total weight."""
+"""A linear classifier: ridge regression from standardised features to one-hot classes, each class with the
+same total weight."""
 
 import numpy as np
 

@@ -1,6 +1,8 @@
-"""FAD-musicnn: Fréchet distance between two sets of recordings in musicnn's penultimate layer (200 dimensions).
+"""FAD-musicnn: Fréchet distance between two sets of recordings in musicnn's penultimate layer (200
+dimensions).
 
-Compare values only with each other and at the same number of windows; use ten minutes per set or more (20 songs of 30 s).
+Compare values only with each other and at the same number of windows; use ten minutes per set or more (20
+songs of 30 s).
 """
 
 import importlib.util

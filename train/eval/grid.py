@@ -14,7 +14,8 @@ BANDS = ((20, 120), (200, 2000), (5000, 14000))  # kick, snare and hands, cymbal
 
 
 def step_s(beat_s: float, triplet: bool) -> float:
-    """Length of a step in seconds: sixteenths, or triplet sixteenths for a triplet feel; half as many where they are closer than MIN_STEP."""
+    """Length of a step in seconds: sixteenths, or triplet sixteenths for a triplet feel; half as many where
+    they are closer than MIN_STEP."""
     parts = 6 if triplet else 4
     while beat_s / parts < MIN_STEP:
         parts //= 2
@@ -33,7 +34,8 @@ def chance(step: float) -> float:
 
 
 def strong_onsets(x: np.ndarray) -> np.ndarray:
-    """Times of the drum onsets whose peak is within 12 dB of the 90th percentile, without ghost notes and decay."""
+    """Times of the drum onsets whose peak is within 12 dB of the 90th percentile, without ghost notes and
+    decay."""
     t = onsets(x, THRESHOLD) - DETECTOR_DELAY
     if len(t) == 0:
         return t
@@ -42,7 +44,8 @@ def strong_onsets(x: np.ndarray) -> np.ndarray:
 
 
 def profile(x: np.ndarray, bar1: float, beat_s: float, beats: int, parts: int = 4) -> np.ndarray:
-    """Rise of level at each step of the bar in three bands, [beats·parts, 3], mean over the bars. Each band sums to 1, or is 0 if silent."""
+    """Rise of level at each step of the bar in three bands, [beats·parts, 3], mean over the bars. Each band
+    sums to 1, or is 0 if silent."""
     out = np.zeros((beats * parts, len(BANDS)))
     hop = RATE // 100
     for k, band in enumerate(BANDS):
@@ -71,10 +74,12 @@ def song_profile(x: np.ndarray, song) -> np.ndarray:
 
 
 def mean_bars(found: list) -> dict:
-    """{(meter, triplet feel): mean profile} of the true drums of many songs: where hits fall in a bar on average.
+    """{(meter, triplet feel): mean profile} of the true drums of many songs: where hits fall in a bar on
+    average.
 
-    It is the reference for drums with another pattern than the song's own: against those, true drums of another song in the right
-    phase score only 40 %."""
+    It is the reference for drums with another pattern than the song's own: against those, true drums of
+    another song in the right phase score only 40 %.
+    """
     profiles: dict[tuple, list] = {}
     for song in found:
         profiles.setdefault(meter(song), []).append(song_profile(song.stems["drums"], song))
@@ -87,9 +92,9 @@ def meter(song) -> tuple:
 
 
 def score(x: np.ndarray, song) -> dict:
-    """Scores of drums `x` against the song's clock: `near` (share of strong onsets within ±20 ms), `chance` (`near` of random onsets),
-    `median_ms` (of the absolute deviation), `bias_ms` (median deviation), `onsets_s` (onsets per second), `histogram` (5 ms bins from
-    −40 to 40 ms)."""
+    """Scores of drums `x` against the song's clock: `near` (share of strong onsets within ±20 ms), `chance`
+    (`near` of random onsets), `median_ms` (of the absolute deviation), `bias_ms` (median deviation),
+    `onsets_s` (onsets per second), `histogram` (5 ms bins from −40 to 40 ms)."""
     step = step_s(song.beat_s, song.label["triplet"])
     d = deviations(strong_onsets(x), song.downbeats[0], step)
     out = {"chance": chance(step), "onsets_s": len(d) / (len(x) / RATE), "histogram": np.histogram(d, np.arange(-0.04, 0.0401, 0.005))[0].tolist()}

@@ -1,8 +1,10 @@
-"""HAR, the MusicGen-Stem paper's measure: share of the bass's frames whose pitch class is in the chord of `other`. Also chords against the chart.
+"""HAR, the MusicGen-Stem paper's measure: share of the bass's frames whose pitch class is in the chord of
+`other`. Also chords against the chart.
 
-Chords are estimated by Chordino, the bass's pitch by PESTO (confidence above 0.75) if installed, else by YIN (pitch.py,
-aperiodicity below 0.15). Chordino and PESTO run as separate programs (chordino.py, pesto_bass.py). As in
-docs/explanation/musicgen-stem.md section 12, frames with chord "N" are left out and the bass after a slash is ignored.
+Chords are estimated by Chordino, the bass's pitch by PESTO (confidence above 0.75) if installed, else by YIN
+(pitch.py, aperiodicity below 0.15). Chordino and PESTO run as separate programs (chordino.py, pesto_bass.py).
+As in docs/explanation/musicgen-stem.md section 12, frames with chord "N" are left out and the bass after a
+slash is ignored.
 """
 
 import functools
@@ -100,9 +102,10 @@ def har(pitch: tuple[np.ndarray, np.ndarray], segments: list[tuple[float, float,
 
 
 def chart_score(segments: list[tuple[float, float, str]], chart: list, bars: np.ndarray) -> dict[str, float]:
-    """Compares, per bar, the estimated chord that sounds longest with the chart's. `root`: same root. `third`: same root and third (a
-    chart chord without a third, sus or 5, matches either). `tones`: share of the estimated chord's tones that are in the chart's
-    chord; unlike `root` it accepts voicings without a root. A bar without an estimated chord is wrong in all three."""
+    """Compares, per bar, the estimated chord that sounds longest with the chart's. `root`: same root.
+    `third`: same root and third (a chart chord without a third, sus or 5, matches either). `tones`: share of
+    the estimated chord's tones that are in the chart's chord; unlike `root` it accepts voicings without a
+    root. A bar without an estimated chord is wrong in all three."""
     root, third, both = [], [], []
     for a, b in zip(bars[:-1], bars[1:]):
         want = longest([(c[0], c[1], c) for c in chart], a, b)
@@ -117,7 +120,8 @@ def chart_score(segments: list[tuple[float, float, str]], chart: list, bars: np.
 
 
 def tones_sounding(x: np.ndarray) -> np.ndarray:
-    """Level of each pitch class, [frames of 20 ms, 12], from the peaks of the spectrum between 120 Hz and 1.5 kHz."""
+    """Level of each pitch class, [frames of 20 ms, 12], from the peaks of the spectrum between 120 Hz and 1.5
+    kHz."""
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(x, N // 2), N)[::HOP]
     size = np.abs(np.fft.rfft(frames * np.hanning(N).astype(np.float32), axis=1))[:, :N * 1500 // RATE + 2]
     peak = (size[:, 1:-1] >= size[:, :-2]) & (size[:, 1:-1] >= size[:, 2:])
@@ -127,8 +131,9 @@ def tones_sounding(x: np.ndarray) -> np.ndarray:
 
 
 def chart_fit(x: np.ndarray, chart: list, bars: np.ndarray) -> float | None:
-    """Share of bars in which the tones of the chart's chord are louder than those of the same chord on any of the other eleven roots
-    (chance 8 %). It does not require the root, which comping often leaves to the bass. A silent bar is wrong."""
+    """Share of bars in which the tones of the chart's chord are louder than those of the same chord on any of
+    the other eleven roots (chance 8 %). It does not require the root, which comping often leaves to the bass.
+    A silent bar is wrong."""
     loud, fits = tones_sounding(x), []
     for a, b in zip(bars[:-1], bars[1:]):
         want = longest([(c[0], c[1], c) for c in chart], a, b)
@@ -141,8 +146,9 @@ def chart_fit(x: np.ndarray, chart: list, bars: np.ndarray) -> float | None:
 
 
 def rooted(label: dict) -> float | None:
-    """Share of a corpus song's chords in which `other` plays the root. Where it is near 0, `other` leaves the root to the bass; Chordino,
-    which gets `other` alone, then names another chord, and HAR is low even for the true stems."""
+    """Share of a corpus song's chords in which `other` plays the root. Where it is near 0, `other` leaves the
+    root to the bass; Chordino, which gets `other` alone, then names another chord, and HAR is low even for
+    the true stems."""
     spans = zip(label["chords"], [c[0] for c in label["chords"][1:]] + [label["len"] / RATE])
     found = []
     for (at, _, root, *_), end in spans:

@@ -1,6 +1,8 @@
-"""musicnn (Pons and Serra 2019) in PyTorch, as an embedding; the weights are those of the `musicnn` package (ISC licence).
+"""musicnn (Pons and Serra 2019) in PyTorch, as an embedding; the weights are those of the `musicnn` package
+(ISC licence).
 
-The TensorFlow checkpoint is read without TensorFlow: its index is a sorted table of names, shapes and offsets, its data plain float32.
+The TensorFlow checkpoint is read without TensorFlow: its index is a sorted table of names, shapes and
+offsets, its data plain float32.
 """
 
 import functools
@@ -26,7 +28,8 @@ def varint(b: bytes, i: int) -> tuple[int, int]:
 
 
 def block(b: bytes, at: int, size: int):
-    """(key, value) pairs of one block of a sorted string table, in which keys are stored as a difference to the previous key."""
+    """(key, value) pairs of one block of a sorted string table, in which keys are stored as a difference to
+    the previous key."""
     restarts = struct.unpack_from("<I", b, at + size - 4)[0]
     i, end, key = at, at + size - 4 - 4 * restarts, b""
     while i < end:

@@ -8,7 +8,8 @@ WINDOW = 1024
 
 
 def onsets(x: np.ndarray, threshold: float = 1.0) -> np.ndarray:
-    """Onset times in seconds of 32 kHz audio: peaks of the rise of the log spectrum above their surroundings by `threshold`."""
+    """Onset times in seconds of 32 kHz audio: peaks of the rise of the log spectrum above their surroundings
+    by `threshold`."""
     x = np.pad(x, (WINDOW // 2, WINDOW))
     seg = np.lib.stride_tricks.sliding_window_view(x, WINDOW)[::HOP] * np.hanning(WINDOW)
     mag = np.abs(np.fft.rfft(seg))

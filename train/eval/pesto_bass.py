@@ -1,8 +1,9 @@
-"""Estimates the pitch of a bass with PESTO: `python pesto_bass.py IN.wav OUT.npy` writes [3, frames]: seconds, Hz, confidence.
+"""Estimates the pitch of a bass with PESTO: `python pesto_bass.py IN.wav OUT.npy` writes [3, frames]:
+seconds, Hz, confidence.
 
-It is a separate program because PESTO is LGPL; harmony.py runs it. PESTO fails below 60 Hz, so it is given twice the sample rate,
-which transposes the line up an octave. PESTO imports torchaudio only to open files, which is not done here, so an empty module
-replaces it.
+It is a separate program because PESTO is LGPL; harmony.py runs it. PESTO fails below 60 Hz, so it is given
+twice the sample rate, which transposes the line up an octave. PESTO imports torchaudio only to open files,
+which is not done here, so an empty module replaces it.
 """
 
 import sys

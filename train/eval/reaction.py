@@ -1,8 +1,10 @@
-"""Measures how soon `other` follows a change of root in the bass: `python -m train.eval.reaction --model DIR --out DIR`.
+"""Measures how soon `other` follows a change of root in the bass: `python -m train.eval.reaction --model DIR
+--out DIR`.
 
-The input is a line of eighths with a new root every two bars, `--changes` times, on a sampled bass that training never used (the
-samples of train.data are needed). sideman gets the clock and no chords. For each change this finds the time after which `other`
-fits a chord on the new root better than one on the old root for 0.4 s. The control is a root that the bass did not move to.
+The input is a line of eighths with a new root every two bars, `--changes` times, on a sampled bass that
+training never used (the samples of train.data are needed). sideman gets the clock and no chords. For each
+change this finds the time after which `other` fits a chord on the new root better than one on the old root
+for 0.4 s. The control is a root that the bass did not move to.
 """
 
 import argparse
@@ -36,7 +38,8 @@ def line(changes: int, bpm: float, bars: int, rng: random.Random) -> tuple[list,
 
 
 def chroma(x: np.ndarray) -> np.ndarray:
-    """Chroma [frames of 10 ms, 12] from 150 Hz to 2.5 kHz, centred frames, maximum 1 in each; zeros where it is quiet."""
+    """Chroma [frames of 10 ms, 12] from 150 Hz to 2.5 kHz, centred frames, maximum 1 in each; zeros where it
+    is quiet."""
     padded = np.pad(x, N // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, N)[::HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(N).astype(np.float32), axis=1)) ** 2
@@ -51,13 +54,15 @@ def chroma(x: np.ndarray) -> np.ndarray:
 
 
 def fits(c: np.ndarray, root: int) -> np.ndarray:
-    """Score [T] of chroma [T, 12] for a chord on `root`: root, fifth and the stronger third, minus foreign notes."""
+    """Score [T] of chroma [T, 12] for a chord on `root`: root, fifth and the stronger third, minus foreign
+    notes."""
     at = lambda i: c[:, (root + i) % 12]
     return at(0) + at(7) + np.maximum(at(3), at(4)) - (at(1) + at(6) + at(8) + at(11)) / 2
 
 
 def reaction(c: np.ndarray, at: float, old: int, new: int, until: float) -> float | None:
-    """Milliseconds from `at` until `new` fits better than `old` for 0.4 s; None if not within `until` seconds."""
+    """Milliseconds from `at` until `new` fits better than `old` for 0.4 s; None if not within `until`
+    seconds."""
     a, b = int(at * 100), int((at + until) * 100)
     better = fits(c[a:b], new) > fits(c[a:b], old)
     held = np.convolve(better, np.ones(40), "valid") >= 36

@@ -1,8 +1,10 @@
-"""Evaluates a model on a recording of a musician: `python -m train.eval.recording --bass FILE --model DIR --tempo 105 [--drums FILE] --out DIR`.
+"""Evaluates a model on a recording of a musician: `python -m train.eval.recording --bass FILE --model DIR
+--tempo 105 [--drums FILE] --out DIR`.
 
-Only tempo and bar 1 of a recording are known, so references come from the recording itself: BEAT uses madmom's beats of the
-recording (with its drums if given), HAR the bass's pitch, the grid the clock. Controls: no bass, and the generated stems shifted
-by a third of a beat. With --codecs it also measures how well the codecs keep the bass's pitch and the drums' onsets.
+Only tempo and bar 1 of a recording are known, so references come from the recording itself: BEAT uses
+madmom's beats of the recording (with its drums if given), HAR the bass's pitch, the grid the clock. Controls:
+no bass, and the generated stems shifted by a third of a beat. With --codecs it also measures how well the
+codecs keep the bass's pitch and the drums' onsets.
 """
 
 import argparse
@@ -38,8 +40,8 @@ def coded(folder: Path, stem: str, x: np.ndarray) -> np.ndarray:
 
 
 def pitch_kept(x: np.ndarray, y: np.ndarray) -> dict:
-    """Of the frames with a confident pitch in x: how many, the share that is confident in y too, and the share of those within 50 cents
-    (`folded`: octave errors ignored)."""
+    """Of the frames with a confident pitch in x: how many, the share that is confident in y too, and the
+    share of those within 50 cents (`folded`: octave errors ignored)."""
     (t, a), (s, b) = harmony.bass_pitch(x), harmony.bass_pitch(y)
     after = dict(zip(np.round(s * 200).astype(int), b))
     both = [(p, after[k]) for k, p in zip(np.round(t * 200).astype(int), a) if k in after]

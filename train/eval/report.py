@@ -83,7 +83,8 @@ def voicing(row: dict) -> str:
 
 
 def by_group(scores: dict[str, list[dict]], name: str, group) -> str:
-    """A Markdown table of the main measures with one row per group of songs; `group(scores of a song)` names it."""
+    """A Markdown table of the main measures with one row per group of songs; `group(scores of a song)` names
+    it."""
     rows = {}
     for k in sorted({group(r) for r in scores["truth"]}):
         rows[k] = {"songs": sum(group(r) == k for r in scores["truth"])}

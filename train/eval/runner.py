@@ -1,4 +1,5 @@
-"""Runs the sideman program on a bass and reads the stems it makes (`sideman render`, or `sideman live` between files)."""
+"""Runs the sideman program on a bass and reads the stems it makes (`sideman render`, or `sideman live`
+between files)."""
 
 import json
 import subprocess
@@ -11,7 +12,8 @@ from .songs import RATE, Song
 
 
 class Runner:
-    """Runs `sideman render`, or `sideman live` if `live`. A take made by the same command with the same weights is not made again."""
+    """Runs `sideman render`, or `sideman live` if `live`. A take made by the same command with the same
+    weights is not made again."""
 
     def __init__(self, sideman: str, model: str, lag: int | None, threads: int = 1, seed: int = 7, live: bool = False):
         self.sideman, self.model, self.lag, self.threads, self.seed, self.live = sideman, model, lag, threads, seed, live
@@ -33,8 +35,9 @@ class Runner:
     def accompany(self, bass: np.ndarray, out: Path, song: Song | None, chords: bool = True, text: str | None = None, clock: tuple[float, float] | None = None) -> dict[str, np.ndarray]:
         """Drums and other for a bass: float32, 32 kHz, as long as `bass`.
 
-        `song` gives clock and chart, `clock` (quarters per minute, second of bar 1) only a clock; with neither, sideman gets only the
-        bass. Raises RuntimeError with the program's error message where it fails.
+        `song` gives clock and chart, `clock` (quarters per minute, second of bar 1) only a clock; with
+        neither, sideman gets only the bass. Raises RuntimeError with the program's error message where it
+        fails.
         """
         out.mkdir(parents=True, exist_ok=True)
         path = out / "in.wav"

@@ -74,7 +74,8 @@ def excerpt(label: dict, raw: dict[str, np.ndarray], start: float, seconds: floa
 
 
 def first_tutti(label: dict, seconds: float) -> float | None:
-    """Start of the first excerpt of `seconds` in which all stems may play, LEAD before a bar line; None if there is none."""
+    """Start of the first excerpt of `seconds` in which all stems may play, LEAD before a bar line; None if
+    there is none."""
     for at in label["downbeats"]:
         if at >= LEAD and all(any(a <= at + 0.01 and at + seconds - LEAD <= b for a, b in label["present"][s]) for s in STEMS):
             return at - LEAD
@@ -85,9 +86,10 @@ def songs(corpora: list[str], split: str, count: int, seconds: float, styles: se
           replay_bass: str | None = None, straight_44: bool = False) -> list[Song]:
     """Up to `count` excerpts, spread evenly over the split's songs.
 
-    `styles`, `bass`: only songs of these styles and with this bass instrument. `replay_bass`: render their bass lines on this sampled
-    bass, with the same notes and effects. `straight_44`: only songs in straight 4/4, where drums of any style fit (house drums do
-    not fit a jazz waltz)."""
+    `styles`, `bass`: only songs of these styles and with this bass instrument. `replay_bass`: render their
+    bass lines on this sampled bass, with the same notes and effects. `straight_44`: only songs in straight
+    4/4, where drums of any style fit (house drums do not fit a jazz waltz).
+    """
     found = []
     for root in corpora:
         for shard in sorted(Path(root).glob("shard-*")):

@@ -8,7 +8,8 @@ SECONDS = 8
 
 
 def plot(columns: dict[str, dict[str, np.ndarray]], start: float, bars: np.ndarray, path: Path):
-    """Writes a picture: one column per take ({"truth": {"drums": x, …}, …}), one row per stem, bar lines in white."""
+    """Writes a picture: one column per take ({"truth": {"drums": x, …}, …}), one row per stem, bar lines in
+    white."""
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt

@@ -35,7 +35,8 @@ def bars(x: np.ndarray, bar1: float, bar_s: float) -> np.ndarray:
 
 
 def repetition(spectrograms: np.ndarray, same_above: float = 0.98) -> float:
-    """Share of bars that repeat an earlier one (correlation of their spectrograms above `same_above`). Silence counts as repetition."""
+    """Share of bars that repeat an earlier one (correlation of their spectrograms above `same_above`).
+    Silence counts as repetition."""
     flat = spectrograms.reshape(len(spectrograms), -1)
     flat = flat - flat.mean(1, keepdims=True)
     norm = np.linalg.norm(flat, axis=1, keepdims=True)
@@ -59,8 +60,9 @@ def rests(x: np.ndarray) -> float:
 
 
 def score(x: np.ndarray, bar1: float, bar_s: float) -> dict:
-    """Scores of one stem: `rms_db`, `crest_db`, `drift_db_min` (slope of the level, dB per minute), `range_db` (between the softest and the
-    loudest 10 s), `silent` (share of 10 s blocks below −50 dB), `repeated` (share of bars)."""
+    """Scores of one stem: `rms_db`, `crest_db`, `drift_db_min` (slope of the level, dB per minute),
+    `range_db` (between the softest and the loudest 10 s), `silent` (share of 10 s blocks below −50 dB),
+    `repeated` (share of bars)."""
     level = levels(x)
     minutes = np.arange(len(level)) * BLOCK / 60
     return {"rms_db": float(db(np.sqrt((x**2).mean()))), "crest_db": float(db(np.abs(x).max()) - db(np.sqrt((x**2).mean()))),
@@ -69,7 +71,8 @@ def score(x: np.ndarray, bar1: float, bar_s: float) -> dict:
 
 
 def token_score(codec_file, x: np.ndarray) -> dict:
-    """Entropy in bits of the codec's first book over `x`, over its first minute and over its last. `codec_file`: a checkpoint of train.codec.train."""
+    """Entropy in bits of the codec's first book over `x`, over its first minute and over its last.
+    `codec_file`: a checkpoint of train.codec.train."""
     import torch
     from ..lm.tokens import encode, load_codec
     torch.set_num_threads(1)

@@ -1,4 +1,5 @@
-"""Measures whether the text controls the drums: a classifier trained on the corpus's drums identifies one of three kinds."""
+"""Measures whether the text controls the drums: a classifier trained on the corpus's drums identifies one of
+three kinds."""
 
 from pathlib import Path
 
@@ -15,8 +16,9 @@ PIECE = 10  # seconds per classified piece
 
 
 def features(x: np.ndarray, bar1: float, beat_s: float) -> np.ndarray:
-    """54 features of a drum stem: where in the beat and on which beats each band has onsets, the energy per band, how smooth it is.
-    Tempo and meter are left out, because the clock determines them whatever the drums play."""
+    """54 features of a drum stem: where in the beat and on which beats each band has onsets, the energy per
+    band, how smooth it is. Tempo and meter are left out, because the clock determines them whatever the drums
+    play."""
     twelfths = profile(x, bar1, beat_s, 1, 12)  # within the beat
     per_beat = profile(x, bar1, beat_s, 2, 1)  # down- against backbeat
     seg = np.lib.stride_tricks.sliding_window_view(x, 1024)[::512] * np.hanning(1024)
@@ -32,7 +34,8 @@ def features(x: np.ndarray, bar1: float, beat_s: float) -> np.ndarray:
 
 
 def pieces(song: Song, drums: np.ndarray, start: float = 0.0) -> np.ndarray:
-    """Features [n, features] of pieces of ten seconds from the first bar line at or after second `start`; each piece begins on a bar line."""
+    """Features [n, features] of pieces of ten seconds from the first bar line at or after second `start`;
+    each piece begins on a bar line."""
     bar_s = song.downbeats[1] - song.downbeats[0]
     out, t = [], song.downbeats[song.downbeats > start - 1e-6][0]
     while t + PIECE <= len(drums) / RATE:
@@ -43,7 +46,8 @@ def pieces(song: Song, drums: np.ndarray, start: float = 0.0) -> np.ndarray:
 
 
 def train(corpora: list[str], per_kind: int = 40) -> tuple[Classifier, dict]:
-    """The classifier, and its accuracy on songs it was not trained on (leave-one-out, and on the held-out splits)."""
+    """The classifier, and its accuracy on songs it was not trained on (leave-one-out, and on the held-out
+    splits)."""
     def gather(split):
         rows = []
         for k, styles in enumerate(KINDS.values()):

@@ -1,8 +1,9 @@
-"""Measures whether drums follow a change of the text in mid-song: `python -m train.eval.text_change --corpus DIR --model DIR --out DIR`.
+"""Measures whether drums follow a change of the text in mid-song: `python -m train.eval.text_change --corpus
+DIR --model DIR --out DIR`.
 
-`sideman live` gets, file to file, a minute of a held-out song's bass in straight 4/4 and a text. At the bar line nearest to the
-middle, OSC sets another text. The classifier of text.py identifies the drums before the change and from two bars after it on. The
-control is a take without a change.
+`sideman live` gets, file to file, a minute of a held-out song's bass in straight 4/4 and a text. At the bar
+line nearest to the middle, OSC sets another text. The classifier of text.py identifies the drums before the
+change and from two bars after it on. The control is a take without a change.
 """
 
 import argparse
@@ -24,8 +25,8 @@ SECONDS, WAIT = 60, 2  # length of a take; bars after the change that are not cl
 
 
 def play(sideman: list[str], model: str, song: Song, out: Path, first: str, then: str, bar: int) -> np.ndarray:
-    """The drums (float32, 32 kHz) with text `first`, and from bar `bar` (the first is 1) with `then`. Raises RuntimeError with the
-    program's error message."""
+    """The drums (float32, 32 kHz) with text `first`, and from bar `bar` (the first is 1) with `then`. Raises
+    RuntimeError with the program's error message."""
     out.mkdir(parents=True, exist_ok=True)
     command = [*sideman, "--from", str(out / "in.wav"), "--to", str(out / "to"), "--osc", "127.0.0.1:0", "--wait", "--text", first,
                "--tempo", f"{song.quarters:.4f}", "--bar1", f"{song.downbeats[0]:.5f}", "--chords", song.chart()]

@@ -1,1 +1,2 @@
-"""Training of the house LM: a small MusicGen-Stem on the tokens of our own music, for live play (docs/reference/model-format.md)."""
+"""Training of the house LM: a small MusicGen-Stem on the tokens of our own music, for live play
+(docs/reference/model-format.md)."""

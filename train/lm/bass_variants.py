@@ -1,8 +1,10 @@
-"""Renders and encodes each song's bass line on another instrument: `python -m train.lm.bass_variants --codecs DIR --corpus DIR --out DIR`.
+"""Renders and encodes each song's bass line on another instrument: `python -m train.lm.bass_variants --codecs
+DIR --corpus DIR --out DIR`.
 
-This is data augmentation: a musician's bass is never one of the training set. The instrument is random (a sampled bass, any bass
-of the SoundFonts, or a low sound that is no bass), and so are effects and tone. It writes ID.voice.npz per song beside its tokens
-and keeps existing files. It can run during training: `tasks.ItemSampler` uses new files as they appear.
+This is data augmentation: a musician's bass is never one of the training set. The instrument is random (a
+sampled bass, any bass of the SoundFonts, or a low sound that is no bass), and so are effects and tone. It
+writes ID.voice.npz per song beside its tokens and keeps existing files. It can run during training:
+`tasks.ItemSampler` uses new files as they appear.
 """
 
 import argparse
@@ -17,7 +19,8 @@ from ..data import heldout, mix, sampler, soundfont
 from .tokens import encode, load_codec, vary_tone, write_once
 
 SAMPLED = ["jazz-bass-di", "double-bass-pizz", "synth-bass-1"]
-# General MIDI programs: basses 32 to 39 and contrabass 43; and guitars, cello, tuba, bassoon, clavinet, leads, organ.
+# General MIDI programs: basses 32 to 39 and contrabass 43; and guitars, cello, tuba, bassoon, clavinet,
+# leads, organ.
 BASSES = [32, 33, 34, 35, 36, 37, 38, 39, 43]
 NOT_BASSES = [4, 7, 16, 24, 25, 26, 27, 28, 30, 42, 58, 70, 80, 81, 87]
 

@@ -38,7 +38,8 @@ def caption(song: dict, rng: random.Random) -> str:
 
 
 def train_tokenizer(songs: list[dict], vocab: int, out: Path) -> Tokenizer:
-    """Trains a unigram tokenizer with T5's special ids (pad 0, </s> 1, unk 2) and writes it as tokenizer.json."""
+    """Trains a unigram tokenizer with T5's special ids (pad 0, </s> 1, unk 2) and writes it as
+    tokenizer.json."""
     rng = random.Random(1)
     texts = [caption(s, rng) for s in songs for _ in range(40)]
     letters = [chr(c) for c in range(32, 127)]

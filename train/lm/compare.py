@@ -1,9 +1,10 @@
-"""Compares checkpoints by cross-entropy on held-out songs: `python -m train.lm.compare --codecs DIR --corpus DIR --tokens DIR --lm A B ...`.
+"""Compares checkpoints by cross-entropy on held-out songs: `python -m train.lm.compare --codecs DIR --corpus
+DIR --tokens DIR --lm A B ...`.
 
-Use this to choose between checkpoints. Scores of generated music (train.eval) vary with the random seed: BEAT of 24 songs by 0.06.
-The difference in cross-entropy on the same windows, song by song, has a standard error of about 0.003. Songs are the `valid` ones
-of the corpus; the input stem is 8 frames late or known completely, on the song's own bass and on one that training never used.
-Encoded songs are kept in `--tokens`.
+Use this to choose between checkpoints. Scores of generated music (train.eval) vary with the random seed: BEAT
+of 24 songs by 0.06. The difference in cross-entropy on the same windows, song by song, has a standard error
+of about 0.003. Songs are the `valid` ones of the corpus; the input stem is 8 frames late or known completely,
+on the song's own bass and on one that training never used. Encoded songs are kept in `--tokens`.
 """
 
 import argparse

@@ -9,11 +9,14 @@ WEIGHTS = {"bass": [1.0, 0.4], "drums": [1.0, 0.5], "other": [1.0, 0.5, 0.3, 0.2
 
 WINDOW, DECIMATION, MAX_FRAMES = 1250, 5, 1500
 LAGS = (4, 25)
-# `guides`: the null lane of classifier-free guidance leaves the control out. tasks.py drops controls in training for that.
+# `guides`: the null lane of classifier-free guidance leaves the control out. tasks.py drops controls in
+# training for that.
 CONTROLS = [{"name": "beat", "card": 192, "guides": True}, {"name": "tick", "card": 17, "guides": True}, {"name": "chord", "card": 97, "guides": True}]
-# Defaults of playing. They were chosen after training, so export writes them from here and not from the checkpoint.
+# Defaults of playing. They were chosen after training, so export writes them from here and not from the
+# checkpoint.
 LIVE = {"strategy": "lagged", "lags": list(LAGS), "guides": True}
-# Guidance per stem, as a factor of cfg − 1: with more the drums get busy and lose the clock, with less `other` loses the chords.
+# Guidance per stem, as a factor of cfg − 1: with more the drums get busy and lose the clock, with less
+# `other` loses the chords.
 SAMPLING = {"temperature": 0.8, "top_k": 100, "top_p": 0.0, "cfg": 2.0, "cfg_scale": {"drums": 0.5, "other": 2.0}}
 
 

@@ -1,4 +1,5 @@
-"""Control values of each frame, from a song's clock and chart; docs/reference/model-format.md defines the numbers."""
+"""Control values of each frame, from a song's clock and chart; docs/reference/model-format.md defines the
+numbers."""
 
 import numpy as np
 
@@ -34,9 +35,9 @@ TICKS = 17
 def clock_values(song: dict, frames: int) -> tuple[np.ndarray, np.ndarray]:
     """The controls beat and tick of each frame; −1 before the first bar line and where there is no clock.
 
-    beat: meter·48 + the 48th of the bar nearest to the frame's middle. tick: the distance from that 48th to the middle, in steps of
-    5 ms, plus 8. The tick shows whether a beat falls in this frame or in the next. Without it, a bar at 120 BPM has two frames per
-    48th, and drums learn to play anywhere within 40 ms.
+    beat: meter·48 + the 48th of the bar nearest to the frame's middle. tick: the distance from that 48th to
+    the middle, in steps of 5 ms, plus 8. The tick shows whether a beat falls in this frame or in the next.
+    Without it, a bar at 120 BPM has two frames per 48th, and drums learn to play anywhere within 40 ms.
     """
     bars = np.asarray(song["downbeats"])
     meter = METERS.get(tuple(song["meter"]))
@@ -56,7 +57,8 @@ def clock_values(song: dict, frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def chord_values(song: dict, frames: int) -> np.ndarray:
-    """The control chord of each frame: root·8 + quality of the chord at the frame's middle; 96 for no chord; −1 before the chart starts."""
+    """The control chord of each frame: root·8 + quality of the chord at the frame's middle; 96 for no chord;
+    −1 before the chart starts."""
     out = np.full(frames, -1, np.int16)
     for at, _, root, name, _ in song["chords"]:
         out[max(0, int(np.ceil(at * 50 - 0.5 - 1e-6))):] = NO_CHORD if root < 0 else root * 8 + quality(name)

@@ -1,4 +1,5 @@
-"""The house LM in PyTorch, the reference for the engine's. Tensor names are those of docs/reference/model-format.md."""
+"""The house LM in PyTorch, the reference for the engine's. Tensor names are those of
+docs/reference/model-format.md."""
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,8 @@ class Attention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def forward(self, x, memory=None, mask=None):
-        """Causal self-attention; with `memory` [B, L, d] and `mask` [B, L] (True: a text token), cross-attention to it instead."""
+        """Causal self-attention; with `memory` [B, L, d] and `mask` [B, L] (True: a text token),
+        cross-attention to it instead."""
         q, k, v = self.in_proj_weight.chunk(3)
         source = x if memory is None else memory
         q, k, v = (self.split(F.linear(s, w)) for s, w in ((x, q), (source, k), (source, v)))
@@ -82,7 +84,8 @@ class Lm(nn.Module):
         return self.output_proj(hidden) * mask[..., None]
 
     def forward(self, seq, controls, memory, mask):
-        """Tokens in the delay pattern [B, K, S], controls {name: [B, S]} (null = card), condition [B, L, d] → hidden [B, S, d], normalised."""
+        """Tokens in the delay pattern [B, K, S], controls {name: [B, S]} (null = card), condition [B, L, d] →
+        hidden [B, S, d], normalised."""
         x = sum(e(seq[:, k]) for k, e in enumerate(self.emb)) + sum(e(controls[n]) for n, e in self.control.items())
         x = x + self.positions[:x.shape[1]]
         for layer in self.transformer.layers:

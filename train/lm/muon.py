@@ -1,4 +1,5 @@
-"""Muon (Jordan et al., 2024): momentum with orthogonalised updates, like torch.optim.Muon but in the number format that is fast here.
+"""Muon (Jordan et al., 2024): momentum with orthogonalised updates, like torch.optim.Muon but in the number
+format that is fast here.
 
 torch's own always multiplies in bf16, which takes two thirds of a step on a CPU without fast bf16 products.
 """
@@ -11,7 +12,8 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the Newton-Schulz quintic
 
 
 def orthogonal(g: torch.Tensor, steps: int = 5) -> torch.Tensor:
-    """Approximately U·Vᵀ of the singular value decomposition U·S·Vᵀ: singular values end up between 0.5 and 1.5."""
+    """Approximately U·Vᵀ of the singular value decomposition U·S·Vᵀ: singular values end up between 0.5 and
+    1.5."""
     a, b, c = COEFFICIENTS
     x = g.bfloat16() if bf16_is_faster() else g.float()
     tall = x.shape[0] > x.shape[1]
@@ -24,7 +26,8 @@ def orthogonal(g: torch.Tensor, steps: int = 5) -> torch.Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For matrices only. Updates are scaled to the size of AdamW's. The state is that of torch.optim.Muon, so either loads the other's."""
+    """For matrices only. Updates are scaled to the size of AdamW's. The state is that of torch.optim.Muon, so
+    either loads the other's."""
 
     def __init__(self, matrices, lr: float, weight_decay: float = 0.1, momentum: float = 0.95):
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})

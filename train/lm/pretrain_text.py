@@ -1,10 +1,12 @@
-"""Pretrains the LM's text path on captions: `python -m train.lm.pretrain_text --lm DIR --tokens DIR`. Replaces DIR/lm.pt; two minutes.
+"""Pretrains the LM's text path on captions: `python -m train.lm.pretrain_text --lm DIR --tokens DIR`.
+Replaces DIR/lm.pt; two minutes.
 
-Trained with the LM's loss alone, the text path collapses: a style is worth at most 3 nats once per song, and the music shows it as
-well, so the text is noise to the LM (T5's last norm shrank to 0.009, and three small matrices in series then pass no gradient).
-Therefore training has three stages. `train.lm.train` first trains without text. This program then resets the text path and trains
-T5 to predict the facts in captions. After that `train.lm.train` trains with text and masks the generated stems' history in some
-items (`tasks.ItemSampler.mask_history`), which makes the text matter in every frame.
+Trained with the LM's loss alone, the text path collapses: a style is worth at most 3 nats once per song, and
+the music shows it as well, so the text is noise to the LM (T5's last norm shrank to 0.009, and three small
+matrices in series then pass no gradient). Therefore training has three stages. `train.lm.train` first trains
+without text. This program then resets the text path and trains T5 to predict the facts in captions. After
+that `train.lm.train` trains with text and masks the generated stems' history in some items
+(`tasks.ItemSampler.mask_history`), which makes the text matter in every frame.
 """
 
 import argparse
@@ -24,15 +26,16 @@ from .tasks import ItemSampler, encode_texts
 
 
 def facts(label: dict) -> list[str]:
-    """The facts that a caption may state about a song: style of the drums, style of the band, instruments, tags."""
+    """The facts that a caption may state about a song: style of the drums, style of the band, instruments,
+    tags."""
     tags = label["caption_tags"]
     return [f"drums {label.get('drummer') or label['style']}", f"style {label['style']}", *(f"plays {i}" for i in label["instruments"]["other"]),
             *(f"{k} {tags[k]}" for k in ("tempo", "mood", "density", "mode"))]
 
 
 def train(model: Lm, tokenizer: Tokenizer, labels: list[dict], steps: int = 1500, items: int = 64) -> list[float]:
-    """Trains T5 and its projection to predict each fact from the mean of a caption's hidden states. Returns the accuracy of the drum style
-    on captions that name one: at the start and at the end."""
+    """Trains T5 and its projection to predict each fact from the mean of a caption's hidden states. Returns
+    the accuracy of the drum style on captions that name one: at the start and at the end."""
     names = sorted({f for l in labels for f in facts(l)})
     truth = torch.zeros(len(labels), len(names))
     for i, l in enumerate(labels):
@@ -64,7 +67,8 @@ def train(model: Lm, tokenizer: Tokenizer, labels: list[dict], steps: int = 1500
 
 
 def reset(model: Lm):
-    """Re-initialises the text path: T5, its projection at unit scale, cross-attention with zero output (`out_proj` 0)."""
+    """Re-initialises the text path: T5, its projection at unit scale, cross-attention with zero output
+    (`out_proj` 0)."""
     model.text.load_state_dict(Lm(model.config).text.state_dict())
     nn.init.normal_(model.output_proj.weight, std=model.config["text"]["dim"] ** -0.5)
     nn.init.zeros_(model.output_proj.bias)

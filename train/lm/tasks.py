@@ -1,8 +1,8 @@
 """Samples training items for the LM: text to stems, edits as in the MusicGen-Stem paper, and live play.
 
-An item is a grid of frames [K, G]: a decimated prefix, a transition frame, a window. The delay pattern turns it into a sequence
-[K, S] (docs/explanation/musicgen-stem.md sections 6, 8 and 10). In a live item the prefix is known only up to a random moment,
-and the input stem is `lag` frames late.
+An item is a grid of frames [K, G]: a decimated prefix, a transition frame, a window. The delay pattern turns
+it into a sequence [K, S] (docs/explanation/musicgen-stem.md sections 6, 8 and 10). In a live item the prefix
+is known only up to a random moment, and the input stem is `lag` frames late.
 """
 
 import json
@@ -21,7 +21,8 @@ LIVE, EDIT, TEXT = "live", "edit", "text"
 
 
 class Song:
-    """One song's tokens, labels and controls. `path` is ID.song.npz, which all stems share; each stem's tokens are in ID.STEM.npz."""
+    """One song's tokens, labels and controls. `path` is ID.song.npz, which all stems share; each stem's
+    tokens are in ID.STEM.npz."""
 
     def __init__(self, path: Path):
         z = np.load(path)
@@ -35,7 +36,8 @@ class Song:
         self.path, self.voice = path, None
 
     def basses(self) -> list:
-        """Other recordings of the bass line, each [2, frames]: with another tone, and (once bass_variants.py has made it) on another instrument."""
+        """Other recordings of the bass line, each [2, frames]: with another tone, and (once bass_variants.py
+        has made it) on another instrument."""
         voice = self.of(self.path, "voice")
         if self.voice is None and voice.exists():
             self.voice = np.load(voice)["tokens"]
@@ -60,8 +62,9 @@ class ItemSampler:
 
     def __init__(self, root: str, split: str, config: dict, tokenizer, seed: int, limit: int | None = None,
                  guests: float = 0.3, mask_history: float = 0.0, style_only: float = 0.0):
-        """`guests`: share of items from songs with a guest drummer, if there are any; `mask_history`: share of items to which the method
-        `mask_history` is applied; `style_only`: share of texts that name only the drums' style."""
+        """`guests`: share of items from songs with a guest drummer, if there are any; `mask_history`: share
+        of items to which the method `mask_history` is applied; `style_only`: share of texts that name only
+        the drums' style."""
         whole = [p for p in sorted(Path(root).glob("*.song.npz")) if all(Song.of(p, s).exists() for s in STEMS)]
         self.songs = [s for s in map(Song, whole) if s.label["split"] == split][:limit]
         self.guests = [s for s in self.songs if s.label.get("drummer")]
@@ -105,7 +108,8 @@ class ItemSampler:
         return codes, controls
 
     def rests(self, stem: str) -> list[np.ndarray]:
-        """Codes [books of the stem, frames] of each rest of a stem in this split's songs; none for the bass, which never rests."""
+        """Codes [books of the stem, frames] of each rest of a stem in this split's songs; none for the bass,
+        which never rests."""
         if stem not in self.rest_codes:
             bit, found = {"drums": 1, "other": 2}.get(stem, 0), []
             for song in self.songs:
@@ -123,9 +127,10 @@ class ItemSampler:
     def replace_past(self, source, prefix, entry, stems: list[str]):
         """Sometimes replaces a stem's past up to a random frame, and excludes that past from the loss.
 
-        The replacement is a rest, so that the model learns to come in again after silence; or, for drums, another song's drums, so
-        that text, clock and input stem count for more than the model's own past. In place: source [K, WINDOW], prefix (where it is
-        known), entry [K]: the first frame that counts."""
+        The replacement is a rest, so that the model learns to come in again after silence; or, for drums,
+        another song's drums, so that text, clock and input stem count for more than the model's own past. In
+        place: source [K, WINDOW], prefix (where it is known), entry [K]: the first frame that counts.
+        """
         for stem in stems:
             draw = self.rng.random()
             rest = draw < 0.1 and self.rests(stem)
@@ -156,7 +161,8 @@ class ItemSampler:
                 if whole:
                     self.replace_past(source, prefix, entry, ["drums", "other"])
             else:
-                # With a guest drummer the prefix is more often empty: then only the text shows what the drums play.
+                # With a guest drummer the prefix is more often empty: then only the text shows what the drums
+                # play.
                 fresh = 0.7 if label.get("drummer") else 0.35
                 cut = 0 if rng.random() < fresh else rng.randrange(WINDOW)
                 prefix[:, -(-cut // DECIMATION):] = self.cards[:, None]
@@ -186,8 +192,9 @@ class ItemSampler:
     def mask_history(self, seq):
         """Masks the drums of a sequence [K, S], sometimes `other` too, completely or in spans.
 
-        The last bar predicts the next frame so well that text, chart and clock hardly matter (a style is worth 3.2 nats, once per
-        song). With the history masked they matter in every frame. It is also how each song starts: with no history.
+        The last bar predicts the next frame so well that text, chart and clock hardly matter (a style is
+        worth 3.2 nats, once per song). With the history masked they matter in every frame. It is also how
+        each song starts: with no history.
         """
         rng = self.rng
         for stem, share in (("drums", 0.9), ("other", 0.4)):
@@ -201,7 +208,8 @@ class ItemSampler:
         return seq
 
     def lay_out(self, grid, delays):
-        """Applies the delay pattern: grid [K, G] to a sequence [K, G + 1], where step s of stream k holds frame s − 1 − delay, else the special token."""
+        """Applies the delay pattern: grid [K, G] to a sequence [K, G + 1], where step s of stream k holds
+        frame s − 1 − delay, else the special token."""
         K, G = grid.shape
         seq = np.repeat(self.cards[:, None], G + 1, 1)
         for k, d in enumerate(delays):
@@ -209,14 +217,16 @@ class ItemSampler:
         return seq
 
     def batch(self, items: int, **kind):
-        """Tensors of a batch: seq [B,K,S], controls {name: [B,S−1]}, ids and mask [B,L], target [B,K,S−1] (−100: not in the loss), weight [B,K]."""
+        """Tensors of a batch: seq [B,K,S], controls {name: [B,S−1]}, ids and mask [B,L], target [B,K,S−1]
+        (−100: not in the loss), weight [B,K]."""
         seqs, targets, weights, known, texts = [], [], [], [], []
         for _ in range(items):
             grid, delays, start, weight, controls, text, label = self.item(**kind)
             seq = self.lay_out(grid, delays)
             steps = np.arange(1, seq.shape[1])[None] - 1 - delays[:, None]  # the frame in each target step
             targets.append(np.where((steps >= start[:, None]) & (seq[:, 1:] < self.cards[:, None]), seq[:, 1:], -100))
-            # Exposure bias: at play the model conditions on its own output, errors included, so train with some wrong tokens.
+            # Exposure bias: at play the model conditions on its own output, errors included, so train with
+            # some wrong tokens.
             noise = np.random.default_rng(self.rng.getrandbits(32))
             wrong = noise.random(seq.shape) < noise.choice([0.0, 0.02, 0.05])
             seq = np.where(wrong & (seq < self.cards[:, None]), noise.integers(0, self.cards[:, None], seq.shape), seq)

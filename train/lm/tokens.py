@@ -1,7 +1,8 @@
-"""Encodes a corpus to tokens: `python -m train.lm.tokens --codecs DIR --corpus DIR --out DIR`. One .npz per song and stem; existing files are kept.
+"""Encodes a corpus to tokens: `python -m train.lm.tokens --codecs DIR --corpus DIR --out DIR`. One .npz per
+song and stem; existing files are kept.
 
-The bass of every other song is encoded a second time with another tone (level, tilt, drive, noise), so that the LM copes with
-basses it has not seen. Test songs are left out.
+The bass of every other song is encoded a second time with another tone (level, tilt, drive, noise), so that
+the LM copes with basses it has not seen. Test songs are left out.
 """
 
 import argparse
@@ -41,9 +42,11 @@ def vary_tone(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def encode(codec: Codec, x: np.ndarray, fast: bool = False) -> np.ndarray:
-    """Codes [books, frames] of a whole song, encoded in pieces of ten seconds: a long song at once does not fit the CPU's cache and takes 3 times as long.
+    """Codes [books, frames] of a whole song, encoded in pieces of ten seconds: a long song at once does not
+    fit the CPU's cache and takes 3 times as long.
 
-    Each piece starts with one second of what precedes it, more than the encoder's receptive field, so the codes do not depend on the split.
+    Each piece starts with one second of what precedes it, more than the encoder's receptive field, so the
+    codes do not depend on the split.
     """
     piece, before, ahead = 500, 50, 2
     out = []

@@ -1,7 +1,9 @@
-"""Trains the LM: `python -m train.lm.train --tokens DIR --out DIR --steps 4000`. Resumes from its checkpoint, OUT/lm.pt.
+"""Trains the LM: `python -m train.lm.train --tokens DIR --out DIR --steps 4000`. Resumes from its checkpoint,
+OUT/lm.pt.
 
-Run it once without text, then train.lm.pretrain_text, then again with more steps: text and history masking are used from then on.
-One optimiser step is `--items` sequences of 1501 frames. The learning curve (train and valid, per stream) is OUT/curve.json.
+Run it once without text, then train.lm.pretrain_text, then again with more steps: text and history masking
+are used from then on. One optimiser step is `--items` sequences of 1501 frames. The learning curve (train and
+valid, per stream) is OUT/curve.json.
 """
 
 import argparse
@@ -53,7 +55,8 @@ def text_effect(model: Lm, sampler: ItemSampler) -> list[float]:
 
 
 def optimisers(model: Lm, lr: float):
-    """Muon for the transformer's matrices (one of its steps is worth about two of AdamW's), AdamW for everything else."""
+    """Muon for the transformer's matrices (one of its steps is worth about two of AdamW's), AdamW for
+    everything else."""
     matrices = [w for w in model.transformer.parameters() if w.ndim == 2 and w.requires_grad]
     taken = set(map(id, matrices))
     rest = [w for w in model.parameters() if w.requires_grad and id(w) not in taken]

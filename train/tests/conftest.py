@@ -1,7 +1,8 @@
 """Makes an unexpected skip a failure, so that no test passes without running.
 
-A test that needs more than Python packages says so: `@pytest.mark.needs("samples")`. Where that is missing, the test is
-skipped if `--may-miss` lists it and fails if not. Every other skip (`pytest.skip`, `importorskip`, `skipif`) is a failure.
+A test that needs more than Python packages says so: `@pytest.mark.needs("samples")`. Where that is missing,
+the test is skipped if `--may-miss` lists it and fails if not. Every other skip (`pytest.skip`,
+`importorskip`, `skipif`) is a failure.
 """
 
 import shutil

@@ -1,4 +1,5 @@
-"""The measures of train.eval on sounds with a known result. Measures that need madmom, Chordino or a model are validated on true stems instead (train/eval/README.md)."""
+"""The measures of train.eval on sounds with a known result. Measures that need madmom, Chordino or a model
+are validated on true stems instead (train/eval/README.md)."""
 
 import numpy as np
 import pytest

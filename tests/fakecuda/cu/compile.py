@@ -1,9 +1,9 @@
 """Compiles the test kernels to PTX with NVRTC: `python compile.py [--check]`. The PTX files are committed.
 
 sm_75, sm_80 and sm_90 come from nvidia-cuda-nvrtc-cu12==12.0.140 (PTX ISA 8.0), sm_120 from
-nvidia-cuda-nvrtc==13.0.88; install one of them and run `compile.py --arch 75 80 90` or
-`compile.py --arch 120`. `--check` compares with the committed files byte for byte and writes nothing.
-Each kernel is also compiled to machine code (sm_XX) by the ptxas inside NVRTC, which finds errors in inline assembly.
+nvidia-cuda-nvrtc==13.0.88; install one of them and run `compile.py --arch 75 80 90` or `compile.py --arch
+120`. `--check` compares with the committed files byte for byte and writes nothing. Each kernel is also
+compiled to machine code (sm_XX) by the ptxas inside NVRTC, which finds errors in inline assembly.
 """
 
 import argparse

@@ -1,4 +1,5 @@
-"""Checkpoints made from the shipped model, compared with its golden vectors, with which the engine is compared too."""
+"""Checkpoints made from the shipped model, compared with its golden vectors, with which the engine is
+compared too."""
 
 import json
 from pathlib import Path

@@ -32,7 +32,8 @@ def test_masking_the_history_hides_drums_and_other_and_never_the_bass():
 
 
 def test_a_replaced_past_is_not_in_the_loss_and_agrees_with_the_prefix():
-    """Before `entry` a stem is a rest or another song's drums, in the window and (where known) in the prefix; nothing else changes."""
+    """Before `entry` a stem is a rest or another song's drums, in the window and (where known) in the prefix;
+    nothing else changes."""
     rng = np.random.default_rng(1)
     rests, others = 0, 0
     for seed in range(80):
