@@ -6,7 +6,8 @@ use assert_no_alloc::AllocDisabler;
 #[global_allocator]
 static ALLOCATOR: AllocDisabler = AllocDisabler;
 
-mod arrows;
+mod architecture;
+mod citations;
 mod cli_audio;
 mod codec_golden;
 mod codec_istft;
