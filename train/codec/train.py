@@ -92,8 +92,8 @@ def main():
         if compute.IS_MAIN and step % 100 == 0:
             mean = [sum(v) / len(v) for v in zip(*losses)]
             used = [len(codes[:, q].unique()) for q in range(codes.shape[1])] if codes is not None else []
-            alive = [int((b.unused_steps < DEAD).sum()) for b in model.quantizer.books]
-            row = {"step": step, "loss": round(mean[0], 4), "vq": round(mean[1], 4), "semantic": round(mean[2], 4), "codes": used, "alive": alive, "minutes": round((seconds + time.time() - start) / 60, 1)}
+            in_use = [int((b.unused_steps < DEAD).sum()) for b in model.quantizer.books]
+            row = {"step": step, "loss": round(mean[0], 4), "vq": round(mean[1], 4), "semantic": round(mean[2], 4), "codes": used, "in_use": in_use, "minutes": round((seconds + time.time() - start) / 60, 1)}
             curve.append(row)
             print(json.dumps(row), flush=True)
             losses = []

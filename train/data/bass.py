@@ -255,7 +255,7 @@ def slap(line, bar, rng):
 
 
 def long_roots(line, bar, rng):
-    """Roots that ring (hip hop 808, ballads): one at each chord, with kicks that come after a rest re-struck."""
+    """Long roots (hip-hop 808, ballads): one per chord, repeated on kicks at least 0.6 beats after the last."""
     hits = {at: 100 for at, _ in bar.chords}
     for k, vel in kicks(bar).items():
         if vel > 75 and all(abs(k - h) > 0.6 for h in hits):
@@ -264,7 +264,7 @@ def long_roots(line, bar, rng):
 
 
 def ghosts(notes, bar, rng, amount):
-    """Dead notes in the sixteenth before some notes, `amount` 0..1."""
+    """Adds a dead note a sixteenth before a share `amount` of the notes, where there is room."""
     out = list(notes)
     for b, _, midi, _ in notes:
         g = b - (1 / 3 if bar.triplet else 0.25)

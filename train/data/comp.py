@@ -124,7 +124,7 @@ def chank(part, bar, rng):
 
 
 def power(part, bar, rng):
-    """Rock and metal: root, fifth, octave; palm-muted eighths with the kicks let ring, or long chords."""
+    """Power chords (root, fifth, octave) for rock and metal: eighths, hits on the kicks, both, or long chords."""
     style = part.patterns.setdefault(("power", bar.label), rng.choice(["chug", "kick", "long", "eighths"]))
     spots = {at: 1.0 for at, _ in bar.chords}
     if style in ("chug", "eighths"):
@@ -143,8 +143,8 @@ def power(part, bar, rng):
     return out
 
 
-def with_band(part, bar, rng):
-    """Chords on the kicks and some snares of the bar: a keyboardist who locks with the drummer."""
+def on_kicks(part, bar, rng):
+    """Chords on the kicks of the bar."""
     spots = {at for at, _ in bar.chords}
     for k in kicks(bar):
         if all(abs(k - s) > 0.3 for s in spots):
@@ -157,7 +157,7 @@ def with_band(part, bar, rng):
 
 
 def melody(part, bar, rng):
-    """A two-bar phrase of chord and scale tones that comes back through the section."""
+    """A phrase of four bars from chord and scale tones, repeated in the section."""
     key = ("melody", bar.label, bar.index % 4)
     if key not in part.patterns:
         step = 1 / 3 if bar.triplet else 0.5
@@ -177,5 +177,5 @@ def melody(part, bar, rng):
     return out
 
 
-MODES = {"pad": pad, "arp": arpeggio, "strum": strum, "chank": chank, "power": power, "band": with_band, "melody": melody,
+MODES = {"pad": pad, "arp": arpeggio, "strum": strum, "chank": chank, "power": power, "band": on_kicks, "melody": melody,
          **{name: hits(name) for name in RHYTHMS if name != "stabs"}, "stabs": hits("stabs", 108, True)}

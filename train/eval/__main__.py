@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from . import beat, fad, grid, harmony, report, stability
-from . import text as style
+from . import text_following
 from .runner import Runner
 from .songs import Song, looped, songs
 
@@ -116,7 +116,7 @@ def main():
     if a.text and not a.model:
         print("--text without --model: only the classifier is scored")
     out = Path(a.out)
-    cache = AnalysisCache(out / "heard")
+    cache = AnalysisCache(out / "analysed")
     found = songs(a.corpus, a.split, a.songs, a.seconds, bass=a.bass, replay_bass=a.replay_bass)
     if len(found) < 2:
         raise SystemExit("--songs: at least 2 are needed for the shuffled takes")
@@ -142,8 +142,8 @@ def main():
     distances = frechet(a, found, made) if a.fad else {}
     texts = {}
     if a.text:
-        classifier, how = style.train(a.corpus)
-        texts = {"classifier": how} | ({"takes": style.evaluate(classifier, runner, songs(a.corpus, a.split, a.text, a.seconds, straight_44=True), out / "takes")} if runner else {})
+        classifier, how = text_following.train(a.corpus)
+        texts = {"classifier": how} | ({"takes": text_following.evaluate(classifier, runner, songs(a.corpus, a.split, a.text, a.seconds, straight_44=True), out / "takes")} if runner else {})
     pictures = []
     from .spectrogram import plot
     for song, takes in list(zip(found, made))[:3]:

@@ -109,13 +109,13 @@ def chart_score(segments: list[tuple[float, float, str]], chart: list, bars: np.
     root, third, both = [], [], []
     for a, b in zip(bars[:-1], bars[1:]):
         want = longest([(c[0], c[1], c) for c in chart], a, b)
-        heard = tones(longest(segments, a, b) or "N")
+        estimated = tones(longest(segments, a, b) or "N")
         if want is None or want[3] < 0:
             continue
         kind = {(p - want[3]) % 12 for p in want[4]} & {3, 4}
-        root.append(heard is not None and heard[0] == want[3])
-        third.append(root[-1] and (not kind or {(p - heard[0]) % 12 for p in heard[1]} & {3, 4} <= kind))
-        both.append(len(heard[1] & set(want[4])) / len(heard[1]) if heard else 0.0)
+        root.append(estimated is not None and estimated[0] == want[3])
+        third.append(root[-1] and (not kind or {(p - estimated[0]) % 12 for p in estimated[1]} & {3, 4} <= kind))
+        both.append(len(estimated[1] & set(want[4])) / len(estimated[1]) if estimated else 0.0)
     return {"root": float(np.mean(root)), "third": float(np.mean(third)), "tones": float(np.mean(both))} if root else {}
 
 

@@ -74,9 +74,9 @@ def score(other: np.ndarray, moves, until: float) -> dict:
     c = chroma(other)
     ms = [reaction(c, at, old, new, until) for at, old, new, _ in moves]
     chance = [reaction(c, at, old, wrong, until) for at, old, _, wrong in moves]
-    heard = sorted(m for m in ms if m is not None)
-    return {"changes": len(moves), "followed": len(heard) / len(moves), "followed_wrong_root": sum(m is not None for m in chance) / len(moves),
-            "median_ms": heard[len(heard) // 2] if heard else None, "p90_ms": heard[int(0.9 * (len(heard) - 1))] if heard else None, "each_ms": ms}
+    times_ms = sorted(m for m in ms if m is not None)
+    return {"changes": len(moves), "followed": len(times_ms) / len(moves), "followed_wrong_root": sum(m is not None for m in chance) / len(moves),
+            "median_ms": times_ms[len(times_ms) // 2] if times_ms else None, "p90_ms": times_ms[int(0.9 * (len(times_ms) - 1))] if times_ms else None, "each_ms": ms}
 
 
 def main():

@@ -2,7 +2,7 @@
 DIR --model DIR --out DIR`.
 
 `sideman live` gets, file to file, a minute of a held-out song's bass in straight 4/4 and a text. At the bar
-line nearest to the middle, OSC sets another text. The classifier of text.py identifies the drums before the
+line nearest to the middle, OSC sets another text. The classifier of text_following.py identifies the drums before the
 change and from two bars after it on. The control is a take without a change.
 """
 
@@ -17,7 +17,7 @@ import soundfile
 
 from examples.rig import osc, read
 
-from . import text as style
+from . import text_following
 from .runner import weights_stamp
 from .songs import RATE, Song, looped, songs
 
@@ -34,15 +34,15 @@ def play(sideman: list[str], model: str, song: Song, out: Path, first: str, then
     if not (made.exists() and json.loads(made.read_text()) == key):
         soundfile.write(out / "in.wav", song.stems["bass"], RATE, subtype="FLOAT")
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        said = []
+        output = []
         for line in process.stderr:
-            said.append(line)
+            output.append(line)
             if line.startswith("OSC: "):
                 break
         else:
-            raise RuntimeError("".join(said))
+            raise RuntimeError("".join(output))
         client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        client.connect(("127.0.0.1", int(said[-1].rsplit(":", 1)[1])))
+        client.connect(("127.0.0.1", int(output[-1].rsplit(":", 1)[1])))
         client.settimeout(10)
         if then != first:
             client.send(osc("/jam/text", then, f"bar {bar}"))
@@ -53,16 +53,16 @@ def play(sideman: list[str], model: str, song: Song, out: Path, first: str, then
             process.kill()
             raise RuntimeError(str(answer))
         client.send(osc("/jam/transport/play"))
-        said = process.stderr.read()
+        output = process.stderr.read()
         if process.wait():
-            raise RuntimeError(said)
+            raise RuntimeError(output)
         made.write_text(json.dumps(key))
     return soundfile.read(out / "to" / "drums.wav", dtype="float32", always_2d=True)[0].mean(1)
 
 
 def classify(classifier, song: Song, drums: np.ndarray, start: float = 0.0) -> int:
     """The kind of drums from second `start` on."""
-    return int(classifier.votes(style.pieces(song, drums, start)).argmax())
+    return int(classifier.votes(text_following.pieces(song, drums, start)).argmax())
 
 
 def main():
@@ -78,8 +78,8 @@ def main():
     p.add_argument("--out", required=True)
     a = p.parse_args()
     sideman = [a.sideman, "live", "--headless", "--model", a.model, "--lag", str(a.lag), "--seed", str(a.seed), "--threads", str(a.threads)]
-    classifier, how = style.train(a.corpus)
-    kinds = list(style.KINDS)
+    classifier, how = text_following.train(a.corpus)
+    kinds = list(text_following.KINDS)
     before, after = np.zeros((3, 3), int), np.zeros((3, 3, 3), int)
     for short in songs(a.corpus, a.split, a.songs, 30, straight_44=True):
         song = looped(short, a.corpus, SECONDS)
@@ -88,7 +88,7 @@ def main():
         for x, first in enumerate(kinds):
             for y, then in enumerate(kinds):
                 out = Path(a.out) / f"{song.label['id']} {first}, {then}"
-                drums = play(sideman, a.model, song, out, style.TEXTS[first], style.TEXTS[then], k + 1)
+                drums = play(sideman, a.model, song, out, text_following.TEXTS[first], text_following.TEXTS[then], k + 1)
                 was = classify(classifier, song, drums[:int(bars[k] * RATE)])
                 now = classify(classifier, song, drums, bars[k + WAIT])
                 before[x, was] += 1

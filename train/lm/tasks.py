@@ -132,9 +132,9 @@ class ItemSampler:
         place: source [K, WINDOW], prefix (where it is known), entry [K]: the first frame that counts.
         """
         for stem in stems:
-            draw = self.rng.random()
-            rest = draw < 0.1 and self.rests(stem)
-            if rest or (stem == "drums" and draw > 0.9):
+            chance = self.rng.random()
+            rest = chance < 0.1 and self.rests(stem)
+            if rest or (stem == "drums" and chance > 0.9):
                 rows, at = self.rows[stem], self.rng.randrange(50, WINDOW)
                 entry[rows] = at
                 source[rows, :at] = self.silent(stem, at) if rest else self.window(at)[0][rows]
