@@ -3,7 +3,7 @@ train.fixture --out tests/golden/house`.
 
 It has the architecture of the trained house model (codec kind `istft`, two books for bass and drums,
 controls) in half a megabyte, so the engine's tests cover the same code. Run it after a change of the model
-format; the output is deterministic.
+format.
 """
 
 import argparse
