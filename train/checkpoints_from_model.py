@@ -1,5 +1,6 @@
-"""Makes checkpoints from a model directory, the inverse of export: `python -m train.checkpoints_from_model
---model models/house --codecs DIR --lm DIR --step 9800`.
+"""Makes checkpoints from a model directory, the inverse of export.
+
+    python -m train.checkpoints_from_model --model models/house --codecs DIR --lm DIR --step 9800
 
 Use it to continue training the published weights when their checkpoints are gone. The weights are the stored
 ones, quantization included. Optimiser states start empty. The codecs' decoders can be fine-tuned

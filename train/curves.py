@@ -1,5 +1,9 @@
-"""Plots the learning curves of checkpoints: `python -m train.curves --codecs DIR --lm DIR --out DIR`. Works
-while training runs."""
+"""Plots the learning curves of checkpoints.
+
+    python -m train.curves --codecs DIR --lm DIR --out DIR
+
+Works while training runs.
+"""
 
 import argparse
 import json
@@ -22,7 +26,7 @@ def plot_lines(axis, title: str, rows: list[dict], **series):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__)
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--codecs", type=Path, help="folder of codec checkpoints; writes codecs.png")
     p.add_argument("--lm", type=Path, help="folder of the LM's checkpoint; writes lm.png")
     p.add_argument("--out", type=Path, required=True, help="folder for the pictures")

@@ -1,5 +1,6 @@
-"""Writes a model directory from checkpoints: `python -m train.export --codecs DIR --lm DIR --out models/house
---quant q8 [--golden FILE]`.
+"""Writes a model directory from checkpoints.
+
+    python -m train.export --codecs DIR --lm DIR --out models/house --quant q8 [--golden FILE]
 
 The format is docs/reference/model-format.md. `--golden` also writes test vectors with the keys that `sideman
 model verify` reads. They are computed from the weights as stored, quantization included, so the engine is
@@ -68,7 +69,7 @@ def pack(state: dict, quant: str) -> tuple[dict, dict]:
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__)
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--codecs", required=True, help="folder of codec checkpoints")
     p.add_argument("--lm", required=True, help="folder of the LM's checkpoint and tokenizer")
     p.add_argument("--out", required=True, help="the model directory")

@@ -1,5 +1,6 @@
-"""Writes the test model tests/golden/house, with random weights, and its golden vectors: `python -m
-train.fixture --out tests/golden/house`.
+"""Writes the test model tests/golden/house, with random weights, and its golden vectors.
+
+    python -m train.fixture --out tests/golden/house
 
 It has the architecture of the trained house model (codec kind `istft`, two books for bass and drums,
 controls) in half a megabyte, so the engine's tests cover the same code. Run it after a change of the model
@@ -24,7 +25,7 @@ WORDS = ["funk", "jazz brushes", "four on the floor", "slow ballad"]
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__)
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--out", required=True, help="the model directory; the vectors go to OUT.golden.safetensors")
     a = p.parse_args()
     torch.manual_seed(3)

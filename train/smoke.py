@@ -1,9 +1,10 @@
-"""Smoke test of training: runs every stage on a small setting, `python -m train.smoke --out DIR`. Fails if a
-loss does not fall.
+"""Smoke test of training: runs every stage on a small setting.
 
-It renders 15 minutes of music, trains three small codecs and a small LM for a few hundred steps, and writes a
-model directory with its golden vectors. The model makes noise; the test shows that every stage runs and
-learns. Time: train/README.md.
+    python -m train.smoke --out DIR
+
+Fails if a loss does not fall. It renders 15 minutes of music, trains three small codecs and a small LM for a
+few hundred steps, and writes a model directory with its golden vectors. The model makes noise; the test shows
+that every stage runs and learns. Time: train/README.md.
 """
 
 import argparse
@@ -28,7 +29,7 @@ def require_fall(name: str, curve: list[float]):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__)
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--out", required=True, help="an empty folder for everything that is made")
     out = Path(p.parse_args().out)
     corpus, codecs, tokens, lm = (out / n for n in ("corpus", "codecs", "tokens", "lm"))

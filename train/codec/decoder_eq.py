@@ -1,11 +1,12 @@
-"""Corrects the spectral balance of a trained codec: `python -m train.codec.decoder_eq drums --codecs DIR
---corpus DIR`. Run it once, after training.
+"""Corrects the spectral balance of a trained codec.
 
-Where a decoder is uncertain it averages, and its output is too soft, mostly above 2 kHz. For each third of an
-octave, over songs of the train split, this measures the loss of power and the loss of mean log level, and
-adds the mean of the two to the bias of the decoder's log magnitudes. (The full power loss would make the
-noise between partials too loud; the full log-level loss alone would leave peaks soft.) Only that bias
-changes, so the tokens stay valid.
+    python -m train.codec.decoder_eq drums --codecs DIR --corpus DIR
+
+Run it once, after training. Where a decoder is uncertain it averages, and its output is too soft, mostly
+above 2 kHz. For each third of an octave, over songs of the train split, this measures the loss of power and
+the loss of mean log level, and adds the mean of the two to the bias of the decoder's log magnitudes. (The
+full power loss would make the noise between partials too loud; the full log-level loss alone would leave
+peaks soft.) Only that bias changes, so the tokens stay valid.
 """
 
 import argparse

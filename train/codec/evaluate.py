@@ -1,5 +1,6 @@
-"""Measures how well a codec reconstructs its stem: `python -m train.codec.evaluate bass --codecs DIR --corpus
-DIR [--split test] [--wav DIR] [--picture FILE]`.
+"""Measures how well a codec reconstructs its stem.
+
+    python -m train.codec.evaluate bass --codecs DIR --corpus DIR [--split test] [--wav DIR] [--picture FILE]
 
 bass: share of frames whose pitch is within 50 cents after coding, among those whose pitch in the original
 agrees with the score (with and without octave errors). drums: F-measure of onsets within 20 ms, and accuracy
@@ -49,7 +50,7 @@ def score_pitch(song, at, frames):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__)
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("stem", choices=["bass", "drums", "other"])
     p.add_argument("--codecs", required=True, help="folder of codec checkpoints")
     p.add_argument("--corpus", nargs="+", required=True, help="folders of rendered music")

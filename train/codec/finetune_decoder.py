@@ -1,5 +1,6 @@
-"""Fine-tunes a codec's decoder against discriminators: `python -m train.codec.finetune_decoder bass --corpus
-DIR --out DIR --steps 2000`.
+"""Fine-tunes a codec's decoder against discriminators.
+
+    python -m train.codec.finetune_decoder bass --corpus DIR --out DIR --steps 2000
 
 Only the decoder learns. Encoder and quantizer are frozen, so tokens, and an LM trained on them, stay valid.
 It takes OUT/STEM.pt (made by train.codec.train) and replaces its `ema` decoder; its own state is in
@@ -21,7 +22,7 @@ from .dataset import StemDataset
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__)
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("stem", choices=["bass", "drums", "other"])
     p.add_argument("--corpus", nargs="+", required=True, help="folders of rendered music")
     p.add_argument("--out", required=True, help="folder of the codec checkpoints")

@@ -1,8 +1,10 @@
-"""Trains one stem's codec: `python -m train.codec.train bass --corpus DIR --out DIR --steps 6000`. Resumes
-from its checkpoint.
+"""Trains one stem's codec.
 
-This stage uses reconstruction losses and the semantic head. `train.codec.finetune_decoder` can then train the
-decoder alone against discriminators, which leaves the tokens unchanged.
+    python -m train.codec.train bass --corpus DIR --out DIR --steps 6000
+
+Resumes from its checkpoint. This stage uses reconstruction losses and the semantic head.
+`train.codec.finetune_decoder` can then train the decoder alone against discriminators, which leaves the
+tokens unchanged.
 """
 
 import argparse
@@ -26,7 +28,7 @@ WARM_UP = 150  # steps without quantization before the codebooks are initialised
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__)
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("stem", choices=["bass", "drums", "other"])
     p.add_argument("--corpus", nargs="+", required=True, help="folders of rendered music")
     p.add_argument("--out", required=True, help="folder of the codec checkpoints")

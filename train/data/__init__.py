@@ -1,5 +1,6 @@
-"""Generates trio music (bass, drums, other) by rule and renders it: `python -m train.data render --out DIR
---hours 2`.
+"""Generates trio music (bass, drums, other) by rule and renders it.
+
+    python -m train.data render --out DIR --hours 2
 
 Modules in the order in which a song uses them: heldout (what training must not use), theory, charts (chords),
 groove and drumtables (drums), bass, comp (other), styles (which of them go together), song (form, clock), mma

@@ -1,7 +1,9 @@
-"""Renders the three bass lines in examples/: `python -m train.data.examples`. The lines are written out here;
-no corpus has them.
+"""Renders the three bass lines in examples/.
 
-It writes examples/{funk,rock,jazz}.flac (16 bit, mono, 32 kHz) with NAME.json beside each.
+    python -m train.data.examples
+
+The lines are written out here; no corpus has them. It writes examples/{funk,rock,jazz}.flac (16 bit, mono, 32
+kHz) with NAME.json beside each.
 """
 
 import json

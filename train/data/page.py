@@ -1,5 +1,7 @@
-"""Writes a listening page of a corpus, one HTML file with audio and spectrograms: `python -m train.data page
-DIR --out page.html`."""
+"""Writes a listening page of a corpus, one HTML file with audio and spectrograms.
+
+    python -m train.data page DIR --out page.html
+"""
 
 import base64
 import html

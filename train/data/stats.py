@@ -1,5 +1,9 @@
-"""Prints statistics of a corpus from its labels: `python -m train.data stats DIR`. Each share has a control
-on shuffled songs."""
+"""Prints statistics of a corpus from its labels.
+
+    python -m train.data stats DIR
+
+Each share has a control on shuffled songs.
+"""
 
 import bisect
 import json

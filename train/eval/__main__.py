@@ -1,10 +1,12 @@
-"""Evaluates a model on held-out songs: `python -m train.eval --corpus DIR --model DIR --out DIR`. Method:
-train/eval/README.md.
+"""Evaluates a model on held-out songs.
 
-Takes of each song: `truth` (its own stems); `played` (generated for its bass, which is `--lag` frames late,
-with clock and chart); the same with a silent bass, with another song's bass, without chords, with neither
-bass nor chords, and `by ear` (only the bass). `shuffled` is another song's take scored against this song.
-Without `--model` only the true stems are scored, which shows how good the measures are.
+    python -m train.eval --corpus DIR --model DIR --out DIR
+
+Method: train/eval/README.md. Takes of each song: `truth` (its own stems); `played` (generated for its bass,
+which is `--lag` frames late, with clock and chart); the same with a silent bass, with another song's bass,
+without chords, with neither bass nor chords, and `by ear` (only the bass). `shuffled` is another song's take
+scored against this song. Without `--model` only the true stems are scored, which shows how good the measures
+are.
 """
 
 import argparse

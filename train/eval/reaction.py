@@ -1,5 +1,6 @@
-"""Measures how soon `other` follows a change of root in the bass: `python -m train.eval.reaction --model DIR
---out DIR`.
+"""Measures how soon `other` follows a change of root in the bass.
+
+    python -m train.eval.reaction --model DIR --out DIR
 
 The input is a line of eighths with a new root every two bars, `--changes` times, on a sampled bass that
 training never used (the samples of train.data are needed). sideman gets the clock and no chords. For each

@@ -1,5 +1,6 @@
-"""Evaluates a model on a recording of a musician: `python -m train.eval.recording --bass FILE --model DIR
---tempo 105 [--drums FILE] --out DIR`.
+"""Evaluates a model on a recording of a musician.
+
+    python -m train.eval.recording --bass FILE --model DIR --tempo 105 [--drums FILE] --out DIR
 
 Only tempo and bar 1 of a recording are known, so references come from the recording itself: BEAT uses
 madmom's beats of the recording (with its drums if given), HAR the bass's pitch, the grid the clock. Controls:

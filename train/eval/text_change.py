@@ -1,5 +1,6 @@
-"""Measures whether drums follow a change of the text in mid-song: `python -m train.eval.text_change --corpus
-DIR --model DIR --out DIR`.
+"""Measures whether drums follow a change of the text in mid-song.
+
+    python -m train.eval.text_change --corpus DIR --model DIR --out DIR
 
 `sideman live` gets, file to file, a minute of a held-out song's bass in straight 4/4 and a text. At the bar
 line nearest to the middle, OSC sets another text. The classifier of text_following.py identifies the drums before the

@@ -1,4 +1,6 @@
-"""Averages the weights of two LM checkpoints: `python -m train.lm.average --lm A B --out DIR`.
+"""Averages the weights of two LM checkpoints.
+
+    python -m train.lm.average --lm A B --out DIR
 
 Use it after continued training: the average of the weights before and after keeps what was learnt and
 overfits less to the new songs (Wortsman et al., "Model soups", 2022). The gains here are in

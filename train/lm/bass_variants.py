@@ -1,5 +1,6 @@
-"""Renders and encodes each song's bass line on another instrument: `python -m train.lm.bass_variants --codecs
-DIR --corpus DIR --out DIR`.
+"""Renders and encodes each song's bass line on another instrument.
+
+    python -m train.lm.bass_variants --codecs DIR --corpus DIR --out DIR
 
 This is data augmentation: a musician's bass is never one of the training set. The instrument is random (a
 sampled bass, any bass of the SoundFonts, or a low sound that is no bass), and so are effects and tone. It
@@ -50,7 +51,7 @@ def render(song: dict, rng: random.Random) -> np.ndarray:
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__)
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--codecs", required=True, help="folder of codec checkpoints")
     p.add_argument("--corpus", nargs="+", required=True, help="the corpora of the tokens, in the same order")
     p.add_argument("--out", required=True, help="the folder of tokens")

@@ -1,5 +1,6 @@
-"""Compares checkpoints by cross-entropy on held-out songs: `python -m train.lm.compare --codecs DIR --corpus
-DIR --tokens DIR --lm A B ...`.
+"""Compares checkpoints by cross-entropy on held-out songs.
+
+    python -m train.lm.compare --codecs DIR --corpus DIR --tokens DIR --lm A B ...
 
 Use this to choose between checkpoints. Scores of generated music (train.eval) vary with the random seed: BEAT
 of 24 songs by 0.06. The difference in cross-entropy on the same windows, song by song, has a standard error

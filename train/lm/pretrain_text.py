@@ -1,12 +1,13 @@
-"""Pretrains the LM's text path on captions: `python -m train.lm.pretrain_text --lm DIR --tokens DIR`.
-Replaces DIR/lm.pt; two minutes.
+"""Pretrains the LM's text path on captions.
 
-Trained with the LM's loss alone, the text path collapses: a style is worth at most 3 nats once per song, and
-the music shows it as well, so the text is noise to the LM (T5's last norm shrank to 0.009, and three small
-matrices in series then pass no gradient). Therefore training has three stages. `train.lm.train` first trains
-without text. This program then resets the text path and trains T5 to predict the facts in captions. After
-that `train.lm.train` trains with text and masks the generated stems' history in some items
-(`tasks.ItemSampler.mask_history`), which makes the text matter in every frame.
+    python -m train.lm.pretrain_text --lm DIR --tokens DIR
+
+Replaces DIR/lm.pt; two minutes. Trained with the LM's loss alone, the text path collapses: a style is worth
+at most 3 nats once per song, and the music shows it as well, so the text is noise to the LM (T5's last norm
+shrank to 0.009, and three small matrices in series then pass no gradient). Therefore training has three
+stages. `train.lm.train` first trains without text. This program then resets the text path and trains T5 to
+predict the facts in captions. After that `train.lm.train` trains with text and masks the generated stems'
+history in some items (`tasks.ItemSampler.mask_history`), which makes the text matter in every frame.
 """
 
 import argparse

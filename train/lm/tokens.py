@@ -1,8 +1,10 @@
-"""Encodes a corpus to tokens: `python -m train.lm.tokens --codecs DIR --corpus DIR --out DIR`. One .npz per
-song and stem; existing files are kept.
+"""Encodes a corpus to tokens.
 
-The bass of every other song is encoded a second time with another tone (level, tilt, drive, noise), so that
-the LM copes with basses it has not seen. Test songs are left out.
+    python -m train.lm.tokens --codecs DIR --corpus DIR --out DIR
+
+One .npz per song and stem; existing files are kept. The bass of every other song is encoded a second time
+with another tone (level, tilt, drive, noise), so that the LM copes with basses it has not seen. Test songs
+are left out.
 """
 
 import argparse
@@ -58,7 +60,7 @@ def encode(codec: Codec, x: np.ndarray, fast: bool = False) -> np.ndarray:
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__)
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--codecs", required=True, help="folder of codec checkpoints")
     p.add_argument("--corpus", nargs="+", required=True, help="folders of rendered music")
     p.add_argument("--out", required=True, help="folder for the tokens")

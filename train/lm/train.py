@@ -1,9 +1,10 @@
-"""Trains the LM: `python -m train.lm.train --tokens DIR --out DIR --steps 4000`. Resumes from its checkpoint,
-OUT/lm.pt.
+"""Trains the LM.
 
-Run it once without text, then train.lm.pretrain_text, then again with more steps: text and history masking
-are used from then on. One optimiser step is `--items` sequences of 1501 frames. The learning curve (train and
-valid, per stream) is OUT/curve.json.
+    python -m train.lm.train --tokens DIR --out DIR --steps 4000
+
+Resumes from its checkpoint, OUT/lm.pt. Run it once without text, then train.lm.pretrain_text, then again with
+more steps: text and history masking are used from then on. One optimiser step is `--items` sequences of 1501
+frames. The learning curve (train and valid, per stream) is OUT/curve.json.
 """
 
 import argparse
@@ -65,7 +66,7 @@ def optimisers(model: Lm, lr: float):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__)
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--tokens", required=True, help="folder of tokens")
     p.add_argument("--out", required=True, help="folder of the checkpoint")
     p.add_argument("--steps", type=int, required=True, help="steps in total, those of the checkpoint included")
