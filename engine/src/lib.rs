@@ -4,6 +4,7 @@
 pub mod audio;
 pub mod codec;
 pub mod error;
+pub mod limits;
 pub mod live;
 pub mod lm;
 pub mod model;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ringbuf::traits::{Consumer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 use sideman_engine::audio::RATE;
+use sideman_engine::limits::MAX_HOP;
 use sideman_engine::live::{Command, Request};
 use sideman_engine::model::FRAME;
 use sideman_kernels::Backend;
@@ -182,7 +183,7 @@ impl<B: Backend> Live<B> {
             longer: false,
             late: 0,
             behind: Behind::default(),
-            heard: Vec::with_capacity(25 * FRAME),
+            heard: Vec::with_capacity(MAX_HOP * FRAME),
             device: None,
             hands: None,
             ports: None,
@@ -246,7 +247,7 @@ impl<B: Backend> Live<B> {
     /// the lead doesn't cover is always late.
     fn frames(&self) -> usize {
         let (asked, lead) = (self.runner.hop_frames(), self.runner.time().1);
-        let twice = (2 * asked).min(25);
+        let twice = (2 * asked).min(MAX_HOP);
         if self.longer && 4 * (twice * FRAME) as i64 <= 3 * lead { twice } else { asked }
     }
 

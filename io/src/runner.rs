@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use sideman_engine::limits::{HOP, MAX_HOP};
 use sideman_engine::live::{Action, Clock, Command, Pending, Request, Session, Snapshot, Spec, When, Which};
 use sideman_engine::model::FRAME;
 use sideman_engine::model::Model;
@@ -132,8 +133,8 @@ impl<B: Backend> Runner<B> {
         let stems = model.config().stems.len();
         let mut runner = Runner {
             words: model.text.take().map(TextEncoderThread::start),
-            mixer: Mixer::new(stems, 25 + session.lead().unsigned_abs() as usize / FRAME + 1),
-            silence: vec![0.0; 25 * FRAME],
+            mixer: Mixer::new(stems, MAX_HOP + session.lead().unsigned_abs() as usize / FRAME + 1),
+            silence: vec![0.0; MAX_HOP * FRAME],
             text: sheet.text.clone(),
             parts: Default::default(),
             later: Vec::new(),
@@ -477,7 +478,7 @@ impl<B: Backend> Runner<B> {
                 }
                 None => return self.say("this model takes no text".into()),
             },
-            Command::Hop(frames) => self.hop = (*frames as usize).clamp(1, 25),
+            Command::Hop(frames) => self.hop = HOP.clamp(f64::from(*frames)) as usize,
             Command::Record(on) => {
                 let dir = self.takes.join(take_name());
                 self.recording = *on && self.tape.is_some();

@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use sideman_engine::limits::TEMPO;
+
 /// Ticks of a quarter note, and of a sixteenth, the unit of song positions.
 pub const TICKS: u32 = 24;
 const SIXTEENTH: i64 = 6;
@@ -13,9 +15,6 @@ const SIXTEENTH: i64 = 6;
 const TAP_PAUSE: f64 = 2.5;
 /// Taps that count.
 const TAPS: usize = 8;
-/// The slowest and fastest tempo, quarter notes a minute.
-const SLOWEST: f64 = 20.0;
-const FASTEST: f64 = 400.0;
 
 /// Tap tempo: the mean interval of the last taps; one that is far from the others begins anew.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +40,7 @@ impl Taps {
             self.0.pop_front();
         }
         let (first, n) = (*self.0.front()?, self.0.len() - 1);
-        (n > 0).then(|| (60.0 * n as f64 / (at - first)).clamp(SLOWEST, FASTEST))
+        (n > 0).then(|| TEMPO.clamp(60.0 * n as f64 / (at - first)))
     }
 }
 
@@ -118,7 +117,7 @@ impl Follower {
     /// The loop; ticks that this one stands for: more than one where some were lost.
     fn follow(&mut self, at: f64) -> i64 {
         let gap = at - self.came;
-        let stopped = gap < 0.0 || self.seen > SETTLE && gap > LOST * self.period || gap > 60.0 / SLOWEST / 2.0;
+        let stopped = gap < 0.0 || self.seen > SETTLE && gap > LOST * self.period || gap > 60.0 / TEMPO.min / 2.0;
         let Some(smooth) = self.smooth.filter(|_| !stopped) else {
             // The first of all, or the first after the sender had stopped: the loop begins anew.
             (self.smooth, self.came, self.seen, self.line) = (Some(at), at, 1, (at, 0.0, 0.0));
@@ -155,7 +154,7 @@ impl Follower {
     }
 
     fn keep_in_range(&mut self) {
-        self.period = self.period.clamp(60.0 / FASTEST / f64::from(TICKS), 60.0 / SLOWEST / f64::from(TICKS));
+        self.period = self.period.clamp(60.0 / TEMPO.max / f64::from(TICKS), 60.0 / TEMPO.min / f64::from(TICKS));
     }
 
     /// Whether start or continue came last.
@@ -193,7 +192,7 @@ pub fn bend(tempo: f64, ours: f64, theirs: f64) -> f64 {
     let apart = theirs - ours;
     // The nearest beat: bars may be counted otherwise.
     let phase = apart - apart.round();
-    (tempo * (1.0 + (phase / 2.0).clamp(-BEND, BEND))).clamp(SLOWEST, FASTEST)
+    TEMPO.clamp(tempo * (1.0 + (phase / 2.0).clamp(-BEND, BEND)))
 }
 
 /// Ticks of our own clock in a stretch of quarter notes `from..to`: the position of each as a share of the stretch, 0 to 1. Ticks fall on

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sideman_engine::audio::RATE;
+use sideman_engine::live::commands::Owner;
 use sideman_engine::live::{Clock, Command, Request};
 use sideman_engine::model::FRAME;
 use sideman_engine::task::Meter;
@@ -367,9 +368,12 @@ pub fn read(dir: &Path) -> Result<Recorded> {
     Ok(Recorded { sheet, input, events })
 }
 
-/// Whether a request changes nothing that is heard: replay leaves it out.
+/// Whether a command changes nothing that is heard: a replay leaves it out.
 pub fn silent(command: &Command) -> bool {
-    matches!(command, Command::Hop(_) | Command::Record(_) | Command::Keep(_) | Command::Learn(_) | Command::Tap)
+    match command.kind().spec().owner {
+        Owner::Runner | Owner::MidiMapper => true,
+        Owner::Session | Owner::TextEncoder => false,
+    }
 }
 
 #[cfg(test)]

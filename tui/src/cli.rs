@@ -285,10 +285,10 @@ pub struct Live {
     #[arg(long, value_name = "FRAMES")]
     pub lag: Option<u16>,
     /// Frames decided at a time; fewer cost more, and change no sample
-    #[arg(long, value_name = "FRAMES", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=25))]
+    #[arg(long, value_name = "FRAMES", default_value_t = 4, value_parser = clap::value_parser!(u8).range(sideman_engine::limits::HOP.whole()))]
     pub hop: u8,
     /// Bars of clicks before bar 1, 0 to 4 [default: 1 with devices, 0 with a file]
-    #[arg(long, value_name = "BARS", value_parser = clap::value_parser!(u8).range(0..=4))]
+    #[arg(long, value_name = "BARS", value_parser = clap::value_parser!(u8).range(sideman_engine::limits::COUNT_IN.whole()))]
     pub count_in: Option<u8>,
     /// Go on clicking after the count-in
     #[arg(long)]

@@ -11,6 +11,7 @@ use anyhow::{Result, anyhow};
 use clap::Parser;
 use serde_json::json;
 use sideman_engine::audio::{self, RATE};
+use sideman_engine::limits;
 use sideman_engine::live::{Clock, Command, Request, Session, Snapshot, Spec};
 use sideman_engine::model::Model;
 use sideman_engine::model::{FRAME, ModelDir};
@@ -200,8 +201,8 @@ fn sheet<B: Backend>(args: &Live, song: &Song, dir: &ModelDir, band: &Model<B>, 
     let [n, d] = song.meter.unwrap_or([4, 4]);
     let meter: Meter = format!("{n}/{d}").parse().map_err(|e: sideman_engine::Error| usage(e.to_string()))?;
     let tempo = song.bpm.unwrap_or(default.tempo);
-    if !(20.0..=400.0).contains(&tempo) {
-        return Err(usage(format!("--tempo {tempo}: 20 to 400 quarter notes a minute")));
+    if !limits::TEMPO.contains(tempo) {
+        return Err(usage(format!("--tempo {tempo}: must be {}", limits::TEMPO)));
     }
     let count_in = u32::from(args.count_in.unwrap_or(u8::from(devices)));
     let bar = 60.0 / tempo * meter.quarters() as f64;

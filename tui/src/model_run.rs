@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use serde_json::json;
+use sideman_engine::limits;
 use sideman_engine::model::{Config, ModelDir};
 use sideman_engine::task::Settings;
 use sideman_kernels::Format;
@@ -91,14 +92,15 @@ pub fn load(run: &RunArgs, sampling: &SamplingArgs, song: &Song, variations: u16
 /// # Errors
 /// Usage, with the flag.
 pub fn check(sampling: &SamplingArgs) -> Result<()> {
-    if let Some(t) = sampling.temperature.filter(|t| !(0.0..=10.0).contains(t)) {
-        return Err(usage(format!("--temperature {t}: give 0 to 10")));
-    }
-    if let Some(p) = sampling.top_p.filter(|p| !(0.0..=1.0).contains(p)) {
-        return Err(usage(format!("--top-p {p}: give 0 to 1")));
-    }
-    if let Some(cfg) = sampling.cfg.filter(|c| !(0.0..=20.0).contains(c)) {
-        return Err(usage(format!("--cfg {cfg}: give 0 to 20; 1 is no guidance")));
+    let values = [
+        ("--temperature", sampling.temperature, limits::START_TEMPERATURE),
+        ("--top-p", sampling.top_p, limits::TOP_P),
+        ("--cfg", sampling.cfg, limits::START_CFG_SCALE),
+    ];
+    for (flag, value, range) in values {
+        if let Some(value) = value.filter(|value| !range.contains(f64::from(*value))) {
+            return Err(usage(format!("{flag} {value}: must be {range}")));
+        }
     }
     if sampling.top_k.is_some_and(|k| k > 0) && sampling.top_p.is_some_and(|p| p > 0.0) {
         return Err(usage("--top-k and --top-p can't both be used: give one"));

@@ -9,7 +9,7 @@ pub use read::{Recording, read, read_up_to};
 pub use resample::{Resampler, resample};
 
 /// Samples a second inside the engine.
-pub const RATE: u32 = 32_000;
+pub const RATE: u32 = crate::model::SAMPLE_RATE as u32;
 
 /// Longest recording that is read: 30 minutes, 230 MB of samples. More is an error, never a slow death by swapping.
 pub const MAX_MINUTES: u64 = 30;

@@ -1,48 +1,51 @@
-//! What may be asked of a running band: one type for keys, OSC, MIDI, the command line and takes (`events.jsonl`).
+//! Commands: everything that can be asked of a running session. Keys, OSC, MIDI, the command line and takes (`events.jsonl`) use these types.
+//!
+//! [`super::commands`] is the table of all commands: when each takes effect, its range, who handles it, its OSC address and its keys.
 
 use serde::{Deserialize, Serialize};
 
+use super::commands::CommandKind;
 use crate::task::Meter;
 
-/// Who asked: an echo does not go back to its sender. 0 is the program itself.
+/// Where a request comes from. A value is not echoed to the source that set it. 0 is the program itself.
 pub type Origin = u64;
 
-/// One wish, and when it is to come true.
+/// A command, and when it takes effect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
-    /// What.
+    /// The command.
     pub command: Command,
-    /// When; none: the command's own ([`Command::when`]).
+    /// When it takes effect; `None`: at the command's own boundary ([`Command::when`]).
     pub when: Option<When>,
-    /// Who.
+    /// Where it comes from.
     pub from: Origin,
 }
 
-/// The boundary that a command waits for.
+/// The quantize boundary at which a command takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum When {
-    /// The next sample that is not decided yet.
+    /// The next sample that is not yet decided.
     Now,
     /// The next beat.
     Beat,
     /// The next bar.
     Bar,
-    /// The next section of the chart; where it has none with names, a multiple of 8 bars.
+    /// The next section of the chart. A chart without section names has a section every 8 bars.
     Section,
-    /// The beginning of a bar by its number: a whole piece can be asked for ahead. One that has begun already is now.
+    /// The start of a bar, by its number: a script can send a whole piece ahead. A bar that has already begun means now.
     AtBar(i64),
-    /// A sample of song time: what follows a clock from outside. One that is decided already is now.
+    /// A sample of song time, for a clock follower. A sample that is already decided means now.
     Sample(i64),
 }
 
-/// Which stems a command means.
+/// The stems that a command applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Which {
-    /// One, in the model's order.
+    /// One stem, by its index in the model's order.
     One(u8),
-    /// All of the band's.
+    /// All stems of the band.
     All,
 }
 
@@ -50,12 +53,12 @@ pub enum Which {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// It listens and plays along.
+    /// It listens to the input stem and accompanies it.
     #[default]
     Follow,
     /// It repeats its last bars.
     Loop,
-    /// It plays on by itself: the player's stem is the model's too, unheard.
+    /// It plays by itself: the model also predicts the input stem, which is not heard.
     Lead,
 }
 
@@ -63,7 +66,7 @@ pub enum Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clock {
-    /// Our own tempo, set or tapped.
+    /// The session's own tempo, set or tapped.
     #[default]
     Internal,
     /// MIDI clock.
@@ -72,121 +75,232 @@ pub enum Clock {
     Jack,
     /// Ableton Link.
     Link,
-    /// None: the model gets no beat and follows by ear.
+    /// No clock: the model gets no beat and follows the input by ear.
     Free,
 }
 
-/// What is done to a stem.
+/// A command to stems.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// Level in dB, −60 (silence) to 12.
+    /// Sets the level, in dB ([`crate::limits::GAIN`]).
     Gain(f32),
-    /// Position, −1 (left) to 1.
+    /// Sets the pan, −1 (left) to 1 (right).
     Pan(f32),
-    /// Silenced; the model goes on hearing it.
+    /// Mutes the stem. The model still hears it.
     Mute(bool),
-    /// Only solo stems sound.
+    /// Solo: while any stem is solo, only solo stems sound.
     Solo(bool),
-    /// Something else from the boundary on.
+    /// Predicts the stem anew from the boundary on.
     Regen,
-    /// Repeats its last bars; 0: plays freely again.
+    /// Repeats the stem's last bars, so many of them; 0 ends the repetition.
     Freeze(u32),
-    /// The material before the last regenerate or freeze comes back.
+    /// Goes back to what the stem played before the last `Regen` or `Freeze`.
     Undo,
-    /// And away again.
+    /// Reverts an `Undo`.
     Redo,
 }
 
-/// A wish. Values out of range are brought into range by who takes the request, who says so.
+/// Something to do. The session clamps values that are out of range, and says so.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
-    /// The band plays from bar 1, after a count-in if one is set.
+    /// Starts the band at bar 1, after a count-in if one is set.
     Play,
-    /// The band falls silent at the boundary; the clock goes on.
+    /// Stops the band at the boundary. The clock keeps running.
     Stop,
-    /// Bars of clicks before bar 1, from the next [`Command::Play`] on: 0 to 4.
+    /// Sets the bars of clicks before bar 1, from the next [`Command::Play`] on.
     CountIn(u32),
-    /// Quarter notes a minute, 20 to 400.
+    /// Sets the tempo, in quarter notes a minute ([`crate::limits::TEMPO`]).
     Tempo(f64),
-    /// One tap of a tempo; the runner makes [`Command::Tempo`] of several.
+    /// One tap of a tempo. The runner turns several taps into a [`Command::Tempo`].
     Tap,
-    /// Meter.
+    /// Sets the meter.
     Meter(Meter),
-    /// Source of the beat.
+    /// Sets the source of the beat.
     Clock(Clock),
-    /// Describes the music; empty: no text. Part 0 is the text, 1 to 4 are weighted parts of it.
+    /// Sets the text that describes the music; empty: no text. Part 0 is the whole text, parts 1 to 4 are joined into one, the one with
+    /// the largest weight first.
     Text {
-        /// Part.
+        /// The part, 0 to 4.
         part: u8,
-        /// Words.
+        /// The text.
         text: String,
-        /// Weight of a part.
+        /// Weight of the part.
         weight: f32,
     },
-    /// Chords as the chart reads them, from the boundary on, repeated; empty: not known.
+    /// Sets the chords, in the chart's notation; they start at the boundary and repeat. Empty: unknown.
     Chords(String),
-    /// The key, like `Em` or `Bb major`; chords that are known move with it from one key to the next. Empty: not known.
+    /// Sets the key, like `Em` or `Bb major`. Known chords are transposed from the old key to the new one. Empty: unknown.
     Key(String),
-    /// The stem that the player plays, in the model's order; none: the band plays all.
+    /// Sets the input stem (the musician's), in the model's order. `None`: the band plays all stems.
     #[serde(alias = "player")]
     InputStem(Option<u8>),
-    /// Something done to stems.
+    /// A command to stems.
     Stem(Which, Action),
-    /// Follow, loop or lead.
+    /// Sets the mode.
     Mode(Mode),
-    /// Bars that a loop takes: 1 to 16.
+    /// Sets the bars that [`Mode::Loop`] repeats.
     LoopBars(u32),
-    /// Frames by which the player's stem is delayed; takes effect with the next window.
+    /// Sets the frames by which the model hears the input stem late, from the next window on.
     Lag(u32),
-    /// Frames at a time: 1 to 25. The runner's.
+    /// Sets the frames that are decided at a time.
     Hop(u32),
-    /// How boldly: 0 to 4.
+    /// Sets the sampling temperature.
     Temperature(f32),
-    /// The k likeliest; 0: all.
+    /// Samples from the k likeliest tokens only; 0: from all.
     TopK(u32),
-    /// Nucleus; 0: off.
+    /// Top-p (nucleus) sampling; 0: off.
     TopP(f32),
-    /// Guidance by text, clock, chords and player, as far as the model has learnt it; 1: none.
+    /// Sets the guidance scale for text, beat, chords and input, as far as the model was trained for it; 1: no guidance.
     Cfg(f32),
-    /// Other dice.
+    /// Sets the seed of the random numbers.
     Seed(u64),
-    /// Goes to a section of the chart by name, or by number from 1 where none is called so; empty: the next one. A chart without names
-    /// begins anew.
+    /// Goes to a section of the chart, by name, or by number from 1 where no section has that name. Empty: the next section. A chart
+    /// without section names starts again.
     Section(String),
-    /// A fill into the next bar: bolder dice for one bar.
+    /// A fill: a higher temperature until the next bar.
     Fill,
-    /// Everything but the player down by so many dB; 0: back.
+    /// Attenuates everything but the input stem, as a gain in dB; 0: no attenuation.
     #[serde(alias = "dip")]
     Dim(f32),
-    /// Click of the metronome.
+    /// Turns the metronome's click on or off.
     Click(bool),
-    /// Silence at once, nothing pending, no loop; the clock goes on.
+    /// Silences the band at once, cancels what is pending and ends a loop. The clock keeps running.
     Panic,
-    /// Takes back what is pending: everything, or what is pending for one stem.
+    /// Cancels pending commands: all of them, or those of one stem.
     Cancel(Option<u8>),
-    /// Starts or ends a take. The runner's.
+    /// Starts or ends a take.
     Record(bool),
-    /// Keeps the last ten minutes under a name. The runner's.
+    /// Saves the last ten minutes as a take of this name.
     Keep(String),
-    /// The next MIDI control that moves is for this OSC address. The hands' own.
+    /// Assigns the MIDI control that moves next to this OSC address.
     Learn(String),
-    /// Guidance switched by the ladder, not by a person.
+    /// Turns guidance on or off. Only the program itself sends this, when the computer is too slow for guidance.
     Guided(bool),
 }
 
 impl Command {
-    /// The boundary that it waits for unless the request says otherwise: what is heard as music waits for a bar, a hand on a fader
-    /// does not wait.
+    /// The boundary at which the command takes effect unless its request gives another one.
     pub fn when(&self) -> When {
-        use Command::{Chords, InputStem, Key, LoopBars, Meter, Mode, Section, Stem, Stop, Tempo};
+        self.kind().spec().boundary
+    }
+
+    /// The command without its values.
+    pub fn kind(&self) -> CommandKind {
         match self {
-            Stem(_, Action::Gain(_) | Action::Pan(_) | Action::Mute(_) | Action::Solo(_)) => When::Now,
-            Section(name) if name.trim().is_empty() => When::Section,
-            Section(_) | Stop | Chords(_) | Key(_) | LoopBars(_) | Meter(_) | Mode(_) | InputStem(_) | Stem(..) => When::Bar,
-            Tempo(_) => When::Beat,
-            _ => When::Now,
+            Command::Play => CommandKind::Play,
+            Command::Stop => CommandKind::Stop,
+            Command::CountIn(_) => CommandKind::CountIn,
+            Command::Tempo(_) => CommandKind::Tempo,
+            Command::Tap => CommandKind::Tap,
+            Command::Meter(_) => CommandKind::Meter,
+            Command::Clock(_) => CommandKind::Clock,
+            Command::Text { part: 0, .. } => CommandKind::Text,
+            Command::Text { .. } => CommandKind::TextPart,
+            Command::Chords(_) => CommandKind::Chords,
+            Command::Key(_) => CommandKind::Key,
+            Command::InputStem(_) => CommandKind::InputStem,
+            Command::Stem(_, Action::Gain(_)) => CommandKind::StemGain,
+            Command::Stem(_, Action::Pan(_)) => CommandKind::StemPan,
+            Command::Stem(_, Action::Mute(_)) => CommandKind::StemMute,
+            Command::Stem(_, Action::Solo(_)) => CommandKind::StemSolo,
+            Command::Stem(_, Action::Regen) => CommandKind::StemRegenerate,
+            Command::Stem(_, Action::Freeze(_)) => CommandKind::StemFreeze,
+            Command::Stem(_, Action::Undo) => CommandKind::StemUndo,
+            Command::Stem(_, Action::Redo) => CommandKind::StemRedo,
+            Command::Mode(_) => CommandKind::Mode,
+            Command::LoopBars(_) => CommandKind::LoopBars,
+            Command::Lag(_) => CommandKind::Lag,
+            Command::Hop(_) => CommandKind::Hop,
+            Command::Temperature(_) => CommandKind::Temperature,
+            Command::TopK(_) => CommandKind::TopK,
+            Command::TopP(_) => CommandKind::TopP,
+            Command::Cfg(_) => CommandKind::CfgScale,
+            Command::Seed(_) => CommandKind::Seed,
+            Command::Section(name) if name.trim().is_empty() => CommandKind::NextSection,
+            Command::Section(_) => CommandKind::GoToSection,
+            Command::Fill => CommandKind::Fill,
+            Command::Dim(_) => CommandKind::Dim,
+            Command::Click(_) => CommandKind::Click,
+            Command::Panic => CommandKind::Panic,
+            Command::Cancel(_) => CommandKind::Cancel,
+            Command::Record(_) => CommandKind::Record,
+            Command::Keep(_) => CommandKind::SaveTake,
+            Command::Learn(_) => CommandKind::MidiLearn,
+            Command::Guided(_) => CommandKind::Guided,
         }
+    }
+
+    /// Clamps the command's value to its range. Returns what was asked for and what it became, where they differ.
+    pub fn clamp(&mut self) -> Option<Clamped> {
+        let (name, range) = (self.kind().spec().name, self.kind().spec().range?);
+        let (asked, used) = match self {
+            Command::Tempo(value) => {
+                let asked = *value;
+                *value = range.clamp(asked);
+                (asked as f32, *value as f32)
+            }
+            Command::Stem(_, Action::Gain(value) | Action::Pan(value))
+            | Command::Temperature(value)
+            | Command::TopP(value)
+            | Command::Cfg(value)
+            | Command::Dim(value) => {
+                let asked = *value;
+                *value = range.clamp_f32(asked);
+                (asked, *value)
+            }
+            // A freeze of 0 bars ends it.
+            Command::Stem(_, Action::Freeze(0)) | Command::LoopBars(0) => return None,
+            Command::CountIn(value)
+            | Command::LoopBars(value)
+            | Command::Hop(value)
+            | Command::Stem(_, Action::Freeze(value)) => {
+                let asked = *value;
+                *value = range.clamp(f64::from(asked)) as u32;
+                (asked as f32, *value as f32)
+            }
+            Command::Play
+            | Command::Stop
+            | Command::Tap
+            | Command::Meter(_)
+            | Command::Clock(_)
+            | Command::Text { .. }
+            | Command::Chords(_)
+            | Command::Key(_)
+            | Command::InputStem(_)
+            | Command::Stem(_, Action::Mute(_) | Action::Solo(_) | Action::Regen | Action::Undo | Action::Redo)
+            | Command::Mode(_)
+            | Command::Lag(_)
+            | Command::TopK(_)
+            | Command::Seed(_)
+            | Command::Section(_)
+            | Command::Fill
+            | Command::Click(_)
+            | Command::Panic
+            | Command::Cancel(_)
+            | Command::Record(_)
+            | Command::Keep(_)
+            | Command::Learn(_)
+            | Command::Guided(_) => return None,
+        };
+        (asked != used).then_some(Clamped { name, asked, used })
+    }
+}
+
+/// A value that was out of range.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Clamped {
+    /// Name of the command.
+    pub name: &'static str,
+    /// The value that was asked for.
+    pub asked: f32,
+    /// The value that is used.
+    pub used: f32,
+}
+
+impl std::fmt::Display for Clamped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} is out of range: {} is used", self.name, self.asked, self.used)
     }
 }

@@ -12,6 +12,7 @@
 
 mod click;
 mod command;
+pub mod commands;
 mod decode;
 mod failover;
 mod play;
@@ -24,7 +25,7 @@ mod timeline;
 mod token_history;
 mod window;
 
-pub use command::{Action, Clock, Command, Mode, Origin, Request, When, Which};
-pub use session::{MAX_HOP, Session, Spec};
+pub use command::{Action, Clamped, Clock, Command, Mode, Origin, Request, When, Which};
+pub use session::{Session, Spec};
 pub use snapshot::{Health, Pending, Snapshot, StemState};
 pub use timeline::{Boundary, Position, SECTION, Timeline, beats};

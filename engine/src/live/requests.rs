@@ -8,7 +8,7 @@ use super::session::Session;
 use super::stem::Source;
 use super::timeline::Boundary;
 use super::token_history::{LONGEST, RING};
-use super::{Action, Command, Mode, Request, When, Which};
+use super::{Action, Clamped, Command, Mode, Request, When, Which};
 use crate::model::FRAME;
 use crate::task::{Chords, keynote};
 
@@ -90,36 +90,10 @@ impl<B: Backend> Session<B> {
     fn checked(&mut self, mut command: Command) -> Option<Command> {
         let mut said = None;
         let stems = self.stems.stem.len();
-        let mut fit = |name: &str, value: &mut f32, low: f32, high: f32| {
-            let fitted = if value.is_nan() { low } else { value.clamp(low, high) };
-            if fitted != *value {
-                said = Some(format!("{name} {value} is out of range: {fitted}"));
-                *value = fitted;
-            }
-        };
+        if let Some(clamped) = command.clamp() {
+            said = Some(clamped.to_string());
+        }
         match &mut command {
-            Command::Tempo(tempo) => {
-                let mut short = *tempo as f32;
-                let fits = (20.0..=400.0).contains(tempo);
-                fit("tempo", &mut short, 20.0, 400.0);
-                *tempo = if fits { *tempo } else { f64::from(short) };
-            }
-            Command::Stem(_, Action::Gain(db)) => fit("gain", db, -60.0, 12.0),
-            Command::Stem(_, Action::Pan(pan)) => fit("pan", pan, -1.0, 1.0),
-            Command::Temperature(t) => fit("temperature", t, 0.0, 4.0),
-            Command::TopP(p) => fit("top-p", p, 0.0, 1.0),
-            Command::Cfg(cfg) => fit("guidance", cfg, -10.0, 20.0),
-            Command::Dim(db) => fit("dip", db, -60.0, 0.0),
-            Command::CountIn(bars) => {
-                let mut count = *bars as f32;
-                fit("count-in", &mut count, 0.0, 4.0);
-                *bars = count as u32;
-            }
-            Command::LoopBars(bars) | Command::Stem(_, Action::Freeze(bars)) if *bars > 0 => {
-                let mut count = *bars as f32;
-                fit("bars", &mut count, 1.0, 16.0);
-                *bars = count as u32;
-            }
             Command::Key(key) if !key.trim().is_empty() && keynote(key).is_none() => {
                 self.say(&format!("key \"{key}\" is not known: write it like C, F#m, Bb major or E minor"));
                 return None;
@@ -127,9 +101,11 @@ impl<B: Backend> Session<B> {
             Command::Lag(lag) => {
                 let most = self.shape.history.saturating_sub(1 + self.history.delays.iter().max().copied().unwrap_or(0));
                 let most = self.config.live.as_ref().and_then(|l| l.lags).map_or(most, |l| most.min(l[1]));
-                let mut count = *lag as f32;
-                fit("lag", &mut count, self.base_lag as f32, most.max(self.base_lag) as f32);
-                *lag = count as u32;
+                let fitted = (*lag).clamp(self.base_lag as u32, most.max(self.base_lag) as u32);
+                if fitted != *lag {
+                    said = Some(Clamped { name: "lag", asked: *lag as f32, used: fitted as f32 }.to_string());
+                    *lag = fitted;
+                }
             }
             _ => {}
         }

@@ -21,13 +21,37 @@ pub(super) enum Class {
 }
 
 pub(super) fn class(command: &Command, mode: Mode) -> Class {
-    use Command::{Click, Dim, Hop, InputStem, Keep, Learn, Panic, Record, Stem, Tap, Text};
     match command {
-        Stem(_, Action::Gain(_) | Action::Pan(_) | Action::Mute(_) | Action::Solo(_)) | Dim(_) | Click(_) | Panic => Class::Fader,
-        InputStem(_) | Stem(_, Action::Regen) => Class::Window,
+        Command::Stem(_, Action::Gain(_) | Action::Pan(_) | Action::Mute(_) | Action::Solo(_))
+        | Command::Dim(_)
+        | Command::Click(_)
+        | Command::Panic => Class::Fader,
+        Command::InputStem(_) | Command::Stem(_, Action::Regen) => Class::Window,
         Command::Mode(m) if *m == Mode::Lead || mode == Mode::Lead => Class::Window,
-        Text { .. } | Tap | Hop(_) | Record(_) | Keep(_) | Learn(_) => Class::Elsewhere,
-        _ => Class::Score,
+        Command::Mode(_)
+        | Command::Play
+        | Command::Stop
+        | Command::CountIn(_)
+        | Command::Tempo(_)
+        | Command::Meter(_)
+        | Command::Clock(_)
+        | Command::Chords(_)
+        | Command::Key(_)
+        | Command::Stem(_, Action::Freeze(_) | Action::Undo | Action::Redo)
+        | Command::LoopBars(_)
+        | Command::Lag(_)
+        | Command::Temperature(_)
+        | Command::TopK(_)
+        | Command::TopP(_)
+        | Command::Cfg(_)
+        | Command::Seed(_)
+        | Command::Section(_)
+        | Command::Fill
+        | Command::Cancel(_)
+        | Command::Guided(_) => Class::Score,
+        Command::Text { .. } | Command::Tap | Command::Hop(_) | Command::Record(_) | Command::Keep(_) | Command::Learn(_) => {
+            Class::Elsewhere
+        }
     }
 }
 
@@ -187,6 +211,18 @@ mod tests {
     fn entry(command: Command, at: i64) -> Entry {
         let class = class(&command, Mode::Follow);
         Entry { class, request: Request { command, when: None, from: 0 }, line: None, at, taken: false, chords: None }
+    }
+
+    #[test]
+    fn the_session_schedules_exactly_the_commands_it_owns() {
+        let text = Command::Text { part: 0, text: String::new(), weight: 1.0 };
+        let commands = [text, Command::Tap, Command::Hop(4), Command::Record(true), Command::Keep(String::new())];
+        for command in
+            commands.iter().chain(&[Command::Learn(String::new()), Command::Play, Command::Tempo(99.0), Command::Panic])
+        {
+            let owned = command.kind().spec().owner == crate::live::commands::Owner::Session;
+            assert_eq!(class(command, Mode::Follow) != Class::Elsewhere, owned, "{command:?}");
+        }
     }
 
     #[test]

@@ -14,13 +14,11 @@ use super::window::{Role, Shape, Window};
 use super::{Clock, Command, Mode};
 use crate::codec::{CHUNK, Codec, Decoder, Encoder};
 use crate::error::{Error, Result};
+use crate::limits::{self, MAX_HOP};
 use crate::lm::RunSpec;
-use crate::model::{Config, FRAME, Model, Strategy};
+use crate::model::{Config, FRAME, Model, SAMPLE_RATE, Strategy};
 use crate::task::Meter;
 use crate::text::Hidden;
-
-/// The most frames of a hop.
-pub const MAX_HOP: usize = 25;
 
 /// What a session begins with.
 #[derive(Debug, Clone)]
@@ -29,7 +27,7 @@ pub struct Spec<'a> {
     pub input_stem: Option<u8>,
     /// Frames by which the player's stem is delayed; for a model that anticipates, frames that the band is ahead of what it has heard.
     pub lag: usize,
-    /// Quarter notes a minute, 20 to 400.
+    /// Quarter notes a minute ([`limits::TEMPO`]).
     pub tempo: f64,
     /// Meter.
     pub meter: Meter,
@@ -234,10 +232,10 @@ impl<B: Backend> Session<B> {
         if spec.lag + largest >= shape.history.max(1) || shape.frames < 2 * shape.history {
             return bad(format!("a lag of {} frames is too long: less than {}", spec.lag, shape.history.saturating_sub(largest)));
         }
-        if !(20.0..=400.0).contains(&spec.tempo) {
-            return bad(format!("tempo {} is out of range: 20 to 400 quarter notes a minute", spec.tempo));
+        if !limits::TEMPO.contains(spec.tempo) {
+            return bad(format!("tempo {} is out of range: {}", spec.tempo, limits::TEMPO));
         }
-        if spec.count_in > 4 || spec.bar1.abs() > 3600 * 32000 {
+        if !limits::COUNT_IN.contains(f64::from(spec.count_in)) || !limits::BAR1.contains(spec.bar1 as f64 / SAMPLE_RATE as f64) {
             return bad("a count-in of more than 4 bars, or bar 1 more than an hour away".into());
         }
         let mut timeline = Timeline::new(spec.bar1, spec.tempo, spec.meter);

@@ -111,7 +111,7 @@ pub fn middle(frame: i64) -> i64 {
 }
 
 fn micro(tempo: f64) -> i128 {
-    (tempo.clamp(20.0, 400.0) * 1e6).round() as i128
+    (crate::limits::TEMPO.clamp(tempo) * 1e6).round() as i128
 }
 
 impl Timeline {

@@ -1,7 +1,7 @@
 //! Tokens of the last minutes: what every stem played, what the player was heard to play, and the bars that are repeated.
 
 use crate::live::stem::Stems;
-use crate::model::Config;
+use crate::model::{Config, FRAME};
 
 /// Frames that are remembered: 2 min 44 s.
 pub const RING: i64 = 8192;
@@ -134,7 +134,7 @@ impl Loop {
     /// phase.
     pub fn token(&self, level: usize, t: i64) -> i32 {
         let passed = t - self.anchor.0;
-        let frame = 640 * self.len.1;
+        let frame = FRAME as i128 * self.len.1;
         // The pass, or the one before it.
         let mut n = (i128::from(passed) * frame).div_euclid(self.len.0) as i64 + 1;
         while pass(n, self.len) > passed {
@@ -147,7 +147,7 @@ impl Loop {
 
 /// Frames of `n` passes of a loop, rounded.
 pub(super) fn pass(n: i64, len: (i128, i128)) -> i64 {
-    let frame = 640 * len.1;
+    let frame = FRAME as i128 * len.1;
     ((2 * i128::from(n) * len.0 + frame).div_euclid(2 * frame)) as i64
 }
 

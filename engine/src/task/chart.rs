@@ -4,12 +4,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::Error;
+use crate::{Error, limits, model};
 
 /// Samples of one frame.
-const FRAME: i128 = 640;
+const FRAME: i128 = model::FRAME as i128;
 /// Samples of a second.
-const RATE: f64 = 32000.0;
+const RATE: f64 = model::SAMPLE_RATE as f64;
 /// Positions in a bar that the `beat` control tells apart.
 const POSITIONS: i128 = 48;
 /// Ticks of 5 ms that are told apart, either side.
@@ -322,14 +322,14 @@ pub struct Chart {
 impl Chart {
     /// A chart without chords.
     ///
-    /// * `tempo`: quarter notes a minute, 20 to 400.
+    /// * `tempo`: quarter notes a minute ([`limits::TEMPO`]).
     /// * `bar1`: where bar 1 begins in the song, in seconds, up to an hour either way.
     pub fn new(tempo: f64, bar1: f64, meter: Meter) -> Result<Self, Error> {
-        if !(20.0..=400.0).contains(&tempo) {
-            return Err(Error::Input(format!("tempo {tempo} is out of range: 20 to 400 quarter notes a minute")));
+        if !limits::TEMPO.contains(tempo) {
+            return Err(Error::Input(format!("tempo {tempo} is out of range: {}", limits::TEMPO)));
         }
-        if !(-3600.0..=3600.0).contains(&bar1) {
-            return Err(Error::Input(format!("bar 1 at {bar1} s is out of range: -3600 to 3600")));
+        if !limits::BAR1.contains(bar1) {
+            return Err(Error::Input(format!("bar 1 at {bar1} s is out of range: {}", limits::BAR1)));
         }
         Ok(Chart { tempo, bar1, meter, chords: Chords::default() })
     }

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use rosc::{OscMessage, OscType};
+use sideman_engine::audio::RATE;
 use sideman_engine::live::{Action, Clock, Command, Mode, Snapshot, Which};
+use sideman_engine::model::FRAME_RATE;
 
 use super::{ALL, Names};
 
 /// Values by address.
 pub type Values = BTreeMap<String, Vec<OscType>>;
 
-/// Samples of a second of song time, and milliseconds of a frame.
-const RATE: f64 = 32_000.0;
-const FRAME_MS: f32 = 20.0;
+/// Milliseconds of a frame.
+const FRAME_MS: f32 = 1000.0 / FRAME_RATE as f32;
 
 /// Waiting requests that are told: a packet's room.
 const MOST_PENDING: usize = 12;
@@ -53,7 +54,7 @@ pub fn shown(s: &Snapshot, names: &Names) -> Values {
     put("/jam/latency", vec![s.health.latency_in.into(), s.health.latency_out.into(), (s.lag as f32 * FRAME_MS).into()]);
     let pending = s.pending.iter().take(MOST_PENDING).flat_map(|p| {
         // To a tenth of a second: it is for the eye, and must not change at every look.
-        let seconds = ((p.at - s.time) as f64 / RATE * 10.0).round() / 10.0;
+        let seconds = ((p.at - s.time) as f64 / f64::from(RATE) * 10.0).round() / 10.0;
         [line(&p.command, names).as_str().into(), OscType::Float(seconds as f32)]
     });
     put("/jam/pending", pending.collect());

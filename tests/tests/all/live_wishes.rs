@@ -1,6 +1,7 @@
 //! What can be asked of a running band: each wish seen in the snapshot, and heard in tokens, samples, levels or clicks.
 
-use sideman_engine::live::{Action, Clock, Command, MAX_HOP, Mode, Request, Session, Snapshot, Spec, When, Which};
+use sideman_engine::limits::MAX_HOP;
+use sideman_engine::live::{Action, Clock, Command, Mode, Request, Session, Snapshot, Spec, When, Which};
 use sideman_engine::task::Meter;
 use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::fixture::Fixture;

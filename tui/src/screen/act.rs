@@ -1,6 +1,7 @@
 //! From a key to what is asked of the band.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use sideman_engine::limits;
 use sideman_engine::live::{Action, Command, Mode, When};
 use sideman_engine::task::Chords;
 
@@ -129,7 +130,7 @@ fn ask(state: &State, act: Act) -> KeyResult {
     let stem = |action| Command::Stem(state.which(), action);
     let fader = |by: f32| {
         let each = meant.iter().map(|s| {
-            let gain = (state.stem(*s).gain + by).clamp(-60.0, 12.0);
+            let gain = limits::GAIN.clamp_f32(state.stem(*s).gain + by);
             (Command::Stem(sideman_engine::live::Which::One(*s as u8), Action::Gain(gain)), None)
         });
         KeyResult { commands: each.collect(), quit: false }
@@ -159,8 +160,8 @@ fn ask(state: &State, act: Act) -> KeyResult {
             Mode::Loop => Mode::Lead,
             Mode::Lead => Mode::Follow,
         }),
-        Act::Faster => Command::Tempo((state.tempo().round() + 1.0).min(400.0)),
-        Act::Slower => Command::Tempo((state.tempo().round() - 1.0).max(20.0)),
+        Act::Faster => Command::Tempo(limits::TEMPO.clamp(state.tempo().round() + 1.0)),
+        Act::Slower => Command::Tempo(limits::TEMPO.clamp(state.tempo().round() - 1.0)),
         Act::Click => Command::Click(!state.click()),
         Act::Record => Command::Record(!state.recording()),
         Act::Keep => Command::Keep(String::new()),

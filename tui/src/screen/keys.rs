@@ -1,5 +1,6 @@
-//! The one key table: what the handler does, what `?` and `sideman keys` show and what docs/reference/keys.md says all come from it. A player
-//! binds other keys in a TOML file: `mute = "M"`, `panic = ["!", "f12"]`.
+//! The key table, and the keys that a musician binds instead in keys.toml: `mute = "M"`, `panic = ["!", "f12"]`.
+//!
+//! The key handler ([`super::act`]), the help on the screen and `sideman keys` read the table. A test compares docs/reference/keys.md with it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,12 +8,13 @@ use std::str::FromStr;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use sideman_engine::live::When;
+use sideman_engine::live::commands::CommandKind;
 
 use crate::usage;
 
 /// What a key does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // [`TABLE`] says it.
+#[allow(missing_docs)] // [`TABLE`] has the help text of each.
 pub enum Act {
     Play,
     Tap,
@@ -47,53 +49,65 @@ pub enum Act {
 
 /// A row of the table.
 pub struct Row {
-    /// What is done.
+    /// What the key does.
     pub act: Act,
-    /// Its name in the TOML file and on the screen.
+    /// The action's name in keys.toml and on the screen.
     pub name: &'static str,
-    /// Keys, unless bound otherwise. Of [`Act::Stem`] the nth chooses the nth stem.
+    /// The default keys. The nth key of [`Act::Stem`] selects the nth stem.
     pub keys: &'static [&'static str],
-    /// In a sentence's words.
-    pub does: &'static str,
-    /// The boundary that it waits for; none: it asks nothing of the band.
+    /// Help text.
+    pub help: &'static str,
+    /// When its command takes effect; `None`: it sends no command.
     pub when: Option<When>,
 }
 
-const fn row(act: Act, name: &'static str, keys: &'static [&'static str], when: Option<When>, does: &'static str) -> Row {
-    Row { act, name, keys, does, when }
+/// A key action of the table of commands.
+const fn command(act: Act, kind: CommandKind, nth: usize) -> Row {
+    let spec = kind.spec();
+    let Some(action) = spec.key_action(nth) else { panic!("the command has no such key") };
+    let when = match action.boundary {
+        Some(when) => when,
+        None => spec.boundary,
+    };
+    Row { act, name: action.name, keys: action.keys, help: action.help, when: Some(when) }
 }
 
-/// All keys.
+/// A key action of the screen alone.
+const fn screen(act: Act, name: &'static str, keys: &'static [&'static str], help: &'static str) -> Row {
+    Row { act, name, keys, help, when: None }
+}
+
+/// All key actions, in the order in which help shows them. Those that send a command come from `sideman_engine::live::commands`.
 pub const TABLE: [Row; 29] = [
-    row(Act::Play, "play", &["space"], Some(When::Bar), "stop at the bar; while the band is silent: play"),
-    row(Act::Tap, "tap", &["t"], Some(When::Beat), "tap the tempo, twice or more"),
-    row(Act::Stem, "stem", &["1", "2", "3", "4", "5", "6", "7", "8", "9"], None, "choose a stem"),
-    row(Act::All, "all", &["0"], None, "choose all stems of the band"),
-    row(Act::Up, "up", &["up"], None, "choose the stem above"),
-    row(Act::Down, "down", &["down"], None, "choose the stem below"),
-    row(Act::Mute, "mute", &["m"], Some(When::Now), "silence the stem; the band goes on hearing it"),
-    row(Act::Solo, "solo", &["s"], Some(When::Now), "hear the stem alone, beside other solo stems"),
-    row(Act::Louder, "louder", &["+", "="], Some(When::Now), "the stem's fader up by 1 dB"),
-    row(Act::Softer, "softer", &["-"], Some(When::Now), "the stem's fader down by 1 dB"),
-    row(Act::Regenerate, "regenerate", &["r"], Some(When::Bar), "something else from this stem"),
-    row(Act::Reject, "reject", &["x"], Some(When::Beat), "reject the stem's open plan: as regenerate, a beat from now"),
-    row(Act::Freeze, "freeze", &["f"], Some(When::Bar), "repeat the stem's last 4 bars; again: play freely"),
-    row(Act::Undo, "undo", &["u"], Some(When::Bar), "back to what the stem was before regenerate or freeze"),
-    row(Act::Redo, "redo", &["ctrl-r"], Some(When::Bar), "and away from it again"),
-    row(Act::Text, "text", &["e"], Some(When::Now), "edit the text that describes the music"),
-    row(Act::Chords, "chords", &["c"], Some(When::Bar), "edit the chords, one a bar: Em Em C D"),
-    row(Act::Next, "next", &["n"], Some(When::Section), "to the next section of the chart; one with names waits for a bar"),
-    row(Act::Fill, "fill", &["F"], Some(When::Now), "a fill into the next bar"),
-    row(Act::Mode, "mode", &["o"], Some(When::Bar), "follow you, loop the last bars, or lead"),
-    row(Act::Faster, "faster", &[">", "."], Some(When::Beat), "1 bpm faster"),
-    row(Act::Slower, "slower", &["<", ","], Some(When::Beat), "1 bpm slower"),
-    row(Act::Click, "click", &["k"], Some(When::Now), "click on or off"),
-    row(Act::Record, "record", &["R"], Some(When::Now), "begin or end a take"),
-    row(Act::Keep, "keep", &["K"], Some(When::Now), "keep the last ten minutes as a take"),
-    row(Act::Cancel, "cancel", &["esc"], Some(When::Now), "take back all that is pending"),
-    row(Act::Panic, "panic", &["!"], Some(When::Now), "silence at once; the clock goes on"),
-    row(Act::Help, "help", &["?"], None, "show these keys"),
-    row(Act::Quit, "quit", &["q"], None, "end the session; asks while the band plays"),
+    command(Act::Play, CommandKind::Play, 0),
+    command(Act::Tap, CommandKind::Tap, 0),
+    screen(Act::Stem, "stem", &["1", "2", "3", "4", "5", "6", "7", "8", "9"], "select a stem"),
+    screen(Act::All, "all", &["0"], "select all stems of the band"),
+    screen(Act::Up, "up", &["up"], "select the stem above"),
+    screen(Act::Down, "down", &["down"], "select the stem below"),
+    command(Act::Mute, CommandKind::StemMute, 0),
+    command(Act::Solo, CommandKind::StemSolo, 0),
+    command(Act::Louder, CommandKind::StemGain, 0),
+    command(Act::Softer, CommandKind::StemGain, 1),
+    command(Act::Regenerate, CommandKind::StemRegenerate, 0),
+    command(Act::Reject, CommandKind::StemRegenerate, 1),
+    command(Act::Freeze, CommandKind::StemFreeze, 0),
+    command(Act::Undo, CommandKind::StemUndo, 0),
+    command(Act::Redo, CommandKind::StemRedo, 0),
+    command(Act::Text, CommandKind::Text, 0),
+    command(Act::Chords, CommandKind::Chords, 0),
+    command(Act::Next, CommandKind::NextSection, 0),
+    command(Act::Fill, CommandKind::Fill, 0),
+    command(Act::Mode, CommandKind::Mode, 0),
+    command(Act::Faster, CommandKind::Tempo, 0),
+    command(Act::Slower, CommandKind::Tempo, 1),
+    command(Act::Click, CommandKind::Click, 0),
+    command(Act::Record, CommandKind::Record, 0),
+    command(Act::Keep, CommandKind::SaveTake, 0),
+    command(Act::Cancel, CommandKind::Cancel, 0),
+    command(Act::Panic, CommandKind::Panic, 0),
+    screen(Act::Help, "help", &["?"], "show these keys"),
+    screen(Act::Quit, "quit", &["q"], "end the session; asks first while the band plays"),
 ];
 
 /// A key as it is pressed.
@@ -125,7 +139,7 @@ const NAMES: [(&str, KeyCode); 16] = [
 ];
 
 impl From<KeyEvent> for Key {
-    /// Shift is in the character already.
+    /// The character already includes the shift key.
     fn from(event: KeyEvent) -> Self {
         let has = |m| event.modifiers.contains(m);
         Key { code: event.code, ctrl: has(KeyModifiers::CONTROL), alt: has(KeyModifiers::ALT) }
@@ -139,7 +153,7 @@ impl FromStr for Key {
     fn from_str(text: &str) -> Result<Self, String> {
         let (mut rest, mut ctrl, mut alt) = (text, false, false);
         loop {
-            // "-" itself is a key.
+            // A "-" alone is a key.
             match rest.split_once('-') {
                 Some(("ctrl", more)) if !more.is_empty() => (ctrl, rest) = (true, more),
                 Some(("alt", more)) if !more.is_empty() => (alt, rest) = (true, more),
@@ -152,7 +166,10 @@ impl FromStr for Key {
             (Some(c), None) if !c.is_whitespace() && !c.is_control() => KeyCode::Char(c),
             _ => NAMES.iter().find(|n| n.0 == rest).map(|n| n.1).or_else(function).ok_or_else(|| {
                 let names: Vec<&str> = NAMES.iter().map(|n| n.0).collect();
-                format!("\"{text}\" is no key: one character, f1 to f12, {}; ctrl- or alt- before it", names.join(", "))
+                format!(
+                    "\"{text}\" is no key: give one character, f1 to f12 or one of {}, with ctrl- or alt- in front",
+                    names.join(", ")
+                )
             })?,
         };
         Ok(Key { code, ctrl, alt })
@@ -171,21 +188,21 @@ impl fmt::Display for Key {
     }
 }
 
-/// The keys as they are bound: those of each row of [`TABLE`].
+/// The keys in use, for each row of [`TABLE`].
 pub struct Keymap(Vec<Vec<Key>>);
 
 impl Default for Keymap {
     fn default() -> Self {
-        // The table's keys can be read: a test holds it.
+        // A test checks that every key of the table parses.
         Keymap(TABLE.iter().map(|row| row.keys.iter().filter_map(|k| k.parse().ok()).collect()).collect())
     }
 }
 
 impl Keymap {
-    /// The player's keys: `file`, else `sideman/keys.toml` in their folder of settings, where there is one.
+    /// The musician's keys: from `file`, else from `sideman/keys.toml` in the configuration folder if it exists, else the defaults.
     ///
     /// # Errors
-    /// What is wrong with the file, by its name.
+    /// The file can't be read, or those of [`Keymap::read`]; the message names the file.
     pub fn find(file: Option<&Path>) -> anyhow::Result<Keymap> {
         let own = || {
             let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
@@ -197,21 +214,21 @@ impl Keymap {
         Keymap::read(&text).map_err(|e| usage(format!("{}: {e}", path.display())))
     }
 
-    /// The table's keys, where the TOML text says no others.
+    /// The default keys, changed by a TOML text.
     ///
     /// # Errors
-    /// A name that is not in the table, something that is no key, or a key for two things.
+    /// The text is no TOML, names an unknown action or key, or binds a key to two actions.
     pub fn read(text: &str) -> Result<Keymap, String> {
         let table: toml::Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
         let mut map = Keymap::default();
         for (name, value) in &table {
             let row = TABLE.iter().position(|row| row.name == name).ok_or_else(|| {
                 let names: Vec<&str> = TABLE.iter().map(|row| row.name).collect();
-                format!("{name} is no action; there are {}", names.join(", "))
+                format!("unknown action {name}; the actions are {}", names.join(", "))
             })?;
             let one = |v: &toml::Value| match v.as_str() {
                 Some(key) => key.parse::<Key>().map_err(|e| format!("{name}: {e}")),
-                None => Err(format!("{name} = {v}: a key in quotes, or a list of them")),
+                None => Err(format!("{name} = {v}: must be a key in quotes, or a list of them")),
             };
             map.0[row] = match value.as_array() {
                 Some(list) => list.iter().map(one).collect::<Result<_, _>>()?,
@@ -230,12 +247,12 @@ impl Keymap {
         Ok(map)
     }
 
-    /// What a key does, and which of the row's keys it is.
+    /// The action of a key, and the key's index in its row.
     pub fn act(&self, key: Key) -> Option<(Act, usize)> {
         self.0.iter().enumerate().find_map(|(row, keys)| Some((TABLE[row].act, keys.iter().position(|k| *k == key)?)))
     }
 
-    /// The keys of an action, as they are written; the digits of stems are short.
+    /// The keys of an action as text; the digits that select stems are shortened to `1-9`.
     pub fn written(&self, act: Act) -> String {
         let row = TABLE.iter().position(|row| row.act == act).unwrap_or(0);
         let keys: Vec<String> = self.0[row].iter().map(Key::to_string).collect();
@@ -245,20 +262,20 @@ impl Keymap {
         }
     }
 
-    /// The table in lines: key, name, what it does, what it waits for.
+    /// The table as lines: key, name, when it takes effect, help.
     pub fn lines(&self) -> Vec<String> {
-        let head = format!("{:<8}{:<12}{:<9}{}", "key", "name", "waits", "does");
+        let head = format!("{:<8}{:<12}{:<9}{}", "key", "name", "when", "what it does");
         let rows = TABLE.iter().map(|row| {
-            let waits = match row.when {
+            let when = match row.when {
                 None => "-",
-                Some(When::Now) => "no",
+                Some(When::Now) => "now",
                 Some(When::Beat) => "beat",
                 Some(When::Bar) => "bar",
                 Some(When::Section) => "section",
-                // No key names one bar or sample.
-                Some(When::AtBar(_) | When::Sample(_)) => "its time",
+                // No key asks for a numbered bar or a sample.
+                Some(When::AtBar(_) | When::Sample(_)) => "later",
             };
-            format!("{:<8}{:<12}{waits:<9}{}", self.written(row.act), row.name, row.does)
+            format!("{:<8}{:<12}{when:<9}{}", self.written(row.act), row.name, row.help)
         });
         std::iter::once(head).chain(rows).collect()
     }
@@ -269,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_s_keys_can_be_read_and_none_is_twice() {
+    fn every_key_of_the_table_parses_and_has_one_action() {
         let map = Keymap::read("").unwrap();
         for (row, keys) in TABLE.iter().zip(&map.0) {
             assert_eq!(keys.len(), row.keys.len(), "{}", row.name);
@@ -282,7 +299,14 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_bound_anew() {
+    fn the_table_has_each_key_action_of_every_command_once() {
+        for action in CommandKind::ALL.iter().flat_map(|kind| kind.spec().keys()) {
+            assert_eq!(TABLE.iter().filter(|row| row.name == action.name).count(), 1, "{}", action.name);
+        }
+    }
+
+    #[test]
+    fn keys_toml_binds_other_keys() {
         let map = Keymap::read("mute = \"M\"\npanic = [\"f12\", \"ctrl-x\"]\nsolo = []\n").unwrap();
         let act = |text: &str| map.act(text.parse().unwrap()).map(|a| a.0);
         assert_eq!(
@@ -290,15 +314,19 @@ mod tests {
             (Some(Act::Mute), None, Some(Act::Panic), Some(Act::Panic), None)
         );
         assert_eq!((act("s"), act("-")), (None, Some(Act::Softer)));
-        for (text, messages) in [
-            ("mutt = \"M\"", "mutt is no action"),
-            ("mute = \"mm\"", "\"mm\" is no key"),
-            ("mute = 3", "a key in quotes"),
-            ("mute = \"s\"", "s is bound to mute and to solo"),
-            ("mute = ", "TOML"),
+    }
+
+    #[test]
+    fn an_error_in_keys_toml_names_the_action_and_the_key() {
+        for (text, names) in [
+            ("mutt = \"M\"", &["mutt"][..]),
+            ("mute = \"mm\"", &["mute", "\"mm\""]),
+            ("mute = 3", &["mute"]),
+            ("mute = \"s\"", &["mute", "solo"]),
+            ("mute = ", &["TOML"]),
         ] {
-            let said = Keymap::read(text).err().unwrap_or_default();
-            assert!(said.contains(messages), "{text}: {said}");
+            let error = Keymap::read(text).err().unwrap_or_default();
+            assert!(!error.is_empty() && names.iter().all(|name| error.contains(name)), "{text}: {error}");
         }
     }
 }
