@@ -31,8 +31,21 @@ fn main() {
     for (name, size, keys) in
         [("80x24", (80, 24), ""), ("100x30", (100, 30), ""), ("200x60", (200, 60), ""), ("help", (100, 34), "?")]
     {
-        let mut line =
-            vec!["live", "--from", &bass, "--to", &take, "--pace", "real", "--play", "bass", "--tempo", "100", "--seed", "7"];
+        let mut line = vec![
+            "live",
+            "--from",
+            &bass,
+            "--to",
+            &take,
+            "--pace",
+            "real",
+            "--instrument",
+            "bass",
+            "--tempo",
+            "100",
+            "--seed",
+            "7",
+        ];
         line.extend(["--chords", "Em7 Em7 A7 A7", "--text", "warm funk, dry drums", "--click"]);
         line.extend(more.iter().map(String::as_str));
         let mut pty = Pty::start(&program, &line, size, &[]);

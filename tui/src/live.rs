@@ -147,7 +147,11 @@ pub fn jam(demo: bool) -> Result<Box<Live>> {
 fn asked(args: &Live, dir: &ModelDir) -> Result<DeviceConfig> {
     let stems = dir.config.stems.clone();
     if args.play != "none" && !stems.contains(&args.play) {
-        return Err(usage(format!("--play {}: the model has {}; none is for a band alone", args.play, stems.join(", "))));
+        return Err(usage(format!(
+            "--instrument {}: the model has the stems {}; use one of them, or none to generate all stems",
+            args.play,
+            stems.join(", ")
+        )));
     }
     let input_stem = if args.play == "none" { stems[0].clone() } else { args.play.clone() };
     Ok(DeviceConfig {

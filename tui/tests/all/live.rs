@@ -49,7 +49,8 @@ fn between_files_and_again_from_the_take() {
     let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
     let from = bass(dir.path(), 2.5);
     let play = |to: &str, more: &[&str]| {
-        let line = ["live", "--from", &from, "--to", to, "--play", "bass", "--tempo", "104", "--bar1", "0.5", "--chords", "Em C"];
+        let line =
+            ["live", "--from", &from, "--to", to, "--instrument", "bass", "--tempo", "104", "--bar1", "0.5", "--chords", "Em C"];
         let args: Vec<&str> = line
             .into_iter()
             .chain(["--seed", "7", "--threads", "1", "--click", "--lag", "12"])
@@ -103,7 +104,7 @@ fn what_can_not_be_is_told() {
         (vec!["live", "--host", "theatre"], 1, "--host theatre"),
         (vec!["live", "--headless", "--keys", "no-such.toml"], 2, "no-such.toml"),
         (vec!["live", "--from", &from], 2, "--to"),
-        (vec!["live", "--from", &from, "--to", &to, "--play", "kazoo"], 2, "--play kazoo"),
+        (vec!["live", "--from", &from, "--to", &to, "--instrument", "kazoo"], 2, "--instrument kazoo"),
         (vec!["live", "--from", &from, "--to", &to, "--tempo", "1000"], 2, "1000"),
         (vec!["live", "--headless", "--host", "theatre"], 1, "--host theatre"),
         (vec!["replay", dir.path().to_str().unwrap(), "--out", &to], 1, "take.json"),

@@ -42,7 +42,8 @@ struct Session {
 
 impl Session {
     fn args<'a>(from: &'a str, to: &'a str, pace: &'a str) -> Vec<&'a str> {
-        let line = ["live", "--from", from, "--to", to, "--pace", pace, "--play", "bass", "--tempo", "240", "--chords", "Em C"];
+        let line =
+            ["live", "--from", from, "--to", to, "--pace", pace, "--instrument", "bass", "--tempo", "240", "--chords", "Em C"];
         line.into_iter().chain(["--text", "tone", "--seed", "7", "--threads", "1", "--lag", "12"]).collect()
     }
 

@@ -1,0 +1,158 @@
+//! Arguments of `live` and `replay`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use sideman_engine::limits;
+
+use super::heading;
+use super::{ChartArgs, RunArgs, SamplingArgs};
+
+/// How fast `live --from` reads its file.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Pace {
+    /// As fast as the machine computes; the files are the same
+    Fast,
+    /// In real time
+    Real,
+}
+
+/// OSC, MIDI and the clock.
+#[derive(Args)]
+#[command(next_help_heading = heading::SURFACES)]
+pub struct ControlSurfaces {
+    /// Receive OSC on this address; `sideman osc` lists what it understands
+    ///
+    /// ADDRESS is HOST:PORT, PORT or HOST; without one it is 127.0.0.1:9940, which only this computer can reach. 0.0.0.0:9940 lets
+    /// everyone on the network control the session.
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:9940", value_parser = crate::control_surfaces::osc_address)]
+    pub osc: Option<std::net::SocketAddr>,
+    /// Don't announce the OSC port on the network (mDNS, _osc._udp)
+    #[arg(long)]
+    pub no_announce: bool,
+    /// MIDI port of your controller, or the beginning of its name
+    ///
+    /// With --host jack, `none` connects nothing: connect the JACK ports midi_in and midi_out yourself.
+    #[arg(long, value_name = "PORT")]
+    pub midi: Option<String>,
+    /// TOML file that maps MIDI messages to commands; MIDI learn writes to it [default: sideman/midi.toml in your configuration
+    /// folder]
+    #[arg(long, value_name = "FILE")]
+    pub midi_map: Option<PathBuf>,
+    /// Source of the beat [default: internal; free with a file and no --tempo]
+    ///
+    /// internal: the session's own tempo. midi: MIDI clock; playing begins with a MIDI start. jack: the JACK transport; playing begins
+    /// when it rolls. link: Ableton Link, in builds with it; playing begins when a peer starts. free: no clock, the model infers the
+    /// beat from the input.
+    #[arg(long, value_name = "SOURCE", value_parser = ["internal", "midi", "jack", "link", "free"])]
+    pub clock: Option<String>,
+    /// With a file: wait for /jam/transport/play, so that OSC commands sent before it take effect from the first bar
+    #[arg(long, requires = "from", requires = "osc")]
+    pub wait: bool,
+}
+
+/// `sideman live`.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  \
+        sideman live --host jack --tempo 112 --count-in 1 --chords \"Em Em C D\"\n  \
+        sideman live --headless --tempo 96 --record takes\n  \
+        sideman live --from bass.wav --to take --pace fast --instrument bass --tempo 104 --bar1 0.5 --lag 8 --seed 7",
+    next_help_heading = heading::FILES
+)]
+pub struct Live {
+    /// Recording to play to, instead of an input device
+    #[arg(long, value_name = "FILE", requires = "to")]
+    pub from: Option<PathBuf>,
+    /// Folder for the WAV files, instead of an output device; created if it doesn't exist
+    #[arg(long, value_name = "DIR", requires = "from")]
+    pub to: Option<PathBuf>,
+    /// Speed at which the recording is read
+    #[arg(long, value_enum, default_value = "fast")]
+    pub pace: Pace,
+    /// Record from the start, into a new folder take-DATE-TIME in DIR; takes that you start later go to DIR too, or to ./takes without
+    /// this flag
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+    /// Stop after this many seconds [default: at Ctrl-C, or at the end of the file]
+    #[arg(long, value_name = "SECONDS")]
+    pub seconds: Option<f64>,
+    /// No screen: print one status line per second on stderr; automatic without a terminal and with --pace fast
+    #[arg(long)]
+    pub headless: bool,
+
+    /// Stem that you play; `none` generates all stems
+    #[arg(long = "instrument", alias = "play", value_name = "STEM", default_value = "bass", help_heading = heading::SONG)]
+    pub play: String,
+    /// Bars of clicks before bar 1, 0 to 4 [default: 1 with devices, 0 with a file]
+    #[arg(long, value_name = "BARS", value_parser = clap::value_parser!(u8).range(limits::COUNT_IN.whole()), help_heading = heading::SONG)]
+    pub count_in: Option<u8>,
+    /// Keep the click on after the count-in
+    #[arg(long, help_heading = heading::SONG)]
+    pub click: bool,
+    #[command(flatten)]
+    pub chart: ChartArgs,
+
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+
+    /// Audio system: jack, alsa, pipewire, pulseaudio or null [default: this machine's]
+    #[arg(long, value_name = "HOST", help_heading = heading::DEVICES)]
+    pub host: Option<String>,
+    /// Input device; with JACK, the beginning of a port's name
+    #[arg(long, value_name = "DEVICE", help_heading = heading::DEVICES)]
+    pub input: Option<String>,
+    /// Output device; with JACK, the beginning of the ports' names
+    #[arg(long, value_name = "DEVICE", help_heading = heading::DEVICES)]
+    pub output: Option<String>,
+    /// Client name in JACK
+    #[arg(long, value_name = "NAME", default_value = "sideman", help_heading = heading::DEVICES)]
+    pub client: String,
+    /// Buffer size of the device in audio frames, 16 to 8192; some devices choose their own
+    #[arg(long, value_name = "FRAMES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=8192), help_heading = heading::DEVICES)]
+    pub period: u32,
+    /// Round-trip latency in ms that the device doesn't report, as measured by `sideman doctor --calibrate`
+    #[arg(long, value_name = "MS", default_value_t = 0.0, allow_negative_numbers = true, help_heading = heading::DEVICES)]
+    pub latency: f64,
+    /// How late the model hears you, in frames of 20 ms [default: the shortest that your devices and computer allow]
+    ///
+    /// The stems stay in time with you at every lag; the lag is only how long the model takes to react to what you play. Each frame of
+    /// lag adds 20 ms of lead. The lead is how early a sample is computed before it has to sound: a hop, its computing time and the
+    /// devices' latencies must fit into it. The house model is trained for lags of 4 to 25 frames.
+    #[arg(long, value_name = "FRAMES", help_heading = heading::DEVICES)]
+    pub lag: Option<u16>,
+    /// Frames (20 ms each) computed at a time, 1 to 25
+    ///
+    /// A shorter hop allows a shorter lag and costs more processor time. It doesn't change the music.
+    #[arg(long, value_name = "FRAMES", default_value_t = 4, value_parser = clap::value_parser!(u8).range(limits::HOP.whole()), help_heading = heading::DEVICES)]
+    pub hop: u8,
+
+    /// TOML file with your own keys, such as `mute = "M"` [default: sideman/keys.toml in your configuration folder, if it exists]
+    #[arg(long, value_name = "FILE", help_heading = heading::SURFACES)]
+    pub keys: Option<PathBuf>,
+    #[command(flatten)]
+    pub hands: ControlSurfaces,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `sideman replay`.
+#[derive(Args)]
+#[command(after_help = "Example:\n  sideman replay takes/take-20260314-212055 --out again", next_help_heading = heading::FILES)]
+pub struct Replay {
+    /// Folder of a take that was recorded from the start of its session
+    #[arg(value_name = "TAKE", help_heading = "Arguments")]
+    pub take: PathBuf,
+    /// Folder for the new take
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Model directory [default: the one that the take names]
+    #[arg(long, value_name = "DIR", help_heading = heading::MACHINE)]
+    pub model: Option<PathBuf>,
+    /// Processor threads, 1 to 256 [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = heading::MACHINE)]
+    pub threads: Option<u16>,
+    /// Print a JSON report on stdout
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,101 @@
+//! Arguments that several commands take: the model and the machine, sampling, and what is known about the song.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::heading;
+
+/// Precision of the weights in memory.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// 4 bytes per weight
+    F32,
+    /// 2 bytes per weight
+    Bf16,
+    /// 1.125 bytes per weight
+    Q8,
+    /// 0.625 bytes per weight; coarse, meant for large models
+    Q4,
+}
+
+/// The backend that computes.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BackendChoice {
+    /// The GPU if there is a usable one, else the processor; `live` uses the processor
+    Auto,
+    /// The processor
+    Cpu,
+    /// The first NVIDIA GPU; an error says why if it can't be used
+    Cuda,
+}
+
+/// Which model runs, and on what.
+#[derive(Args)]
+#[command(next_help_heading = heading::MACHINE)]
+pub struct RunArgs {
+    /// Model directory [default: $SIDEMAN_MODEL, else the house model]
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Processor threads, 1 to 256 [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+    /// Precision of the weights in memory
+    #[arg(long, value_enum, default_value = "bf16")]
+    pub precision: Precision,
+    /// Backend that computes
+    #[arg(long, value_enum, default_value = "auto")]
+    pub backend: BackendChoice,
+    /// Print a JSON report on stdout, and no progress
+    #[arg(long, help_heading = heading::FILES)]
+    pub json: bool,
+}
+
+/// How the next token is chosen from the model's probabilities. A value that isn't given is the model's own.
+#[derive(Args)]
+#[command(next_help_heading = heading::SAMPLING)]
+pub struct SamplingArgs {
+    /// Seed of the random numbers; the same seed gives the same files [default: a new seed, which is printed]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Guidance scale, 0 to 20: how closely the music follows clock, chords, input stem and text; 1 is no guidance [default: the
+    /// model's]
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
+    pub cfg: Option<f32>,
+    /// Temperature, 0 to 10: higher is more random; 0 always takes the most likely token [default: the model's]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    pub temperature: Option<f32>,
+    /// Sample from the K most likely tokens; 0 is all tokens [default: the model's]
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<u32>,
+    /// Sample from the fewest tokens whose probabilities add up to P, 0 to 1; 0 turns it off [default: the model's]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub top_p: Option<f32>,
+}
+
+/// What is known about the song. A file NAME.json beside the recording NAME.flac (bpm, meter, bar1, chords, text) supplies what
+/// the flags don't.
+#[derive(Args)]
+#[command(next_help_heading = heading::SONG)]
+pub struct ChartArgs {
+    /// Tempo in quarter notes per minute, 20 to 400; without it the model infers the beat from the input
+    #[arg(long, value_name = "BPM", allow_negative_numbers = true)]
+    pub tempo: Option<f64>,
+    /// Where bar 1 begins, in seconds from the start [default: 0; live with devices: after the count-in]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub bar1: Option<f64>,
+    /// Meter: 4/4, 3/4, 6/8 or 12/8 [default: 4/4]
+    #[arg(long, value_name = "METER")]
+    pub meter: Option<String>,
+    /// Chords, one per bar, repeated to the end of the song; needs a tempo
+    ///
+    /// "Em Em C D" is four bars. Chords with a comma share a bar: "Dm7,G7 C". Brackets name sections: "[Verse] Em C [Chorus] G D".
+    #[arg(long, value_name = "CHORDS")]
+    pub chords: Option<String>,
+    /// Description of the music, such as "warm funk, dry drums"
+    #[arg(long, value_name = "TEXT")]
+    pub text: Option<String>,
+    /// Ignore the JSON file beside the recording
+    #[arg(long)]
+    pub no_chart: bool,
+}
