@@ -1,12 +1,13 @@
-"""One step of Hugging Face transformers' MusicGen beside one of ours: the same shapes, precisions, lanes and contexts, in one run.
+"""Times one cached step of Hugging Face transformers' MusicGen and of Sideman, with the same shapes and precisions.
 
     pip install torch transformers
     cargo build --release -p sideman-bench
     python bench/peers/hf_step.py --models small --precision f32,bf16 --lanes 2 --context 250 --out step.json
 
-For each case first theirs, then ours, then theirs again, so that a machine whose speed drifts is seen to. Weights are random on both sides. A step
-of theirs is one cached forward of MusicgenForCausalLM over the lanes (two with guidance, as their `generate` batches them), the logits
-included and the draw not; ours includes guidance, top-k and the draw. Times are the median and the 99th percentile.
+For each case it measures transformers, then Sideman, then transformers again, so that a change of the machine's
+speed shows. Weights are random on both sides. A transformers step is one cached forward of MusicgenForCausalLM
+over the lanes (two with guidance, batched as its `generate` does), with logits and without sampling. A Sideman
+step includes guidance, top-k and sampling. Times are the median and the 99th percentile.
 """
 
 import argparse
@@ -26,11 +27,11 @@ SHAPES = {  # dim, layers, heads, streams, card: those of bench/src/models.rs
     "medium": (1536, 48, 24, 4, 2048),
 }
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
-TEXT = 16  # tokens of text, as speed::step has
+TEXT = 16  # text tokens, as in speed::step
 
 
 def build(name, dtype):
-    """A random model of the shape, straight in its precision."""
+    """A model with random weights, created in its precision."""
     dim, layers, heads, streams, card = SHAPES[name]
     config = MusicgenDecoderConfig(vocab_size=card, max_position_embeddings=2048, num_hidden_layers=layers, ffn_dim=4 * dim, dropout=0.0,
                                    num_attention_heads=heads, hidden_size=dim, num_codebooks=streams, pad_token_id=card, bos_token_id=card)
@@ -62,14 +63,14 @@ def theirs(model, name, lanes, context, steps):
 
 
 def ours(binary, name, precision, lanes, context, steps, threads):
-    """The same by sideman-bench: its row."""
+    """The same measurement by sideman-bench, as its JSON output."""
     command = [binary, "step", "--json", "--models", name, "--precision", precision, "--lanes", str(lanes), "--context", str(context),
                "--steps", str(steps), "--threads", str(threads)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def rank(times, share):
-    """Nearest-rank percentile, as sideman-bench has it."""
+    """Nearest-rank percentile, as in sideman-bench."""
     ordered = sorted(times)
     return ordered[max(0, min(len(ordered), -int(-share * len(ordered) // 1)) - 1)]
 
@@ -83,7 +84,7 @@ def main():
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--binary", default="target/release/sideman-bench")
-    parser.add_argument("--out", help="write the figures here as JSON")
+    parser.add_argument("--out", help="write the results as JSON")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     versions = {"torch": torch.__version__, "transformers": transformers.__version__, "python": sys.version.split()[0]}
