@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 use sideman_engine::codec::Codec;
-use sideman_engine::live::{Session, Spec};
+use sideman_engine::live::{Session, SessionConfig};
 use sideman_engine::lm::Lm;
 use sideman_engine::model::FRAME;
 use sideman_engine::model::Model;
@@ -177,8 +177,8 @@ fn codec(
 
 /// Times of the hops of ten seconds of live play, guided: heard, decided, decoded and read back.
 fn live(cuda: &mut CudaBackend, model: &Model<CudaBackend>) -> Result<Times> {
-    let spec = Spec { guided: true, ..Spec::new(model.config()) };
-    let mut session = Session::new(cuda, model, &spec)?;
+    let config = SessionConfig { guided: true, ..SessionConfig::for_model(model.config()) };
+    let mut session = Session::new(cuda, model, &config, None)?;
     let hop = |n: usize| (n * HOP * FRAME..(n + 1) * HOP * FRAME).map(|i| (i as f32 * 0.02).sin() * 0.4).collect::<Vec<f32>>();
     let mut times = Vec::new();
     for n in 0..10 * 50 / HOP {

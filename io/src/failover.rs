@@ -1,6 +1,6 @@
 //! Who plays: a player with its model and session, or the processor in its stead, once the player is lost.
 
-use sideman_engine::live::Session;
+use sideman_engine::live::{Session, SessionConfig};
 use sideman_engine::model::Model;
 use sideman_engine::text::Hidden;
 use sideman_engine::{Error, Result};
@@ -8,7 +8,6 @@ use sideman_kernels::Backend;
 use sideman_kernels::cpu::CpuBackend;
 
 use crate::runner::session;
-use crate::take::Sheet;
 
 /// A player with its model and session.
 pub struct Slot<B: Backend> {
@@ -40,16 +39,16 @@ macro_rules! on_slot {
 pub(crate) use on_slot;
 
 impl Slot<CpuBackend> {
-    /// The processor, ready to take over the session of `sheet` at any moment. It plays nothing until then.
+    /// A session on the CPU that can take over the session of `config` at any time. It plays nothing until then.
     ///
     /// # Errors
     /// Those of [`session`].
-    pub fn standby(mut cpu: CpuBackend, mut model: Model<CpuBackend>, sheet: &Sheet) -> Result<Slot<CpuBackend>> {
-        let room = match (sheet.text.trim().is_empty(), &mut model.text) {
-            (false, Some(text)) => sheet.text_room.max(text.encode(&sheet.text)?.len),
-            _ => sheet.text_room,
+    pub fn standby(mut cpu: CpuBackend, mut model: Model<CpuBackend>, config: &SessionConfig) -> Result<Slot<CpuBackend>> {
+        let text_room = match (config.text.trim().is_empty(), &mut model.text) {
+            (false, Some(text)) => config.text_room.max(text.encode(&config.text)?.len),
+            _ => config.text_room,
         };
-        let waits = Sheet { playing: false, text: String::new(), text_room: room, ..sheet.clone() };
+        let waits = SessionConfig { playing: false, text: String::new(), text_room, ..config.clone() };
         let (session, _) = session(&mut cpu, &mut model, &waits)?;
         Ok(Slot { backend: cpu, model, session })
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use sideman_engine::limits::{HOP, MAX_HOP};
-use sideman_engine::live::{Action, Clock, Command, Pending, Request, Session, Snapshot, Spec, When, Which};
+use sideman_engine::live::{Action, Clock, Command, Pending, Request, Session, SessionConfig, Snapshot, When, Which};
 use sideman_engine::model::FRAME;
 use sideman_engine::model::Model;
 use sideman_engine::text::Hidden;
@@ -20,7 +20,7 @@ use crate::mix::{self, Mixer};
 use crate::rt;
 use crate::silence_watchdog::SilenceWatchdog;
 use crate::sync::Taps;
-use crate::take::{Entry, Sheet, silent};
+use crate::take::{Entry, TakeInfo, silent};
 use crate::tape::{Piece, Tape};
 use crate::text_encoder_thread::TextEncoderThread;
 
@@ -44,7 +44,7 @@ pub struct Runner<B: Backend> {
     stems: Vec<String>,
     streams: usize,
     controls: ControlReceiver,
-    sheet: Sheet,
+    info: TakeInfo,
     snapshot: Snapshot,
     mixer: Mixer,
     words: Option<TextEncoderThread>,
@@ -79,38 +79,21 @@ pub struct Runner<B: Backend> {
     pub drag: Option<Box<dyn FnMut(i64) + Send>>,
 }
 
-/// The session that a sheet describes, and the text that it was told.
+/// Starts the session that `config` describes. Returns it with its text, encoded.
 ///
 /// # Errors
-/// What the sheet says can't be, or the player's memory is full.
-pub fn session<B: Backend>(backend: &mut B, model: &mut Model<B>, sheet: &Sheet) -> Result<(Session<B>, Option<Hidden>)> {
-    let text = match (sheet.text.trim().is_empty(), &mut model.text) {
+/// Those of [`Session::new`], and a text for a model that takes none.
+pub fn session<B: Backend>(
+    backend: &mut B,
+    model: &mut Model<B>,
+    config: &SessionConfig,
+) -> Result<(Session<B>, Option<Hidden>)> {
+    let text = match (config.text.trim().is_empty(), &mut model.text) {
         (true, _) => None,
-        (false, Some(text)) => Some(text.encode(&sheet.text)?),
+        (false, Some(text)) => Some(text.encode(&config.text)?),
         (false, None) => return Err(Error::Input(format!("the model {} takes no text", model.config().name))),
     };
-    let spec = Spec {
-        input_stem: sheet.input_stem,
-        lag: sheet.lag,
-        tempo: sheet.tempo,
-        meter: sheet.meter,
-        bar1: sheet.bar1,
-        chords: sheet.chords.as_deref(),
-        count_in: sheet.count_in,
-        playing: sheet.playing,
-        click: sheet.click,
-        clock: sheet.clock,
-        text: text.as_ref(),
-        text_room: sheet.text_room.max(text.as_ref().map_or(0, |t| t.len)),
-        guided: sheet.guided,
-        temperature: sheet.temperature,
-        top_k: sheet.top_k,
-        top_p: sheet.top_p,
-        cfg: sheet.cfg,
-        seed: sheet.seed,
-        block: sheet.block.max(1),
-    };
-    Ok((Session::new(backend, model, &spec)?, text))
+    Ok((Session::new(backend, model, config, text.as_ref())?, text))
 }
 
 impl<B: Backend> Runner<B> {
@@ -122,20 +105,20 @@ impl<B: Backend> Runner<B> {
     pub fn new(
         mut backend: B,
         mut model: Model<B>,
-        mut sheet: Sheet,
+        mut info: TakeInfo,
         controls: ControlReceiver,
         takes: PathBuf,
         patient: bool,
     ) -> Result<Self> {
         rt::quiet_denormals();
-        let (session, hidden) = session(&mut backend, &mut model, &sheet)?;
-        sheet.lead = session.lead();
+        let (session, hidden) = session(&mut backend, &mut model, &info.config)?;
+        info.lead = session.lead();
         let stems = model.config().stems.len();
         let mut runner = Runner {
             words: model.text.take().map(TextEncoderThread::start),
             mixer: Mixer::new(stems, MAX_HOP + session.lead().unsigned_abs() as usize / FRAME + 1),
             silence: vec![0.0; MAX_HOP * FRAME],
-            text: sheet.text.clone(),
+            text: info.config.text.clone(),
             parts: Default::default(),
             later: Vec::new(),
             bar: i64::MIN,
@@ -147,7 +130,7 @@ impl<B: Backend> Runner<B> {
             failover: Failover::Primary(Box::new(Slot { backend, model, session })),
             standby: None,
             controls,
-            sheet,
+            info,
             snapshot: Snapshot::default(),
             waiting: None,
             tape: None,
@@ -179,7 +162,7 @@ impl<B: Backend> Runner<B> {
     /// # Errors
     /// The system makes no thread.
     pub fn record(&mut self, dir: Option<PathBuf>, roll: bool) -> Result<()> {
-        let tape = Tape::start(self.sheet.clone(), self.streams, roll);
+        let tape = Tape::start(self.info.clone(), self.streams, roll);
         self.tape = Some(tape.map_err(|e| Error::Input(format!("no recorder: {e}")))?);
         self.recording = dir.is_some();
         if let Some(dir) = dir {
@@ -189,9 +172,9 @@ impl<B: Backend> Runner<B> {
         Ok(())
     }
 
-    /// What the session began with.
-    pub fn sheet(&self) -> &Sheet {
-        &self.sheet
+    /// What the session started with.
+    pub fn info(&self) -> &TakeInfo {
+        &self.info
     }
 
     /// The desk.
@@ -235,7 +218,7 @@ impl<B: Backend> Runner<B> {
 
     /// Guidance is in use: there is something to give up.
     pub fn guided(&self) -> bool {
-        self.sheet.guided && on_slot!(&self.failover, slot => slot.session.leans())
+        self.info.config.guided && on_slot!(&self.failover, slot => slot.session.leans())
     }
 
     /// One hop: `heard` is a whole number of frames, 1 to 25. The band's music goes on whatever happens: what can't be played is silence
@@ -510,11 +493,11 @@ impl<B: Backend> Runner<B> {
         }
         let heard = heard.to_vec();
         let tempo = if self.hops == 0 {
-            (self.sheet.bar1, self.sheet.tempo, self.sheet.meter)
+            (self.info.config.bar1, self.info.config.tempo, self.info.config.meter)
         } else {
             (self.snapshot.time, self.snapshot.tempo, self.snapshot.meter)
         };
-        let input_stem = if self.hops == 0 { self.sheet.input_stem } else { self.snapshot.input_stem };
+        let input_stem = if self.hops == 0 { self.info.config.input_stem } else { self.snapshot.input_stem };
         let tokens = on_slot!(&self.failover, slot => slot.session.tokens().1.to_vec());
         let slots = self.mixer.slots().to_vec();
         self.send(Piece::Hop { heard, slots, input_stem, tokens, tempo });

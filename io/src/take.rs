@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sideman_engine::audio::RATE;
 use sideman_engine::live::commands::Owner;
-use sideman_engine::live::{Clock, Command, Request};
+use sideman_engine::live::{Command, Request, SessionConfig};
 use sideman_engine::model::FRAME;
 use sideman_engine::task::Meter;
 use sideman_engine::{Error, Result};
+use sideman_kernels::Format;
 
 use crate::mix::Limiter;
 
@@ -23,70 +24,47 @@ const SYNC: usize = RATE as usize / 2;
 /// Bytes of the header of `tokens.safetensors`, padded by spaces.
 const HEADER: usize = 248;
 
-/// `take.json`: all that is needed to play the session again.
+/// Contents of `take.json`: all that is needed to play the session again.
+///
+/// In the file the fields of `config` stand beside the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Sheet {
-    /// Of the program.
+pub struct TakeInfo {
+    /// Version of the program that recorded the take.
     pub version: String,
-    /// Model directory, and the SHA-256 of what is in it.
+    /// Model directory.
     pub model: PathBuf,
-    /// See `model`.
+    /// SHA-256 of what is in the model directory ([`model_hash`]).
     pub model_sha256: String,
-    /// Weights in memory: f32, bf16, q8 or q4.
-    pub precision: String,
-    /// The model's stems.
+    /// Precision of the weights in memory. A name that is not known is an error: with another precision the replay would differ.
+    #[serde(with = "PrecisionName")]
+    pub precision: Format,
+    /// The model's stems, in its order.
     pub stems: Vec<String>,
-    /// The stem that the player plays at first.
-    #[serde(alias = "player")]
-    pub input_stem: Option<u8>,
-    /// Frames.
-    pub lag: usize,
-    /// Samples.
+    /// Lead of the session, in samples at 32 kHz ([`sideman_engine::live::Session::lead`]).
     pub lead: i64,
-    /// At the start.
-    pub tempo: f64,
-    /// At the start.
-    pub meter: Meter,
-    /// Song time of bar 1 in samples.
-    pub bar1: i64,
-    /// From bar 1 on, repeated.
-    pub chords: Option<String>,
-    /// Bars.
-    pub count_in: u32,
-    /// From the start.
-    pub playing: bool,
-    /// Also after the count-in.
-    pub click: bool,
-    /// At the start.
-    pub clock: Clock,
-    /// At the start; empty: none.
-    pub text: String,
-    /// Tokens of text there is room for.
-    pub text_room: usize,
-    /// Room for guidance.
-    pub guided: bool,
-    /// Sampling.
-    pub temperature: f32,
-    /// Sampling.
-    pub top_k: u32,
-    /// Sampling.
-    pub top_p: f32,
-    /// Guidance.
-    pub cfg: f32,
-    /// Seed.
-    pub seed: u64,
-    /// Columns fed at once.
-    pub block: usize,
-    /// What was played on, in words.
+    /// The devices that were played on, in words.
     pub devices: String,
-    /// ms.
+    /// Input latency in ms.
     pub latency_in: f32,
-    /// ms.
+    /// Output latency in ms.
     pub latency_out: f32,
-    /// Song time of the take's sample 0. Only a take from 0 can be replayed.
+    /// Song time of the take's first sample. Only a take from 0 can be replayed.
     pub from: i64,
-    /// Length; 0: the program was killed, and the files say it.
+    /// Length in samples. 0: the program was killed, and the length is that of the files.
     pub samples: u64,
+    /// The settings that the session started with.
+    #[serde(flatten)]
+    pub config: SessionConfig,
+}
+
+/// Names of [`Format`] in `take.json`.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Format", rename_all = "lowercase")]
+enum PrecisionName {
+    F32,
+    Bf16,
+    Q8,
+    Q4,
 }
 
 /// One line of `events.jsonl`.
@@ -125,7 +103,7 @@ pub fn model_hash(dir: &Path) -> Result<String> {
 /// A take that is being written.
 pub struct Files {
     dir: PathBuf,
-    sheet: Sheet,
+    info: TakeInfo,
     wavs: Vec<(PathBuf, hound::WavWriter<BufWriter<File>>)>,
     /// The band's mix is limited already; with the musician in it the sum is once more.
     limiter: Limiter,
@@ -143,9 +121,9 @@ impl Files {
     ///
     /// # Errors
     /// The file that can't be made.
-    pub fn create(dir: &Path, sheet: &Sheet, streams: usize) -> Result<Files> {
+    pub fn create(dir: &Path, info: &TakeInfo, streams: usize) -> Result<Files> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
-        let names = ["input"].into_iter().chain(sheet.stems.iter().map(String::as_str)).chain(["click", "mix"]);
+        let names = ["input"].into_iter().chain(info.stems.iter().map(String::as_str)).chain(["click", "mix"]);
         let mut wavs = Vec::new();
         for name in names {
             let path = dir.join(format!("{name}.wav"));
@@ -159,12 +137,12 @@ impl Files {
         let make = |name: &str| File::create(dir.join(name)).map_err(Error::io(&dir.join(name)));
         let mut files = Files {
             dir: dir.to_owned(),
-            sheet: sheet.clone(),
+            info: info.clone(),
             wavs,
             limiter: Limiter::default(),
             tokens: make("tokens.safetensors")?,
             events: make("events.jsonl")?,
-            tempos: vec![(sheet.bar1 - sheet.from, sheet.tempo, sheet.meter)],
+            tempos: vec![(info.config.bar1 - info.from, info.config.tempo, info.config.meter)],
             streams,
             frames: 0,
             samples: 0,
@@ -190,7 +168,7 @@ impl Files {
     /// # Errors
     /// The disk is full, or gone.
     pub fn rows(&mut self, rows: &[f32], plays: Option<u8>) -> Result<()> {
-        let stems = self.sheet.stems.len();
+        let stems = self.info.stems.len();
         for row in rows.chunks_exact(stems + 4) {
             let input = row[0];
             let mix = self.limiter.hold([row[stems + 2] + input, row[stems + 3] + input]);
@@ -236,7 +214,7 @@ impl Files {
     /// Notes a tempo that came into force at song time `at`.
     pub fn tempo(&mut self, at: i64, tempo: f64, meter: Meter) {
         if self.tempos.last().is_none_or(|(_, t, m)| (*t, *m) != (tempo, meter)) {
-            self.tempos.push(((at - self.sheet.from).max(0), tempo, meter));
+            self.tempos.push(((at - self.info.from).max(0), tempo, meter));
         }
     }
 
@@ -254,7 +232,7 @@ impl Files {
             r#"{{"tokens":{{"dtype":"I32","shape":[{},{}],"data_offsets":[0,{bytes}]}},"__metadata__":{{"first_frame":"{}"}}}}"#,
             self.frames,
             self.streams,
-            self.sheet.from / FRAME as i64
+            self.info.from / FRAME as i64
         );
         json.extend(std::iter::repeat_n(' ', HEADER.saturating_sub(json.len())));
         let mut write = || -> std::io::Result<()> {
@@ -268,7 +246,7 @@ impl Files {
 
     /// Writes `take.json` and `tempo.mid`.
     fn about(&self) -> Result<()> {
-        let json = serde_json::to_vec_pretty(&self.sheet).map_err(|e| Error::file(&self.dir, e.to_string()))?;
+        let json = serde_json::to_vec_pretty(&self.info).map_err(|e| Error::file(&self.dir, e.to_string()))?;
         for (name, bytes) in [("take.json", json), ("tempo.mid", tempo_map(&self.tempos))] {
             let (path, part) = (self.dir.join(name), self.dir.join(format!(".{name}.part")));
             std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, &path)).map_err(Error::io(&path))?;
@@ -282,7 +260,7 @@ impl Files {
     /// The disk is full, or gone; what readers saw before, they see still.
     pub fn finish(mut self) -> Result<PathBuf> {
         self.sync()?;
-        self.sheet.samples = self.samples;
+        self.info.samples = self.samples;
         self.about()?;
         for (path, wav) in self.wavs {
             wav.finalize().map_err(|e| wrong(&path, e))?;
@@ -330,7 +308,7 @@ fn tempo_map(tempos: &[(i64, f64, Meter)]) -> Vec<u8> {
 /// What is needed to replay a take.
 pub struct Recorded {
     /// `take.json`.
-    pub sheet: Sheet,
+    pub info: TakeInfo,
     /// The musician's samples.
     pub input: Vec<f32>,
     /// `events.jsonl`, in order.
@@ -344,7 +322,7 @@ pub struct Recorded {
 pub fn read(dir: &Path) -> Result<Recorded> {
     let path = dir.join("take.json");
     let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
-    let sheet: Sheet = serde_json::from_slice(&bytes).map_err(|e| Error::file(&path, format!("not a take: {e}")))?;
+    let info: TakeInfo = serde_json::from_slice(&bytes).map_err(|e| Error::file(&path, format!("not a take: {e}")))?;
     // Takes of version 0.1.0 call it player.wav.
     let path = ["input.wav", "player.wav"].map(|name| dir.join(name)).into_iter().find(|path| path.exists());
     let path = path.unwrap_or_else(|| dir.join("input.wav"));
@@ -365,7 +343,7 @@ pub fn read(dir: &Path) -> Result<Recorded> {
             Err(e) => return Err(Error::file(&path, format!("line {}: {e}", n + 1))),
         }
     }
-    Ok(Recorded { sheet, input, events })
+    Ok(Recorded { info, input, events })
 }
 
 /// Whether a command changes nothing that is heard: a replay leaves it out.
@@ -378,40 +356,91 @@ pub fn silent(command: &Command) -> bool {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use sideman_engine::live::Clock;
+
     use super::*;
 
-    pub(crate) fn sheet() -> Sheet {
-        Sheet {
+    pub(crate) fn info() -> TakeInfo {
+        TakeInfo {
             version: "0".into(),
             model: "m".into(),
             model_sha256: String::new(),
-            precision: "bf16".into(),
+            precision: Format::Bf16,
             stems: ["bass", "drums"].map(str::to_owned).to_vec(),
-            input_stem: Some(0),
-            lag: 8,
             lead: 1280,
-            tempo: 120.0,
-            meter: Meter::FourFour,
-            bar1: 0,
-            chords: None,
-            count_in: 0,
-            playing: true,
-            click: false,
-            clock: Clock::Internal,
-            text: String::new(),
-            text_room: 0,
-            guided: false,
-            temperature: 1.0,
-            top_k: 0,
-            top_p: 0.0,
-            cfg: 1.0,
-            seed: 7,
-            block: 16,
             devices: String::new(),
             latency_in: 0.0,
             latency_out: 0.0,
             from: 0,
             samples: 0,
+            config: SessionConfig { seed: 7, ..SessionConfig::default() },
+        }
+    }
+
+    /// `take.json` as version 0.1.0 wrote it.
+    const OLD: &str = r#"{
+        "version": "0.1.0", "model": "models/house", "model_sha256": "59609b8d", "precision": "q8", "stems": ["bass", "drums", "other"],
+        "player": 1, "lag": 9, "lead": 1696, "tempo": 100.5, "meter": "6/8", "bar1": 16000, "chords": "Em7 A7", "count_in": 2,
+        "playing": false, "click": true, "clock": "midi", "text": "funk", "text_room": 64, "guided": true, "temperature": 0.8,
+        "top_k": 100, "top_p": 0.25, "cfg": 2.5, "seed": 18446744073709551615, "block": 8, "devices": "examples/funk.flac",
+        "latency_in": 1.5, "latency_out": 2.5, "from": 640, "samples": 640000 }"#;
+
+    #[test]
+    fn a_take_of_the_first_version_is_read_in_full() {
+        let config = SessionConfig {
+            input_stem: Some(1),
+            lag: 9,
+            tempo: 100.5,
+            meter: Meter::SixEight,
+            bar1: 16_000,
+            chords: Some("Em7 A7".into()),
+            count_in: 2,
+            playing: false,
+            click: true,
+            clock: Clock::Midi,
+            text: "funk".into(),
+            text_room: 64,
+            guided: true,
+            temperature: 0.8,
+            top_k: 100,
+            top_p: 0.25,
+            cfg_scale: 2.5,
+            seed: u64::MAX,
+            block: 8,
+        };
+        let info = TakeInfo {
+            version: "0.1.0".into(),
+            model: "models/house".into(),
+            model_sha256: "59609b8d".into(),
+            precision: Format::Q8,
+            stems: ["bass", "drums", "other"].map(str::to_owned).to_vec(),
+            lead: 1696,
+            devices: "examples/funk.flac".into(),
+            latency_in: 1.5,
+            latency_out: 2.5,
+            from: 640,
+            samples: 640_000,
+            config,
+        };
+        assert_eq!(serde_json::from_str::<TakeInfo>(OLD).unwrap(), info);
+        let new = serde_json::to_string(&info).unwrap();
+        assert_eq!(serde_json::from_str::<TakeInfo>(&new).unwrap(), info);
+    }
+
+    #[test]
+    fn a_precision_that_is_not_known_is_an_error() {
+        let take = OLD.replace("q8", "q5");
+        assert!(serde_json::from_str::<TakeInfo>(&take).is_err());
+    }
+
+    #[test]
+    fn a_take_without_one_of_its_settings_is_an_error() {
+        let serde_json::Value::Object(whole) = serde_json::from_str(OLD).unwrap() else { panic!("an object") };
+        // An option that is missing is none.
+        for field in whole.keys().filter(|field| !["player", "chords"].contains(&field.as_str())) {
+            let mut part = whole.clone();
+            part.remove(field);
+            assert!(serde_json::from_value::<TakeInfo>(part.into()).is_err(), "{field}");
         }
     }
 
@@ -422,7 +451,7 @@ pub(crate) mod tests {
     #[test]
     fn what_was_written_can_be_read_and_a_killed_program_loses_half_a_second() {
         let dir = tempfile::tempdir().unwrap();
-        let mut files = Files::create(dir.path(), &sheet(), 2).unwrap();
+        let mut files = Files::create(dir.path(), &info(), 2).unwrap();
         // Soft enough that the mix is not limited, and exact.
         let level = |n: usize| n as f32 / 131_072.0;
         let row = |n: usize| [level(n), 0.0, 0.5, 0.25, 0.125, 0.0625];
@@ -438,12 +467,12 @@ pub(crate) mod tests {
         // As kill -9 leaves it: nothing is finished, nothing dropped.
         let killed = read(dir.path()).unwrap();
         assert_eq!(killed.input.len(), 96_000);
-        assert_eq!((killed.input[777], killed.events[0].clone(), killed.sheet.samples), (level(777), entry.clone(), 0));
+        assert_eq!((killed.input[777], killed.events[0].clone(), killed.info.samples), (level(777), entry.clone(), 0));
         std::fs::OpenOptions::new().append(true).open(dir.path().join("events.jsonl")).unwrap().write_all(b"{\"at\": 1").unwrap();
         assert_eq!(read(dir.path()).unwrap().events.len(), 1, "half a line is the killed program's");
         files.finish().unwrap();
         let whole = read(dir.path()).unwrap();
-        assert_eq!((whole.input.len(), whole.sheet.samples), (96_001, 96_001));
+        assert_eq!((whole.input.len(), whole.info.samples), (96_001, 96_001));
         assert_eq!(samples(&dir.path().join("bass.wav"))[777], level(777), "the stem that they play is the musician's");
         assert_eq!(samples(&dir.path().join("drums.wav"))[777], 0.5);
         assert_eq!(samples(&dir.path().join("mix.wav"))[2 * 777..2 * 778], [level(777) + 0.125, level(777) + 0.0625]);
@@ -459,7 +488,7 @@ pub(crate) mod tests {
     #[test]
     fn a_loud_musician_and_a_loud_band_do_not_clip_their_mix() {
         let dir = tempfile::tempdir().unwrap();
-        let mut files = Files::create(dir.path(), &sheet(), 2).unwrap();
+        let mut files = Files::create(dir.path(), &info(), 2).unwrap();
         let rows: Vec<f32> = (0..32_000).flat_map(|n| [if n < 100 { 0.9 } else { 0.1 }, 0.0, 0.7, 0.0, 0.7, -0.7]).collect();
         files.rows(&rows, Some(0)).unwrap();
         files.finish().unwrap();
@@ -473,7 +502,7 @@ pub(crate) mod tests {
     fn a_full_disk_is_told_and_what_was_written_stays() {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev/full", dir.path().join("click.wav")).unwrap();
-        let error = Files::create(dir.path(), &sheet(), 2).err().expect("no room").to_string();
+        let error = Files::create(dir.path(), &info(), 2).err().expect("no room").to_string();
         assert!(error.contains("click.wav") && error.contains("space"), "{error}");
     }
 
@@ -481,7 +510,7 @@ pub(crate) mod tests {
     fn what_is_no_take_is_told() {
         let dir = tempfile::tempdir().unwrap();
         assert!(read(dir.path()).err().expect("none").to_string().contains("take.json"));
-        Files::create(dir.path(), &sheet(), 2).unwrap().finish().unwrap();
+        Files::create(dir.path(), &info(), 2).unwrap().finish().unwrap();
         std::fs::write(dir.path().join("events.jsonl"), "nonsense\n").unwrap();
         assert!(read(dir.path()).err().expect("none").to_string().contains("line 1"));
     }

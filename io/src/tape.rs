@@ -14,7 +14,7 @@ use sideman_engine::audio::RATE;
 use sideman_engine::model::FRAME;
 use sideman_engine::task::Meter;
 
-use crate::take::{Entry, Files, Sheet};
+use crate::take::{Entry, Files, TakeInfo};
 
 /// Pieces that may wait for the disk: 40 s of hops of 80 ms.
 const QUEUE: usize = 512;
@@ -57,14 +57,14 @@ pub struct Tape {
 }
 
 impl Tape {
-    /// Starts the recorder. `sheet` describes the session from its start; `roll`: the last ten minutes are kept.
+    /// Starts the recorder. `info` describes the session from its start; `roll`: the last ten minutes are kept.
     ///
     /// # Errors
     /// The system makes no thread.
-    pub fn start(sheet: Sheet, streams: usize, roll: bool) -> std::io::Result<Tape> {
+    pub fn start(info: TakeInfo, streams: usize, roll: bool) -> std::io::Result<Tape> {
         let (queue, pieces) = sync_channel(QUEUE);
         let (say, said) = sync_channel(64);
-        let controls = Recorder::new(sheet, streams, roll, say);
+        let controls = Recorder::new(info, streams, roll, say);
         let thread = std::thread::Builder::new().name("take".into()).spawn(move || controls.run(&pieces))?;
         Ok(Tape { queue: Some(queue), said, thread: Some(thread), lost: 0 })
     }
@@ -105,7 +105,7 @@ impl Tape {
 
 /// The recorder's own.
 struct Recorder {
-    sheet: Sheet,
+    info: TakeInfo,
     streams: usize,
     say: SyncSender<String>,
     /// Samples of the musician and slots of the band that wait for each other.
@@ -125,8 +125,8 @@ struct Recorder {
 }
 
 impl Recorder {
-    fn new(sheet: Sheet, streams: usize, roll: bool, say: SyncSender<String>) -> Self {
-        let roll = match roll.then(|| Roll::new(sheet.stems.len() + 4)).transpose() {
+    fn new(info: TakeInfo, streams: usize, roll: bool, say: SyncSender<String>) -> Self {
+        let roll = match roll.then(|| Roll::new(info.stems.len() + 4)).transpose() {
             Ok(roll) => roll,
             Err(e) => {
                 let _ = say.try_send(format!("the last ten minutes are not kept: {e}"));
@@ -134,8 +134,8 @@ impl Recorder {
             }
         };
         Recorder {
-            drop: usize::try_from(-sheet.lead).unwrap_or(0),
-            sheet,
+            drop: usize::try_from(-info.lead).unwrap_or(0),
+            info,
             streams,
             say,
             heard: VecDeque::new(),
@@ -171,7 +171,7 @@ impl Recorder {
             }
         }
         // Where the band comes late, what it had to say to the end is silence.
-        let c = self.sheet.stems.len() + 3;
+        let c = self.info.stems.len() + 3;
         self.model.resize(self.model.len().max(self.heard.len() * c), 0.0);
         self.pour(None);
         self.end();
@@ -185,7 +185,7 @@ impl Recorder {
         tokens: &[i32],
         (at, tempo, meter): (i64, f64, Meter),
     ) {
-        let c = self.sheet.stems.len() + 3;
+        let c = self.info.stems.len() + 3;
         let early = self.drop.min(slots.len() / c);
         self.drop -= early;
         self.model.extend(&slots[early * c..]);
@@ -205,7 +205,7 @@ impl Recorder {
 
     /// Writes all rows of which both sides are there.
     fn pour(&mut self, input_stem: Option<u8>) {
-        let c = self.sheet.stems.len() + 3;
+        let c = self.info.stems.len() + 3;
         let n = self.heard.len().min(self.model.len() / c);
         let mut rows = std::mem::take(&mut self.rows);
         rows.clear();
@@ -236,8 +236,8 @@ impl Recorder {
 
     fn begin(&mut self, dir: &Path) {
         self.end();
-        let sheet = Sheet { from: self.at, ..self.sheet.clone() };
-        match Files::create(dir, &sheet, self.streams) {
+        let info = TakeInfo { from: self.at, ..self.info.clone() };
+        match Files::create(dir, &info, self.streams) {
             Ok(files) => self.take = Some(files),
             Err(e) => return self.tell(format!("nothing is recorded: {e}")),
         }
@@ -263,7 +263,7 @@ impl Recorder {
             return Err(sideman_engine::Error::Input("they are not kept in this session".into()));
         };
         let from = self.at - roll.samples() as i64;
-        let mut files = Files::create(dir, &Sheet { from, ..self.sheet.clone() }, self.streams)?;
+        let mut files = Files::create(dir, &TakeInfo { from, ..self.info.clone() }, self.streams)?;
         roll.read(|rows, input_stem| files.rows(rows, input_stem))?;
         self.events.iter().filter(|e| e.at >= from).try_for_each(|e| files.event(e))?;
         let skip = (from / FRAME as i64 - self.first_frame).max(0) as usize * self.streams;
@@ -347,7 +347,7 @@ impl Drop for Roll {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::take::{self, tests::sheet};
+    use crate::take::{self, tests::info};
 
     fn hop(at: usize, n: usize) -> Piece {
         // The slots lead by 1280 samples; each says its own song time on every channel.
@@ -369,7 +369,7 @@ mod tests {
     fn musician_and_band_stand_side_by_side() {
         let dir = tempfile::tempdir().unwrap();
         let (whole, kept) = (dir.path().join("whole"), dir.path().join("kept"));
-        let mut tape = Tape::start(sheet(), 2, true).unwrap();
+        let mut tape = Tape::start(info(), 2, true).unwrap();
         tape.send(Piece::Begin(whole.clone()), true);
         let first: Vec<f32> = (0..1280).flat_map(|t| [t as f32; 5]).collect();
         let (tokens, tempo) = (vec![1; 4], (0, 120.0, Meter::FourFour));
@@ -386,7 +386,7 @@ mod tests {
             for name in ["input.wav", "drums.wav", "click.wav"] {
                 assert_eq!(wav(dir, name), want(n), "{name}");
             }
-            assert_eq!(take::read(dir).unwrap().sheet.samples, n as u64);
+            assert_eq!(take::read(dir).unwrap().info.samples, n as u64);
         }
     }
 
@@ -394,7 +394,7 @@ mod tests {
     fn a_folder_that_cannot_be_is_told_and_the_recorder_goes_on() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), "").unwrap();
-        let mut tape = Tape::start(sheet(), 2, false).unwrap();
+        let mut tape = Tape::start(info(), 2, false).unwrap();
         tape.send(Piece::Begin(dir.path().join("file/take")), true);
         tape.send(hop(0, 640), true);
         tape.send(Piece::Begin(dir.path().join("take")), true);

@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use sideman_engine::live::{Clock, Request};
+use sideman_engine::live::{Request, SessionConfig};
 use sideman_engine::model::Model;
 use sideman_engine::model::ModelDir;
-use sideman_engine::task::Meter;
 use sideman_io::control::{Control, ControlReceiver};
 use sideman_io::rt;
 use sideman_io::runner::Runner;
-use sideman_io::take::Sheet;
+use sideman_io::take::TakeInfo;
 use sideman_kernels::Format;
 use sideman_kernels::cpu::CpuBackend;
 
@@ -18,54 +17,42 @@ pub fn model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/house")
 }
 
-/// A session of 120 bpm, bar 1 at 0, the player on bass.
-pub fn sheet(lag: usize) -> Sheet {
-    Sheet {
+/// Settings of a session at 120 BPM with bar 1 at song time 0; the musician plays the bass.
+pub fn config(lag: usize) -> SessionConfig {
+    SessionConfig { lag, chords: Some("Em C".into()), click: true, text_room: 16, top_k: 20, seed: 5, ..SessionConfig::default() }
+}
+
+/// What a take of the model in `dir` says of itself.
+pub fn take_info(dir: &Path, config: SessionConfig) -> TakeInfo {
+    TakeInfo {
         version: "test".into(),
-        model: model(),
+        model: dir.to_owned(),
         model_sha256: String::new(),
-        precision: "f32".into(),
+        precision: Format::F32,
         stems: ["bass", "drums", "other"].map(str::to_owned).to_vec(),
-        input_stem: Some(0),
-        lag,
         lead: 0,
-        tempo: 120.0,
-        meter: Meter::FourFour,
-        bar1: 0,
-        chords: Some("Em C".into()),
-        count_in: 0,
-        playing: true,
-        click: true,
-        clock: Clock::Internal,
-        text: String::new(),
-        text_room: 16,
-        guided: false,
-        temperature: 1.0,
-        top_k: 20,
-        top_p: 0.0,
-        cfg: 1.0,
-        seed: 5,
-        block: 16,
         devices: "test".into(),
         latency_in: 0.0,
         latency_out: 0.0,
         from: 0,
         samples: 0,
+        config,
     }
 }
 
 /// A runner of the model in `dir`.
-pub fn runner_of(dir: &Path, sheet: Sheet, patient: bool) -> (Runner<CpuBackend>, Control) {
+pub fn runner_of(dir: &Path, config: SessionConfig, patient: bool) -> (Runner<CpuBackend>, Control) {
     rt::quiet_denormals();
     let mut cpu = CpuBackend::new(1);
     let model = Model::load(&mut cpu, &ModelDir::open(dir).expect("a model"), Format::F32).expect("loads");
     let (control, controls): (Control, ControlReceiver) = Control::new();
-    (Runner::new(cpu, model, sheet, controls, std::env::temp_dir(), patient).expect("a session"), control)
+    let info = take_info(dir, config);
+    (Runner::new(cpu, model, info, controls, std::env::temp_dir(), patient).expect("a session"), control)
 }
 
 /// A runner of the committed model.
-pub fn runner(sheet: Sheet, patient: bool) -> (Runner<CpuBackend>, Control) {
-    runner_of(&model(), sheet, patient)
+pub fn runner(config: SessionConfig, patient: bool) -> (Runner<CpuBackend>, Control) {
+    runner_of(&model(), config, patient)
 }
 
 /// `n` samples at `rate` of a line of eighths around E1.

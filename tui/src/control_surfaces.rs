@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
 
 use anyhow::{Result, anyhow};
-use sideman_engine::live::Command;
+use sideman_engine::live::{Command, SessionConfig};
 use sideman_io::control::Control;
 use sideman_io::midi::ports::{self, Feed, Ports};
 use sideman_io::midi::{self, Heard, Map};
 use sideman_io::osc::{Announcement, Names, PORT, Server};
-use sideman_io::take::Sheet;
+use sideman_io::take::TakeInfo;
 
 use crate::cli;
 
@@ -47,11 +47,17 @@ pub fn osc_address(text: &str) -> std::result::Result<SocketAddr, String> {
 ///
 /// # Errors
 /// A sentence with the flag at fault.
-pub fn start(args: &cli::ControlSurfaces, jack: bool, control: &Control, model: &str, sheet: &Sheet) -> Result<ControlSurfaces> {
-    let stems: Vec<&str> = sheet.stems.iter().map(String::as_str).collect();
+pub fn start(
+    args: &cli::ControlSurfaces,
+    jack: bool,
+    control: &Control,
+    model: &str,
+    info: &TakeInfo,
+) -> Result<ControlSurfaces> {
+    let stems: Vec<&str> = info.stems.iter().map(String::as_str).collect();
     let names = Names::new(model, &stems);
     let played = (jack || args.midi.is_some()).then(|| midi(args, control, names.clone(), &stems)).transpose()?;
-    let osc = args.osc.map(|address| osc(args, control, names, sheet, address)).transpose()?;
+    let osc = args.osc.map(|address| osc(args, control, names, &info.config, address)).transpose()?;
     let (midi, server) = played.unzip();
     let (open, ports) = match (&args.midi, &midi) {
         (Some(name), Some(heard)) if !jack => {
@@ -68,10 +74,10 @@ fn osc(
     args: &cli::ControlSurfaces,
     control: &Control,
     names: Names,
-    sheet: &Sheet,
+    config: &SessionConfig,
     address: SocketAddr,
 ) -> Result<(Server, Option<Announcement>)> {
-    let server = Server::start(control.clone(), names, begun(sheet), address)
+    let server = Server::start(control.clone(), names, begun(config), address)
         .map_err(|e| anyhow!("--osc {address}: {e}; another program may listen there"))?;
     let address = server.address();
     if !address.ip().is_loopback() {
@@ -114,16 +120,16 @@ fn map_file() -> Option<PathBuf> {
 }
 
 /// What the session began with that no snapshot shows.
-fn begun(sheet: &Sheet) -> Vec<Command> {
+fn begun(config: &SessionConfig) -> Vec<Command> {
     vec![
-        Command::CountIn(sheet.count_in),
+        Command::CountIn(config.count_in),
         // The engine's own, as nothing sets it at the start.
         Command::LoopBars(4),
-        Command::Temperature(sheet.temperature),
-        Command::TopK(sheet.top_k),
-        Command::TopP(sheet.top_p),
-        Command::Cfg(sheet.cfg),
-        Command::Seed(sheet.seed),
+        Command::Temperature(config.temperature),
+        Command::TopK(config.top_k),
+        Command::TopP(config.top_p),
+        Command::Cfg(config.cfg_scale),
+        Command::Seed(config.seed),
     ]
 }
 

@@ -11,8 +11,7 @@ use anyhow::{Result, anyhow};
 use clap::Parser;
 use serde_json::json;
 use sideman_engine::audio::{self, RATE};
-use sideman_engine::limits;
-use sideman_engine::live::{Clock, Command, Request, Session, Snapshot, Spec};
+use sideman_engine::live::{Clock, Command, Request, Session, SessionConfig, Snapshot};
 use sideman_engine::model::Model;
 use sideman_engine::model::{FRAME, ModelDir};
 use sideman_engine::task::Meter;
@@ -21,13 +20,13 @@ use sideman_io::device::{self, DeviceConfig, file};
 use sideman_io::failover::Slot;
 use sideman_io::live::Live as Engine;
 use sideman_io::runner::{NO_LINK, Runner, take_name};
-use sideman_io::take::{self, Sheet};
+use sideman_io::take::{self, TakeInfo};
 use sideman_io::{midi, rt, supervisor};
 use sideman_kernels::Backend;
 use sideman_kernels::cpu::CpuBackend;
 
 use crate::backend::gpu;
-use crate::cli::{BackendChoice, Cli, Live, Pace, Precision};
+use crate::cli::{BackendChoice, Cli, Live, Pace};
 use crate::screen::{self, About, Keymap, Screen};
 use crate::song::{self, Song};
 use crate::{control_surfaces, find, model_run, output, report, usage};
@@ -96,10 +95,27 @@ fn play<B: Backend + Send + 'static>(
         return Err(anyhow!("{why}"));
     }
     let asked = asked(args, dir)?;
-    let sheet = sheet(args, song, dir, &band, &asked)?;
+    let info = TakeInfo {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        model: std::path::absolute(&dir.path).unwrap_or_else(|_| dir.path.clone()),
+        model_sha256: take::model_hash(&dir.path)?,
+        precision: args.run.precision.into(),
+        stems: dir.config.stems.clone(),
+        // The runner fills it in.
+        lead: 0,
+        devices: match &args.from {
+            Some(from) => from.display().to_string(),
+            None => args.host.clone().unwrap_or_else(|| "default".into()),
+        },
+        latency_in: 0.0,
+        latency_out: 0.0,
+        from: 0,
+        samples: 0,
+        config: session_config(args, song, &band, &asked)?,
+    };
     // A text that can't be is told before anything sounds.
-    if let (false, Some(text)) = (sheet.text.is_empty(), &mut band.text) {
-        text.encode(&sheet.text)?;
+    if let (false, Some(text)) = (info.config.text.is_empty(), &mut band.text) {
+        text.encode(&info.config.text)?;
     }
     let (control, controls) = Control::new();
     let takes = args.record.clone().unwrap_or_else(|| PathBuf::from(TAKES));
@@ -108,12 +124,12 @@ fn play<B: Backend + Send + 'static>(
     let shown = !args.headless && !args.run.json && screen::possible() && (!patient || args.pace == Pace::Real);
     let about = About { model: &dir.config.name, stems: &dir.config.stems };
     let show: Show = Box::new(|hangup| shown.then(|| Screen::open(&control, &about, keys, hangup)).transpose());
-    let standby = standby.map(|(cpu, band)| Slot::standby(cpu, band, &sheet)).transpose()?;
-    let mut runner = Runner::new(backend, band, sheet, controls, takes, patient)?;
+    let standby = standby.map(|(cpu, band)| Slot::standby(cpu, band, &info.config)).transpose()?;
+    let mut runner = Runner::new(backend, band, info, controls, takes, patient)?;
     if let Some(standby) = standby {
         runner.relieve_by(standby);
     }
-    let mut hands = control_surfaces::start(&args.hands, jack, &control, &dir.config.name, runner.sheet())?;
+    let mut hands = control_surfaces::start(&args.hands, jack, &control, &dir.config.name, runner.info())?;
     match (&args.from, &args.to) {
         (Some(from), Some(to)) => between_files(args, song, runner, &control, from, to, show),
         _ => with_devices(args, runner, &control, &asked, &mut hands, show),
@@ -167,10 +183,13 @@ fn asked(args: &Live, dir: &ModelDir) -> Result<DeviceConfig> {
     })
 }
 
-/// The session as it begins.
-fn sheet<B: Backend>(args: &Live, song: &Song, dir: &ModelDir, band: &Model<B>, asked: &DeviceConfig) -> Result<Sheet> {
+/// The settings that the session starts with, from the flags, the song's JSON file and the model's defaults.
+///
+/// # Errors
+/// A value that is out of range.
+fn session_config<B: Backend>(args: &Live, song: &Song, band: &Model<B>, asked: &DeviceConfig) -> Result<SessionConfig> {
     let config = band.config();
-    let default = Spec::new(config);
+    let default = SessionConfig::for_model(config);
     let text = song.text.clone().filter(|_| config.text.is_some()).unwrap_or_default();
     if song.text.is_some() && config.text.is_none() {
         tracing::warn!("the model {} takes no text", config.name);
@@ -205,9 +224,6 @@ fn sheet<B: Backend>(args: &Live, song: &Song, dir: &ModelDir, band: &Model<B>, 
     let [n, d] = song.meter.unwrap_or([4, 4]);
     let meter: Meter = format!("{n}/{d}").parse().map_err(|e: sideman_engine::Error| usage(e.to_string()))?;
     let tempo = song.bpm.unwrap_or(default.tempo);
-    if !limits::TEMPO.contains(tempo) {
-        return Err(usage(format!("--tempo {tempo}: must be {}", limits::TEMPO)));
-    }
     let count_in = u32::from(args.count_in.unwrap_or(u8::from(devices)));
     let bar = 60.0 / tempo * meter.quarters() as f64;
     let bar1 = match song.bar1 {
@@ -215,21 +231,9 @@ fn sheet<B: Backend>(args: &Live, song: &Song, dir: &ModelDir, band: &Model<B>, 
         None if devices => f64::from(count_in) * bar + 0.5,
         None => 0.0,
     };
-    Ok(Sheet {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        model: std::path::absolute(&dir.path).unwrap_or_else(|_| dir.path.clone()),
-        model_sha256: take::model_hash(&dir.path)?,
-        precision: match args.run.precision {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-            Precision::Q8 => "q8",
-            Precision::Q4 => "q4",
-        }
-        .to_owned(),
-        stems: config.stems.clone(),
+    let settings = SessionConfig {
         input_stem: config.stems.iter().position(|s| *s == args.play).map(|p| p as u8),
         lag,
-        lead: 0,
         tempo,
         meter,
         bar1: (bar1 * f64::from(RATE)).round() as i64,
@@ -252,21 +256,15 @@ fn sheet<B: Backend>(args: &Live, song: &Song, dir: &ModelDir, band: &Model<B>, 
         temperature: args.sampling.temperature.unwrap_or(default.temperature),
         top_k: args.sampling.top_k.unwrap_or(if args.sampling.top_p.is_some() { 0 } else { default.top_k }),
         top_p: args.sampling.top_p.unwrap_or(if args.sampling.top_k.is_some() { 0.0 } else { default.top_p }),
-        cfg: args.sampling.cfg.unwrap_or(default.cfg),
+        cfg_scale: args.sampling.cfg.unwrap_or(default.cfg_scale),
         seed: args.sampling.seed.unwrap_or_else(|| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             (now.as_nanos() / 1_000 % 1_000_000) as u64
         }),
         block: default.block,
-        devices: match &args.from {
-            Some(from) => from.display().to_string(),
-            None => args.host.clone().unwrap_or_else(|| "default".into()),
-        },
-        latency_in: 0.0,
-        latency_out: 0.0,
-        from: 0,
-        samples: 0,
-    })
+    };
+    settings.validate(config).map_err(|e| usage(e.to_string()))?;
+    Ok(settings)
 }
 
 /// What puts the screen up, where there is to be one; it is handed what [`signals`] sets when the terminal goes.
@@ -314,10 +312,10 @@ fn hop(args: &Live) -> Request {
 }
 
 /// What a script reads at the end.
-fn document(sheet: &Sheet, s: &Snapshot, took: Duration, said: &[String]) -> serde_json::Value {
+fn document(info: &TakeInfo, s: &Snapshot, took: Duration, said: &[String]) -> serde_json::Value {
     let h = &s.health;
     json!({
-        "seed": sheet.seed, "model": sheet.model, "lag": sheet.lag, "lead_ms": sheet.lead as f64 / 32.0, "seconds": s.time.saturating_sub(sheet.lead) as f64 / f64::from(RATE),
+        "seed": info.config.seed, "model": info.model, "lag": info.config.lag, "lead_ms": info.lead as f64 / 32.0, "seconds": s.time.saturating_sub(info.lead) as f64 / f64::from(RATE),
         "took_seconds": took.as_secs_f64(), "hop_ms_p50": h.p50, "hop_ms_p99": h.p99, "load": h.load, "late": h.late,
         "underrun": h.underrun, "overrun": h.overrun, "xruns": h.xruns, "faults": h.faults, "rung": h.rung,
         "latency_in_ms": h.latency_in, "latency_out_ms": h.latency_out, "said": said,
@@ -361,7 +359,7 @@ fn between_files<B: Backend>(
         !stop.load(Ordering::Relaxed)
     });
     drop(screen);
-    let (took, sheet) = (began.elapsed(), runner.sheet().clone());
+    let (took, info) = (began.elapsed(), runner.info().clone());
     let said = runner.finish();
     if let Some(failed) = said.iter().find(|s| s.starts_with("recording has stopped") || s.starts_with("nothing is recorded")) {
         return Err(anyhow!("{failed}"));
@@ -369,7 +367,7 @@ fn between_files<B: Backend>(
     // For `edit` and `continue`.
     let about = serde_json::to_value(song)?;
     std::fs::write(to.join(song::FILE), format!("{about:#}\n")).map_err(|e| anyhow!("{}: {e}", to.join(song::FILE).display()))?;
-    finish(args, &sheet, control, took, &said)
+    finish(args, &info, control, took, &said)
 }
 
 fn with_devices<B: Backend + Send + 'static>(
@@ -387,7 +385,7 @@ fn with_devices<B: Backend + Send + 'static>(
         output::folder(dir)?;
     }
     runner.record(first, true)?;
-    let sheet = runner.sheet().clone();
+    let info = runner.info().clone();
     let screen = show(hangup)?;
     supervisor::narrate(control, |what| tell(&what));
     let (mut engine, link, told) = Engine::new(runner);
@@ -424,23 +422,23 @@ fn with_devices<B: Backend + Send + 'static>(
     let broken = |_| anyhow!("a thread of the session has died: please report what it printed above");
     let said = engine.join().map_err(broken)?;
     watch.join().map_err(broken)?.map_err(|e| anyhow!("{e}"))?;
-    finish(args, &sheet, control, began.elapsed(), &said)
+    finish(args, &info, control, began.elapsed(), &said)
 }
 
 /// What is said at the end.
-fn finish(args: &Live, sheet: &Sheet, control: &Control, took: Duration, said: &[String]) -> Result<ExitCode> {
+fn finish(args: &Live, info: &TakeInfo, control: &Control, took: Duration, said: &[String]) -> Result<ExitCode> {
     let last = control.snapshot();
     if args.run.json {
-        report::json(&document(sheet, &last, took, said));
+        report::json(&document(info, &last, took, said));
         return Ok(ExitCode::SUCCESS);
     }
     said.iter().for_each(report::line);
-    let seconds = last.time.saturating_sub(sheet.lead) as f64 / f64::from(RATE);
+    let seconds = last.time.saturating_sub(info.lead) as f64 / f64::from(RATE);
     report::line(format!(
         "seed {}, lag {} ({:.0} ms ahead), {seconds:.1} s of music in {:.1} s; {}",
-        sheet.seed,
-        sheet.lag,
-        sheet.lead as f64 / 32.0,
+        info.config.seed,
+        info.config.lag,
+        info.lead as f64 / 32.0,
         took.as_secs_f64(),
         status(&last)
     ));

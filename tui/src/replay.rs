@@ -12,7 +12,6 @@ use sideman_io::control::Control;
 use sideman_io::device::file;
 use sideman_io::runner::Runner;
 use sideman_io::{rt, take};
-use sideman_kernels::Format;
 use sideman_kernels::cpu::CpuBackend;
 
 use crate::cli::Replay;
@@ -24,39 +23,33 @@ use crate::{model_run, output, report, usage};
 /// The take can't be read, doesn't begin with its session, or was played by another model.
 pub fn run(args: &Replay) -> Result<ExitCode> {
     rt::quiet_denormals();
-    let take::Recorded { sheet, input, events } = take::read(&args.take)?;
-    if sheet.from != 0 {
+    let take::Recorded { info, input, events } = take::read(&args.take)?;
+    if info.from != 0 {
         return Err(anyhow!(
             "{}: it begins {:.1} s into its session, and what the band had heard before is not in it: it can be edited, not replayed",
             args.take.display(),
-            sheet.from as f64 / f64::from(RATE)
+            info.from as f64 / f64::from(RATE)
         ));
     }
     if args.out.exists() && std::fs::canonicalize(&args.out).ok() == std::fs::canonicalize(&args.take).ok() {
         return Err(usage("--out is the take itself: give another folder"));
     }
-    let dir = ModelDir::open(args.model.as_ref().unwrap_or(&sheet.model))?;
+    let dir = ModelDir::open(args.model.as_ref().unwrap_or(&info.model))?;
     let hash = take::model_hash(&dir.path)?;
-    if hash != sheet.model_sha256 {
+    if hash != info.model_sha256 {
         return Err(anyhow!(
             "{} is not the model that played {}: SHA-256 {} instead of {}; give that one with --model DIR",
             dir.path.display(),
             args.take.display(),
             &hash[..12],
-            sheet.model_sha256.get(..12).unwrap_or_default()
+            info.model_sha256.get(..12).unwrap_or_default()
         ));
     }
-    let format = match sheet.precision.as_str() {
-        "f32" => Format::F32,
-        "q8" => Format::Q8,
-        "q4" => Format::Q4,
-        _ => Format::Bf16,
-    };
     let mut cpu = CpuBackend::new(model_run::threads(args.threads));
-    let band = Model::load(&mut cpu, &dir, format)?;
+    let band = Model::load(&mut cpu, &dir, info.precision)?;
     output::folder(&args.out)?;
     let (_control, controls) = Control::new();
-    let mut runner = Runner::new(cpu, band, sheet, controls, PathBuf::new(), true)?;
+    let mut runner = Runner::new(cpu, band, info, controls, PathBuf::new(), true)?;
     runner.silence_watchdog = None;
     runner.record(Some(args.out.clone()), false)?;
     file::play(&mut runner, &input, file::Pace::Fast, events, |_| true);

@@ -13,6 +13,7 @@
 mod click;
 mod command;
 pub mod commands;
+mod config;
 mod decode;
 mod failover;
 mod play;
@@ -26,6 +27,7 @@ mod token_history;
 mod window;
 
 pub use command::{Action, Clamped, Clock, Command, Mode, Origin, Request, When, Which};
-pub use session::{Session, Spec};
+pub use config::SessionConfig;
+pub use session::Session;
 pub use snapshot::{Health, Pending, Snapshot, StemState};
 pub use timeline::{Boundary, Position, SECTION, Timeline, beats};

@@ -11,87 +11,13 @@ use super::stem::Stems;
 use super::timeline::{Boundary, Timeline};
 use super::token_history::TokenHistory;
 use super::window::{Role, Shape, Window};
-use super::{Clock, Command, Mode};
+use super::{Clock, Command, Mode, SessionConfig};
 use crate::codec::{CHUNK, Codec, Decoder, Encoder};
 use crate::error::{Error, Result};
-use crate::limits::{self, MAX_HOP};
+use crate::limits::MAX_HOP;
 use crate::lm::RunSpec;
-use crate::model::{Config, FRAME, Model, SAMPLE_RATE, Strategy};
-use crate::task::Meter;
+use crate::model::{Config, FRAME, Model, Strategy};
 use crate::text::Hidden;
-
-/// What a session begins with.
-#[derive(Debug, Clone)]
-pub struct Spec<'a> {
-    /// The stem that the player plays, in the model's order; none: the band plays all.
-    pub input_stem: Option<u8>,
-    /// Frames by which the player's stem is delayed; for a model that anticipates, frames that the band is ahead of what it has heard.
-    pub lag: usize,
-    /// Quarter notes a minute ([`limits::TEMPO`]).
-    pub tempo: f64,
-    /// Meter.
-    pub meter: Meter,
-    /// Song time at which bar 1 begins, in samples.
-    pub bar1: i64,
-    /// Chords from bar 1 on, repeated.
-    pub chords: Option<&'a str>,
-    /// Bars of clicks before bar 1, 0 to 4.
-    pub count_in: u32,
-    /// The band plays from bar 1 on; else it waits for [`super::Command::Play`].
-    pub playing: bool,
-    /// The click sounds, also after the count-in.
-    pub click: bool,
-    /// Source of the beat; only [`Clock::Free`] is not the same to the session as the others.
-    pub clock: Clock,
-    /// The text.
-    pub text: Option<&'a Hidden>,
-    /// Tokens of text there shall be room for ([`Session::set_text`]).
-    pub text_room: usize,
-    /// Room for guidance: two lanes, of which one rests where guidance has nothing to lean on ([`Session::leans`]).
-    pub guided: bool,
-    /// How boldly; ≤ 0: always the likeliest code.
-    pub temperature: f32,
-    /// The k likeliest; 0: all.
-    pub top_k: u32,
-    /// Nucleus; 0: off.
-    pub top_p: f32,
-    /// Guidance by text, clock, chords and player, as far as the model has learnt it; 1: none.
-    pub cfg: f32,
-    /// Another seed, another song.
-    pub seed: u64,
-    /// The most columns fed at once, 1 or more; changes nothing but the speed.
-    pub block: usize,
-}
-
-impl Spec<'_> {
-    /// What suits the model: a bassist (or the first stem's player), 120 a minute, bar 1 at once, the model's sampling parameters, lag 8 or
-    /// the nearest that the model was trained for.
-    pub fn new(config: &Config) -> Self {
-        let s = &config.sampling;
-        let lags = config.live.as_ref().and_then(|l| l.lags).unwrap_or([0, 1000]);
-        Spec {
-            input_stem: Some(0),
-            lag: 8.clamp(lags[0], lags[1]),
-            tempo: 120.0,
-            meter: Meter::FourFour,
-            bar1: 0,
-            chords: None,
-            count_in: 0,
-            playing: true,
-            click: false,
-            clock: Clock::Internal,
-            text: None,
-            text_room: if config.text.is_some() { 64 } else { 0 },
-            guided: false,
-            temperature: s.temperature,
-            top_k: s.top_k,
-            top_p: s.top_p,
-            cfg: s.cfg,
-            seed: 0,
-            block: 16,
-        }
-    }
-}
 
 /// An encoder that may listen.
 pub(super) struct Ear<B: Backend> {
@@ -207,56 +133,58 @@ impl<B: Backend> Session<B> {
         (lags[0]..=lags[1]).find(|&lag| Self::lead_of(model, lag) >= lead)
     }
 
-    /// A session. Where the band plays at once, its first frames are made here: [`Session::stem`] then holds song time 0..lead.
+    /// Starts a session. `text` is `settings.text`, encoded; `None` if that is empty. If the band plays at once, its first frames are
+    /// computed here: [`Session::stem`] then holds song time 0 to the lead.
     ///
     /// # Errors
-    /// Something in the spec can't be, or the player's memory is full.
-    pub fn new(backend: &mut B, model: &Model<B>, spec: &Spec) -> Result<Self> {
-        let bad = |what: String| Err(Error::Input(what));
+    /// [`Error::Input`] from [`SessionConfig::validate`]; [`Error::Backend`] if the backend has not enough memory.
+    pub fn new(backend: &mut B, model: &Model<B>, settings: &SessionConfig, text: Option<&Hidden>) -> Result<Self> {
         let config = model.config().clone();
+        settings.validate(&config)?;
+        // Every setting is named: one that is added and not used here does not compile.
+        let &SessionConfig {
+            input_stem,
+            lag,
+            tempo,
+            meter,
+            bar1,
+            ref chords,
+            count_in,
+            playing,
+            click,
+            clock,
+            text: _,
+            text_room,
+            guided,
+            temperature,
+            top_k,
+            top_p,
+            cfg_scale,
+            seed,
+            block,
+        } = settings;
         let shape = Shape::new(&config);
         let stems = config.stems.len();
-        if let Some(input_stem) = spec.input_stem.filter(|&p| usize::from(p) >= stems) {
-            return bad(format!("stem {input_stem} for a player; the model has {}", config.stems.join(", ")));
-        }
-        if spec.input_stem.is_some() && stems == 1 {
-            return bad(format!(
-                "the model {} has one stem, {}: nothing is left for a band to play",
-                config.name, config.stems[0]
-            ));
-        }
-        if stems > 64 || spec.block == 0 {
-            return bad("more than 64 stems, or blocks of no column".into());
-        }
         let largest = config.streams.iter().map(|s| s.delay).max().unwrap_or(0);
-        if spec.lag + largest >= shape.history.max(1) || shape.frames < 2 * shape.history {
-            return bad(format!("a lag of {} frames is too long: less than {}", spec.lag, shape.history.saturating_sub(largest)));
-        }
-        if !limits::TEMPO.contains(spec.tempo) {
-            return bad(format!("tempo {} is out of range: {}", spec.tempo, limits::TEMPO));
-        }
-        if !limits::COUNT_IN.contains(f64::from(spec.count_in)) || !limits::BAR1.contains(spec.bar1 as f64 / SAMPLE_RATE as f64) {
-            return bad("a count-in of more than 4 bars, or bar 1 more than an hour away".into());
-        }
-        let mut timeline = Timeline::new(spec.bar1, spec.tempo, spec.meter);
-        if let Some(chords) = spec.chords {
-            timeline.set_chords(Some(chords.parse()?), 1);
+        let mut timeline = Timeline::new(bar1, tempo, meter);
+        if let Some(chords) = settings.parsed_chords()? {
+            timeline.set_chords(Some(chords), 1);
         }
 
         let ahead = look_ahead(&model.codecs);
-        let lead = Self::lead_of(model, spec.lag);
+        let lead = Self::lead_of(model, lag);
         let history = TokenHistory::new(&config, silence(backend, model)?);
         let delays = history.delays.clone();
         let run = RunSpec {
             songs: 1,
-            guided: spec.guided,
+            guided,
             delays: &delays,
             // A stop at a window's end lets the delayed streams end.
             frames: shape.prefix + shape.frames + largest + 1,
-            texts: &[spec.text],
-            text_room: spec.text_room,
+            texts: &[text],
+            text_room: text_room.max(text.map_or(0, |text| text.len)),
             kv: model.lm.cache(),
-            block: spec.block,
+            block,
             sampling: Sampling { temperature: 1.0, top_k: 0, top_p: 0.0, cfg: 1.0, seed: 0, frame_base: 0 },
         };
         let windows = [Window::new(backend, &model.lm, &run, shape)?, Window::new(backend, &model.lm, &run, shape)?];
@@ -270,17 +198,17 @@ impl<B: Backend> Session<B> {
             decoder.rehearse(codec, backend);
             Ok(decoder)
         };
-        let most = (spec.lag as i64 + largest as i64 + ahead) as usize + 2 * MAX_HOP + CHUNK;
+        let most = (lag as i64 + largest as i64 + ahead) as usize + 2 * MAX_HOP + CHUNK;
         let vectors = |len: usize| (0..stems).map(|_| Vec::with_capacity(len)).collect::<Vec<Vec<f32>>>();
-        let playing = spec.playing.then_some(spec.bar1.max(0).div_euclid(FRAME as i64));
-        let counted = (timeline_before(&timeline, spec.bar1, spec.count_in), spec.bar1);
+        let starts = playing.then_some(bar1.max(0).div_euclid(FRAME as i64));
+        let counted = (timeline_before(&timeline, bar1, count_in), bar1);
         let mut session = Session {
             ahead,
-            base_lag: spec.lag,
-            lag: spec.lag,
+            base_lag: lag,
+            lag,
             lagged: config.live.as_ref().is_some_and(|l| l.strategy == Strategy::Lagged),
             shape,
-            block: spec.block,
+            block,
             lead,
             n: 0,
             front: 0,
@@ -290,33 +218,26 @@ impl<B: Backend> Session<B> {
             windows,
             main: None,
             next: None,
-            fresh: playing,
+            fresh: starts,
             resume: false,
             begun: HopStart::new(history.delays.len(), stems),
             let_in: 0,
-            input_stem: spec.input_stem.map(usize::from),
+            input_stem: input_stem.map(usize::from),
             mode: Mode::Follow,
-            clock: spec.clock,
-            playing: spec.playing,
-            count_in: spec.count_in,
+            clock,
+            playing,
+            count_in,
             loop_bars: 4,
             key: String::new(),
-            chart: spec.chords.unwrap_or_default().to_owned(),
-            sampling: Sampling {
-                temperature: spec.temperature,
-                top_k: spec.top_k,
-                top_p: spec.top_p,
-                cfg: spec.cfg,
-                seed: spec.seed,
-                frame_base: 0,
-            },
+            chart: chords.clone().unwrap_or_default(),
+            sampling: Sampling { temperature, top_k, top_p, cfg: cfg_scale, seed, frame_base: 0 },
             guided: true,
-            texted: spec.text.is_some_and(|text| text.len > 0),
+            texted: text.is_some_and(|text| text.len > 0),
             salt: 0,
             fill_to: i64::MIN,
             dim: 0.0,
-            click_on: spec.click,
-            counted: if spec.playing { counted } else { (0, 0) },
+            click_on: click,
+            counted: if playing { counted } else { (0, 0) },
             message: String::with_capacity(256),
             ears: model.codecs.iter().map(|codec| ear(codec, backend)).collect::<Result<_>>()?,
             decoders: model.codecs.iter().map(|codec| voice(codec, backend)).collect::<Result<_>>()?,
@@ -335,7 +256,7 @@ impl<B: Backend> Session<B> {
             history,
             config,
         };
-        if let Some(from) = playing {
+        if let Some(from) = starts {
             (session.stems.from, session.stems.to) = (from, i64::MAX);
         }
         session.listen(backend, model);
@@ -500,7 +421,7 @@ impl<B: Backend> Session<B> {
     /// Sets the text for all that is decided from now on; allocates nothing.
     ///
     /// # Errors
-    /// It is longer than the room that the spec asked for, or of another model.
+    /// It is longer than the room that the configuration reserves, or of another model.
     pub fn set_text(&mut self, backend: &mut B, model: &Model<B>, text: Option<&Hidden>) -> Result<()> {
         for window in &mut self.windows {
             window.run().set_text(backend, &model.lm, 0, text)?;

@@ -36,7 +36,7 @@ impl Grid {
 
 #[test]
 fn the_beat_goes_on_through_taps_jumps_meters_and_sources() {
-    let (mut runner, control) = stage::runner(stage::sheet(12), true);
+    let (mut runner, control) = stage::runner(stage::config(12), true);
     let lead = runner.time().1;
     let mut click: Vec<f32> = runner.slots().chunks_exact(runner.channels()).map(|slot| slot[3]).collect();
     assert_eq!((click.len() as i64, runner.channels()), (lead, mix::channels(3)));
@@ -119,7 +119,7 @@ fn the_beat_goes_on_through_taps_jumps_meters_and_sources() {
 #[test]
 fn what_is_asked_for_by_its_bar_comes_true_there() {
     let play = |hop: usize| {
-        let (mut runner, control) = stage::runner(stage::sheet(12), true);
+        let (mut runner, control) = stage::runner(stage::config(12), true);
         let at = |bar, command| Request { command, when: Some(When::AtBar(bar)), from: 1 };
         control.send(at(3, Command::Stem(Which::One(1), Action::Mute(true)))).unwrap();
         control.send(at(4, Command::Stem(Which::One(1), Action::Mute(false)))).unwrap();

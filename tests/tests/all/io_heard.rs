@@ -27,8 +27,8 @@ struct Take {
 fn play(chords: &str, wishes: &[(Command, i64)]) -> Take {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
-    let sheet = sideman_io::take::Sheet { tempo: 240.0, chords: Some(chords.into()), ..stage::sheet(12) };
-    let (mut runner, _control) = stage::runner(sheet, true);
+    let config = sideman_engine::live::SessionConfig { tempo: 240.0, chords: Some(chords.into()), ..stage::config(12) };
+    let (mut runner, _control) = stage::runner(config, true);
     runner.record(Some(dir.path().to_owned()), false).unwrap();
     let request = |(command, bar): &(Command, i64)| Entry {
         at: 0,

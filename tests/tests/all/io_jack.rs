@@ -9,14 +9,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sideman_engine::live::{Action, Command, Which};
+use sideman_engine::live::{Action, Command, SessionConfig, Which};
 use sideman_engine::model::ModelDir;
 use sideman_io::control::{Control, Event};
 use sideman_io::device::DeviceConfig;
 use sideman_io::live::Live;
 use sideman_io::runner::Runner;
 use sideman_io::supervisor;
-use sideman_io::take::Sheet;
 use sideman_kernels::cpu::CpuBackend;
 use sideman_skip::skip;
 use sideman_tests::jackd::{Server, asked, deadline, jackd, turn};
@@ -68,16 +67,22 @@ const PORTS: [&str; 6] = ["bass_out", "drums_out", "other_out", "click_out", "mi
 
 impl Jam {
     fn start(client: &str, count_in: u32) -> Jam {
-        let sheet = Sheet { count_in, bar1: i64::from(count_in) * 64_000 + 16_000, ..stage::sheet(25) };
+        let config = SessionConfig { count_in, bar1: i64::from(count_in) * 64_000 + 16_000, ..stage::config(25) };
         let (runner, control) = match std::env::var("SIDEMAN_JAM_MODEL") {
             Ok(model) => {
                 let model = std::path::PathBuf::from(model);
                 let s = ModelDir::open(&model).unwrap().config.sampling;
-                let drawn =
-                    Sheet { temperature: s.temperature, top_k: s.top_k, top_p: s.top_p, cfg: s.cfg, guided: true, ..sheet };
-                stage::runner_of(&model, Sheet { model: model.clone(), lag: 16, chords: None, ..drawn }, false)
+                let drawn = SessionConfig {
+                    temperature: s.temperature,
+                    top_k: s.top_k,
+                    top_p: s.top_p,
+                    cfg_scale: s.cfg,
+                    guided: true,
+                    ..config
+                };
+                stage::runner_of(&model, SessionConfig { lag: 16, chords: None, ..drawn }, false)
             }
-            Err(_) => stage::runner(sheet, false),
+            Err(_) => stage::runner(config, false),
         };
         Jam::of(client, 1024, runner, control)
     }
@@ -312,8 +317,8 @@ fn note_is_answered() -> bool {
     let dir = tempfile::tempdir().unwrap();
     let model = echo::write(dir.path());
     let lag = 8;
-    let sheet = Sheet { model: model.clone(), chords: None, top_k: 1, bar1: 16_000, ..stage::sheet(lag) };
-    let (runner, control) = stage::runner_of(&model, sheet, false);
+    let config = SessionConfig { chords: None, top_k: 1, bar1: 16_000, ..stage::config(lag) };
+    let (runner, control) = stage::runner_of(&model, config, false);
     control.send(stage::now(Command::Hop(2))).unwrap();
     let jam = Jam::of("sideman-echo", 256, runner, control);
     // A plucked E every 0.67 or 0.86 s, so that it falls anywhere in a frame.

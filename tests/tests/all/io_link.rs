@@ -8,10 +8,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusty_link::{AblLink, SessionState};
-use sideman_engine::live::{Clock, Command, Request};
+use sideman_engine::live::{Clock, Command, Request, SessionConfig};
 use sideman_io::control::Control;
 use sideman_io::live::Live;
-use sideman_io::take::Sheet;
 use sideman_io::{link, supervisor};
 use sideman_tests::jackd::{Server, asked, deadline, jackd, turn};
 use sideman_tests::stage;
@@ -67,13 +66,13 @@ struct Jam {
 }
 
 impl Jam {
-    fn start(sheet: Sheet, bpm: f64) -> Jam {
+    fn start(config: SessionConfig, bpm: f64) -> Jam {
         let other = Arc::new(AblLink::new(bpm));
         other.enable_start_stop_sync(true);
         other.enable(true);
         // Who was there first keeps the tempo; and a session needs a while to be one.
         std::thread::sleep(Duration::from_millis(800));
-        let (runner, control) = stage::runner(sheet, false);
+        let (runner, control) = stage::runner(config, false);
         let (mut live, into, told) = Live::new(runner);
         let (server, opened) = link::Server::start(control.clone()).unwrap();
         live.speakers.push(opened);
@@ -174,8 +173,8 @@ fn tempo_beat_start_and_stop_go_both_ways() {
         return;
     }
     let _server = Server::start(1024);
-    let sheet = Sheet { clock: Clock::Link, playing: false, bar1: 0, click: true, ..stage::sheet(25) };
-    let jam = Jam::start(sheet, 97.0);
+    let config = SessionConfig { clock: Clock::Link, playing: false, bar1: 0, click: true, ..stage::config(25) };
+    let jam = Jam::start(config, 97.0);
     jam.wait("they meet, and the band has the tempo of who was there first", |jam| {
         jam.other.0.num_peers() == 1 && (jam.control.snapshot().tempo - 97.0).abs() < 0.1
     });
@@ -235,8 +234,9 @@ fn alone_the_session_is_the_band_s() {
         return;
     }
     let _server = Server::start(1024);
-    let sheet = Sheet { clock: Clock::Link, playing: true, bar1: 24_000, click: true, tempo: 111.0, ..stage::sheet(25) };
-    let jam = Jam::start(sheet, 90.0);
+    let config =
+        SessionConfig { clock: Clock::Link, playing: true, bar1: 24_000, click: true, tempo: 111.0, ..stage::config(25) };
+    let jam = Jam::start(config, 90.0);
     jam.other.0.enable(false);
     jam.wait("it is alone and plays", |jam| jam.control.snapshot().bar > 1);
     jam.send(Command::Tempo(126.0));

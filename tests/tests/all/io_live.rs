@@ -23,7 +23,7 @@ fn hop(frames: u32) -> sideman_engine::live::Request {
 
 /// Plays a file session into `dir`; gives its slots at 32 kHz, from song time 0.
 fn files(dir: &Path, samples: &[f32], pace: Pace, frames: u32, events: VecDeque<Entry>) -> Vec<f32> {
-    let (mut runner, _control) = stage::runner(stage::sheet(12), true);
+    let (mut runner, _control) = stage::runner(stage::config(12), true);
     runner.request(hop(frames));
     runner.record(Some(dir.to_owned()), false).unwrap();
     assert_eq!(runner.channels(), mix::channels(3));
@@ -64,9 +64,9 @@ fn pace_and_hop_change_no_byte_and_a_take_plays_again() {
     let events = wishes.map(|(at, command)| Entry { at, request: stage::now(command) });
     files(&at("played"), samples, Pace::Fast, 4, events.into());
     assert_ne!(stage::heard(&at("fast")), stage::heard(&at("played")));
-    let take::Recorded { sheet, input, events } = take::read(&at("played")).unwrap();
+    let take::Recorded { info, input, events } = take::read(&at("played")).unwrap();
     assert_eq!(events.len(), 6);
-    let (mut runner, _control) = stage::runner(sheet, true);
+    let (mut runner, _control) = stage::runner(info.config, true);
     runner.record(Some(at("again")), false).unwrap();
     file::play(&mut runner, &input, Pace::Fast, events, |_| true);
     runner.finish();
@@ -87,7 +87,7 @@ struct Stage {
 
 impl Stage {
     fn new(rate: u32, drag: Option<Box<dyn FnMut(i64) + Send>>, take: Option<std::path::PathBuf>) -> Stage {
-        let (mut runner, control) = stage::runner(stage::sheet(12), false);
+        let (mut runner, control) = stage::runner(stage::config(12), false);
         runner.drag = drag;
         if take.is_some() {
             runner.record(take, false).unwrap();
@@ -271,7 +271,7 @@ fn no_number_from_the_model_is_music_all_the_same() {
     let head = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     bytes[head..].fill(0x7b);
     std::fs::write(&path, &bytes).unwrap();
-    let (mut runner, control) = stage::runner_of(dir.path(), stage::sheet(12), true);
+    let (mut runner, control) = stage::runner_of(dir.path(), stage::config(12), true);
     let mut out = Vec::new();
     file::play(&mut runner, &stage::bass(2 * 32_000, 32_000), Pace::Fast, VecDeque::new(), |runner| {
         out.extend_from_slice(runner.slots());
@@ -286,7 +286,7 @@ fn a_disk_that_fills_up_stops_the_take_and_not_the_band() {
     let dir = tempfile::tempdir().unwrap();
     // The first flush of this file finds no room.
     std::os::unix::fs::symlink("/dev/full", dir.path().join("events.jsonl")).unwrap();
-    let (mut runner, control) = stage::runner(stage::sheet(12), true);
+    let (mut runner, control) = stage::runner(stage::config(12), true);
     let events = control.events();
     runner.record(Some(dir.path().to_owned()), false).unwrap();
     let wish = Entry { at: 32_000 / 640 * 640, request: stage::now(Command::Seed(3)) };
@@ -313,7 +313,7 @@ fn hops_of_changing_length() {
     let dir = tempfile::tempdir().unwrap();
     let samples = stage::bass(6 * 32_000, 32_000);
     let want = files(&dir.path().join("a"), &samples, Pace::Fast, 4, VecDeque::new());
-    let (mut runner, _control) = stage::runner(stage::sheet(12), true);
+    let (mut runner, _control) = stage::runner(stage::config(12), true);
     let (mut slots, mut n) = (runner.slots().to_vec(), 0);
     file::play(&mut runner, &samples, Pace::Fast, VecDeque::new(), |runner| {
         slots.extend_from_slice(runner.slots());

@@ -8,14 +8,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sideman_engine::live::{Action, Clock, Command, Request, Which};
+use sideman_engine::live::{Action, Clock, Command, Request, SessionConfig, Which};
 use sideman_io::control::Control;
 use sideman_io::device::DeviceConfig;
 use sideman_io::live::Live;
 use sideman_io::midi::{self, Map, MidiMapper};
 use sideman_io::osc::Names;
 use sideman_io::supervisor;
-use sideman_io::take::Sheet;
 use sideman_skip::{Need, without};
 use sideman_tests::stage;
 
@@ -79,8 +78,8 @@ struct Jam {
 }
 
 impl Jam {
-    fn start(client: &str, sheet: Sheet, map: Map, file: Option<std::path::PathBuf>) -> Jam {
-        let (runner, control) = stage::runner(sheet, false);
+    fn start(client: &str, config: SessionConfig, map: Map, file: Option<std::path::PathBuf>) -> Jam {
+        let (runner, control) = stage::runner(config, false);
         let (mut live, link, told) = Live::new(runner);
         let (tx, inbox) = channel();
         live.hands = Some(tx);
@@ -234,8 +233,8 @@ fn beside(strikes: &[Strike], beat0: f64, bpm: f64) -> (f64, f64, bool) {
     (sum / strikes.len().max(1) as f64, worst, bars)
 }
 
-fn sheet(clock: Clock, playing: bool) -> Sheet {
-    Sheet { clock, playing, bar1: 0, click: true, ..stage::sheet(25) }
+fn config(clock: Clock, playing: bool) -> SessionConfig {
+    SessionConfig { clock, playing, bar1: 0, click: true, ..stage::config(25) }
 }
 
 #[test]
@@ -246,7 +245,7 @@ fn a_clock_with_jitter_and_gaps_is_followed_to_the_bar_and_again_after_a_restart
         return;
     }
     let _server = Server::start(256);
-    let jam = Jam::start("sideman-clock", sheet(Clock::Midi, false), midi::default_page(&["bass", "drums", "other"]), None);
+    let jam = Jam::start("sideman-clock", config(Clock::Midi, false), midi::default_page(&["bass", "drums", "other"]), None);
     let bpm = 100.0;
     let tick = 60.0 / bpm / 24.0 * RATE;
     // It ticks before it starts, as most do. Start is sent just before the tick that begins the song.
@@ -312,7 +311,7 @@ fn jack_midi_clock_is_followed() {
         return;
     }
     let _server = Server::start(256);
-    let jam = Jam::start("sideman-mclk", sheet(Clock::Midi, false), Map::default(), None);
+    let jam = Jam::start("sideman-mclk", config(Clock::Midi, false), Map::default(), None);
     let run = |name: &str, args: &[&str]| {
         Program::new(name).args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
     };
@@ -353,7 +352,7 @@ fn jack_s_transport_takes_the_band_along() {
         return;
     }
     let _server = Server::start(256);
-    let jam = Jam::start("sideman-roll", sheet(Clock::Jack, false), Map::default(), None);
+    let jam = Jam::start("sideman-roll", config(Clock::Jack, false), Map::default(), None);
     jam.listen_only("sideman-roll");
     let transport = jam.rig.as_client().transport();
     let late = || jam.control.snapshot().health.late;
@@ -403,7 +402,7 @@ fn a_timebase_master_leads_the_band() {
         return;
     }
     let _server = Server::start(256);
-    let jam = Jam::start("sideman-bars", sheet(Clock::Jack, false), Map::default(), None);
+    let jam = Jam::start("sideman-bars", config(Clock::Jack, false), Map::default(), None);
     jam.listen_only("sideman-bars");
     let run = Program::new("jack_transport").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let mut master = Other(run.expect("jack_transport starts"));
@@ -443,8 +442,8 @@ fn our_clock_is_our_click_and_pedals_play() {
     let _server = Server::start(256);
     let map = "chord_channel = 4\n[[control]]\ncontrol = \"cc 2 7\"\naddress = \"/jam/stem/drums/gain\"\nway = \"absolute\"\nfrom = -40.0\n\
         to = 6.0\n[[control]]\ncontrol = \"note 10 36\"\naddress = \"/jam/stem/drums/mute 1\"\nway = \"switch\"\nhold = \"/jam/stem/drums/mute 0\"\n";
-    let sheet = Sheet { count_in: 1, bar1: 72_000, ..sheet(Clock::Internal, true) };
-    let jam = Jam::start("sideman-hands", sheet, Map::parse(map).unwrap(), Some(file.clone()));
+    let config = SessionConfig { count_in: 1, bar1: 72_000, ..config(Clock::Internal, true) };
+    let jam = Jam::start("sideman-hands", config, Map::parse(map).unwrap(), Some(file.clone()));
     let all = jam.record(12.0);
     let start = all.clock.iter().position(|m| m.1 == [0xfa]).expect("our clock starts");
     assert_eq!(all.clock[start + 1].1, [0xf8], "the tick after start is the beat");

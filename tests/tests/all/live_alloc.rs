@@ -1,7 +1,7 @@
 //! A hop allocates and frees nothing after the first one, whatever is asked for between.
 
 use assert_no_alloc::{assert_no_alloc, reset_violation_count, violation_count};
-use sideman_engine::live::{Action, Clock, Command, Mode, Request, Session, Spec, Which};
+use sideman_engine::live::{Action, Clock, Command, Mode, Request, Session, SessionConfig, Which};
 use sideman_engine::task::Meter;
 use sideman_tests::fixture::Fixture;
 use sideman_tests::jam::{Jam, bass};
@@ -17,8 +17,9 @@ fn nothing_is_allocated_in_a_hop() {
     for lagged in [true, false] {
         let mut jam = Jam::open(Fixture { lagged, ..Fixture::short() });
         let text = jam.model.text.as_mut().unwrap().encode("funk drums").unwrap();
-        let spec = Spec { lag: 6, tempo: 240.0, guided: true, text: Some(&text), text_room: 32, ..Spec::new(jam.model.config()) };
-        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
+        let spec =
+            SessionConfig { lag: 6, tempo: 240.0, guided: true, text_room: 32, ..SessionConfig::for_model(jam.model.config()) };
+        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec, Some(&text)).unwrap();
         session.hop(&mut jam.cpu, &jam.model, &input_stem[..4 * 640]).unwrap();
         let wishes = [
             Command::Chords("[A] Em C [B] G".into()),

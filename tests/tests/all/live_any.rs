@@ -1,6 +1,6 @@
 //! Any wishes at any time: nothing breaks, nothing is late, and hops of one frame give what long hops give.
 
-use sideman_engine::live::{Action, Clock, Command, Mode, Request, Session, Snapshot, Spec, When, Which};
+use sideman_engine::live::{Action, Clock, Command, Mode, Request, Session, SessionConfig, Snapshot, When, Which};
 use sideman_engine::task::Meter;
 use sideman_tests::fixture::Fixture;
 use sideman_tests::jam::{Jam, bass};
@@ -52,9 +52,9 @@ fn any_wishes_at_any_time() {
         let mut random = Random(seed);
         let mut jam = Jam::open(Fixture { lagged: seed % 2 == 0, ..Fixture::short() });
         let (lag, bar1) = (5 + seed as usize, seed as i64 * 3333);
-        let spec = Spec { lag, bar1, tempo: 180.0, guided: seed > 1, ..Spec::new(jam.model.config()) };
-        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
-        let mut frames = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
+        let spec = SessionConfig { lag, bar1, tempo: 180.0, guided: seed > 1, ..SessionConfig::for_model(jam.model.config()) };
+        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec, None).unwrap();
+        let mut frames = Session::new(&mut jam.cpu, &jam.model, &spec, None).unwrap();
         let mut shown = Snapshot::default();
         for round in 0..100 {
             if random.below(3) > 0 {

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use sideman_engine::live::SessionConfig;
 use sideman_engine::model::Model;
 use sideman_engine::model::ModelDir;
 use sideman_fakecuda::Fake;
@@ -11,12 +12,11 @@ use sideman_io::control::{Control, Event};
 use sideman_io::failover::Slot;
 use sideman_io::rt;
 use sideman_io::runner::Runner;
-use sideman_io::take::Sheet;
 use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::cuda::CudaBackend;
 use sideman_kernels::{Backend, Format};
 use sideman_tests::fixture::Fixture;
-use sideman_tests::stage::{bass, sheet};
+use sideman_tests::stage::{bass, config, take_info};
 
 /// Samples of a hop.
 const HOP: usize = 4 * 640;
@@ -27,11 +27,11 @@ fn model<B: Backend>(backend: &mut B, dir: &Path) -> Model<B> {
     Model::load(backend, &ModelDir::open(dir).unwrap(), Format::F32).unwrap()
 }
 
-fn runner<B: Backend>(mut backend: B, dir: &Path, sheet: &Sheet) -> (Runner<B>, Control) {
+fn runner<B: Backend>(mut backend: B, dir: &Path, config: &SessionConfig) -> (Runner<B>, Control) {
     rt::quiet_denormals();
     let model = model(&mut backend, dir);
     let (control, controls) = Control::new();
-    (Runner::new(backend, model, sheet.clone(), controls, std::env::temp_dir(), true).unwrap(), control)
+    (Runner::new(backend, model, take_info(dir, config.clone()), controls, std::env::temp_dir(), true).unwrap(), control)
 }
 
 /// Slots of a session of `hops` hops, those before the first one included; `before` is called before each.
@@ -56,20 +56,20 @@ fn loudest(samples: &[f32]) -> f32 {
 }
 
 /// A model of short windows, so that several play in a few seconds, and a session in 3 seconds a bar.
-fn scene(dir: &Path) -> Sheet {
+fn scene(dir: &Path) -> SessionConfig {
     Fixture::short().write(dir).unwrap();
-    Sheet { model: dir.to_owned(), guided: true, cfg: 2.0, tempo: 240.0, text: "funk drums".into(), ..sheet(6) }
+    SessionConfig { guided: true, cfg_scale: 2.0, tempo: 240.0, text: "funk drums".into(), ..config(6) }
 }
 
 /// Plays five seconds on the processor and on a GPU as `words` say, and holds all samples of all channels to be near.
 fn five_seconds(words: &str) {
     let hops = 63;
     let dir = tempfile::tempdir().unwrap();
-    let sheet = scene(dir.path());
-    let (want, _) = play(runner(CpuBackend::new(1), dir.path(), &sheet).0, hops, |_| ());
+    let config = scene(dir.path());
+    let (want, _) = play(runner(CpuBackend::new(1), dir.path(), &config).0, hops, |_| ());
     let begun = Instant::now();
     let fake = Fake::load(words).unwrap();
-    let (got, _) = play(runner(CudaBackend::new(0).unwrap(), dir.path(), &sheet).0, hops, |_| ());
+    let (got, _) = play(runner(CudaBackend::new(0).unwrap(), dir.path(), &config).0, hops, |_| ());
     assert_eq!(fake.faults(), [""; 0]);
     println!("{words}: {hops} hops in {:.0} s", begun.elapsed().as_secs_f32());
     assert_eq!(got.len(), want.len());
@@ -94,15 +94,15 @@ fn five_seconds_with_races_looked_for_are_those_of_the_processor() {
 #[test]
 fn a_gpu_lost_in_mid_song_gives_way_to_the_processor() {
     let dir = tempfile::tempdir().unwrap();
-    let sheet = scene(dir.path());
+    let config = scene(dir.path());
     let (hops, lost) = (30, 8);
-    let (want, lead) = play(runner(CpuBackend::new(1), dir.path(), &sheet).0, hops, |_| ());
+    let (want, lead) = play(runner(CpuBackend::new(1), dir.path(), &config).0, hops, |_| ());
     let words = "sm=80 lazy races=0";
     let fake = Fake::load(words).unwrap();
-    let (mut on_gpu, control) = runner(CudaBackend::new(0).unwrap(), dir.path(), &sheet);
+    let (mut on_gpu, control) = runner(CudaBackend::new(0).unwrap(), dir.path(), &config);
     let mut cpu = CpuBackend::new(1);
     let model = model(&mut cpu, dir.path());
-    on_gpu.relieve_by(Slot::standby(cpu, model, &sheet).unwrap());
+    on_gpu.relieve_by(Slot::standby(cpu, model, &config).unwrap());
     let said = control.events();
     let (got, _) = play(on_gpu, hops, |i| {
         if i == lost {

@@ -1,7 +1,7 @@
 //! A hop on a GPU (on paper, tests/fakecuda) allocates and frees nothing of the host's after the first one: steps are recorded before.
 
 use assert_no_alloc::{assert_no_alloc, reset_violation_count, violation_count};
-use sideman_engine::live::{Action, Command, Request, Session, Spec, Which};
+use sideman_engine::live::{Action, Command, Request, Session, SessionConfig, Which};
 use sideman_engine::model::Model;
 use sideman_engine::model::ModelDir;
 use sideman_fakecuda::Fake;
@@ -23,9 +23,15 @@ fn nothing_is_allocated_in_a_hop_on_a_gpu() {
     let mut cuda = CudaBackend::new(0).unwrap();
     let mut model = Model::load(&mut cuda, &ModelDir::open(dir.path()).unwrap(), Format::Bf16).unwrap();
     let text = model.text.as_mut().unwrap().encode("funk drums").unwrap();
-    let spec =
-        Spec { lag: 6, tempo: 240.0, guided: true, cfg: 2.0, text: Some(&text), text_room: 32, ..Spec::new(model.config()) };
-    let mut session = Session::new(&mut cuda, &model, &spec).unwrap();
+    let spec = SessionConfig {
+        lag: 6,
+        tempo: 240.0,
+        guided: true,
+        cfg_scale: 2.0,
+        text_room: 32,
+        ..SessionConfig::for_model(model.config())
+    };
+    let mut session = Session::new(&mut cuda, &model, &spec, Some(&text)).unwrap();
     let input_stem = bass(60 * 640);
     session.hop(&mut cuda, &model, &input_stem[..4 * 640]).unwrap();
     let launches = cuda.launches();

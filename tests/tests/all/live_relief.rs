@@ -1,6 +1,6 @@
 //! Another player takes over a session (a GPU was lost): at a bar line, in phase, with the song as it was.
 
-use sideman_engine::live::{Command, Request, Session, Snapshot, Spec};
+use sideman_engine::live::{Command, Request, Session, SessionConfig, Snapshot};
 use sideman_engine::model::Model;
 use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::fixture::Fixture;
@@ -38,25 +38,31 @@ fn who_takes_over_comes_in_at_a_bar_line_in_phase() {
     for (lagged, lost) in [(true, 30), (true, 61), (false, 40)] {
         let (mut jam, mut relief) =
             (Jam::open(Fixture { lagged, ..Fixture::short() }), Jam::open(Fixture { lagged, ..Fixture::short() }));
-        let spec = Spec { lag: 6, tempo: 240.0, chords: Some("Em C"), click: true, ..Spec::new(jam.model.config()) };
+        let spec = SessionConfig {
+            lag: 6,
+            tempo: 240.0,
+            chords: Some("Em C".into()),
+            click: true,
+            ..SessionConfig::for_model(jam.model.config())
+        };
         let input_stem = bass(110 * HOP * 640);
         let hops: Vec<&[f32]> = input_stem.chunks(HOP * 640).collect();
         // Undisturbed.
         let mut whole = Heard::default();
-        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
+        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec, None).unwrap();
         for heard in &hops {
             whole.hop(&mut session, &mut jam.cpu, &jam.model, heard);
         }
         // The same; the hop `lost` is the one in which the first player fails, and the second one goes on.
         let mut heard = Heard::default();
-        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
+        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec, None).unwrap();
         for hop in &hops[..lost] {
             heard.hop(&mut session, &mut jam.cpu, &jam.model, hop);
         }
         session.request(Request { command: Command::Tempo(240.0), when: None, from: 0 });
         session.hop(&mut jam.cpu, &jam.model, hops[lost]).unwrap();
-        let waits = Spec { playing: false, ..spec.clone() };
-        let mut next = Session::new(&mut relief.cpu, &relief.model, &waits).unwrap();
+        let waits = SessionConfig { playing: false, ..spec.clone() };
+        let mut next = Session::new(&mut relief.cpu, &relief.model, &waits, None).unwrap();
         let heard_to = session.heard_to();
         next.take_over(&mut relief.cpu, &relief.model, session, None).unwrap();
         assert_eq!((next.heard_to(), next.window()), (heard_to, None));
@@ -96,9 +102,9 @@ fn who_takes_over_comes_in_at_a_bar_line_in_phase() {
 #[test]
 fn a_session_of_another_lag_cannot_take_over() {
     let mut jam = Jam::open(Fixture::short());
-    let spec = Spec { lag: 6, ..Spec::new(jam.model.config()) };
-    let lost = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
-    let mut other = Session::new(&mut jam.cpu, &jam.model, &Spec { lag: 7, ..spec }).unwrap();
+    let spec = SessionConfig { lag: 6, ..SessionConfig::for_model(jam.model.config()) };
+    let lost = Session::new(&mut jam.cpu, &jam.model, &spec, None).unwrap();
+    let mut other = Session::new(&mut jam.cpu, &jam.model, &SessionConfig { lag: 7, ..spec }, None).unwrap();
     let Jam { cpu, model } = &mut jam;
     assert!(other.take_over(cpu, model, lost, None).is_err());
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use proptest::prelude::*;
-use sideman_engine::live::{Session, Spec};
+use sideman_engine::live::{Session, SessionConfig};
 use sideman_engine::task::{Chart, Lagged, Settings};
 use sideman_tests::fixture::Fixture;
 use sideman_tests::jam::{Jam, bass};
@@ -17,16 +17,16 @@ fn as_offline(jam: &mut Jam, lag: usize, frames: usize) -> i64 {
     let settings = Settings { chart: Some(chart), seed: 11, temperature: 0.9, ..Settings::new(jam.model.config()) };
     let task = Lagged { given: vec![Some(&input_stem), None, None], lag, settings };
     let song = task.render(&mut jam.model, &mut jam.cpu, &mut |_| ControlFlow::Continue(())).unwrap().remove(0);
-    let spec = Spec {
+    let spec = SessionConfig {
         lag,
         tempo: 97.0,
-        chords: Some("Em C,D"),
+        chords: Some("Em C,D".into()),
         guided: true,
         seed: 11,
         temperature: 0.9,
-        ..Spec::new(jam.model.config())
+        ..SessionConfig::for_model(jam.model.config())
     };
-    let mut session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
+    let mut session = Session::new(&mut jam.cpu, &jam.model, &spec, None).unwrap();
     let mut made = vec![vec![]; streams];
     let mut stems: Vec<Vec<f32>> = (0..3).map(|s| session.stem(s).to_vec()).collect();
     for hop in input_stem.chunks(4 * 640) {
@@ -66,8 +66,8 @@ fn the_first_window_is_the_lagged_task() {
 /// All that a session gives: stems, levels, click, tokens.
 type Heard = (Vec<Vec<f32>>, Vec<[f32; 2]>, Vec<f32>, Vec<i32>);
 
-fn listen(jam: &mut Jam, spec: &Spec, input_stem: &[f32], hops: &[usize]) -> Heard {
-    let mut session = Session::new(&mut jam.cpu, &jam.model, spec).unwrap();
+fn listen(jam: &mut Jam, spec: &SessionConfig, input_stem: &[f32], hops: &[usize]) -> Heard {
+    let mut session = Session::new(&mut jam.cpu, &jam.model, spec, None).unwrap();
     let mut all = (vec![vec![]; 3], vec![], vec![], vec![]);
     let (mut at, mut i) = (0, 0);
     while at < input_stem.len() {
@@ -88,7 +88,7 @@ proptest! {
     fn hops_change_nothing(hops in prop::collection::vec(1usize..=25, 1..5), lagged: bool) {
         let mut jam = Jam::open(Fixture { lagged, ..Fixture::short() });
         let input_stem = bass(250 * 640);
-        let spec = Spec { lag: 6, bar1: 20_000, count_in: 1, click: true, ..Spec::new(jam.model.config()) };
+        let spec = SessionConfig { lag: 6, bar1: 20_000, count_in: 1, click: true, ..SessionConfig::for_model(jam.model.config()) };
         prop_assert!(listen(&mut jam, &spec, &input_stem, &hops) == listen(&mut jam, &spec, &input_stem, &[4]));
     }
 }

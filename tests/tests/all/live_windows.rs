@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sideman_engine::live::{Session, Snapshot, Spec};
+use sideman_engine::live::{Session, SessionConfig, Snapshot};
 use sideman_engine::lm::{Pattern, Run, RunSpec};
 use sideman_engine::task::Chart;
 use sideman_kernels::cpu::CpuBackend;
@@ -17,9 +17,9 @@ struct Song {
     swaps: Vec<(i64, i64)>,
 }
 
-fn play(jam: &mut Jam, spec: &Spec, frames: usize) -> Song {
+fn play(jam: &mut Jam, spec: &SessionConfig, frames: usize) -> Song {
     let input_stem = bass(frames * 640);
-    let mut session = Session::new(&mut jam.cpu, &jam.model, spec).unwrap();
+    let mut session = Session::new(&mut jam.cpu, &jam.model, spec, None).unwrap();
     let mut song = Song { rows: vec![vec![]; jam.model.config().streams.len()], swaps: vec![] };
     let (mut snapshot, mut window) = (Snapshot::default(), session.window());
     for hop in input_stem.chunks(640) {
@@ -37,7 +37,7 @@ fn play(jam: &mut Jam, spec: &Spec, frames: usize) -> Song {
 }
 
 /// A run that begins at frame `start`, its prefix known before frame `cut`.
-fn twin(jam: &mut Jam, spec: &Spec, song: &Song, start: i64, cut: i64, lag: usize) -> (Run<CpuBackend>, usize) {
+fn twin(jam: &mut Jam, spec: &SessionConfig, song: &Song, start: i64, cut: i64, lag: usize) -> (Run<CpuBackend>, usize) {
     let config = jam.model.config().clone();
     let (edit, delays) = (config.edit.clone().unwrap(), config.streams.iter().map(|s| s.delay).collect::<Vec<_>>());
     let input_stem: Vec<bool> = config.streams.iter().map(|s| s.stem == "bass").collect();
@@ -82,7 +82,7 @@ fn twin(jam: &mut Jam, spec: &Spec, song: &Song, start: i64, cut: i64, lag: usiz
 fn a_window_goes_on_from_the_last_one_on_a_bar() {
     let mut jam = Jam::open(Fixture::short());
     // A bar is 50 frames.
-    let spec = Spec { lag: 7, tempo: 240.0, seed: 3, ..Spec::new(jam.model.config()) };
+    let spec = SessionConfig { lag: 7, tempo: 240.0, seed: 3, ..SessionConfig::for_model(jam.model.config()) };
     let song = play(&mut jam, &spec, 420);
     let starts: Vec<i64> = song.swaps.iter().map(|s| s.1).collect();
     assert_eq!(song.swaps.iter().map(|s| s.0).collect::<Vec<_>>(), [100, 150, 200, 250, 300, 350, 400], "{starts:?}");
@@ -107,13 +107,13 @@ fn a_window_goes_on_from_the_last_one_on_a_bar() {
         }
     }
     // Where no bar ends in a window, it changes on a beat: a bar is 120 frames, a beat 30.
-    let slow = play(&mut jam, &Spec { tempo: 100.0, ..spec.clone() }, 300);
+    let slow = play(&mut jam, &SessionConfig { tempo: 100.0, ..spec.clone() }, 300);
     let swaps: Vec<i64> = slow.swaps.iter().map(|s| s.0).collect();
     assert_eq!(swaps, [90, 120, 180, 240, 300], "{:?}", slow.swaps);
 }
 
 /// The band's frame `f` when the player is known before frame `known`, everything told at once.
-fn foretold(jam: &mut Jam, spec: &Spec, song: &Song, f: i64, known: i64) -> Vec<i32> {
+fn foretold(jam: &mut Jam, spec: &SessionConfig, song: &Song, f: i64, known: i64) -> Vec<i32> {
     let (mut run, prefix) = twin(jam, spec, song, 0, 0, 0);
     let delays: Vec<i64> = jam.model.config().streams.iter().map(|s| s.delay as i64).collect();
     let bass = jam.model.config().streams_of("bass");
@@ -136,7 +136,7 @@ fn what_was_foretold_wrongly_is_taken_back() {
         };
         let ahead = (0..3).map(|s| 100 - jam.model.codecs[s].known_frames(64_000) as i64).max().unwrap();
         let lag = 6;
-        let spec = Spec { lag, seed: 5, ..Spec::new(jam.model.config()) };
+        let spec = SessionConfig { lag, seed: 5, ..SessionConfig::for_model(jam.model.config()) };
         let first = jam.model.config().edit.as_ref().unwrap().window as i64;
         let song = play(&mut jam, &spec, first as usize + 10);
         let mut checked = 0;

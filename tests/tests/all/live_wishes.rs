@@ -1,7 +1,7 @@
 //! What can be asked of a running band: each wish seen in the snapshot, and heard in tokens, samples, levels or clicks.
 
 use sideman_engine::limits::MAX_HOP;
-use sideman_engine::live::{Action, Clock, Command, Mode, Request, Session, Snapshot, Spec, When, Which};
+use sideman_engine::live::{Action, Clock, Command, Mode, Request, Session, SessionConfig, Snapshot, When, Which};
 use sideman_engine::task::Meter;
 use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::fixture::Fixture;
@@ -19,11 +19,11 @@ struct Stage {
     click: Vec<f32>,
 }
 
-fn stage(change: impl FnOnce(&mut Spec)) -> Stage {
+fn stage(change: impl FnOnce(&mut SessionConfig)) -> Stage {
     let mut jam = Jam::open(Fixture::short());
-    let mut spec = Spec { lag: 6, tempo: 240.0, seed: 1, ..Spec::new(jam.model.config()) };
+    let mut spec = SessionConfig { lag: 6, tempo: 240.0, seed: 1, ..SessionConfig::for_model(jam.model.config()) };
     change(&mut spec);
-    let session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
+    let session = Session::new(&mut jam.cpu, &jam.model, &spec, None).unwrap();
     let mut stage = Stage {
         stems: (0..3).map(|s| session.stem(s).to_vec()).collect(),
         click: session.click().to_vec(),
@@ -176,8 +176,8 @@ fn a_count_in_is_exact_and_the_band_waits_for_bar_one() {
 #[test]
 fn thirty_seconds_of_nothing_and_then_a_tune() {
     let mut jam = Jam::open(Fixture::short());
-    let spec = Spec { lag: 6, ..Spec::new(jam.model.config()) };
-    let mut session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
+    let spec = SessionConfig { lag: 6, ..SessionConfig::for_model(jam.model.config()) };
+    let mut session = Session::new(&mut jam.cpu, &jam.model, &spec, None).unwrap();
     let silence = vec![0.0; MAX_HOP * 640];
     for _ in 0..30 * 50 / MAX_HOP {
         session.hop(&mut jam.cpu, &jam.model, &silence).unwrap();
@@ -197,7 +197,7 @@ fn thirty_seconds_of_nothing_and_then_a_tune() {
 fn the_clock_changes_at_its_lines() {
     let mut s = stage(|spec| {
         spec.click = true;
-        spec.chords = Some("Em C");
+        spec.chords = Some("Em C".into());
     });
     s.to(30);
     assert_eq!((s.shown.bar, s.shown.tempo, s.shown.chord.as_str()), (1, 240.0, "Em"));
@@ -218,7 +218,7 @@ fn the_clock_changes_at_its_lines() {
     assert_eq!(s.shown.chord, "");
     // Each is heard by the model, from its line on.
     for (command, from) in [(Command::Tempo(100.0), 37), (Command::Chords("F".into()), 50), (Command::Clock(Clock::Free), 36)] {
-        let (mut a, mut b) = (stage(|spec| spec.chords = Some("Em C")), stage(|spec| spec.chords = Some("Em C")));
+        let (mut a, mut b) = (stage(|spec| spec.chords = Some("Em C".into())), stage(|spec| spec.chords = Some("Em C".into())));
         a.to(30).to(90);
         b.to(30).ask(command.clone()).to(90);
         let part = parts(&a, &b, 1).unwrap_or(usize::MAX);
@@ -230,7 +230,7 @@ fn the_clock_changes_at_its_lines() {
 fn sections_are_gone_to_by_name() {
     const CHART: &str = "[A] Em C G [B] Am F [coda] D";
     // Frames of the bars as they are played: 50 each, bar 1 is frame 0. The snapshot is the lead ahead of what is heard.
-    let mut s = stage(|spec| spec.chords = Some(CHART));
+    let mut s = stage(|spec| spec.chords = Some(CHART.into()));
     let seen = |s: &Stage| (s.shown.bar, s.shown.section.clone(), s.shown.section_bars, s.shown.chord.clone());
     s.to(20);
     assert_eq!((seen(&s), s.shown.chords.as_str()), ((1, "A".into(), 3, "Em".into()), CHART));
@@ -271,7 +271,7 @@ fn sections_are_gone_to_by_name() {
     assert!(s.shown.message.contains("no sections"), "{}", s.shown.message);
     assert_eq!((s.shown.section_bars, s.shown.chords.as_str()), (0, "C"));
     // The model hears it from the bar line on, and not before.
-    let (mut a, mut b) = (stage(|spec| spec.chords = Some(CHART)), stage(|spec| spec.chords = Some(CHART)));
+    let (mut a, mut b) = (stage(|spec| spec.chords = Some(CHART.into())), stage(|spec| spec.chords = Some(CHART.into())));
     a.to(30).to(90);
     b.to(30).ask(Command::Section("B".into())).to(90);
     let part = parts(&a, &b, 1).unwrap_or(usize::MAX);
@@ -476,8 +476,8 @@ fn the_lead_is_what_it_says() {
     let mut jam = Jam::open(Fixture::short());
     let mut last = i64::MIN;
     for lag in 4..=12 {
-        let spec = Spec { lag, ..Spec::new(jam.model.config()) };
-        let session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
+        let spec = SessionConfig { lag, ..SessionConfig::for_model(jam.model.config()) };
+        let session = Session::new(&mut jam.cpu, &jam.model, &spec, None).unwrap();
         assert_eq!(session.lead(), Session::lead_of(&jam.model, lag));
         // Encoder one frame, `other` three frames late, decoder 480 samples.
         assert_eq!(session.lead(), (lag as i64 + 1 - 1 - 3) * 640 - 480);
@@ -490,12 +490,12 @@ fn the_lead_is_what_it_says() {
     assert_eq!(Session::lag_for(&jam.model, 1_000_000), None);
     // Bar 1 late, a lag too long, chords that are none: errors in words.
     for spec in [
-        Spec { lag: 18, ..Spec::new(jam.model.config()) },
-        Spec { tempo: 500.0, ..Spec::new(jam.model.config()) },
-        Spec { chords: Some("H"), ..Spec::new(jam.model.config()) },
-        Spec { input_stem: Some(3), ..Spec::new(jam.model.config()) },
+        SessionConfig { lag: 18, ..SessionConfig::for_model(jam.model.config()) },
+        SessionConfig { tempo: 500.0, ..SessionConfig::for_model(jam.model.config()) },
+        SessionConfig { chords: Some("H".into()), ..SessionConfig::for_model(jam.model.config()) },
+        SessionConfig { input_stem: Some(3), ..SessionConfig::for_model(jam.model.config()) },
     ] {
-        assert!(Session::new(&mut jam.cpu, &jam.model, &spec).is_err());
+        assert!(Session::new(&mut jam.cpu, &jam.model, &spec, None).is_err());
     }
 }
 
@@ -505,8 +505,8 @@ fn guidance_off_is_a_run_without_it() {
     for guided in [true, false] {
         let mut jam = Jam::open(Fixture::short());
         let text = jam.model.text.as_mut().unwrap().encode("funk drums").unwrap();
-        let spec = Spec { lag: 6, playing: false, guided, text: Some(&text), ..Spec::new(jam.model.config()) };
-        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec).unwrap();
+        let spec = SessionConfig { lag: 6, playing: false, guided, ..SessionConfig::for_model(jam.model.config()) };
+        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec, Some(&text)).unwrap();
         for command in [Command::Guided(false), Command::Play] {
             session.request(Request { command, when: None, from: 0 });
         }
