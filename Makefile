@@ -8,6 +8,8 @@ OUT ?= out/$(EXAMPLE)
 MODEL ?= models/house
 # Where tests report that they were skipped.
 SKIPS := $(CURDIR)/target/skips
+# The interpreter with python-osc is the one of `make python`.
+TEST_ENV := SIDEMAN_SKIPS=$(SKIPS) SIDEMAN_PYTHON=$(CURDIR)/.venv-test/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help setup jam test fmt lint unit link python test-train bench clean
@@ -23,7 +25,7 @@ jam: setup ## build, and play drums and other to examples/$(EXAMPLE).flac
 	target/release/sideman render --bass examples/$(EXAMPLE).flac --make drums,other --out $(OUT) --model $(MODEL)
 	@echo "The band is in $(CURDIR)/$(OUT): listen to mix.wav."
 
-test: setup fmt lint unit python ## everything that has to pass
+test: setup fmt lint python unit ## everything that has to pass
 
 fmt: ## is the code formatted?
 	cargo fmt --all --check
@@ -35,10 +37,10 @@ unit: ## the tests of the workspace (by nextest where it is installed), and whic
 	@mkdir -p target && rm -f $(SKIPS)
 	@if command -v cargo-nextest >/dev/null 2>&1; then \
 		echo "cargo nextest run --workspace --no-fail-fast && cargo test --workspace --doc"; \
-		SIDEMAN_SKIPS=$(SKIPS) cargo nextest run --workspace --no-fail-fast && cargo test --workspace --doc; \
+		$(TEST_ENV) cargo nextest run --workspace --no-fail-fast && cargo test --workspace --doc; \
 	else \
 		echo "cargo test --workspace"; \
-		SIDEMAN_SKIPS=$(SKIPS) cargo test --workspace; \
+		$(TEST_ENV) cargo test --workspace; \
 	fi
 	@scripts/skips.sh $(SKIPS)
 
