@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
+use sideman_engine::atomic;
 use sideman_engine::audio::{RATE, level, wav};
 
 use crate::song;
@@ -60,9 +61,6 @@ pub fn write(dir: &Path, stems: &mut [Stem], about: &serde_json::Value) -> Resul
     files.push((dir.join("mix.wav"), &mix));
     wav::write_all(&files, RATE)?;
     let path = dir.join(song::FILE);
-    let temporary = dir.join(format!(".{}.{}.part", song::FILE, std::process::id()));
-    std::fs::write(&temporary, format!("{about:#}\n"))
-        .and_then(|()| std::fs::rename(&temporary, &path))
-        .map_err(|e| anyhow!("{}: {e}", path.display()))?;
+    atomic::write(&path, format!("{about:#}\n").as_bytes())?;
     Ok(Written { files: files.into_iter().map(|(path, _)| path).collect(), mix_gain, notes })
 }

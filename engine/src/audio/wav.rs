@@ -1,73 +1,43 @@
-//! Stems on disk: mono WAVs of 32-bit float, so that a kept stem comes out bit for bit and nothing can clip in the file.
-//!
-//! A file is written under a temporary name beside its place and renamed when it is whole: nothing half-written is ever
-//! seen under its final name, and a set of stems appears together.
+//! Writes stems: mono WAV files of 32-bit float. Float, so that a given stem is written bit for bit and nothing clips in the
+//! file. Files appear whole ([`crate::atomic`]).
 
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
+use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
 
-/// A whole WAV under a temporary name; [`Staged::commit`] gives it its own. Dropped without that, it is deleted.
-pub struct Staged {
-    temporary: PathBuf,
-    path: PathBuf,
-    done: bool,
-}
-
-/// Writes mono `samples` at `rate` Hz for `path`, under a temporary name.
+/// Writes mono `samples` at `rate` Hz under a temporary name; [`AtomicFile::commit`] gives the file the name `path`.
 ///
 /// # Errors
-/// [`Error::Io`] with the path: no such folder, no right to write, disk full.
-pub fn stage(path: &Path, samples: &[f32], rate: u32) -> Result<Staged> {
-    let wrong = |source: std::io::Error| Error::Io { path: path.to_owned(), source };
-    let Some(name) = path.file_name() else {
-        return Err(wrong(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a file name")));
-    };
-    let temporary = path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-    let staged = Staged { temporary, path: path.to_owned(), done: false };
+/// [`Error::Io`] with the path: its folder is missing, no permission to write, or the disk is full.
+pub fn stage(path: &Path, samples: &[f32], rate: u32) -> Result<AtomicFile> {
+    let mut staged = AtomicFile::create(path)?;
     let spec = hound::WavSpec { channels: 1, sample_rate: rate, bits_per_sample: 32, sample_format: hound::SampleFormat::Float };
-    let write = || -> hound::Result<()> {
-        let mut file = hound::WavWriter::create(&staged.temporary, spec)?;
+    let write = |file| -> hound::Result<()> {
+        let mut wav = hound::WavWriter::new(BufWriter::new(file), spec)?;
         for x in samples {
-            file.write_sample(*x)?;
+            wav.write_sample(*x)?;
         }
-        file.finalize()
+        wav.finalize()
     };
-    write().map_err(|e| match e {
-        hound::Error::IoError(e) => wrong(e),
-        other => wrong(std::io::Error::other(other.to_string())),
+    write(staged.file()).map_err(|e| {
+        let source = match e {
+            hound::Error::IoError(e) => e,
+            other => std::io::Error::other(other.to_string()),
+        };
+        Error::Io { path: path.to_owned(), source }
     })?;
     Ok(staged)
 }
 
-impl Staged {
-    /// Gives the file its final name, over what was there.
-    ///
-    /// # Errors
-    /// [`Error::Io`] where the system won't rename.
-    pub fn commit(mut self) -> Result<()> {
-        std::fs::rename(&self.temporary, &self.path).map_err(Error::io(&self.path))?;
-        self.done = true;
-        Ok(())
-    }
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        if !self.done {
-            // Nothing more can be done where even this fails.
-            let _ = std::fs::remove_file(&self.temporary);
-        }
-    }
-}
-
-/// Writes a set of mono WAVs of `rate` Hz: all of them are written before the first gets its final name.
+/// Writes a set of mono WAV files of `rate` Hz. All are written before the first gets its final name.
 ///
 /// # Errors
-/// Those of [`stage`]; nothing has then appeared under a final name.
+/// Those of [`stage`]: no file has its final name then. Or a file can't be renamed: those before it have theirs.
 pub fn write_all(files: &[(PathBuf, &[f32])], rate: u32) -> Result<()> {
     let staged = files.iter().map(|(path, samples)| stage(path, samples, rate)).collect::<Result<Vec<_>>>()?;
-    staged.into_iter().try_for_each(Staged::commit)
+    staged.into_iter().try_for_each(AtomicFile::commit)
 }
 
 #[cfg(test)]
@@ -75,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bits_survive() {
+    fn samples_come_back_bit_for_bit() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("bass.wav");
         let samples = [0.1f32, -1.5, f32::MIN_POSITIVE, 0.0, -0.0];
@@ -88,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_fails_leaves_none() {
+    fn a_set_with_a_file_that_fails_leaves_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let files = [(dir.path().join("bass.wav"), &[0.0f32][..]), (dir.path().join("no/such/drums.wav"), &[0.0f32][..])];
         let error = write_all(&files, 32_000).unwrap_err().to_string();

@@ -7,6 +7,7 @@ mod dir;
 pub mod import;
 mod loaded;
 mod tensors;
+pub mod verify;
 
 pub use check::Fault;
 pub use codec::{Analysis, CodecConfig, IstftConfig, LookAhead, PadMode, QuantizerConfig, QuantizerKind, SeanetConfig};

@@ -101,6 +101,16 @@ impl Tensors {
         Ok(values)
     }
 
+    /// The values of `name` as [`Tensors::get`] gives them, whatever its shape, and the shape: inputs and outputs of golden files.
+    ///
+    /// # Errors
+    /// No such tensor, another type, or a value that is not finite.
+    pub fn values(&mut self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
+        let shape = self.shape(name).ok_or_else(|| self.wrong(name, "missing"))?.to_vec();
+        let values = self.get(name, &shape)?;
+        Ok((shape, values))
+    }
+
     /// The player's matrix [rows, cols] of `name` in `format`. A matrix that is stored as q8 or q4 goes to the player as it stands
     /// where `format` is the same, and one of q4 with the same numbers and scales where it is [`Format::Q8`]; all else passes
     /// through f32.

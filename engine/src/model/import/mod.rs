@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use safetensors::Dtype;
 use sideman_kernels::cpu::CpuBackend;
 
+use crate::atomic::AtomicDir;
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::model::{CodecConfig, Config, ModelDir, SAMPLE_RATE};
@@ -202,7 +203,8 @@ impl Plan {
     /// `to` is there already or can't be written, a file can't be read or holds a value that is not finite, or `report` says stop;
     /// nothing is left behind.
     pub fn write(mut self, to: &Path, quant: Quant, report: Report<'_>) -> Result<Imported> {
-        let partial = Partial::create(to)?;
+        let dir = AtomicDir::create(to)?;
+        let folder = dir.temporary();
         let paths: Vec<PathBuf> = self.sources.iter().flat_map(|s| s.paths().map(Path::to_owned)).collect();
         let sizes = paths.iter().map(|p| fs::metadata(p).map(|m| m.len()).map_err(Error::io(p))).collect::<Result<Vec<u64>>>()?;
         let total = 2 * sizes.iter().sum::<u64>();
@@ -224,7 +226,7 @@ impl Plan {
         for part in &self.parts {
             let source = &mut self.sources[part.source];
             let needs: Vec<(&Need, Dtype)> = part.items.iter().map(|(need, take)| (need, dtype(source, take))).collect();
-            let mut writer = Writer::create(&partial.path.join(&part.file), &needs, quant)?;
+            let mut writer = Writer::create(&folder.join(&part.file), &needs, quant)?;
             for (need, take) in &part.items {
                 let values = names::read(source, take)?;
                 writer.put(&need.name, &values)?;
@@ -236,18 +238,18 @@ impl Plan {
             writer.finish()?;
         }
         if let (Some(text), Some(config)) = (&self.tokenizer, &self.config.text) {
-            let path = partial.path.join("tokenizer.json");
+            let path = folder.join("tokenizer.json");
             fs::write(&path, text).map_err(Error::io(&path))?;
             // It must be one, and give ids that the model has.
             Tokenizer::open(&path, config)?.ids("a bass line")?;
         }
-        let path = partial.path.join("config.json");
+        let path = folder.join("config.json");
         let mut json = serde_json::to_vec_pretty(&self.config).map_err(|e| Error::file(&path, e.to_string()))?;
         json.push(b'\n');
         fs::write(&path, json).map_err(Error::io(&path))?;
-        let dir = ModelDir::open(&partial.path)?;
-        self.silence(&dir, &mut doubts)?;
-        partial.finish(to)?;
+        let written = ModelDir::open(folder)?;
+        self.silence(&written, &mut doubts)?;
+        dir.commit()?;
         report(Progress { done: total, total }).is_break();
         Ok(Imported { config: self.config, notes: self.notes, doubts })
     }
@@ -305,42 +307,5 @@ fn tokenizer(dir: &Path, vocab: usize) -> Result<Vec<u8>> {
         convert_spiece(&read(&spiece)?, vocab).map_err(|what| Error::file(&spiece, what))
     } else {
         Err(Error::file(dir, "no tokenizer: T5's folder should hold tokenizer.json or spiece.model"))
-    }
-}
-
-/// A directory that gets its name when it is whole, and is removed when it is not.
-struct Partial {
-    path: PathBuf,
-    whole: bool,
-}
-
-impl Partial {
-    fn create(to: &Path) -> Result<Partial> {
-        let empty = |dir: &Path| fs::read_dir(dir).is_ok_and(|mut d| d.next().is_none());
-        if to.exists() && !empty(to) {
-            return Err(Error::file(to, "it is there already; --to should name a new folder"));
-        }
-        let Some(name) = to.file_name() else { return Err(Error::file(to, "it should be the name of a new folder")) };
-        let path = to.with_file_name(format!(".{}.import-{}", name.to_string_lossy(), std::process::id()));
-        fs::create_dir_all(&path).map_err(Error::io(&path))?;
-        Ok(Partial { path, whole: false })
-    }
-
-    fn finish(mut self, to: &Path) -> Result<()> {
-        if to.exists() {
-            fs::remove_dir(to).map_err(Error::io(to))?;
-        }
-        fs::rename(&self.path, to).map_err(Error::io(to))?;
-        self.whole = true;
-        Ok(())
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        if !self.whole {
-            // Nothing can be done about a folder that can't be removed; it does not have a model's name.
-            let _ = fs::remove_dir_all(&self.path);
-        }
     }
 }
