@@ -1,4 +1,4 @@
-//! What can go wrong in the engine. Each error names the file and the tensor or key at fault, and says what would be right.
+//! The engine's errors. Each names the file and the tensor or key that is wrong, and says what would be right.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use thiserror::Error;
 /// Result of the engine's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of the engine; its text is one sentence, for the musician.
+/// An error of the engine. Its text is one sentence that can be shown to the user.
 #[derive(Debug, Error)]
 pub enum Error {
     /// A file can't be opened, read or written.
@@ -16,10 +16,10 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A file is not what it should be.
+    /// A file has the wrong content.
     #[error("{}: {what}", path.display())]
     File {
         /// The file.
@@ -27,49 +27,49 @@ pub enum Error {
         /// What was found, and what would be right.
         what: String,
     },
-    /// A key of a configuration has a value that can't be.
+    /// A key of a configuration file has a wrong value.
     #[error("{}: {key}: {what}", path.display())]
     Key {
         /// The file.
         path: PathBuf,
-        /// The key at fault, dotted: `lm.heads`, `codecs.bass.card`.
+        /// The key, with dots: `lm.heads`, `codecs.bass.card`.
         key: String,
         /// What was found, and what would be right.
         what: String,
     },
-    /// A tensor is missing, misshapen, damaged or unknown.
+    /// A tensor is missing, damaged, unknown or has the wrong shape.
     #[error("{}: tensor `{name}`: {what}", path.display())]
     Tensor {
         /// The file.
         path: PathBuf,
-        /// The tensor at fault.
+        /// The tensor.
         name: String,
         /// What was found, and what would be right.
         what: String,
     },
-    /// What the caller asked for can't be done (a stem that the model lacks, a code out of range, a length too long).
+    /// The caller's input is wrong: a stem that the model does not have, a value that is out of its range.
     #[error("{0}")]
     Input(String),
-    /// The caller's progress callback said stop.
+    /// The caller's progress callback returned `Break`.
     #[error("cancelled")]
     Cancelled,
-    /// A player can't do it: no memory, or shapes that don't fit.
+    /// The backend failed: its memory is full, the GPU is lost, or shapes do not fit.
     #[error(transparent)]
     Backend(#[from] BackendError),
 }
 
 impl Error {
-    /// [`Error::Io`] at `path`; for `map_err`.
+    /// Makes an [`Error::Io`] with `path`; for `map_err`.
     pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
         move |source| Error::Io { path: path.to_owned(), source }
     }
 
-    /// [`Error::File`] at `path`.
+    /// An [`Error::File`] with `path`.
     pub fn file(path: &Path, what: impl Into<String>) -> Error {
         Error::File { path: path.to_owned(), what: what.into() }
     }
 
-    /// [`Error::Tensor`] `name` at `path`.
+    /// An [`Error::Tensor`] with `path` and `name`.
     pub fn tensor(path: &Path, name: &str, what: impl Into<String>) -> Error {
         Error::Tensor { path: path.to_owned(), name: name.to_owned(), what: what.into() }
     }

@@ -1,4 +1,4 @@
-//! `sideman model import`: a published checkpoint becomes a model directory.
+//! The command `sideman model import`: converts a published checkpoint to a model directory.
 
 use std::ops::ControlFlow;
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use crate::report;
 /// `model import`.
 ///
 /// # Errors
-/// No checkpoint that the engine plays, a damaged one, or a directory that can't be written.
+/// Not a checkpoint that the engine can run, a damaged one, or the directory can't be written.
 pub fn run(args: &ModelImport) -> Result<ExitCode> {
     let quant = match args.quant {
         None => Quant::AsItIs,
@@ -45,7 +45,7 @@ pub fn run(args: &ModelImport) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Bytes done of bytes to do, on stderr: a bar on a terminal, a line a second elsewhere.
+/// Progress in bytes on stderr: a bar on a terminal, a line per second elsewhere.
 struct Bar {
     bar: Option<ProgressBar>,
     last: Instant,
@@ -56,7 +56,7 @@ impl Bar {
     fn new(quiet: bool) -> Self {
         let bar = (!quiet && std::io::IsTerminal::is_terminal(&std::io::stderr())).then(|| {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("imports {bar:30} {bytes}/{total_bytes}, {eta} left");
+            let style = ProgressStyle::with_template("importing {bar:30} {bytes}/{total_bytes}, {eta} left");
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         Self { bar, last: Instant::now(), quiet }
@@ -68,7 +68,7 @@ impl Bar {
             bar.set_position(p.done);
         } else if !self.quiet && self.last.elapsed() >= Duration::from_secs(1) {
             self.last = Instant::now();
-            eprintln!("imports: {} of {} MB", p.done / 1_000_000, p.total / 1_000_000);
+            eprintln!("importing: {} of {} MB", p.done / 1_000_000, p.total / 1_000_000);
         }
     }
 

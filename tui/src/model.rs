@@ -1,4 +1,4 @@
-//! `sideman model`: what is installed, what a model is, and whether it computes what its reference computes.
+//! The commands `sideman model list`, `info` and `verify`.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use crate::{backend, find, model_run, report};
 /// `model list`.
 ///
 /// # Errors
-/// None so far: a damaged model is listed with what is wrong with it.
+/// None so far: a damaged model is listed with its error.
 pub fn list(args: &ModelList) -> Result<ExitCode> {
     let mut rows = Vec::new();
     for path in find::installed() {
@@ -33,7 +33,7 @@ pub fn list(args: &ModelList) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if rows.is_empty() {
-        report::line("No model is installed. A model directory can be named with --model DIR or $SIDEMAN_MODEL.");
+        report::line("No model is installed. Give a model directory with --model DIR or in $SIDEMAN_MODEL.");
     }
     for row in &rows {
         let dir = row["dir"].as_str().unwrap_or_default();
@@ -42,7 +42,7 @@ pub fn list(args: &ModelList) -> Result<ExitCode> {
             None => {
                 let stems: Vec<_> = row["stems"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
                 let megabytes = row["bytes"].as_u64().unwrap_or(0) as f64 / 1e6;
-                let noise = if row["fixture"] == true { ", random: makes noise" } else { "" };
+                let noise = if row["fixture"] == true { ", random model: generates noise" } else { "" };
                 report::line(format!(
                     "{}: {dir} ({}, {megabytes:.1} MB{noise})",
                     row["name"].as_str().unwrap_or_default(),
@@ -57,7 +57,7 @@ pub fn list(args: &ModelList) -> Result<ExitCode> {
 /// `model info`.
 ///
 /// # Errors
-/// The directory is no model, or a tensor file is damaged.
+/// The directory is not a model, or a tensor file is damaged.
 pub fn info(args: &ModelInfo) -> Result<ExitCode> {
     let dir = find::open(args.dir.as_deref())?;
     let config = &dir.config;
@@ -79,16 +79,16 @@ pub fn info(args: &ModelInfo) -> Result<ExitCode> {
     let lm = &config.lm;
     report::line(format!("{}: {}", config.name, dir.path.display()));
     if config.fixture {
-        report::line("A random model for tests: what it plays is noise.");
+        report::line("A random model for tests: it generates noise.");
     }
     report::line(format!("licence     {}", config.licence));
     report::line(format!("provenance  {}", config.provenance));
     report::line(format!("stems       {}", config.stems.join(" ")));
     let streams: Vec<_> = config.streams.iter().map(|s| format!("{}.{} +{}", s.stem, s.level, s.delay)).collect();
     report::line(format!("streams     {} (stem.level +delay)", streams.join(", ")));
-    report::line(format!("transformer {} layers of {}, {} heads, feed-forward {}", lm.layers, lm.dim, lm.heads, lm.ffn));
+    report::line(format!("transformer {} layers of width {}, {} heads, feed-forward {}", lm.layers, lm.dim, lm.heads, lm.ffn));
     match &config.text {
-        Some(text) => report::line(format!("text        T5 of {} layers of {}", text.layers, text.dim)),
+        Some(text) => report::line(format!("text        T5 with {} layers of width {}", text.layers, text.dim)),
         None => report::line("text        none"),
     }
     let controls: Vec<_> = config.controls.iter().map(|c| c.name.clone()).collect();
@@ -100,11 +100,11 @@ pub fn info(args: &ModelInfo) -> Result<ExitCode> {
         };
         let q = codec.quantizer();
         let causal = if causal { "causal" } else { "not causal" };
-        report::line(format!("codec       {stem}: {kind}, {causal}, {} x {} codes a frame", q.books, q.card));
+        report::line(format!("codec       {stem}: {kind}, {causal}, {} x {} codes per frame", q.books, q.card));
     }
     match (&config.edit, &config.live) {
-        (Some(edit), _) => report::line(format!("stems from stems over {} s", edit.window as f64 / 50.0)),
-        (None, _) => report::line("no stems from stems"),
+        (Some(edit), _) => report::line(format!("editing     in windows of {} s", edit.window as f64 / 50.0)),
+        (None, _) => report::line("editing     none"),
     }
     if let Some(live) = &config.live {
         let lags = live.lags.map_or(String::new(), |[from, to]| format!(", lags of {from} to {to} frames"));
@@ -116,7 +116,7 @@ pub fn info(args: &ModelInfo) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Size of a directory's files.
+/// Size of the files in a directory, in bytes.
 fn bytes(dir: &Path) -> u64 {
     std::fs::read_dir(dir)
         .into_iter()
@@ -128,7 +128,7 @@ fn bytes(dir: &Path) -> u64 {
         .sum()
 }
 
-/// Weights in a file: scales are none, and a matrix that has scales has 32 columns for each of theirs.
+/// Number of weights in a file. Scales don't count; a quantized matrix has 32 weights for each of its scales.
 fn weights(tensors: &Tensors) -> u64 {
     let count = |shape: &[usize]| shape.iter().map(|n| *n as u64).product::<u64>();
     let of = |name: &String| match tensors.shape(&format!("{name}.scale")) {

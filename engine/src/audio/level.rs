@@ -1,6 +1,6 @@
-//! Levels, and the one gain that a mix needs.
+//! Peak, RMS and dB of samples, and the mix of stems.
 
-/// Largest magnitude; 0 for no samples.
+/// Largest absolute value; 0 for no samples.
 pub fn peak(samples: &[f32]) -> f32 {
     samples.iter().fold(0.0, |most, x| most.max(x.abs()))
 }
@@ -13,16 +13,16 @@ pub fn rms(samples: &[f32]) -> f32 {
     (samples.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / samples.len() as f64).sqrt() as f32
 }
 
-/// Level in dB of full scale; −∞ for 0.
+/// Level in dBFS; −∞ for 0.
 pub fn db(level: f32) -> f32 {
     20.0 * level.log10()
 }
 
-/// Where a mix is brought down to when it would clip: −0.3 dBFS, so that a lossy encoder after it has room.
+/// Peak of a mix that would clip otherwise: −0.3 dBFS, which leaves room for a lossy encoder.
 pub const CEILING: f32 = 0.966;
 
-/// The plain sum of stems of equal length, and the gain it took: 1 where the sum stays within full scale, else what brings its
-/// peak to [`CEILING`]. One gain for the whole song (a limiter would pump); the stems themselves are never touched.
+/// The sum of the stems, and the gain that was applied to it: 1 where the sum does not clip, else what brings its peak to
+/// [`CEILING`]. The gain is constant over the whole song: a limiter would pump. The result is as long as the longest stem.
 pub fn mix(stems: &[&[f32]]) -> (Vec<f32>, f32) {
     let len = stems.iter().map(|s| s.len()).max().unwrap_or(0);
     let mut sum = vec![0.0f32; len];
@@ -44,20 +44,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quiet_mix_is_the_sum() {
+    fn a_mix_that_does_not_clip_is_the_sum() {
         let (sum, gain) = mix(&[&[0.1, 0.2], &[0.3, -0.5]]);
         assert_eq!((sum, gain), (vec![0.1 + 0.3, 0.2 - 0.5], 1.0));
     }
 
     #[test]
-    fn a_loud_mix_comes_down_and_does_not_clip() {
+    fn a_mix_that_would_clip_is_attenuated_by_one_gain() {
         let (sum, gain) = mix(&[&[0.9, 0.1], &[0.9, 0.1]]);
         assert!(gain < 1.0 && (peak(&sum) - CEILING).abs() < 1e-6);
         assert!((sum[1] / sum[0] - 0.2 / 1.8).abs() < 1e-6, "one gain for all");
     }
 
     #[test]
-    fn levels() {
+    fn levels_of_silence_and_full_scale() {
         assert_eq!(peak(&[]), 0.0);
         assert_eq!(rms(&[]), 0.0);
         assert_eq!(rms(&[1.0, -1.0]), 1.0);

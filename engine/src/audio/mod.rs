@@ -1,4 +1,5 @@
-//! Audio files: any recording in, to mono f32 at 32 kHz ([`read()`]); stems out as WAVs ([`wav`]).
+//! Audio files: reads recordings as mono f32 at 32 kHz ([`read()`]), writes stems as WAV files ([`wav`]). Audio devices are in the
+//! crate `sideman-io`.
 
 pub mod level;
 pub mod read;
@@ -8,11 +9,11 @@ pub mod wav;
 pub use read::{Recording, read, read_up_to};
 pub use resample::{Resampler, resample};
 
-/// Samples a second inside the engine.
+/// Sample rate of the engine in Hz, as audio formats have it: [`crate::model::SAMPLE_RATE`].
 pub const RATE: u32 = crate::model::SAMPLE_RATE as u32;
 
-/// Longest recording that is read: 30 minutes, 230 MB of samples. More is an error, never a slow death by swapping.
+/// Longest recording that offline tasks read, in minutes (230 MB of samples). A longer one is an error.
 pub const MAX_MINUTES: u64 = 30;
 
-/// Longest recording that a live session is played from: a concert of three hours, 1.4 GB of samples.
+/// Longest recording that a live session plays from, in minutes (1.4 GB of samples).
 pub const MAX_SET_MINUTES: u64 = 180;

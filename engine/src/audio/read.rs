@@ -1,5 +1,5 @@
-//! A recording of any kind to mono f32 at 32 kHz: WAV, FLAC, MP3, OGG Vorbis, any rate from 4 to 384 kHz, any number of
-//! channels (their mean). Decoded, mixed down and resampled packet by packet: memory is that of the result alone.
+//! Reads an audio file as mono f32 at 32 kHz: WAV, FLAC, MP3 or OGG Vorbis, 4 to 384 kHz. Channels are averaged. Files are decoded
+//! packet by packet, so that only the result is in memory.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,28 +14,28 @@ use symphonia::core::meta::MetadataOptions;
 use super::{MAX_MINUTES, RATE, Resampler};
 use crate::error::{Error, Result};
 
-/// Rates that a recording may have, Hz.
+/// Sample rates that are read, in Hz.
 const RATES: std::ops::RangeInclusive<u32> = 4_000..=384_000;
 
-/// Full scale of a float file is 1; beyond this many times it, the file isn't what its header says.
+/// Largest sample value of a float file (full scale is 1). A file with larger ones is not what its header says.
 const MAX_PEAK: f32 = 16.0;
 
-/// What was read.
+/// A recording, and what was wrong with its file.
 #[derive(Debug, Clone)]
 pub struct Recording {
-    /// Mono at 32 kHz; every one finite.
+    /// Mono at 32 kHz; all finite.
     pub samples: Vec<f32>,
-    /// Rate of the file, Hz.
+    /// Sample rate of the file in Hz.
     pub rate: u32,
     /// Channels of the file.
     pub channels: usize,
-    /// Samples of the file that were NaN or infinite, now 0.
+    /// Samples of the file that were NaN or infinite. They are 0 in `samples`.
     pub not_finite: u64,
-    /// Samples at full scale next to another one at full scale on the same side: clipping as recorded.
+    /// Clipped samples: at full scale, after another one at full scale with the same sign.
     pub clipped: u64,
-    /// Packets that would not decode and were left out.
+    /// Damaged packets, which are left out.
     pub skipped: u64,
-    /// Frames that the header promises and the file doesn't hold.
+    /// Sample frames that the header announces and the file does not have.
     pub missing: u64,
     path: PathBuf,
 }
@@ -46,31 +46,34 @@ impl Recording {
         self.samples.len() as f64 / f64::from(RATE)
     }
 
-    /// One sentence for each thing about the file that a musician should know.
+    /// A sentence for each defect of the file.
     pub fn warnings(&self) -> Vec<String> {
         let path = self.path.display();
         let mut all = Vec::new();
         if self.not_finite > 0 {
-            all.push(format!("{path}: {} samples are not numbers; taken as silence", self.not_finite));
+            all.push(format!("{path}: {} samples are NaN or infinite; they are read as silence", self.not_finite));
         }
         if self.missing > 0 {
             let seconds = self.missing as f64 / f64::from(self.rate);
-            all.push(format!("{path}: ends {seconds:.2} s before its header says; what is there is used"));
+            all.push(format!("{path}: ends {seconds:.2} s earlier than its header says; the rest is used"));
         }
         if self.skipped > 0 {
-            all.push(format!("{path}: {} damaged packets left out; what follows them is early by as much", self.skipped));
+            all.push(format!(
+                "{path}: {} damaged packets are left out; the audio after each is early by its length",
+                self.skipped
+            ));
         }
         if self.clipped > 0 {
-            all.push(format!("{path}: clipped at {} samples", self.clipped));
+            all.push(format!("{path}: {} samples are clipped", self.clipped));
         }
         if super::level::peak(&self.samples) < 1e-4 {
-            all.push(format!("{path}: silent (below -80 dBFS all through)"));
+            all.push(format!("{path}: silent (never above -80 dBFS)"));
         }
         all
     }
 }
 
-/// Counts what is wrong with the samples of a file while they are mixed down.
+/// Mixes a file down to mono and counts its defects.
 #[derive(Default)]
 struct Downmix {
     not_finite: u64,
@@ -81,7 +84,7 @@ struct Downmix {
 }
 
 impl Downmix {
-    /// Mean of `channels` interleaved channels into `mono`.
+    /// Puts the mean of `channels` interleaved channels into `mono`.
     fn run(&mut self, interleaved: &[f32], channels: usize, mono: &mut Vec<f32>) {
         self.last.resize(channels, 0.0);
         mono.clear();
@@ -94,7 +97,7 @@ impl Downmix {
                     self.not_finite += 1;
                     0.0
                 };
-                // 0.9999: full scale of 16 bits is 32767/32768.
+                // Full scale of 16-bit files is 32767/32768.
                 if x.abs() >= 0.9999 && last.abs() >= 0.9999 && x.signum() == last.signum() {
                     self.clipped += 1;
                 }
@@ -107,7 +110,7 @@ impl Downmix {
     }
 }
 
-/// Reads a recording of [`MAX_MINUTES`] at most; see [`read_up_to`].
+/// Reads a recording of at most [`MAX_MINUTES`] with [`read_up_to`].
 ///
 /// # Errors
 /// Those of [`read_up_to`].
@@ -115,27 +118,28 @@ pub fn read(path: &Path) -> Result<Recording> {
     read_up_to(path, MAX_MINUTES)
 }
 
-/// Reads a recording of `most` minutes at most.
+/// Reads a recording of at most `most` minutes.
 ///
 /// # Errors
-/// [`Error`]: not there, not audio, without samples, a rate out of 4–384 kHz, longer than `most` minutes, or samples far beyond
-/// full scale. A file that ends early, holds NaNs or a damaged packet is read as far as it goes; see [`Recording::warnings`].
+/// The file is missing, not audio or without samples; its rate is not between 4 and 384 kHz; it is longer than `most` minutes; or
+/// its samples are far above full scale. A file that ends early, has NaNs or a damaged packet is read as far as possible: see
+/// [`Recording::warnings`].
 pub fn read_up_to(path: &Path, most: u64) -> Result<Recording> {
-    // A decoder may panic on a damaged header (symphonia's WAV reader shifts by the channel count, where overflow is checked): that file
-    // is unreadable, and no reason to end the program. Nothing outlives the closure, so nothing can be seen half-done.
+    // A decoder can panic on a damaged header (symphonia's WAV reader shifts by the channel count). The file is unreadable then, but
+    // the program should go on. Nothing outlives the closure, so no half-changed state can be seen.
     std::panic::catch_unwind(|| decode(path, most))
-        .unwrap_or_else(|_| Err(Error::file(path, "not readable as audio: its header is damaged")))
+        .unwrap_or_else(|_| Err(Error::file(path, "can't be read as audio: its header is damaged")))
 }
 
 fn decode(path: &Path, most: u64) -> Result<Recording> {
     let unusable = |what: String| Error::file(path, what);
     let not_audio =
-        |what: &str| Error::file(path, format!("not readable as audio ({what}); WAV, FLAC, MP3 and OGG Vorbis are read"));
+        |what: &str| Error::file(path, format!("can't be read as audio ({what}); it should be WAV, FLAC, MP3 or OGG Vorbis"));
 
     let file = File::open(path).map_err(Error::io(path))?;
     let meta = file.metadata().map_err(Error::io(path))?;
     if meta.is_dir() {
-        return Err(unusable("is a folder; give a recording".to_owned()));
+        return Err(unusable("is a folder; it should be an audio file".to_owned()));
     }
     if meta.is_file() && meta.len() == 0 {
         return Err(unusable("the file is empty".to_owned()));
@@ -148,9 +152,10 @@ fn decode(path: &Path, most: u64) -> Result<Recording> {
     let mut format = symphonia::default::get_probe()
         .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
         .map_err(|e| not_audio(&sentence(&e)))?;
-    let track = format.default_track(TrackType::Audio).ok_or_else(|| not_audio("no audio in it"))?;
+    let track = format.default_track(TrackType::Audio).ok_or_else(|| not_audio("it has no audio track"))?;
     let (id, promised) = (track.id, track.num_frames);
-    let parameters = track.codec_params.as_ref().and_then(|c| c.audio()).ok_or_else(|| not_audio("its codec is not known"))?;
+    let parameters =
+        track.codec_params.as_ref().and_then(|c| c.audio()).ok_or_else(|| not_audio("its codec is not supported"))?;
     let mut decoder = symphonia::default::get_codecs()
         .make_audio_decoder(parameters, &AudioDecoderOptions::default())
         .map_err(|e| not_audio(&sentence(&e)))?;
@@ -160,7 +165,7 @@ fn decode(path: &Path, most: u64) -> Result<Recording> {
     let (mut interleaved, mut mono, mut samples) = (Vec::<f32>::new(), Vec::new(), Vec::new());
     let mut downmix = Downmix::default();
     let (mut frames, mut skipped) = (0u64, 0u64);
-    // Ok(None) is the end; an error there is a file that ends early: what came before it is good.
+    // Ok(None) is the end. An error here means that the file ends early; what came before it is good.
     while let Ok(Some(packet)) = format.next_packet() {
         if packet.track_id != id {
             continue;
@@ -178,7 +183,7 @@ fn decode(path: &Path, most: u64) -> Result<Recording> {
             None => {
                 if !RATES.contains(&now.0) {
                     return Err(unusable(format!(
-                        "a sample rate of {} Hz; {} to {} Hz are read",
+                        "sample rate {} Hz; it should be between {} and {} Hz",
                         now.0,
                         RATES.start(),
                         RATES.end()
@@ -192,7 +197,7 @@ fn decode(path: &Path, most: u64) -> Result<Recording> {
             }
             Some(first) if first != now => {
                 return Err(unusable(format!(
-                    "changes from {} Hz, {} channels to {} Hz, {} channels on the way; one of each is right",
+                    "changes from {} Hz, {} channels to {} Hz, {} channels; both should be the same throughout",
                     first.0, first.1, now.0, now.1
                 )));
             }
@@ -203,7 +208,7 @@ fn decode(path: &Path, most: u64) -> Result<Recording> {
         downmix.run(&interleaved, now.1, &mut mono);
         frames += mono.len() as u64;
         if frames > most * 60 * u64::from(now.0) {
-            return Err(unusable(format!("longer than {most} minutes; cut it into parts")));
+            return Err(unusable(format!("longer than {most} minutes, the longest that is read; cut it into parts")));
         }
         if let Some(resampler) = &mut resampler {
             resampler.push(&mono, &mut samples);
@@ -211,17 +216,17 @@ fn decode(path: &Path, most: u64) -> Result<Recording> {
     }
     let (Some((rate, channels)), Some(resampler)) = (spec, resampler) else {
         return Err(unusable(match skipped {
-            0 => "holds no samples".to_owned(),
+            0 => "has no samples".to_owned(),
             n => format!("none of its {n} packets can be decoded"),
         }));
     };
     resampler.finish(&mut samples);
     if samples.is_empty() {
-        return Err(unusable("holds no samples".to_owned()));
+        return Err(unusable("has no samples".to_owned()));
     }
     if downmix.peak > MAX_PEAK {
         return Err(unusable(format!(
-            "samples up to {:.3e} times full scale; a float file's full scale is 1: bring it down first",
+            "its peak is {:.3e} times full scale (1 in a float file); normalise it first",
             downmix.peak
         )));
     }
@@ -237,10 +242,10 @@ fn decode(path: &Path, most: u64) -> Result<Recording> {
     })
 }
 
-/// A decoder's complaint in words.
+/// A decoder's error as text.
 fn sentence(error: &Decode) -> String {
     match error {
-        Decode::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => "it ends within its header".to_owned(),
+        Decode::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => "it ends inside its header".to_owned(),
         Decode::Unsupported(what) => (*what).to_owned(),
         other => other.to_string(),
     }

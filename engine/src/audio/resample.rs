@@ -1,47 +1,49 @@
-//! From one sample rate to another, delay compensated: sample 0 stays at time 0, and n samples become
-//! round(n · to / from). Works in pieces, so that a long file needs no second copy of itself.
+//! Offline sample rate conversion of mono audio. The filter's delay is compensated: sample 0 stays at time 0, and n samples become
+//! round(n · to / from). Works in pieces, so that a long file is not in memory twice. Not for live audio: a block is 2048 samples.
 
 use rubato::audioadapter_buffers::direct::SequentialSlice;
 use rubato::{Fft, FixedSync, Indexing, Resampler as _};
 
 use crate::error::{Error, Result};
 
-/// Shorter side of one FFT block, in samples: sets how steep the filter is. At 2048 a 48 kHz file keeps everything up to
-/// 15.7 of the 16 kHz that 32 kHz can hold.
+/// Least samples of an FFT block on the side of the lower rate. It sets how steep the filter is: with 2048, a 48 kHz file that is
+/// converted to 32 kHz keeps everything up to 15.7 kHz.
 const BLOCK: usize = 2048;
 
-/// A resampler in mid-stream. Mono.
+/// Converts a stream of mono samples from one rate to another.
 pub struct Resampler {
-    /// None where both rates are the same: samples then pass untouched.
+    /// None where both rates are the same: samples pass unchanged.
     fft: Option<Fft<f32>>,
-    /// to / from as a fraction.
+    /// The ratio to / from as a fraction.
     rates: (u64, u64),
-    /// Samples waiting for a full block.
+    /// Input samples of a block that is not full yet.
     waiting: Vec<f32>,
-    /// One block out of the FFT.
+    /// Output of the FFT.
     block: Vec<f32>,
-    /// Samples of the filter's delay still to be dropped.
+    /// Output samples that are still to be dropped: the filter's delay.
     skip: usize,
+    /// Input samples so far.
     taken: u64,
+    /// Output samples so far.
     given: u64,
 }
 
 impl Resampler {
-    /// From `from` Hz to `to` Hz.
+    /// A resampler from `from` Hz to `to` Hz.
     ///
     /// # Errors
-    /// [`Error::Input`] where either rate is 0.
+    /// A rate is 0.
     pub fn new(from: u32, to: u32) -> Result<Self> {
         let wrong = |what: String| Error::Input(format!("can't resample from {from} Hz to {to} Hz: {what}"));
         if from == 0 || to == 0 {
-            return Err(wrong("a rate of 0".to_owned()));
+            return Err(wrong("a rate should be above 0".to_owned()));
         }
         let rates = (u64::from(to), u64::from(from));
         if from == to {
             return Ok(Self { fft: None, rates, waiting: Vec::new(), block: Vec::new(), skip: 0, taken: 0, given: 0 });
         }
-        // An even number of the smallest blocks that hold whole samples on both sides: an odd block would put the middle of the
-        // filter half a sample beside the delay that it reports.
+        // An even multiple of the smallest block that has whole samples on both sides. With an odd multiple the filter's middle
+        // is half a sample away from the delay that it reports.
         let unit = gcd(from, to);
         let blocks = (BLOCK as u32).div_ceil(from.min(to) / unit).next_multiple_of(2);
         let chunk = (blocks * (from / unit)) as usize;
@@ -57,7 +59,7 @@ impl Resampler {
         })
     }
 
-    /// Takes samples in, appends to `out` what is ready.
+    /// Takes input samples; appends the output that is ready to `out`.
     pub fn push(&mut self, mut samples: &[f32], out: &mut Vec<f32>) {
         self.taken += samples.len() as u64;
         let Some(fft) = &self.fft else {
@@ -76,10 +78,10 @@ impl Resampler {
         }
     }
 
-    /// Appends the rest: round(taken · to / from) samples in all. The resampler is used up.
+    /// Appends the rest of the output, round(input · to / from) samples in all.
     pub fn finish(mut self, out: &mut Vec<f32>) {
         let (to, from) = self.rates;
-        // In u128, for a hostile length times a rate leaves u64.
+        // In u128: an absurd length times a rate overflows u64.
         let total = ((u128::from(self.taken) * u128::from(to) * 2 + u128::from(from)) / (2 * u128::from(from))) as u64;
         let Some(fft) = &self.fft else { return };
         let need = fft.input_frames_next();
@@ -87,11 +89,11 @@ impl Resampler {
             self.waiting.resize(need, 0.0);
             self.step(total, out);
         }
-        // What push has given beyond the rounded length (a sample at most, by construction of the blocks).
+        // `push` can have put out one sample more than the rounded length.
         out.truncate(out.len() - self.given.saturating_sub(total) as usize);
     }
 
-    /// One block through the FFT: appends it, less the delay, up to `total` samples given.
+    /// Processes one block. Appends its output without the filter's delay, up to `total` output samples in all.
     fn step(&mut self, total: u64, out: &mut Vec<f32>) {
         let Some(fft) = &mut self.fft else { return };
         let (n_in, n_out) = (self.waiting.len(), self.block.len());
@@ -113,7 +115,7 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// A whole recording at once: `samples` at `from` Hz to `to` Hz.
+/// Converts `samples` at `from` Hz to `to` Hz at once.
 ///
 /// # Errors
 /// Those of [`Resampler::new`].
@@ -129,7 +131,7 @@ pub fn resample(samples: &[f32], from: u32, to: u32) -> Result<Vec<f32>> {
 mod tests {
     use super::*;
 
-    /// A sine under a Hann window over the whole length: no edges for the filter to ring on.
+    /// A sine with a Hann window over its whole length, so that the filter does not ring at the edges.
     fn tone(rate: u32, len: usize, hz: f64) -> Vec<f32> {
         let seconds = len as f64 / f64::from(rate);
         (0..len)
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tone_stays_where_it_was() {
+    fn a_tone_keeps_its_phase_and_length() {
         for (from, to) in [
             (48_000, 32_000),
             (44_100, 32_000),
@@ -161,14 +163,14 @@ mod tests {
     }
 
     #[test]
-    fn what_32_khz_cannot_hold_is_gone() {
+    fn frequencies_above_half_the_new_rate_are_removed() {
         let got = resample(&tone(96_000, 96_000, 20_000.0), 96_000, 32_000).unwrap();
         let worst = got.iter().fold(0.0f32, |a, b| a.max(b.abs()));
         assert!(worst < 1e-4, "20 kHz comes back at {worst}");
     }
 
     #[test]
-    fn length_is_rounded_and_pieces_do_not_matter() {
+    fn length_is_rounded_and_does_not_depend_on_pieces() {
         for from in [8_000u32, 11_025, 44_100, 48_000, 192_000, 32_000] {
             for n in [0usize, 1, 2, 3, 700, 4096, 44_117] {
                 let x: Vec<f32> = (0..n).map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5).collect();
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_rates_touch_nothing() {
+    fn equal_rates_change_nothing() {
         let x = [0.1f32, -0.2, 0.3];
         assert_eq!(resample(&x, 32_000, 32_000).unwrap(), x);
     }

@@ -10,7 +10,7 @@ use super::timeline::Boundary;
 use super::token_history::{LONGEST, RING};
 use super::{Action, Clamped, Command, Mode, Request, When, Which};
 use crate::model::FRAME;
-use crate::task::{Chords, keynote};
+use crate::task::{Chords, tonic};
 
 impl<B: Backend> Session<B> {
     /// Asks for something; between hops, and may allocate. What can't be is brought into range or refused, and
@@ -36,7 +36,8 @@ impl<B: Backend> Session<B> {
             // Who is to be still now is not to begin in a moment.
             Command::Stop if when == Some(When::Now) && !self.playing => self.schedule.withdraw(&Command::Play),
             Command::Section(name) if !name.trim().is_empty() && !self.has_section(name) => {
-                let names = self.timeline.chords().map(|c| c.names().filter(|n| !n.is_empty()).collect::<Vec<_>>().join(", "));
+                let names =
+                    self.timeline.chords().map(|c| c.section_names().filter(|n| !n.is_empty()).collect::<Vec<_>>().join(", "));
                 return match names.filter(|names| !names.is_empty()) {
                     Some(names) => self.say(&format!("the chart has no section {}: {names}", name.trim())),
                     None => self.say("the chart has no sections: write them into the chords, like [A] Em C [B] G D"),
@@ -75,7 +76,7 @@ impl<B: Backend> Session<B> {
     /// Whether the chart has a section of that name, or one that waits has.
     fn has_section(&mut self, name: &str) -> bool {
         let waits = self.schedule.all().iter().filter_map(|e| e.chords.as_ref());
-        waits.chain(self.timeline.chords()).any(|chords| chords.find(name).is_some())
+        waits.chain(self.timeline.chords()).any(|chords| chords.find_section(name).is_some())
     }
 
     /// Says something to the player.
@@ -94,7 +95,7 @@ impl<B: Backend> Session<B> {
             said = Some(clamped.to_string());
         }
         match &mut command {
-            Command::Key(key) if !key.trim().is_empty() && keynote(key).is_none() => {
+            Command::Key(key) if !key.trim().is_empty() && tonic(key).is_none() => {
                 self.say(&format!("key \"{key}\" is not known: write it like C, F#m, Bb major or E minor"));
                 return None;
             }
@@ -188,7 +189,7 @@ impl<B: Backend> Session<B> {
     fn apply(&mut self, backend: &mut B, f: i64, entry: &mut Entry) {
         let at = entry.at.max(sample(f));
         if let Command::Key(key) = &mut entry.request.command {
-            if let (Some(old), Some(new)) = (keynote(&self.key), keynote(key)) {
+            if let (Some(old), Some(new)) = (tonic(&self.key), tonic(key)) {
                 self.timeline.transpose(new - old);
             }
             // The old one leaves with the entry: nothing is freed in a hop.
@@ -268,11 +269,11 @@ impl<B: Backend> Session<B> {
     fn section(&self, name: &str, at: i64) -> Option<i64> {
         let Some(chords) = self.timeline.chords() else { return name.is_empty().then_some(0) };
         if !name.is_empty() {
-            return chords.find(name);
+            return chords.find_section(name);
         }
         // At the end of a section the next one is that which would begin there.
         let next = self.timeline.section(at - 1).map_or(0, |(i, _, _)| i + 1);
-        Some(chords.begins(next).unwrap_or(0))
+        Some(chords.section_start(next).unwrap_or(0))
     }
 
     /// Bar 1 a count-in after sample `at`.

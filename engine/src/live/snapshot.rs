@@ -4,7 +4,7 @@ use sideman_kernels::Backend;
 
 use super::{Boundary, Clock, Command, Mode, Session, beats};
 use crate::model::FRAME;
-use crate::task::{Meter, transposed};
+use crate::task::{Meter, transpose_symbol};
 
 /// A request that waits for its boundary.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,14 +164,14 @@ impl<B: Backend> Session<B> {
         out.chord.clear();
         match (self.timeline.chord(time), self.timeline.moved()) {
             (Some((_, symbol)), 0) => out.chord.push_str(symbol),
-            (Some((_, symbol)), moved) => out.chord.push_str(&transposed(symbol, moved)),
+            (Some((_, symbol)), moved) => out.chord.push_str(&transpose_symbol(symbol, moved)),
             (None, _) => {}
         }
         out.next_chord.clear();
         if let Some((_, symbol)) = self.timeline.chord(self.timeline.next(time + 1, Boundary::Bar)) {
             match self.timeline.moved() {
                 0 => out.next_chord.push_str(symbol),
-                moved => out.next_chord.push_str(&transposed(symbol, moved)),
+                moved => out.next_chord.push_str(&transpose_symbol(symbol, moved)),
             }
         }
         out.chords.clear();

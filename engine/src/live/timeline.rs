@@ -224,7 +224,7 @@ impl Timeline {
 
     /// Bars from `bar` on until a section begins.
     fn to_section(&self, bar: i64) -> i64 {
-        let Some(chords) = self.chords.as_ref().filter(|c| c.names().next().is_some()) else {
+        let Some(chords) = self.chords.as_ref().filter(|c| c.section_names().next().is_some()) else {
             return (1 - bar).rem_euclid(SECTION);
         };
         // What is decided further on is counted from where it was counted anew last.
@@ -314,7 +314,9 @@ impl Timeline {
     pub fn chord(&self, t: i64) -> Option<(i32, &str)> {
         let chords = self.chords.as_ref()?;
         let place = self.place(t);
-        chords.at(self.of(place.bar), place.part.0, place.part.1).map(|(chord, symbol)| (chord.moved(self.moved).value(), symbol))
+        chords
+            .at(self.of(place.bar), place.part.0, place.part.1)
+            .map(|(chord, symbol)| (chord.transpose(self.moved).value(), symbol))
     }
 }
 

@@ -1,6 +1,6 @@
-//! What a value of `config.json` may be: small checks that say what would be right.
+//! Checks of single values of `config.json`. Each fails with the key and with what would be right.
 
-/// The key at fault, and what would be right.
+/// The wrong key, and what would be right.
 pub type Fault = (String, String);
 
 pub fn bad<T>(key: &str, what: impl Into<String>) -> Result<T, Fault> {
@@ -13,12 +13,12 @@ pub fn within(key: &str, value: usize, min: usize, max: usize) -> Result<(), Fau
     } else if min == max {
         bad(key, format!("{value}; it should be {min}"))
     } else {
-        bad(key, format!("{value}; it should be within {min} and {max}"))
+        bad(key, format!("{value}; it should be between {min} and {max}"))
     }
 }
 
 pub fn divides(key: &str, divisor: usize, name: &str, value: usize) -> Result<(), Fault> {
-    if value.is_multiple_of(divisor) { Ok(()) } else { bad(key, format!("{divisor} does not divide {name}, {value}")) }
+    if value.is_multiple_of(divisor) { Ok(()) } else { bad(key, format!("{divisor}; it should divide {name}, {value}")) }
 }
 
 pub fn positive(key: &str, value: f32) -> Result<(), Fault> {
@@ -30,6 +30,6 @@ pub fn plain(key: &str, name: &str) -> Result<(), Fault> {
     if letters && (1..=32).contains(&name.len()) {
         Ok(())
     } else {
-        bad(key, format!("{name:?}; a name should be 1 to 32 of the letters a-z, digits and _"))
+        bad(key, format!("{name:?}; it should be 1 to 32 of the letters a-z, digits and _"))
     }
 }

@@ -1,24 +1,24 @@
-//! The codecs' part of `config.json`, by kind.
+//! The codecs in `config.json`: their sizes by kind, and the checks of them.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::check::{Fault, bad, divides, positive, within};
 
-/// A codec, by kind.
+/// Sizes of a codec, by its kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum CodecConfig {
     /// EnCodec (docs/explanation/musicgen-stem.md section 3).
     Seanet(SeanetConfig),
-    /// The house codecs: ConvNeXt blocks between a spectrum and an inverse STFT.
+    /// The house model's codecs: ConvNeXt blocks between a spectrum and an inverse STFT.
     Istft(IstftConfig),
 }
 
-/// What a convolution sees beyond the edges.
+/// The padding of a convolution at the edges of the signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PadMode {
-    /// The signal mirrored, its last value not repeated.
+    /// The signal mirrored, without repeating the last value.
     Reflect,
     /// Zeros.
     Constant,
@@ -28,97 +28,97 @@ pub enum PadMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum QuantizerKind {
-    /// Nearest code.
+    /// The nearest code.
     Euclidean,
-    /// Nearest direction in a projected space of `code_dim` values.
+    /// The code with the nearest direction, in a projected space of `code_dim` values.
     Factorised,
 }
 
-/// The quantizer of a codec, of either kind.
+/// Sizes of a codec's quantizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuantizerConfig {
-    /// Its kind.
+    /// The kind.
     pub kind: QuantizerKind,
-    /// Levels.
+    /// Codebooks, one per level.
     pub books: usize,
-    /// Codes of a book.
+    /// Codes per book.
     pub card: usize,
-    /// Values of a latent.
+    /// Width of a latent.
     pub dim: usize,
-    /// Values of a projected latent; 0 where the kind is Euclidean.
+    /// Width of a projected latent; 0 where the kind is Euclidean.
     pub code_dim: usize,
 }
 
-/// EnCodec.
+/// Sizes of an EnCodec.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SeanetConfig {
-    /// All of a convolution's padding on the left.
+    /// Whether all padding of a convolution is on the left.
     pub causal: bool,
-    /// What it sees beyond the edges.
+    /// The padding of the convolutions.
     pub pad_mode: PadMode,
     /// Audio channels: 1.
     pub channels: usize,
-    /// Values of a latent.
+    /// Width of a latent.
     pub dim: usize,
     /// Channels of the first convolution.
     pub filters: usize,
-    /// Up-sampling ratios of the decoder; the encoder takes them backwards.
+    /// Up-sampling ratios of the decoder. The encoder has them in reverse order.
     pub ratios: Vec<usize>,
-    /// Kernel of the first convolution.
+    /// Kernel size of the first convolution.
     pub kernel: usize,
-    /// Kernel of the last convolution.
+    /// Kernel size of the last convolution.
     pub last_kernel: usize,
-    /// Kernel of the residual blocks.
+    /// Kernel size of the residual blocks.
     pub residual_kernel: usize,
     /// Residual blocks have `channels / compress` hidden channels.
     pub compress: usize,
     /// Layers of the LSTM.
     pub lstm: usize,
-    /// The quantizer's kind.
+    /// Kind of quantizer.
     pub quantizer: QuantizerKind,
-    /// The quantizer's levels.
+    /// Codebooks, one per level.
     pub books: usize,
-    /// Codes of a book.
+    /// Codes per book.
     pub card: usize,
-    /// Values of a projected latent; only with [`QuantizerKind::Factorised`].
+    /// Width of a projected latent; only with [`QuantizerKind::Factorised`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code_dim: Option<usize>,
 }
 
-/// One analysis of the house codec's encoder.
+/// A spectrum that the encoder of kind `istft` computes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Analysis {
-    /// Length of the window.
+    /// Length of the window in samples.
     pub n_fft: usize,
-    /// Lowest bins that are looked at.
+    /// Number of bins that are used, from the lowest.
     pub bins: usize,
 }
 
-/// Frames past a frame's end that must be known before it is final.
+/// Frames after the end of a frame that must be known before its result is final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LookAhead {
-    /// Of audio, for a code.
+    /// Frames of audio, for a code.
     pub encode: usize,
-    /// Of codes, for audio.
+    /// Frames of codes, for audio.
     pub decode: usize,
 }
 
-/// The house codec.
+/// Sizes of a codec of kind `istft`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IstftConfig {
     /// Always true.
     pub causal: bool,
-    /// Channels.
+    /// Channels of a block.
     pub dim: usize,
-    /// Values of a latent.
+    /// Width of a latent.
     pub latent: usize,
     /// Hidden channels of a block.
     pub ffn: usize,
-    /// Taps of a block's convolution.
+    /// Kernel size of a block's convolution.
     pub kernel: usize,
     /// Epsilon of every LayerNorm.
     pub eps: f32,
@@ -130,30 +130,30 @@ pub struct IstftConfig {
     pub decoder_blocks50: usize,
     /// Blocks of the decoder at 100 Hz.
     pub decoder_blocks: usize,
-    /// The encoder's analyses.
+    /// Spectra that the encoder computes.
     pub analysis: Vec<Analysis>,
-    /// Samples past its own end that a fine frame looks at.
+    /// Look-ahead of the spectra in samples.
     pub analysis_ahead: usize,
-    /// Length of the synthesis window.
+    /// Length of the synthesis window in samples.
     pub n_fft: usize,
-    /// Samples of a fine frame: half a token frame.
+    /// Samples per fine frame (100 Hz): half a frame.
     pub hop: usize,
-    /// Ceiling of the log magnitude.
+    /// Largest log magnitude.
     pub max_log: f32,
-    /// The quantizer's kind: factorised.
+    /// Kind of quantizer: factorised.
     pub quantizer: QuantizerKind,
-    /// Values of a projected latent.
+    /// Width of a projected latent.
     pub code_dim: usize,
-    /// The quantizer's levels.
+    /// Codebooks, one per level.
     pub books: usize,
-    /// Codes of a book.
+    /// Codes per book.
     pub card: usize,
-    /// Must agree with `analysis_ahead` and `n_fft`.
+    /// Look-ahead in frames. It follows from `analysis_ahead` and `n_fft` and must agree with them.
     pub look_ahead: LookAhead,
 }
 
 impl CodecConfig {
-    /// The quantizer.
+    /// Sizes of the quantizer.
     pub fn quantizer(&self) -> QuantizerConfig {
         match self {
             CodecConfig::Seanet(c) => {
@@ -165,7 +165,7 @@ impl CodecConfig {
         }
     }
 
-    /// Samples of one frame of codes.
+    /// Samples per frame of codes.
     pub fn frame(&self) -> usize {
         match self {
             CodecConfig::Seanet(c) => c.ratios.iter().product(),
@@ -173,11 +173,12 @@ impl CodecConfig {
         }
     }
 
-    /// Checks that the sizes are sane and fit each other, whatever the frame rate: what [`Config::validate`] asks of each
-    /// codec, and what a codec that stands alone (a fixture) must hold.
+    /// Checks that all sizes are within their limits and fit each other. The frame rate is checked by
+    /// [`Config::validate`](crate::model::Config::validate), which calls this for each codec; tests call it for a codec without
+    /// a model.
     ///
     /// # Errors
-    /// The key at fault, and what would be right.
+    /// The wrong key, and what would be right.
     pub fn validate(&self) -> Result<(), Fault> {
         let q = self.quantizer();
         within("books", q.books, 1, 64)?;
@@ -185,7 +186,7 @@ impl CodecConfig {
         if q.kind == QuantizerKind::Factorised {
             within("code_dim", q.code_dim, 1, 1024)?;
         } else if q.code_dim != 0 {
-            return bad("code_dim", "only a factorised quantizer has one");
+            return bad("code_dim", "it should be missing: only a factorised quantizer has it");
         }
         match self {
             CodecConfig::Seanet(c) => c.validate(),
@@ -203,7 +204,7 @@ impl SeanetConfig {
         for r in &self.ratios {
             within("ratios", *r, 1, 64)?;
         }
-        // The product of at most 8 ratios of at most 64 fits easily.
+        // Can't overflow: at most 8 ratios of at most 64.
         within("ratios", self.ratios.iter().product(), 1, 4096)?;
         within("filters", self.filters << self.ratios.len(), 1, 16_384)?;
         within("kernel", self.kernel, 1, 64)?;
@@ -218,10 +219,10 @@ impl SeanetConfig {
 impl IstftConfig {
     fn validate(&self) -> Result<(), Fault> {
         if !self.causal {
-            return bad("causal", "the kind istft is causal: it should be true");
+            return bad("causal", "false; it should be true for the kind istft");
         }
         if self.quantizer != QuantizerKind::Factorised {
-            return bad("quantizer", "the kind istft has a factorised one");
+            return bad("quantizer", "it should be \"factorised\" for the kind istft");
         }
         within("dim", self.dim, 1, 4096)?;
         within("latent", self.latent, 1, 4096)?;
@@ -244,12 +245,12 @@ impl IstftConfig {
             within("analysis.bins", a.bins, 1, a.n_fft / 2 + 1)?;
         }
         within("analysis_ahead", self.analysis_ahead, 0, 65_536)?;
-        // Half of the windows overlap at least, so that the envelope is nowhere near 0.
+        // Windows overlap by half or more, so that the envelope is never near 0.
         within("n_fft", self.n_fft, 2 * self.hop, 65_536)?;
         divides("n_fft", 2, "n_fft", self.n_fft)?;
         divides("hop", 2, "hop", self.hop)?;
         if !self.max_log.is_finite() || self.max_log > 80.0 {
-            return bad("max_log", format!("{}; it should be a number of at most 80", self.max_log));
+            return bad("max_log", format!("{}; it should be a finite number of at most 80", self.max_log));
         }
         let encode = self.analysis_ahead.div_ceil(2 * self.hop);
         let decode = (self.n_fft / 2).saturating_sub(self.hop / 2).div_ceil(self.hop).div_ceil(2);

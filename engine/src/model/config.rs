@@ -1,5 +1,5 @@
-//! `config.json` (docs/reference/model-format.md), and what it may say. Every size is bounded here, so that nothing that is allocated
-//! from it later can be out of all proportion; weights are bounded by their files besides.
+//! The content of `config.json` (docs/reference/model-format.md), and its checks. Every size has an upper limit, so that a damaged
+//! file can't make the engine allocate without bound.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,21 +11,21 @@ use crate::model::check::{Fault, bad, divides, plain, positive, within};
 use crate::model::codec::CodecConfig;
 use crate::model::{FRAME, FRAME_RATE, SAMPLE_RATE};
 
-/// The whole of `config.json`.
+/// The content of `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Version of the format: 1.
+    /// Version of the format, 1.
     pub format: u32,
-    /// What the model is called.
+    /// Name of the model.
     pub name: String,
-    /// Licence of the weights.
+    /// Licence of the weights, an SPDX expression.
     pub licence: String,
-    /// Where the weights come from.
+    /// Origin of the weights.
     pub provenance: String,
-    /// Samples a second: 32 000.
+    /// Sample rate in Hz, 32 000.
     pub sample_rate: usize,
-    /// Frames a second: 50.
+    /// Frame rate in Hz, 50.
     pub frame_rate: usize,
     /// The stems, in order.
     pub stems: Vec<String>,
@@ -33,39 +33,39 @@ pub struct Config {
     pub streams: Vec<Stream>,
     /// The transformer.
     pub lm: LmConfig,
-    /// The text encoder; none for a model without text.
+    /// The text encoder; none where the model takes no text.
     pub text: Option<TextConfig>,
-    /// Input-only streams.
+    /// Inputs per frame that are not tokens.
     #[serde(default)]
     pub controls: Vec<Control>,
-    /// The edit grid; none for a model that was not trained to edit.
+    /// Sizes of the edit grid; none where the model was not trained to edit.
     #[serde(default)]
     pub edit: Option<EditConfig>,
-    /// Frames of the longest grid.
+    /// Length of the longest grid in frames.
     pub max_frames: usize,
-    /// How the model plays live; none where it can't.
+    /// How the model plays live; none where it was not trained for it.
     #[serde(default)]
     pub live: Option<LiveConfig>,
-    /// Sampling parameters that suit the model.
+    /// Default sampling parameters.
     pub sampling: SamplingConfig,
     /// The codec of each stem.
     pub codecs: BTreeMap<String, CodecConfig>,
-    /// A random model for tests: it makes noise.
+    /// Whether this is a random model for tests, which generates noise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fixture: bool,
 }
 
-/// One sequence of tokens.
+/// A stream: one codebook level of a stem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stream {
-    /// Its stem.
+    /// The stem.
     pub stem: String,
     /// Codebook level, from 0.
     pub level: usize,
     /// Delay in the pattern, in frames.
     pub delay: usize,
-    /// Codes; `card` itself is the special id.
+    /// Number of codes; the id `card` is the special id.
     pub card: usize,
 }
 
@@ -75,13 +75,13 @@ pub struct Stream {
 pub struct LmConfig {
     /// Width of the model.
     pub dim: usize,
-    /// Layers.
+    /// Number of layers.
     pub layers: usize,
-    /// Attention heads.
+    /// Number of attention heads.
     pub heads: usize,
-    /// Width of the feed-forward part.
+    /// Width of the feed-forward layers.
     pub ffn: usize,
-    /// Epsilon of every LayerNorm.
+    /// Epsilon of the LayerNorms.
     pub norm_eps: f32,
 }
 
@@ -89,7 +89,7 @@ pub struct LmConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TextKind {
-    /// T5's encoder, ReLU, not gated (docs/explanation/musicgen-stem.md section 4).
+    /// T5's encoder with ReLU, not gated (docs/explanation/musicgen-stem.md section 4).
     T5,
 }
 
@@ -97,124 +97,124 @@ pub enum TextKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextConfig {
-    /// Its kind.
+    /// The kind.
     pub kind: TextKind,
     /// Width of the model.
     pub dim: usize,
-    /// Layers.
+    /// Number of layers.
     pub layers: usize,
-    /// Attention heads.
+    /// Number of attention heads.
     pub heads: usize,
-    /// Width of a head; `heads * head_dim` need not be `dim`.
+    /// Width of a head; `heads * head_dim` can differ from `dim`.
     pub head_dim: usize,
-    /// Width of the feed-forward part.
+    /// Width of the feed-forward layers.
     pub ffn: usize,
-    /// Rows of the embedding table.
+    /// Number of token ids.
     pub vocab: usize,
-    /// Buckets of relative positions.
+    /// Number of buckets of relative positions.
     pub buckets: usize,
-    /// Distance from which on positions share a bucket.
+    /// Distance from which on all positions share a bucket.
     pub max_distance: usize,
-    /// Epsilon of every RMSNorm.
+    /// Epsilon of the RMSNorms.
     pub eps: f32,
-    /// Id of padding.
+    /// Id of the padding.
     pub pad: u32,
     /// Id of the end of a sentence.
     pub eos: u32,
 }
 
-/// One control.
+/// A control: an input per frame that is not a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Control {
     /// `beat`, `tick` or `chord`.
     pub name: String,
-    /// Values; `card` itself is the null value.
+    /// Number of values; `card` is the null value.
     pub card: usize,
-    /// Guidance leans on it as on the text: its null lane is not told.
+    /// Whether guidance applies to it as to the text: the null lane gets the null value.
     #[serde(default)]
     pub guides: bool,
 }
 
-/// The edit grid: prefix ‖ transition ‖ target (docs/explanation/musicgen-stem.md section 8).
+/// Sizes of the edit grid, prefix ‖ transition ‖ target (docs/explanation/musicgen-stem.md section 8).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EditConfig {
-    /// Frames of the song that the prefix sums up.
+    /// Frames of the song in a window.
     pub window: usize,
-    /// The prefix holds every `decimation`-th frame.
+    /// The prefix has every `decimation`-th frame of the window.
     pub decimation: usize,
 }
 
-/// How a model was trained to play live.
+/// The strategies of live play.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
-    /// The player's stem is delayed by the lag.
+    /// The input stem's streams are delayed by the lag in the pattern.
     Lagged,
-    /// The model hears the player's past only, and foretells the rest.
+    /// The model gets the input stem's past, and predicts the input stem's next frames along with its own.
     Anticipate,
 }
 
-/// Live play.
+/// How a model was trained to play live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LiveConfig {
     /// The strategy.
     pub strategy: Strategy,
-    /// Lags trained, in frames, inclusive; only with [`Strategy::Lagged`].
+    /// Smallest and largest lag that was trained, in frames; only with [`Strategy::Lagged`].
     #[serde(default)]
     pub lags: Option<[usize; 2]>,
-    /// Guidance leans on the player as on the text: its null lane doesn't hear them.
+    /// Whether guidance applies to the input stem as to the text: the null lane gets special ids for its tokens.
     #[serde(default)]
     pub guides: bool,
 }
 
-/// Sampling parameters that suit the model; see [`sideman_kernels::Sampling`].
+/// Default sampling parameters: see [`sideman_kernels::Sampling`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SamplingConfig {
-    /// Temperature; 0: greedy.
+    /// Temperature; 0: the most likely code.
     pub temperature: f32,
-    /// Keep the k most likely; 0: all.
+    /// Sample from the k most likely codes; 0: from all.
     pub top_k: u32,
-    /// Nucleus; 0: off.
+    /// Nucleus sampling; 0: off.
     pub top_p: f32,
-    /// Guidance; 1: off.
+    /// Guidance scale; 1: off.
     pub cfg: f32,
-    /// How much of the guidance a stem takes, by its name: 1, as where it is missing, all of it; 0 none.
+    /// Factor of the guidance for each stem, by name: 0 is no guidance, 1 (the default) is all of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[serde(alias = "lean")]
     pub cfg_scale: BTreeMap<String, f32>,
 }
 
 impl Config {
-    /// Reads and validates the text of a `config.json`; `file` is only for the errors.
+    /// Parses and validates the text of a `config.json`; `file` is for error messages.
     ///
     /// # Errors
-    /// No JSON of the right form, or [`Config::validate`]'s.
+    /// The text is not JSON, has unknown keys, or [`Config::validate`] fails.
     pub fn parse(text: &[u8], file: &Path) -> Result<Config> {
         let config: Config = serde_json::from_slice(text).map_err(|e| Error::file(file, e.to_string()))?;
         config.validate(file)?;
         Ok(config)
     }
 
-    /// Checks that all sizes are sane and that stems, streams and codecs fit each other.
+    /// Checks that all sizes are within their limits, and that stems, streams and codecs fit each other.
     ///
     /// # Errors
-    /// Names the key at fault and what would be right.
+    /// [`Error::Key`] with the wrong key and what would be right.
     pub fn validate(&self, file: &Path) -> Result<()> {
         self.check().map_err(|(key, what)| Error::Key { path: file.to_owned(), key, what })
     }
 
-    /// Whether guidance leans on something that is given: `clock`, `chords`, a `input_stem` heard late.
+    /// Whether guidance applies to one of the given conditions: a clock, chords, a lagged input stem.
     pub fn guides(&self, clock: bool, chords: bool, input_stem: bool) -> bool {
         let given = |name: &str| if name == "chord" { chords } else { clock };
         self.controls.iter().any(|c| c.guides && given(&c.name))
             || input_stem && self.live.as_ref().is_some_and(|live| live.guides)
     }
 
-    /// The streams of a stem, as indices into [`Config::streams`], by level.
+    /// Indices into [`Config::streams`] of a stem's streams, in the order of their levels.
     pub fn streams_of(&self, stem: &str) -> Vec<usize> {
         let mut of: Vec<usize> = (0..self.streams.len()).filter(|k| self.streams[*k].stem == stem).collect();
         of.sort_by_key(|k| self.streams[*k].level);
@@ -236,7 +236,7 @@ impl Config {
             plain("controls.name", &c.name)?;
             within("controls.card", c.card, 1, 65_536)?;
             if self.controls[..i].iter().any(|d| d.name == c.name) {
-                return bad("controls.name", format!("`{}` is there twice", c.name));
+                return bad("controls.name", format!("{:?} occurs twice", c.name));
             }
         }
         if let Some(e) = &self.edit {
@@ -248,16 +248,18 @@ impl Config {
                 within("live.lags", *to, 0, 1000)?;
                 within("live.lags", *from, 0, *to)?;
             }
-            Some(LiveConfig { strategy: Strategy::Lagged, lags: None, .. }) => return bad("live.lags", "missing: [first, last]"),
+            Some(LiveConfig { strategy: Strategy::Lagged, lags: None, .. }) => {
+                return bad("live.lags", "missing; it should be [first, last]");
+            }
             Some(LiveConfig { strategy: Strategy::Anticipate, lags: Some(_), .. }) => {
-                return bad("live.lags", "only the strategy `lagged` has lags");
+                return bad("live.lags", "it should be missing: only the strategy `lagged` has it");
             }
             Some(LiveConfig { strategy: Strategy::Anticipate, lags: None, .. }) | None => {}
         }
         let s = &self.sampling;
         for (key, v, max) in [("temperature", s.temperature, 100.0), ("top_p", s.top_p, 1.0), ("cfg", s.cfg, 100.0)] {
             if !(0.0..=max).contains(&v) {
-                return bad(&format!("sampling.{key}"), format!("{v}; it should be within 0 and {max}"));
+                return bad(&format!("sampling.{key}"), format!("{v}; it should be between 0 and {max}"));
             }
         }
         for (stem, v) in &s.cfg_scale {
@@ -265,7 +267,7 @@ impl Config {
                 return bad(&format!("sampling.cfg_scale.{stem}"), format!("no such stem; the stems are {:?}", self.stems));
             }
             if !(0.0..=10.0).contains(v) {
-                return bad(&format!("sampling.cfg_scale.{stem}"), format!("{v}; it should be within 0 and 10"));
+                return bad(&format!("sampling.cfg_scale.{stem}"), format!("{v}; it should be between 0 and 10"));
             }
         }
         Ok(())
@@ -275,15 +277,18 @@ impl Config {
         within("stems", self.stems.len(), 1, 16)?;
         within("streams", self.streams.len(), 1, 64)?;
         for (i, stem) in self.stems.iter().enumerate() {
-            // A stem's name is part of a file's name.
+            // The name of a stem is part of file names.
             plain("stems", stem)?;
             if self.stems[..i].contains(stem) {
-                return bad("stems", format!("`{stem}` is there twice"));
+                return bad("stems", format!("{stem:?} occurs twice"));
             }
         }
         for (k, s) in self.streams.iter().enumerate() {
             if !self.stems.contains(&s.stem) {
-                return bad(&format!("streams.{k}.stem"), format!("`{}` is none of the stems {:?}", s.stem, self.stems));
+                return bad(
+                    &format!("streams.{k}.stem"),
+                    format!("{:?}; it should be one of the stems {:?}", s.stem, self.stems),
+                );
             }
             within(&format!("streams.{k}.delay"), s.delay, 0, 1000)?;
         }
@@ -295,18 +300,18 @@ impl Config {
         for stem in &self.stems {
             let key = format!("codecs.{stem}");
             let Some(codec) = self.codecs.get(stem) else {
-                return bad(&key, "missing: every stem has a codec");
+                return bad(&key, "missing; every stem needs a codec");
             };
             codec.validate().map_err(|(k, what)| (format!("{key}.{k}"), what))?;
             if codec.frame() != FRAME {
-                return bad(&key, format!("a frame of {} samples; it should have {FRAME}", codec.frame()));
+                return bad(&key, format!("its frame has {} samples; it should have {FRAME}", codec.frame()));
             }
             let q = codec.quantizer();
             let levels: Vec<usize> = self.streams_of(stem).iter().map(|k| self.streams[*k].level).collect();
             if levels != (0..q.books).collect::<Vec<_>>() {
                 return bad(
                     "streams",
-                    format!("{stem} has the levels {levels:?}; its codec's {} books need each level once", q.books),
+                    format!("{stem} has the levels {levels:?}; it should have each of the {} levels of its codec once", q.books),
                 );
             }
             for k in self.streams_of(stem) {

@@ -1,4 +1,4 @@
-//! The model directory: `config.json` beside its tensor files.
+//! A model directory: `config.json` and tensor files (docs/reference/model-format.md).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,15 +6,24 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::model::{Config, Tensors};
 
-/// The longest `config.json` that is read: a real one has 3 KiB.
+/// The longest `config.json` that is read, in bytes. The house model's has 3 KiB.
 const MAX_CONFIG: u64 = 1 << 20;
 
-/// A model directory whose `config.json` has been read and validated. Tensors are opened file by file.
+/// A model directory whose `config.json` is valid. Tensor files are opened one at a time by [`ModelDir::tensors`].
+///
+/// ```
+/// use sideman_engine::model::ModelDir;
+///
+/// let dir = ModelDir::open(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/six"))?;
+/// assert_eq!(dir.config.stems, ["bass", "drums", "other"]);
+/// assert!(dir.tensors("lm.safetensors")?.shape("emb.0.weight").is_some());
+/// # Ok::<(), sideman_engine::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ModelDir {
-    /// Where it is.
+    /// The directory.
     pub path: PathBuf,
-    /// What `config.json` says.
+    /// The content of `config.json`.
     pub config: Config,
 }
 
@@ -22,23 +31,26 @@ impl ModelDir {
     /// Reads and validates `path/config.json`.
     ///
     /// # Errors
-    /// The file is missing, no JSON of the right form, or says something that can't be; the error names the key.
+    /// The file is missing, is not JSON, or has a wrong value; the error names the key.
     pub fn open(path: impl AsRef<Path>) -> Result<ModelDir> {
         let path = path.as_ref().to_owned();
         let file = path.join("config.json");
         let meta = fs::metadata(&file).map_err(Error::io(&file))?;
         if !meta.is_file() || meta.len() > MAX_CONFIG {
-            return Err(Error::file(&file, format!("not a configuration: it should be a file of at most {MAX_CONFIG} bytes")));
+            return Err(Error::file(
+                &file,
+                format!("not a model's configuration: it should be a file of at most {MAX_CONFIG} bytes"),
+            ));
         }
         let text = fs::read(&file).map_err(Error::io(&file))?;
         let config = Config::parse(&text, &file)?;
         Ok(ModelDir { path, config })
     }
 
-    /// Opens one tensor file of the directory: `lm.safetensors`, `codec.bass.safetensors`, `text.safetensors`.
+    /// Opens a tensor file of the directory: `lm.safetensors`, `codec.bass.safetensors` or `text.safetensors`.
     ///
     /// # Errors
-    /// See [`Tensors::open`].
+    /// Those of [`Tensors::open`].
     pub fn tensors(&self, file: &str) -> Result<Tensors> {
         Tensors::open(&self.path.join(file))
     }

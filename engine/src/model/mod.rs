@@ -1,4 +1,5 @@
-//! A model on disk (docs/reference/model-format.md): its configuration and its tensors, validated before anything is played.
+//! Models: reads and validates a model directory ([`ModelDir`], docs/reference/model-format.md), loads it on a backend ([`Model`]),
+//! imports published checkpoints ([`import`]) and compares a model with its reference ([`verify`]).
 
 mod check;
 mod codec;
@@ -17,9 +18,9 @@ pub use loaded::Model;
 pub use tensors::Tensors;
 pub(crate) use tensors::upload;
 
-/// Samples a second inside the engine.
+/// Sample rate of the engine in Hz.
 pub const SAMPLE_RATE: usize = 32_000;
-/// Frames a second.
+/// Frame rate in Hz.
 pub const FRAME_RATE: usize = 50;
-/// Samples of one frame.
+/// Samples per frame.
 pub const FRAME: usize = SAMPLE_RATE / FRAME_RATE;

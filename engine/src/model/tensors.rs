@@ -1,5 +1,5 @@
-//! One safetensors file, read by a memory map and taken on no trust: every size is checked against the file's length before
-//! a byte is copied, every tensor against the shape that the model needs, and what nobody asked for is an error.
+//! Reads a safetensors file through a memory map. Files are not trusted: sizes are checked against the file's length before
+//! anything is copied, tensors against the shape that the model needs, and a tensor that is not part of the model is an error.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -14,35 +14,36 @@ use sideman_kernels::{Backend, Format};
 
 use crate::error::{Error, Result};
 
-/// The longest header that is read: the largest published model's has 80 KiB.
+/// The longest header that is read, in bytes: the largest published model's has 80 KiB.
 const MAX_HEADER: usize = 16 << 20;
 
-/// An open safetensors file. Readers ask for tensors by name and shape, then call [`Tensors::finish`].
+/// An open safetensors file. Read the tensors by name and shape, then call [`Tensors::finish`].
 #[derive(Debug)]
 pub struct Tensors {
     path: PathBuf,
     map: Mmap,
-    /// Where the data begin: past the 8 bytes of the header's length and the header.
+    /// Position of the tensors' data: after the 8 bytes of the header's length and the header.
     data: usize,
     header: Metadata,
-    asked: BTreeSet<String>,
+    /// Names of the tensors that have been read.
+    read: BTreeSet<String>,
 }
 
 impl Tensors {
-    /// Opens and checks a file: the header's length, its JSON, and that the tensors fill the rest of the file exactly.
+    /// Opens a file. Checks the length of its header, the header's JSON, and that the tensors fill the rest of the file exactly.
     ///
     /// # Errors
-    /// The file can't be read, or is truncated, oversized or not a safetensors file.
+    /// The file can't be read, is truncated or too long, or is not a safetensors file.
     pub fn open(path: &Path) -> Result<Tensors> {
         let file = File::open(path).map_err(Error::io(path))?;
         let meta = file.metadata().map_err(Error::io(path))?;
         if !meta.is_file() || meta.len() < 8 {
-            return Err(Error::file(path, "not a safetensors file: it should begin with 8 bytes that give the header's length"));
+            return Err(Error::file(path, "not a safetensors file: it should begin with the length of its header, 8 bytes"));
         }
         let map = map(&file).map_err(Error::io(path))?;
         let data = 8 + header_len(path, &map, map.len() as u64)?;
         let header = header(path, &map[8..data], (map.len() - data) as u64)?;
-        Ok(Tensors { path: path.to_owned(), map, data, header, asked: BTreeSet::new() })
+        Ok(Tensors { path: path.to_owned(), map, data, header, read: BTreeSet::new() })
     }
 
     /// The file.
@@ -50,24 +51,25 @@ impl Tensors {
         &self.path
     }
 
-    /// Shape of a tensor as stored, if the file has it.
+    /// Shape of a tensor as it is stored; none where the file does not have it.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.header.info(name).map(|i| i.shape.as_slice())
     }
 
-    /// Names of all tensors, in the order of the file.
+    /// Names of all tensors, in the file's order.
     pub fn names(&self) -> Vec<String> {
         self.header.offset_keys()
     }
 
-    /// The values of `name`, which must have exactly `shape`: F32, F16, BF16, or a quantized matrix (I8 or U8 with `NAME.scale`).
+    /// Values of the tensor `name`, which must have exactly the shape `shape`. Its type is F32, F16 or BF16, or it is a quantized
+    /// matrix (I8 or U8 with scales in `NAME.scale`).
     ///
     /// # Errors
-    /// No such tensor, another shape or type, or a value that is not finite.
+    /// The tensor is missing, has another shape or type, or a value that is not finite.
     pub fn get(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let dtype = self.ask(name)?;
+        let dtype = self.mark_read(name)?;
         let stored = if dtype == Dtype::U8 {
-            // Two weights a byte.
+            // Two weights per byte.
             let mut half = shape.to_vec();
             if let Some(cols) = half.last_mut() {
                 *cols /= 2;
@@ -96,29 +98,29 @@ impl Tensors {
             }
         };
         if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-            return Err(self.wrong(name, format!("value {at} is {}: the file is damaged", values[at])));
+            return Err(self.wrong(name, format!("value {at} is {}; it should be finite: the file is damaged", values[at])));
         }
         Ok(values)
     }
 
-    /// The values of `name` as [`Tensors::get`] gives them, whatever its shape, and the shape: inputs and outputs of golden files.
+    /// Shape and values of the tensor `name`, for golden files.
     ///
     /// # Errors
-    /// No such tensor, another type, or a value that is not finite.
+    /// The tensor is missing, has another type than [`Tensors::get`] reads, or a value that is not finite.
     pub fn values(&mut self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
         let shape = self.shape(name).ok_or_else(|| self.wrong(name, "missing"))?.to_vec();
         let values = self.get(name, &shape)?;
         Ok((shape, values))
     }
 
-    /// The player's matrix [rows, cols] of `name` in `format`. A matrix that is stored as q8 or q4 goes to the player as it stands
-    /// where `format` is the same, and one of q4 with the same numbers and scales where it is [`Format::Q8`]; all else passes
-    /// through f32.
+    /// Copies the matrix `name` \[rows, cols\] to the backend, in `format`. A matrix that is stored as q8 or q4 keeps its integers and
+    /// scales where `format` is the same, and where it is stored as q4 and `format` is [`Format::Q8`]. All others are converted
+    /// from f32.
     ///
     /// # Errors
-    /// As [`Tensors::get`], and the player's.
+    /// Those of [`Tensors::get`], or the backend's memory is full.
     pub fn mat<B: Backend>(&mut self, backend: &mut B, name: &str, rows: usize, cols: usize, format: Format) -> Result<B::Mat> {
-        let stored = self.ask(name)?;
+        let stored = self.mark_read(name)?;
         match (stored, format) {
             (Dtype::I8, Format::Q8) => self.check(name, &[rows, cols])?,
             (Dtype::U8, Format::Q4 | Format::Q8) => self.check(name, &[rows, cols / 2])?,
@@ -136,21 +138,21 @@ impl Tensors {
         })
     }
 
-    /// The player's buffer of a vector `name` [len].
+    /// Copies the vector `name` \[len\] to the backend.
     ///
     /// # Errors
-    /// As [`Tensors::get`], and the player's.
+    /// Those of [`Tensors::get`], or the backend's memory is full.
     pub fn buf<B: Backend>(&mut self, backend: &mut B, name: &str, len: usize) -> Result<B::Buf> {
         let values = self.get(name, &[len])?;
         upload(backend, &values)
     }
 
-    /// A tensor of whole numbers (I64 or I32), with its shape: ids, tokens and codes of golden files.
+    /// Shape and values of a tensor of integers (I64 or I32), for golden files.
     ///
     /// # Errors
-    /// No such tensor, or another type.
+    /// The tensor is missing or has another type.
     pub fn ints(&mut self, name: &str) -> Result<(Vec<usize>, Vec<i64>)> {
-        let dtype = self.ask(name)?;
+        let dtype = self.mark_read(name)?;
         let bytes = self.bytes(name)?;
         let values = match dtype {
             Dtype::I64 => bytes.chunks_exact(8).filter_map(|b| b.first_chunk()).map(|b| i64::from_le_bytes(*b)).collect(),
@@ -160,49 +162,52 @@ impl Tensors {
         Ok((self.shape(name).unwrap_or_default().to_vec(), values))
     }
 
-    /// Ends the reading.
+    /// Checks that all tensors have been read.
     ///
     /// # Errors
-    /// Names the first tensor that nobody asked for: the file and the configuration don't belong together.
+    /// A tensor has not been read: the file does not belong to the configuration.
     pub fn finish(self) -> Result<()> {
-        match self.names().into_iter().find(|k| !self.asked.contains(k)) {
-            Some(name) => Err(self.wrong(&name, "the model of config.json has no such tensor")),
+        match self.names().into_iter().find(|k| !self.read.contains(k)) {
+            Some(name) => Err(self.wrong(&name, "unknown: the model in config.json has no such tensor")),
             None => Ok(()),
         }
     }
 
-    /// Type of a tensor; notes that it was asked for.
-    fn ask(&mut self, name: &str) -> Result<Dtype> {
+    /// Type of a tensor; marks it as read.
+    fn mark_read(&mut self, name: &str) -> Result<Dtype> {
         let Some(dtype) = self.header.info(name).map(|i| i.dtype) else {
             return Err(self.wrong(name, "missing"));
         };
-        if !self.asked.contains(name) {
-            self.asked.insert(name.to_owned());
+        if !self.read.contains(name) {
+            self.read.insert(name.to_owned());
         }
         Ok(dtype)
     }
 
     fn bytes(&self, name: &str) -> Result<&[u8]> {
         let range = self.header.info(name).map_or(0..0, |i| i.data_offsets.0..i.data_offsets.1);
-        self.map[self.data..].get(range).ok_or_else(|| self.wrong(name, "lies outside of the file"))
+        self.map[self.data..].get(range).ok_or_else(|| self.wrong(name, "its data is outside the file"))
     }
 
-    /// Scales of a quantized matrix of logical `shape`.
+    /// Scales of a quantized matrix of `shape` weights.
     fn scales(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let &[rows, cols] = shape else {
-            return Err(self.wrong(name, "quantized, but only matrices may be"));
+            return Err(self.wrong(name, "it is quantized; only matrices can be"));
         };
         if !cols.is_multiple_of(BLOCK) {
-            return Err(self.wrong(name, format!("quantized, but its rows of {cols} are no multiple of {BLOCK}")));
+            return Err(self.wrong(
+                name,
+                format!("it is quantized with rows of {cols}; the length of a row should be a multiple of {BLOCK}"),
+            ));
         }
         let name = format!("{name}.scale");
-        if self.ask(&name)? != Dtype::F32 {
-            return Err(self.wrong(&name, "scales should be F32"));
+        if self.mark_read(&name)? != Dtype::F32 {
+            return Err(self.wrong(&name, "its type should be F32"));
         }
         self.get(&name, &[rows, cols / BLOCK])
     }
 
-    /// Errors unless the stored shape is `shape`.
+    /// Checks that the tensor is stored with the shape `shape`.
     fn check(&self, name: &str, shape: &[usize]) -> Result<()> {
         match self.shape(name) {
             Some(found) if found == shape => Ok(()),
@@ -215,45 +220,45 @@ impl Tensors {
     }
 }
 
-/// Length of the header of a safetensors file of `len` bytes that begins with `start`; it lies inside of the file.
+/// Length of the header of a safetensors file of `len` bytes that begins with `start`.
 ///
 /// # Errors
-/// The file is truncated, or no safetensors file.
+/// The header is not inside the file: it is truncated, or not a safetensors file.
 pub(super) fn header_len(path: &Path, start: &[u8], len: u64) -> Result<usize> {
     let n = start.first_chunk().map_or(u64::MAX, |b: &[u8; 8]| u64::from_le_bytes(*b));
     match usize::try_from(n).ok().filter(|n| *n <= MAX_HEADER && *n as u64 + 8 <= len) {
         Some(n) => Ok(n),
-        None => Err(Error::file(path, format!("truncated or no safetensors file: its header should be {n} bytes long"))),
+        None => Err(Error::file(path, format!("truncated, or not a safetensors file: its header would be {n} bytes long"))),
     }
 }
 
-/// Reads a header whose tensors should fill `len` bytes exactly.
+/// Parses a header. Its tensors must fill `len` bytes exactly.
 ///
 /// # Errors
-/// No header, or one of tensors that don't fit the file.
+/// The header can't be read, or the tensors have another size.
 pub(super) fn header(path: &Path, json: &[u8], len: u64) -> Result<Metadata> {
-    // The crate's reader of whole files adds unchecked sizes; its reader of headers doesn't. So the sum is ours.
+    // `SafeTensors::deserialize` adds sizes without a check for overflow; the parser of headers alone does not.
     let header: Metadata =
         serde_json::from_slice(json).map_err(|e| Error::file(path, format!("its safetensors header can't be read: {e}")))?;
     if header.data_len() as u64 != len {
         let what = if header.data_len() as u64 > len { "truncated" } else { "too long" };
-        return Err(Error::file(path, format!("{what}: {len} bytes of tensors where the header says {}", header.data_len())));
+        return Err(Error::file(path, format!("{what}: it has {len} bytes of tensors; its header says {}", header.data_len())));
     }
     Ok(header)
 }
 
-/// A player's buffer holding `values`.
+/// Copies `values` to a new buffer of the backend.
 pub(crate) fn upload<B: Backend>(backend: &mut B, values: &[f32]) -> Result<B::Buf> {
     let mut buf = backend.buf(values.len())?;
     backend.write(&mut buf, 0, values);
     Ok(buf)
 }
 
-/// The one unsafe line outside of the kernels.
+/// Maps a file into memory. The engine's only unsafe code.
 #[allow(unsafe_code)]
 fn map(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: the map is read-only and only read as bytes, of which every pattern is valid. Like any reader of model files
-    // by map we rely on nobody cutting the file short while we read it; models are not written in place (import and export
-    // rename a finished file), and the map is dropped once the weights are in the player's memory.
+    // SAFETY: the map is read-only and is read as bytes, for which every pattern is valid. The file must not be truncated while
+    // it is mapped: models are never written in place (import and export rename finished files), and the map is dropped as soon
+    // as the weights are in the backend's memory.
     unsafe { Mmap::map(file) }
 }

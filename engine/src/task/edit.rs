@@ -1,4 +1,5 @@
-//! Stems from stems: the paper's editing (docs/explanation/musicgen-stem.md section 8), past 25 s by overlapped windows (8.7).
+//! The task [`Edit`]: stems from stems (docs/explanation/musicgen-stem.md section 8). Songs of more than a window (25 s) are made in
+//! overlapping windows (8.7).
 
 use std::ops::RangeInclusive;
 
@@ -7,29 +8,28 @@ use sideman_kernels::{Backend, UNKNOWN};
 use super::window::{Window, prefix, starts};
 use super::{Progress, Report, Settings, Song};
 use crate::error::{Error, Result};
-use crate::model::Model;
-use crate::model::{Config, FRAME};
+use crate::model::{Config, FRAME, Model};
 
-/// Stems that fit those given. Any subset may be given; an absent stem is made, never forced to silence.
+/// Generates stems that fit the given ones. Any subset can be given; a missing stem is generated.
 #[derive(Debug, Clone)]
 pub struct Edit<'a> {
-    /// Samples at 32 kHz of each stem, in the model's order; none: to be made. The song is as long as the longest.
+    /// Samples at 32 kHz of each stem, in the model's order; none: the stem is generated. The song is as long as the longest stem.
     pub given: Vec<Option<&'a [f32]>>,
-    /// Streams of given stems that are to be made anew all the same.
+    /// For each stream, whether it is generated although its stem is given.
     pub redo: Vec<bool>,
-    /// A free variation: what is given guides through its 10 Hz summary only, and every stem is made.
+    /// A free variation: every stem is generated, and the given stems are known only through the prefix (every 5th frame, 10 Hz).
     pub free: bool,
-    /// The rest.
+    /// Parameters that all tasks have.
     pub settings: Settings,
 }
 
 impl<'a> Edit<'a> {
-    /// Makes the absent stems and keeps the given ones.
+    /// An edit that generates the missing stems and keeps the given ones.
     pub fn new(config: &Config, given: Vec<Option<&'a [f32]>>) -> Self {
         Edit { given, redo: vec![false; config.streams.len()], free: false, settings: Settings::new(config) }
     }
 
-    /// Makes `stem` anew although it is given.
+    /// Generates `stem` although it is given.
     ///
     /// # Errors
     /// The model has no such stem.
@@ -40,8 +40,8 @@ impl<'a> Edit<'a> {
         Ok(self)
     }
 
-    /// Gives `stem` a new texture: makes its levels `levels` anew (counted from 1, up to the last: 2..=4, 3..=4, 4..=4) and keeps those
-    /// below.
+    /// Generates the upper codebook levels of `stem` (counted from 1, up to the last: 2..=4, 3..=4 or 4..=4) and keeps those below:
+    /// the same notes with another sound.
     ///
     /// # Errors
     /// The model has no such stem, or the stem no such levels.
@@ -49,7 +49,7 @@ impl<'a> Edit<'a> {
         let streams = streams_of(config, stem)?;
         if *levels.start() < 2 || levels.end() != &streams.len() || levels.is_empty() {
             let what = format!(
-                "levels {}..{} of {stem}: from 2 or more up to its last, {}",
+                "levels {} to {} of {stem}: they should begin at 2 or above and end at its last, {}",
                 levels.start(),
                 levels.end(),
                 streams.len()
@@ -62,25 +62,29 @@ impl<'a> Edit<'a> {
         Ok(self)
     }
 
-    /// Makes the songs, one a variation, each as long as what is given. Kept stems come back as they were given.
+    /// Generates the songs, one for each variation, as long as the longest given stem. Kept stems are returned as given.
     ///
     /// # Errors
-    /// The model can't edit, nothing is given or kept, a setting can't be, the player's memory is full, or `report` said stop.
+    /// The model was not trained to edit, no stem is given or kept, a setting is out of range, the backend's memory is full, or
+    /// `report` returned `Break`.
     pub fn render<B: Backend>(&self, model: &mut Model<B>, backend: &mut B, report: Report) -> Result<Vec<Song>> {
         let len = model.check_given(&self.given)?;
         self.settings.check(len)?;
         let text = model.hidden(&self.settings)?;
         let config = model.config();
         let Some(edit) = &config.edit else {
-            return Err(Error::Input(format!("the model {} makes no stems from stems: it was not trained to", config.name)));
+            return Err(Error::Input(format!(
+                "the model {} was not trained to generate stems from stems; use another model",
+                config.name
+            )));
         };
         let stem_of = |k: usize| config.stems.iter().position(|s| *s == config.streams[k].stem).unwrap_or(0);
         let masked: Vec<bool> = (0..config.streams.len()).map(|k| self.redo[k] || self.given[stem_of(k)].is_none()).collect();
         if masked.iter().all(|&m| m) {
-            return Err(Error::Input("nothing of what is given is kept: leave one stem, or make a song from text".into()));
+            return Err(Error::Input("no given stem is kept: keep at least one, or generate a song from text".into()));
         }
 
-        // What is given, with silence up to the end of a window: the model has seen no shorter one.
+        // The given stems, with silence up to the end of a window: the model was trained on no shorter one.
         let frames = len.div_ceil(FRAME);
         let padded = frames.max(edit.window);
         let needed: Vec<Option<&[f32]>> = (self.given.iter().enumerate())
@@ -98,7 +102,7 @@ impl<'a> Edit<'a> {
             }
         }
         for start in starts(frames, edit.window, (edit.window * 4 / 5).max(1)) {
-            // The last window ends with the song: better a longer overlap than a summary that ends in silence.
+            // The last window ends with the song: a longer overlap is better than a prefix that ends in silence.
             let start = start.min(frames.saturating_sub(edit.window));
             let end = (start + edit.window).min(frames);
             let summary = prefix(config, &codes, start, |k, _| masked[k]);
@@ -110,7 +114,7 @@ impl<'a> Edit<'a> {
                 target: songs.iter().map(|song| song.iter().map(|row| row[start..end].to_vec()).collect()).collect(),
             };
             let total = frames;
-            let made = window.play(model, backend, &self.settings, text.as_ref(), &mut |done| {
+            let made = window.sample(model, backend, &self.settings, text.as_ref(), &mut |done| {
                 report(Progress { done: start + done, total })
             })?;
             for (song, made) in songs.iter_mut().zip(&made) {
@@ -120,18 +124,19 @@ impl<'a> Edit<'a> {
             }
         }
 
-        let untouched =
-            |stem: usize| !self.free && !self.settings.coded && (0..masked.len()).all(|k| stem_of(k) != stem || !masked[k]);
+        let untouched = |stem: usize| {
+            !self.free && !self.settings.recode_given && (0..masked.len()).all(|k| stem_of(k) != stem || !masked[k])
+        };
         let kept: Vec<_> = self.given.iter().enumerate().map(|(stem, given)| given.filter(|_| untouched(stem))).collect();
         songs.into_iter().map(|codes| model.song(backend, codes, len, &kept)).collect()
     }
 }
 
-/// Streams of a stem, or what is wrong with its name.
+/// Streams of a stem.
 fn streams_of(config: &Config, stem: &str) -> Result<Vec<usize>> {
     match config.streams_of(stem) {
         streams if streams.is_empty() => {
-            Err(Error::Input(format!("no stem {stem}; the model's stems are {}", config.stems.join(", "))))
+            Err(Error::Input(format!("the model has no stem {stem}; its stems are {}", config.stems.join(", "))))
         }
         streams => Ok(streams),
     }

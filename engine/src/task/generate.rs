@@ -1,27 +1,27 @@
-//! Text to all stems, and past the model's longest run by chunks that go on from the last ones (docs/explanation/musicgen-stem.md 7.1).
+//! The task [`Generate`]: all stems from a text. Songs longer than the model's longest run are made in overlapping chunks
+//! (docs/explanation/musicgen-stem.md 7.1).
 
 use sideman_kernels::{Backend, UNKNOWN};
 
 use super::window::{Window, starts};
 use super::{Codes, Progress, Report, Settings, Song};
 use crate::error::{Error, Result};
-use crate::model::Model;
-use crate::model::{FRAME, SAMPLE_RATE};
+use crate::model::{FRAME, Model, SAMPLE_RATE};
 
-/// A song from a text, or from nothing.
+/// Generates a song from a text, or without any input.
 #[derive(Debug, Clone)]
 pub struct Generate {
-    /// Its length, up to an hour; past the model's longest run (30 s) in chunks.
+    /// Length in seconds, up to 3600.
     pub seconds: f64,
-    /// The rest.
+    /// Parameters that all tasks have.
     pub settings: Settings,
 }
 
 impl Generate {
-    /// Makes the songs, one a variation.
+    /// Generates the songs, one for each variation.
     ///
     /// # Errors
-    /// A setting can't be, the player's memory is full, or `report` said stop.
+    /// A setting is out of range, the backend's memory is full, or `report` returned `Break`.
     pub fn render<B: Backend>(&self, model: &mut Model<B>, backend: &mut B, report: Report) -> Result<Vec<Song>> {
         let len = samples(self.seconds)?;
         self.settings.check(len)?;
@@ -33,16 +33,16 @@ impl Generate {
     }
 }
 
-/// Samples of a length in seconds.
+/// The number of samples of `seconds`, checked.
 pub(super) fn samples(seconds: f64) -> Result<usize> {
     match (seconds * SAMPLE_RATE as f64).round() {
         len if len >= 1.0 && seconds <= super::MAX_SECONDS => Ok(len as usize),
-        _ => Err(Error::Input(format!("{seconds} s of music can't be made: more than 0, at most {}", super::MAX_SECONDS))),
+        _ => Err(Error::Input(format!("{seconds} s of music: it should be more than 0 and at most {} s", super::MAX_SECONDS))),
     }
 }
 
-/// Fills in all that is UNKNOWN past `known` frames of the songs (streams × frames each). Chunks are as long as the model's longest
-/// run and begin three fifths of it apart (18 s of 30); each is forced to go on from what the last one left.
+/// Samples every token that is UNKNOWN after the first `known` frames of the songs (streams × frames each). Chunks are as long as
+/// the model's longest run and begin three fifths of that apart (18 s of 30 s). The overlap is given to the next chunk.
 pub(super) fn extend<B: Backend>(
     model: &mut Model<B>,
     backend: &mut B,
@@ -56,14 +56,14 @@ pub(super) fn extend<B: Backend>(
     let delays: Vec<usize> = config.streams.iter().map(|s| s.delay).collect();
     let (total, longest) = (songs[0][0].len(), config.max_frames);
     let hop = (longest * 3 / 5).max(1);
-    // A prompt as long as a run leaves nothing to make: begin with the context that a later chunk would have.
+    // Where the known part fills a whole run, begin with the overlap that a later chunk would have.
     let first = if known < longest { 0 } else { known - (longest - hop) };
     for start in starts(total - first, longest, hop).into_iter().map(|start| first + start) {
         let end = (start + longest).min(total);
         let target = songs.iter().map(|song| song.iter().map(|row| row[start..end].to_vec()).collect()).collect();
         let window = Window { start, input_stem: &[], delays: &delays, prefix: vec![], target };
         let made =
-            window.play(model, backend, settings, text.as_ref(), &mut |done| report(Progress { done: start + done, total }))?;
+            window.sample(model, backend, settings, text.as_ref(), &mut |done| report(Progress { done: start + done, total }))?;
         for (song, made) in songs.iter_mut().zip(&made) {
             for (row, new) in song.iter_mut().zip(made) {
                 row[start..end].copy_from_slice(new);

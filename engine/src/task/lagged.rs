@@ -1,5 +1,5 @@
-//! What live play would make of a recording, offline: the player's stems reach the model `lag` frames late, and nothing of the
-//! future is known. For models trained so (`live.strategy` is `lagged`; docs/reference/model-format.md).
+//! The task [`Lagged`]: the stems that live play would generate for a recording. The input stems reach the model `lag` frames
+//! late. For models that were trained for it (`live.strategy` is `lagged`; docs/reference/model-format.md).
 
 use sideman_kernels::{Backend, UNKNOWN};
 
@@ -7,44 +7,46 @@ use super::window::{Window, prefix, starts};
 use super::{Progress, Report, Settings, Song};
 use crate::error::{Error, Result};
 use crate::lm::Pattern;
-use crate::model::Model;
-use crate::model::{FRAME, Strategy};
+use crate::model::{FRAME, Model, Strategy};
 
-/// The band's stems to the player's, heard `lag` frames late.
+/// Generates the missing stems from input stems that the model gets `lag` frames late.
 #[derive(Debug, Clone)]
 pub struct Lagged<'a> {
-    /// Samples at 32 kHz of the player's stems, in the model's order; none: the band's.
+    /// Samples at 32 kHz of the input stems, in the model's order; none: the stem is generated.
     pub given: Vec<Option<&'a [f32]>>,
-    /// Frames by which the player's stems are delayed in the pattern.
+    /// Frames by which the input stems are delayed in the pattern.
     pub lag: usize,
-    /// The rest.
+    /// Parameters that all tasks have.
     pub settings: Settings,
 }
 
 impl Lagged<'_> {
-    /// Makes the songs, one a variation, each as long as what is given. The player's stems come back as they were given.
+    /// Generates the songs, one for each variation, as long as the longest input stem. Input stems are returned as given.
     ///
     /// # Errors
-    /// The model isn't trained for it, nothing is given or nothing is left to make, a setting can't be, the player's memory is full, or
-    /// `report` said stop.
+    /// The model was not trained for it, no stem or every stem is given, a setting is out of range, the backend's memory is full, or
+    /// `report` returned `Break`.
     pub fn render<B: Backend>(&self, model: &mut Model<B>, backend: &mut B, report: Report) -> Result<Vec<Song>> {
         let len = model.check_given(&self.given)?;
         self.settings.check(len)?;
         let text = model.hidden(&self.settings)?;
         let config = model.config();
         let (Some(edit), Some(Strategy::Lagged)) = (&config.edit, config.live.as_ref().map(|l| l.strategy)) else {
-            return Err(Error::Input(format!("the model {} can't play to a lagged stem: it was not trained to", config.name)));
+            return Err(Error::Input(format!(
+                "the model {} was not trained to play with lag (live.strategy lagged); use another model",
+                config.name
+            )));
         };
-        // The overlap of two windows, and so the history that the second one begins with, is a fifth of a window (5 s).
+        // Two windows overlap by a fifth of a window (5 s): the history that the second one begins with.
         let overlap = edit.window / 5;
         if self.lag >= overlap {
-            return Err(Error::Input(format!("a lag of {} frames is too long: less than {overlap}", self.lag)));
+            return Err(Error::Input(format!("lag {} frames: it should be less than {overlap}", self.lag)));
         }
         let input_stem: Vec<bool> = (config.streams.iter())
             .map(|s| config.stems.iter().zip(&self.given).any(|(stem, given)| *stem == s.stem && given.is_some()))
             .collect();
         if input_stem.iter().all(|&p| p) {
-            return Err(Error::Input("every stem is given: there is nothing left to play".into()));
+            return Err(Error::Input("every stem is given; leave out the stems that should be generated".into()));
         }
         let delays: Vec<usize> = config.streams.iter().map(|s| s.delay).collect();
         let delays = Pattern::lagged(&delays, &input_stem, self.lag);
@@ -52,7 +54,7 @@ impl Lagged<'_> {
         let mut songs = vec![model.encode_all(backend, &self.given, frames)?; self.settings.variations];
         for start in starts(frames, edit.window, edit.window - overlap) {
             let end = (start + edit.window).min(frames);
-            // Nothing is known ahead: the first window has no summary at all, a later one that of its history as far as heard.
+            // The future is not known. So the first window has an empty prefix, and a later one the history that had arrived.
             let heard = if start == 0 { 0 } else { overlap - self.lag };
             let summary = |song| prefix(config, song, start, |_, t| t >= heard);
             let window = Window {
@@ -63,7 +65,7 @@ impl Lagged<'_> {
                 target: songs.iter().map(|song| song.iter().map(|row| row[start..end].to_vec()).collect()).collect(),
             };
             let total = frames;
-            let made = window.play(model, backend, &self.settings, text.as_ref(), &mut |done| {
+            let made = window.sample(model, backend, &self.settings, text.as_ref(), &mut |done| {
                 report(Progress { done: start + done, total })
             })?;
             for (song, made) in songs.iter_mut().zip(&made) {
@@ -73,7 +75,7 @@ impl Lagged<'_> {
             }
         }
         debug_assert!(songs.iter().flatten().flatten().all(|&c| c != UNKNOWN));
-        let kept = if self.settings.coded { vec![None; self.given.len()] } else { self.given.clone() };
+        let kept = if self.settings.recode_given { vec![None; self.given.len()] } else { self.given.clone() };
         songs.into_iter().map(|codes| model.song(backend, codes, len, &kept)).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! One window of a song: a run of the language model over [prefix ‖ transition ‖ target] or, without a prefix, the target alone
+//! One window of a song: a run of the language model over the grid \[prefix ‖ transition ‖ target\], or over the target alone
 //! (docs/explanation/musicgen-stem.md sections 7 and 8).
 
 use std::ops::ControlFlow;
@@ -12,22 +12,22 @@ use crate::model::Model;
 use crate::model::{Config, EditConfig};
 use crate::text::Hidden;
 
-/// What a window is to be.
+/// The input of a window's run.
 pub(super) struct Window<'a> {
-    /// Frame of the song at which the target begins.
+    /// First frame of the target in the song.
     pub start: usize,
-    /// Which streams are a player's, heard late; empty: none.
+    /// For each stream, whether it belongs to an input stem, which the model gets late; empty: none does.
     pub input_stem: &'a [bool],
     /// Delay of each stream, lag included.
     pub delays: &'a [usize],
-    /// Per song, streams × prefix frames, transition included (see [`prefix`]); no frames: text only.
+    /// For each song, streams × prefix frames with the transition ([`prefix`]); empty: no prefix.
     pub prefix: Vec<Codes>,
-    /// Per song, streams × target frames: forced tokens, UNKNOWN where they are to be made.
+    /// For each song, streams × target frames: given tokens, and UNKNOWN where a token is to be sampled.
     pub target: Vec<Codes>,
 }
 
-/// Prefix and transition of a window that begins at `start`: every `decimation`-th frame of `codes`, special where `mask(stream,
-/// window frame)` says so and past the end, then one frame of specials (section 8.1).
+/// Prefix and transition of a window that begins at `start`: every `decimation`-th frame of `codes`, then one frame of special
+/// ids (section 8.1). Tokens are special ids where `mask(stream, window frame)` is true, where they are unknown and past the end.
 pub(super) fn prefix(config: &Config, codes: &Codes, start: usize, mask: impl Fn(usize, usize) -> bool) -> Codes {
     let specials: Vec<i32> = config.streams.iter().map(|s| s.card as i32).collect();
     let edit = config.edit.clone().unwrap_or(EditConfig { window: 0, decimation: 1 });
@@ -42,14 +42,18 @@ fn summary(specials: &[i32], edit: &EditConfig, codes: &Codes, start: usize, mas
     codes.iter().enumerate().map(row).collect()
 }
 
-/// Where windows of a song of `frames` frames begin: every `hop` frames as long as `window` frames don't reach the end.
+/// First frames of the windows of a song of `frames` frames: every `hop` frames until a window reaches the end.
 pub(super) fn starts(frames: usize, window: usize, hop: usize) -> Vec<usize> {
     (0..).map(|w| w * hop).take_while(|&start| start == 0 || start + window < frames + hop).collect()
 }
 
 impl Window<'_> {
-    /// Plays the window: its target's tokens, per song, streams × frames. `report` is told how many of the target's frames are done.
-    pub fn play<B: Backend>(
+    /// Samples the window's unknown tokens. Returns the target: for each song, streams × frames. `report` gets the number of the
+    /// target's frames that are done.
+    ///
+    /// # Errors
+    /// The backend's memory is full, the model's logits are not finite, or `report` returned `Break`.
+    pub fn sample<B: Backend>(
         &self,
         model: &Model<B>,
         backend: &mut B,
@@ -105,7 +109,12 @@ impl Window<'_> {
         }
         match run.faults(backend) {
             0 => {}
-            n => return Err(Error::Input(format!("the model {} is broken: {n} times it foretold nothing finite", config.name))),
+            n => {
+                return Err(Error::Input(format!(
+                    "the model {} is damaged: {n} of its predictions have no finite logit",
+                    config.name
+                )));
+            }
         }
         let mut codes = vec![vec![vec![UNKNOWN; frames]; config.streams.len()]; songs];
         for (song, rows) in codes.iter_mut().enumerate() {
@@ -122,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_cover_the_song() {
+    fn windows_cover_the_whole_song() {
         assert_eq!(starts(1, 1250, 1000), [0]);
         assert_eq!(starts(1250, 1250, 1000), [0]);
         assert_eq!(starts(1251, 1250, 1000), [0, 1000]);
@@ -136,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn prefix_of_the_toy_edit() {
+    fn a_prefix_holds_every_nth_frame_and_masks_unknown_ones() {
         // Section 6: 10 source frames, decimation 5, bass masked.
         let codes: Codes = (0..6).map(|k| (0..10).map(|t| 100 * k + t).collect()).collect();
         let edit = EditConfig { window: 10, decimation: 5 };
         let all = summary(&[2048; 6], &edit, &codes, 0, |k, _| k == 0);
         assert_eq!(all[0], [2048, 2048, 2048]);
         assert_eq!((&all[1][..], &all[5][..]), (&[100, 105, 2048][..], &[500, 505, 2048][..]));
-        // Later in the song, known up to frame 6 of the window, unknown and ended streams.
+        // Later in the song: a stream known up to frame 6 of the window, one unknown, one that has ended.
         let codes: Codes = vec![(0..20).collect(), vec![UNKNOWN; 20], (0..8).collect()];
         let part = summary(&[9, 8, 7], &EditConfig { window: 12, decimation: 4 }, &codes, 3, |_, t| t >= 6);
         assert_eq!(part, [[3, 7, 9, 9], [8, 8, 8, 8], [3, 7, 7, 7]]);

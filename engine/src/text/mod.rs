@@ -1,4 +1,4 @@
-//! From a prompt to what the language model attends to: tokenizer, then T5's encoder, on the CPU.
+//! The text encoder: turns a prompt into the hidden states that the language model attends to (tokenizer, then T5's encoder).
 
 pub(crate) mod charsmap;
 mod t5;
@@ -12,16 +12,16 @@ use sideman_kernels::cpu::CpuBackend;
 use crate::error::Result;
 use crate::model::ModelDir;
 
-/// What the encoder makes of a text: `len` rows of `dim` values, before the language model's own projection.
+/// Hidden states of a text: `len` rows of `dim` values, before the language model's projection.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Hidden {
-    /// Tokens, the end of the sentence included; 0 is the null condition.
+    /// Tokens, with the end of the sentence; 0: no text (the null condition).
     pub len: usize,
-    /// Values [len, dim], row after row.
+    /// Values \[len, dim\], row by row.
     pub data: Vec<f32>,
 }
 
-/// Tokenizer and T5 with a small player of their own: a text is encoded once, so it never goes to the GPU.
+/// Tokenizer and T5. Always on the CPU, with one thread: a text is encoded once, which takes some milliseconds.
 pub struct TextEncoder {
     tokenizer: Tokenizer,
     t5: T5<CpuBackend>,
@@ -29,10 +29,10 @@ pub struct TextEncoder {
 }
 
 impl TextEncoder {
-    /// Loads `tokenizer.json` and `text.safetensors`. None where the model has no text.
+    /// Loads `tokenizer.json` and `text.safetensors`; none where the model takes no text.
     ///
     /// # Errors
-    /// A file is missing, damaged or doesn't fit the configuration.
+    /// A file is missing or damaged, or does not fit the configuration.
     pub fn load(dir: &ModelDir) -> Result<Option<Self>> {
         let Some(config) = &dir.config.text else { return Ok(None) };
         let mut cpu = CpuBackend::new(1);
@@ -41,7 +41,7 @@ impl TextEncoder {
         Ok(Some(TextEncoder { tokenizer, t5, cpu }))
     }
 
-    /// Encodes a prompt. A blank one is the null condition, with no token at all.
+    /// Encodes a prompt. A blank one is the null condition and has no tokens.
     ///
     /// # Errors
     /// The text is too long.
@@ -53,7 +53,7 @@ impl TextEncoder {
         self.hidden(&ids)
     }
 
-    /// Ids of a text, the end of the sentence included.
+    /// Token ids of a text, with the end of the sentence.
     ///
     /// # Errors
     /// The text is too long.
@@ -61,10 +61,10 @@ impl TextEncoder {
         self.tokenizer.ids(text)
     }
 
-    /// The encoder's output for ids.
+    /// Hidden states of token ids.
     ///
     /// # Errors
-    /// An id is out of the vocabulary.
+    /// An id is not in the vocabulary.
     pub fn hidden(&mut self, ids: &[u32]) -> Result<Hidden> {
         self.t5.encode(&mut self.cpu, ids)
     }

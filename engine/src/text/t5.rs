@@ -1,5 +1,5 @@
-//! T5's encoder (docs/explanation/musicgen-stem.md section 4): RMSNorm, no bias, relative positions, ReLU. Written over [`Backend`] but for its
-//! attention, which is small: a prompt has some tens of tokens.
+//! T5's encoder (docs/explanation/musicgen-stem.md section 4): RMSNorm, no biases, relative positions, ReLU. Its matrix products run
+//! on a [`Backend`]; its attention runs here, since a prompt has only some tens of tokens.
 
 use sideman_kernels::{Act, Backend, Format, Linear, Norm, Rows};
 
@@ -9,29 +9,30 @@ use crate::model::{Tensors, TextConfig};
 
 /// One block: attention, then feed-forward.
 struct Block<B: Backend> {
-    /// q ‖ k ‖ v, [3·inner, dim] with RMSNorm.
+    /// q ‖ k ‖ v: \[3·inner, dim\], with RMSNorm before it.
     qkv: Linear<B>,
-    /// [dim, inner], adds to the residual.
+    /// \[dim, inner\]; adds to the residual.
     out: Linear<B>,
-    /// [ffn, dim] with RMSNorm, ReLU.
+    /// \[ffn, dim\], with RMSNorm before it and ReLU after it.
     up: Linear<B>,
-    /// [dim, ffn], adds to the residual.
+    /// \[dim, ffn\]; adds to the residual.
     down: Linear<B>,
 }
 
-/// Weights of the encoder in the player's memory.
+/// Weights of the encoder on a backend.
 pub struct T5<B: Backend> {
     config: TextConfig,
-    /// Embeddings [vocab, dim].
+    /// Embeddings \[vocab, dim\].
     shared: Vec<f32>,
     blocks: Vec<Block<B>>,
-    /// Added to the scores by bucket and head [buckets, heads]; the same in every block.
+    /// Position bias \[buckets, heads\] of the attention scores; the same in every block.
     bias: Vec<f32>,
-    /// Final RMSNorm [dim].
+    /// Final RMSNorm \[dim\].
     norm: Vec<f32>,
 }
 
-/// Bucket of the relative position `offset` = key − query: exact near by, logarithmic up to `max_distance`, one half for each side.
+/// Bucket of the relative position `offset` = key − query. Half of the buckets are for each side: exact for near positions,
+/// logarithmic up to `max_distance`.
 pub fn bucket(offset: i64, buckets: usize, max_distance: usize) -> usize {
     let side = buckets / 2;
     let exact = side / 2;
@@ -40,7 +41,7 @@ pub fn bucket(offset: i64, buckets: usize, max_distance: usize) -> usize {
         n
     } else {
         let share = (n as f64 / exact as f64).ln() / (max_distance as f64 / exact as f64).ln();
-        // The borders lie exactly on powers (16, 32, 64 of 128): keep rounding from moving them.
+        // The borders are exactly at powers of 2 (16, 32, 64 of 128): 1e-9 keeps rounding from moving them.
         (exact + (share * (side - exact) as f64 + 1e-9) as usize).min(side - 1)
     };
     if offset > 0 { side + near } else { near }
@@ -50,7 +51,7 @@ impl<B: Backend> T5<B> {
     /// Reads `text.safetensors`.
     ///
     /// # Errors
-    /// A tensor is missing, misshapen or not known.
+    /// A tensor is missing, unknown or has the wrong shape.
     pub fn load(backend: &mut B, config: &TextConfig, mut file: Tensors) -> Result<Self> {
         let (dim, inner, ffn) = (config.dim, config.heads * config.head_dim, config.ffn);
         let plain = |weight| Linear { weight, bias: None, norm: None, act: Act::None, add: false };
@@ -88,10 +89,10 @@ impl<B: Backend> T5<B> {
         Ok(t5)
     }
 
-    /// Hidden states [ids.len(), dim] of ids.
+    /// Hidden states \[ids.len(), dim\] of token ids.
     ///
     /// # Errors
-    /// An id is out of the vocabulary, or the player's memory is full.
+    /// An id is not in the vocabulary, or the backend's memory is full.
     pub fn encode(&self, backend: &mut B, ids: &[u32]) -> Result<Hidden> {
         let TextConfig { dim, ffn, vocab, .. } = self.config;
         let inner = self.config.heads * self.config.head_dim;
@@ -100,7 +101,8 @@ impl<B: Backend> T5<B> {
         let mut x = backend.buf(len * dim)?;
         for (i, &id) in ids.iter().enumerate() {
             let row = self.shared.chunks_exact(dim).nth(id as usize);
-            let row = row.ok_or_else(|| Error::Input(format!("text id {id} is beyond the vocabulary of {vocab}")))?;
+            let row = row
+                .ok_or_else(|| Error::Input(format!("token id {id}: it should be below {vocab}, the size of the vocabulary")))?;
             backend.write(&mut x, i * dim, row);
         }
         let (mut qkv, mut att, mut hidden) = (backend.buf(len * 3 * inner)?, backend.buf(len * inner)?, backend.buf(len * ffn)?);
@@ -124,7 +126,7 @@ impl<B: Backend> T5<B> {
         Ok(Hidden { len, data })
     }
 
-    /// Attention of every token to every token: `qkv` [len, 3·inner] to `out` [len, inner]. Scores are not scaled.
+    /// Attention of every token to every token: `qkv` \[len, 3·inner\] to `out` \[len, inner\]. T5 does not scale the scores.
     fn attend(&self, qkv: &[f32], out: &mut [f32]) {
         let TextConfig { heads, head_dim, buckets, max_distance, .. } = self.config;
         let inner = heads * head_dim;
@@ -155,7 +157,7 @@ mod tests {
     use super::bucket;
 
     #[test]
-    fn buckets_of_section_4() {
+    fn buckets_are_those_of_section_4() {
         let table = [(8, 8), (12, 9), (16, 10), (23, 11), (32, 12), (46, 13), (64, 14), (91, 15)];
         for n in 0..1000 {
             let near = table.iter().rev().find(|row| n >= row.0).map_or(n as usize, |row| row.1);

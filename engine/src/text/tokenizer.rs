@@ -1,4 +1,5 @@
-//! Text to ids, by the `tokenizers` crate: raw text, nothing lower-cased, `</s>` at the end (docs/explanation/musicgen-stem.md section 4).
+//! Splits a text into token ids with the crate `tokenizers`. The text is not lower-cased; `</s>` is appended
+//! (docs/explanation/musicgen-stem.md section 4).
 
 use std::path::{Path, PathBuf};
 
@@ -10,9 +11,9 @@ use crate::error::{Error, Result};
 use crate::lm::MAX_TEXT;
 use crate::model::TextConfig;
 
-/// The longest `tokenizer.json` that is read: t5-base's has 2.4 MB.
+/// The longest `tokenizer.json` that is read, in bytes: t5-base's has 2.4 MB.
 const MAX_FILE: u64 = 64 << 20;
-/// The longest text that is looked at, in bytes; a longer one could not have few enough tokens.
+/// The longest text that is tokenized, in bytes. A longer one has more than [`MAX_TEXT`] tokens in any case.
 const MAX_BYTES: usize = 64 * MAX_TEXT;
 
 /// A loaded `tokenizer.json`.
@@ -27,28 +28,28 @@ impl Tokenizer {
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
-    /// The file can't be read, or isn't a tokenizer.
+    /// The file can't be read, or is not a tokenizer.
     pub fn open(path: &Path, config: &TextConfig) -> Result<Self> {
         let meta = std::fs::metadata(path).map_err(Error::io(path))?;
         if !meta.is_file() || meta.len() > MAX_FILE {
-            return Err(Error::file(path, format!("no tokenizer: it should be a file of at most {MAX_FILE} bytes")));
+            return Err(Error::file(path, format!("not a tokenizer: it should be a file of at most {MAX_FILE} bytes")));
         }
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
         rules(&bytes).map_err(|what| Error::file(path, what))?;
-        let wrong = |e: tokenizers::Error| Error::file(path, format!("no tokenizer that can be read: {e}"));
+        let wrong = |e: tokenizers::Error| Error::file(path, format!("can't be read as a tokenizer: {e}"));
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(wrong)?;
-        // Neither is part of the model: a text keeps its own length.
+        // Texts are neither cut nor padded, whatever the file says.
         inner.with_truncation(None).map_err(wrong)?;
         inner.with_padding(None);
         Ok(Tokenizer { path: path.to_owned(), inner, eos: config.eos, vocab: config.vocab })
     }
 
-    /// Ids of a text; the end of the sentence is appended here, whatever the file's own post-processor says.
+    /// Token ids of a text. The end of the sentence is appended, whatever the file's post-processor does.
     ///
     /// # Errors
-    /// The text has more than 512 tokens, or the file gives an id that the model lacks.
+    /// The text has more than [`MAX_TEXT`] tokens, or the file has an id that the model does not have.
     pub fn ids(&self, text: &str) -> Result<Vec<u32>> {
-        let long = |what: String| Error::Input(format!("the text is too long: {what}, at most {MAX_TEXT} tokens are read"));
+        let long = |what: String| Error::Input(format!("the text has {what}; it should have at most {MAX_TEXT} tokens"));
         if text.len() > MAX_BYTES {
             return Err(long(format!("{} bytes", text.len())));
         }
@@ -60,27 +61,27 @@ impl Tokenizer {
             return Err(long(format!("{} tokens", ids.len())));
         }
         match ids.iter().find(|&&id| id as usize >= self.vocab) {
-            Some(id) => Err(Error::file(&self.path, format!("id {id} is beyond the model's vocabulary of {}", self.vocab))),
+            Some(id) => Err(Error::file(&self.path, format!("token id {id}; the model has only {} ids", self.vocab))),
             None => Ok(ids),
         }
     }
 }
 
-/// Checks the compiled rules of the file's normalizers, which the crate would take on trust.
+/// Checks the compiled rules of the file's normalizers, which the crate `tokenizers` does not check.
 fn rules(json: &[u8]) -> Result<(), String> {
-    // All of it, as values: where the crate can't read a decoder, it panics.
-    let mut file: serde_json::Value = serde_json::from_slice(json).map_err(|e| format!("no tokenizer that can be read: {e}"))?;
+    // Parses the whole file: the crate panics where it can't read a decoder.
+    let mut file: serde_json::Value = serde_json::from_slice(json).map_err(|e| format!("can't be read as a tokenizer: {e}"))?;
     let mut open: Vec<serde_json::Value> = file.get_mut("normalizer").map(serde_json::Value::take).into_iter().collect();
     while let Some(value) = open.pop() {
         match value {
             serde_json::Value::Object(map) => {
                 let text = map.get("precompiled_charsmap");
-                // The crate panics where a normalizer of this type has no rules.
+                // The crate panics on a normalizer of this type without rules.
                 if text.is_some() || map.get("type").is_some_and(|t| t == "Precompiled") {
                     let text =
-                        text.and_then(|v| v.as_str()).ok_or("a normalizer `Precompiled` without `precompiled_charsmap`")?;
+                        text.and_then(|v| v.as_str()).ok_or("its normalizer `Precompiled` has no `precompiled_charsmap`")?;
                     let bytes =
-                        BASE64_STANDARD.decode(text).map_err(|e| format!("its normalization rules are no base64: {e}"))?;
+                        BASE64_STANDARD.decode(text).map_err(|e| format!("its normalization rules are not base64: {e}"))?;
                     charsmap::check(&bytes)?;
                 }
                 open.extend(map.into_iter().map(|(_, v)| v));

@@ -89,7 +89,7 @@ fn at_32_khz_nothing_is_touched() {
 fn empty_files() {
     assert!(error_of("bass.wav", b"").contains("empty"));
     let (_dir, path) = wav(44_100, 1, &[]);
-    assert!(read(&path).unwrap_err().to_string().contains("holds no samples"));
+    assert!(read(&path).unwrap_err().to_string().contains("no samples"));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn truncated() {
     let got = read(&path).unwrap();
     assert!((got.seconds() - 1.0).abs() < 0.05, "{}", got.seconds());
     assert!(got.warnings()[0].contains("ends 1.0"), "{:?}", got.warnings());
-    assert!(error_of("header.wav", &bytes[..30]).contains("not readable"));
+    assert!(error_of("header.wav", &bytes[..30]).contains("WAV, FLAC, MP3"));
     for name in ["tone.flac", "tone.ogg", "tone.mp3"] {
         let bytes = std::fs::read(bundled(name)).unwrap();
         let path = path.with_file_name(name);
@@ -150,7 +150,7 @@ fn truncated() {
 
 #[test]
 fn not_audio_at_all() {
-    assert!(error_of("notes.wav", b"Dear drummer, please play quietly.").contains("not readable"));
+    assert!(error_of("notes.wav", b"Dear drummer, please play quietly.").contains("WAV, FLAC, MP3"));
     assert!(read(Path::new("/nowhere/bass.wav")).unwrap_err().to_string().contains("/nowhere/bass.wav"));
     assert!(read(&bundled("")).unwrap_err().to_string().contains("folder"));
 }

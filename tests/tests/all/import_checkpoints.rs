@@ -145,7 +145,7 @@ fn pieces_with_an_index_and_old_weight_norm_names_are_the_same_model() {
     let outside = serde_json::json!({"weight_map": {"a": "../../secret.safetensors"}});
     fs::write(src.join("model.safetensors.index.json"), outside.to_string()).unwrap();
     let error = Plan::open(&src, None).unwrap_err().to_string();
-    assert!(error.contains("it should be a file beside it"), "{error}");
+    assert!(error.contains("../../secret.safetensors"), "{error}");
 }
 
 /// `six` as audiocraft would have published it: f16 language model, f32 codecs with weight norm, and T5 beside.
@@ -423,7 +423,7 @@ fn what_is_not_played_is_refused_with_its_reason() {
     let tmp = tempfile::tempdir().unwrap();
     let src = tmp.path();
     let error = || Plan::open(src, None).unwrap_err().to_string();
-    assert!(error().contains("no checkpoint"), "{}", error());
+    assert!(error().contains("state_dict.bin"), "{}", error());
     fs::write(src.join("config.json"), r#"{"model_type": "musicgen_melody"}"#).unwrap();
     assert!(error().contains("a melody model"), "{}", error());
     fs::write(src.join("config.json"), r#"{"model_type": "musicgen", "decoder": {"audio_channels": 2}}"#).unwrap();

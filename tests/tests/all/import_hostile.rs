@@ -43,18 +43,18 @@ fn the_harness_itself_makes_what_is_read() {
 }
 
 #[test]
-fn each_hostile_pickle_has_its_sentence() {
+fn each_hostile_pickle_is_refused_with_its_reason() {
     let with = |bytes: &[u8]| [&[0x80, 2], bytes].concat();
     let mut deep = vec![0x80, 2, b')'];
     deep.extend(vec![0x85; 1_000_000]);
     deep.push(b'.');
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
-        ("runs a command", with(b"cposix\nsystem\nX\x02\0\0\0id\x85R."), "the name `posix.system`, which weights don't need"),
-        ("evaluates text", with(b"c__builtin__\neval\nX\x01\0\0\x001\x85R."), "the name `__builtin__.eval`"),
+        ("runs a command", with(b"cposix\nsystem\nX\x02\0\0\0id\x85R."), "`posix.system`"),
+        ("evaluates text", with(b"c__builtin__\neval\nX\x01\0\0\x001\x85R."), "`__builtin__.eval`"),
         ("another way to a name", with(b"X\x02\0\0\0osX\x06\0\0\0system\x93."), "opcode STACK_GLOBAL (0x93)"),
         ("builds an object", with(b"(X\x02\0\0\0idios\nsystem\n."), "opcode INST (0x69)"),
-        ("a newer protocol", vec![0x80, 4, b'}', b'.'], "protocol 4; torch.save writes 2"),
-        ("calls a storage", with(b"ctorch\nFloatStorage\nK\x08\x85R."), "a call of something else"),
+        ("a newer protocol", vec![0x80, 4, b'}', b'.'], "protocol 4"),
+        ("calls a storage", with(b"ctorch\nFloatStorage\nK\x08\x85R."), "_rebuild_tensor_v2"),
         ("a terabyte on trust", one("FloatStorage", "0", 1 << 38, 0, &[1 << 38], &[1]), "its record has 32 bytes"),
         ("past its storage", one("FloatStorage", "0", 8, 4, &[5], &[1]), "in a storage of 8 values"),
         ("one value a thousand times", one("FloatStorage", "0", 8, 0, &[1000, 1000], &[0, 0]), "in a storage of 8 values"),
@@ -63,16 +63,12 @@ fn each_hostile_pickle_has_its_sentence() {
             one("FloatStorage", "0", 8, 0, &[usize::MAX >> 1; 4], &[usize::MAX >> 1; 4]),
             "in a storage of 8 values",
         ),
-        (
-            "a storage that is not there",
-            one("FloatStorage", "../../etc/passwd", 8, 0, &[8], &[1]),
-            "storage `../../etc/passwd` has no record",
-        ),
-        ("a memo that was never set", with(b"h\x07."), "memo 7 is used and never set"),
-        ("a million tuples in each other", deep, "it holds no dictionary"),
+        ("a storage that is not there", one("FloatStorage", "../../etc/passwd", 8, 0, &[8], &[1]), "storage `../../etc/passwd`"),
+        ("a memo that was never set", with(b"h\x07."), "memo 7"),
+        ("a million tuples in each other", deep, "a dictionary"),
         ("an empty stack", with(b"R."), "empty stack"),
         ("cut short", with(b"}X\xff\xff\xff\x7fabc"), "it ends in the middle of a value"),
-        ("no weights", with(b"}X\x01\0\0\0xX\x01\0\0\0ys."), "`x` is no tensor"),
+        ("no weights", with(b"}X\x01\0\0\0xX\x01\0\0\0ys."), "`x`"),
     ];
     for (what, pickle, sentence) in cases {
         let found = refused(&pickle);
@@ -81,7 +77,7 @@ fn each_hostile_pickle_has_its_sentence() {
 }
 
 #[test]
-fn each_hostile_zip_has_its_sentence() {
+fn each_hostile_zip_is_refused_with_its_reason() {
     let tmp = tempfile::tempdir().unwrap();
     let path = tmp.path().join("state_dict.bin");
     let said = |bytes: &[u8]| {
@@ -91,7 +87,7 @@ fn each_hostile_zip_has_its_sentence() {
     let good = fs::read(golden::path("pickle/state.bin")).unwrap();
     assert!(said(&good[..good.len() - 30]).contains("a zip"), "{}", said(&good[..good.len() - 30]));
     assert!(said(b"").contains("a zip"));
-    assert!(said(b"\x80\x02}q\x00.").contains("not a checkpoint as torch.save writes it (a zip)"));
+    assert!(said(b"\x80\x02}q\x00.").contains("a zip"));
     // Every local and central header says that its record is deflated.
     let mut deflated = good.clone();
     for at in 0..good.len() - 12 {
@@ -106,11 +102,11 @@ fn each_hostile_zip_has_its_sentence() {
     zip(&path, &[record("a/data.pkl"), record("b/data.pkl")]);
     assert!(Source::pickle(&path).unwrap_err().to_string().contains("one record `data.pkl`"));
     zip(&path, &[record("a/data.pkl"), record("a/data.pkl")]);
-    assert!(Source::pickle(&path).unwrap_err().to_string().contains("is there twice"));
+    assert!(Source::pickle(&path).unwrap_err().to_string().contains("`a/data.pkl`"));
     zip(&path, &[record("a/data.pkl"), ("a/byteorder".into(), Record::Bytes(b"big".to_vec()))]);
-    assert!(Source::pickle(&path).unwrap_err().to_string().contains("not little-endian"));
+    assert!(Source::pickle(&path).unwrap_err().to_string().contains("little-endian"));
     zip(&path, &[("a/data.pkl".into(), Record::Hole(5 << 20))]);
-    assert!(Source::pickle(&path).unwrap_err().to_string().contains("at most 4194304 are read"));
+    assert!(Source::pickle(&path).unwrap_err().to_string().contains("4194304"));
 }
 
 #[test]
@@ -127,7 +123,7 @@ fn a_configuration_that_grows_by_anchors_or_depth_is_refused() {
     assert!(!said(bomb).is_empty());
     assert!(said(&"[".repeat(5000)).contains("xp.cfg"), "{}", said(&"[".repeat(5000)));
     assert!(said(&format!("a: {}", "[".repeat(40))).contains("more than 32 levels deep"));
-    assert!(said(&"x".repeat(2 << 20)).contains("at most 1048576 are read"));
+    assert!(said(&"x".repeat(2 << 20)).contains("1048576"));
     // Two keys that stand for each other.
     assert!(!said("transformer_lm: {dim: \"${transformer_lm.dim}\"}").is_empty());
 }

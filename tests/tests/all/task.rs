@@ -152,7 +152,7 @@ fn stems_from_a_bass() {
     let other = &s.edit(&Edit { given: vec![Some(&quiet), None, None], ..edit.clone() })[0];
     assert_ne!(other.codes[1], song.codes[1]);
     // Through the codec, where that is asked for.
-    let coded = &s.edit(&Edit { settings: Settings { coded: true, ..s.settings() }, ..edit.clone() })[0];
+    let coded = &s.edit(&Edit { settings: Settings { recode_given: true, ..s.settings() }, ..edit.clone() })[0];
     assert_eq!((coded.codes == song.codes, coded.kept[0], coded.stems[0] == bass), (true, false, false));
     // Step by step: drums to the bass, then other to both.
     let second = Edit { given: vec![Some(&bass), Some(&song.stems[1]), None], ..edit.clone() };
@@ -305,7 +305,7 @@ fn what_live_play_would_make() {
     assert_ne!(near[0].codes[1], song.codes[1]);
     let error = |s: &mut Studio, lagged: &Lagged| lagged.render(&mut s.model, &mut s.cpu, &mut go).unwrap_err().to_string();
     assert!(error(&mut s, &Lagged { lag: 20, ..lagged.clone() }).contains("lag"));
-    assert!(error(&mut s, &Lagged { given: vec![Some(&bass); 3], ..lagged.clone() }).contains("nothing left"));
+    assert!(error(&mut s, &Lagged { given: vec![Some(&bass); 3], ..lagged.clone() }).contains("every stem"));
     let mut paper = Studio::new(Fixture { lagged: false, ..Fixture::short() });
     assert!(error(&mut paper, &lagged).contains("trained"));
 }
@@ -330,7 +330,7 @@ fn going_on() {
     let more = Continue { given, seconds: 0.5, settings: s.settings() };
     assert_eq!(more.render(&mut s.model, &mut s.cpu, &mut go).unwrap()[0].stems[1].len(), 127_000 + 16_000);
     let missing = Continue { given: vec![Some(&long[0]), None, Some(&long[2])], ..more.clone() };
-    assert!(missing.render(&mut s.model, &mut s.cpu, &mut go).unwrap_err().to_string().contains("drums is missing"));
+    assert!(missing.render(&mut s.model, &mut s.cpu, &mut go).unwrap_err().to_string().contains("drums"));
 }
 
 #[test]

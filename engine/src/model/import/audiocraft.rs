@@ -1,26 +1,28 @@
-//! audiocraft's layout: `state_dict.bin` and `compression_state_dict*.bin` with their `xp.cfg` (docs/explanation/musicgen-stem.md section 2).
+//! Reads audiocraft's checkpoints: `state_dict.bin` and `compression_state_dict*.bin` with their configurations `xp.cfg`
+//! (docs/explanation/musicgen-stem.md section 2).
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::keys::Keys;
-use super::names::{self, Layout};
+use super::needed;
 use super::parts::{Codec, Parts, Text};
+use super::recipe::Layout;
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::model::{Config, EditConfig, LmConfig, PadMode, QuantizerKind, SamplingConfig, SeanetConfig, Stream};
 
-/// The stems of MusicGen-Stem, in its order.
+/// The stems of MusicGen-Stem in its order.
 const STEMS: [&str; 3] = ["bass", "drums", "other"];
 
 /// Reads the structure of the checkpoints in `src`.
 ///
 /// # Errors
-/// A file is missing or damaged, or another model than the engine plays; the error says which.
+/// A file is missing or damaged, or the engine can't run the model; the error says which and why.
 pub fn read(src: &Path, text: Option<Text>) -> Result<Parts> {
     let path = src.join("state_dict.bin");
     let (lm, keys) = open(&path)?;
-    refuse(&path, &lm, &keys)?;
+    check_kind(&path, &lm, &keys)?;
     let mut codecs = Vec::new();
     let stems: &[&str] = if src.join("compression_state_dict_bass.bin").exists() { &STEMS } else { &["mix"] };
     for stem in stems {
@@ -34,7 +36,10 @@ pub fn read(src: &Path, text: Option<Text>) -> Result<Parts> {
     let delays = keys.sizes("codebooks_pattern.delay.delays")?;
     let books: usize = codecs.iter().map(|c| c.config.books).sum();
     if delays.len() != count || books != count {
-        let what = format!("{count} streams, but {} delays and codecs with {books} books in all", delays.len());
+        let what = format!(
+            "{count} streams; there are {} delays and {books} books, and the three numbers should be equal",
+            delays.len()
+        );
         return Err(keys.error("transformer_lm.n_q", what));
     }
     let places = codecs.iter().flat_map(|c| (0..c.config.books).map(move |level| (c.stem.clone(), level)));
@@ -51,7 +56,7 @@ pub fn read(src: &Path, text: Option<Text>) -> Result<Parts> {
     };
     let config = Config {
         format: 1,
-        name: if stem { format!("musicgen-stem-{count}cb") } else { format!("musicgen-{}", super::parts::size(dim)) },
+        name: if stem { format!("musicgen-stem-{count}cb") } else { format!("musicgen-{}", super::parts::size_name(dim)) },
         licence: super::published::LICENCE.into(),
         provenance: String::new(),
         sample_rate: crate::model::SAMPLE_RATE,
@@ -61,7 +66,7 @@ pub fn read(src: &Path, text: Option<Text>) -> Result<Parts> {
         lm: size,
         text: text.as_ref().map(|t| t.config.clone()),
         controls: Vec::new(),
-        // 250 frames at 10 Hz of a 25 s song, a transition, and the song (section 8): five sixths of the longest grid.
+        // The grid has 250 prefix frames, a transition and 1250 frames of song (section 8): the window is five sixths of the grid.
         edit: stem.then_some(EditConfig { window: (max_frames / 6).saturating_mul(5).max(5), decimation: 5 }),
         max_frames,
         live: Some(super::parts::anticipate()),
@@ -78,30 +83,31 @@ pub fn read(src: &Path, text: Option<Text>) -> Result<Parts> {
     Ok(Parts { layout: Layout::Audiocraft, config, lm, codecs, text })
 }
 
-/// A checkpoint with its configuration.
+/// Opens a checkpoint with its configuration.
 fn open(path: &Path) -> Result<(Source, Keys)> {
     let (source, checkpoint) = Source::pickle(path)?;
     if let Some(other) = checkpoint.pretrained {
-        let what = format!("it holds no weights, but stands for the codec `{other}`; import a model that has its own");
+        let what =
+            format!("it has no weights of its own, only the name of a codec, `{other}`; import a model that has its codec");
         return Err(Error::file(path, what));
     }
     let Some(text) = checkpoint.config else {
-        return Err(Error::file(path, "it has no configuration `xp.cfg`: it is not audiocraft's, or not an exported one"));
+        return Err(Error::file(path, "it has no configuration `xp.cfg`; it should be a checkpoint that audiocraft exported"));
     };
     let keys = Keys::yaml(path, &text)?;
     Ok((source, keys))
 }
 
-/// Refuses what the engine does not play.
-fn refuse(path: &Path, lm: &Source, keys: &Keys) -> Result<()> {
+/// Fails for models that the engine can't run.
+fn check_kind(path: &Path, lm: &Source, keys: &Keys) -> Result<()> {
     if lm.names().any(|n| n.starts_with("condition_provider.conditioners.self_wav")) {
         return Err(Error::file(
             path,
-            "a melody model: it follows a chromagram, which sideman does not compute; take small, medium or large",
+            "a melody model, which sideman can't run: it needs a chromagram; use small, medium or large",
         ));
     }
     if keys.flag_or("interleave_stereo_codebooks.use", false)? {
-        return Err(Error::file(path, "a stereo model, which sideman does not play; take the mono one"));
+        return Err(Error::file(path, "a stereo model, which sideman can't run; use the mono one"));
     }
     keys.only("codebooks_pattern.modeling", &["delay".into()])?;
     keys.only("codebooks_pattern.delay.flatten_first", &[0.into()])?;
@@ -112,7 +118,7 @@ fn refuse(path: &Path, lm: &Source, keys: &Keys) -> Result<()> {
     keys.only("transformer_lm.norm", &["layer_norm".into()])
 }
 
-/// The codec of a stem.
+/// Reads the codec of a stem.
 fn codec(stem: &str, path: &Path) -> Result<Codec> {
     let (source, keys) = open(path)?;
     let shape = |name: &str| source.get(name).map(|t| t.shape.clone());
@@ -125,7 +131,7 @@ fn codec(stem: &str, path: &Path) -> Result<Codec> {
         (QuantizerKind::Euclidean, "rvq", "quantizer.vq.layers.0._codebook.embed", books)
     };
     let Some(&[card, width]) = shape(book).as_deref() else {
-        return Err(Error::tensor(path, book, "missing, or no matrix: the codec has no quantizer that sideman knows"));
+        return Err(Error::tensor(path, book, "it should be a matrix: the codec has no quantizer that sideman knows"));
     };
     keys.only("encodec.autoencoder", &["seanet".into()])?;
     keys.only("encodec.sample_rate", &[crate::model::SAMPLE_RATE.into()])?;
@@ -143,7 +149,10 @@ fn codec(stem: &str, path: &Path) -> Result<Codec> {
         keys.only(&net.key(key)?, values)?;
     }
     if keys.get("seanet.decoder.final_activation").is_some() {
-        return Err(keys.error("seanet.decoder.final_activation", "the engine plays none"));
+        return Err(keys.error(
+            "seanet.decoder.final_activation",
+            "it should be missing: sideman can't run a codec with a final activation",
+        ));
     }
     let pad = net.key("pad_mode")?;
     let config = SeanetConfig {
@@ -170,7 +179,7 @@ fn codec(stem: &str, path: &Path) -> Result<Codec> {
     Ok(Codec { stem: stem.into(), config, source: Some(source), prefix: "" })
 }
 
-/// Keys of SEANet, with what may be said for each half alone.
+/// The keys of SEANet. Each can be set for both halves, or for encoder and decoder alone.
 struct Net<'a> {
     keys: &'a Keys,
 }
@@ -179,24 +188,24 @@ impl Net<'_> {
     /// The full name of a key.
     ///
     /// # Errors
-    /// The two halves differ.
+    /// Encoder and decoder have different values.
     fn key(&self, key: &str) -> Result<String> {
         let [all, encoder, decoder] = ["seanet", "seanet.encoder", "seanet.decoder"].map(|s| format!("{s}.{key}"));
         let of = |half: &str| self.keys.get(half).or(self.keys.get(&all));
-        // What is said for one half only and for nothing else belongs to that half alone (`trim_right_ratio`).
+        // A key that is set for one half only belongs to that half (`trim_right_ratio`).
         match (self.keys.get(&encoder).is_some(), self.keys.get(&decoder).is_some()) {
             (false, false) => Ok(all),
             (true, false) if self.keys.get(&all).is_none() => Ok(encoder),
             (false, true) if self.keys.get(&all).is_none() => Ok(decoder),
             _ if of(&encoder) == of(&decoder) => Ok(if self.keys.get(&encoder).is_some() { encoder } else { decoder }),
-            _ => Err(self.keys.error(&decoder, "encoder and decoder differ, which sideman does not play")),
+            _ => Err(self.keys.error(&decoder, "encoder and decoder have different values; they should be the same")),
         }
     }
 }
 
-/// True for tensors that training kept and playing does not need.
+/// True for tensors that only training needs.
 pub fn ignored(name: &str, text: bool) -> bool {
     let of_book =
         name.starts_with("quantizer.vq.layers.") && [".inited", ".cluster_size", ".embed_avg"].iter().any(|e| name.ends_with(e));
-    of_book || (!text && names::cross(name))
+    of_book || (!text && needed::only_with_text(name))
 }

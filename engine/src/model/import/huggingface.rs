@@ -1,22 +1,23 @@
-//! The layout of Hugging Face transformers: `config.json`, weights in one file or in pieces (docs/explanation/musicgen-stem.md sections 2 to 5).
+//! Reads the checkpoints of Hugging Face transformers: `config.json`, weights in one or more files
+//! (docs/explanation/musicgen-stem.md sections 2 to 5).
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::keys::Keys;
-use super::names::Layout;
 use super::parts::{Codec, Parts, Text};
+use super::recipe::Layout;
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::model::{Config, LmConfig, PadMode, QuantizerKind, SamplingConfig, SeanetConfig, Stream, TextConfig, TextKind};
 
-/// Frames of the longest grid that MusicGen was trained on: 30 s.
+/// Longest grid that MusicGen was trained on, in frames (30 s).
 const MAX_FRAMES: usize = 1500;
 
-/// Reads the structure of a MusicGen in `src`; `text` stands in for the T5 that it holds.
+/// Reads the structure of a MusicGen in `src`; `text` replaces the T5 in it.
 ///
 /// # Errors
-/// A file is missing or damaged, or another model than the engine plays; the error says which.
+/// A file is missing or damaged, or the engine can't run the model; the error says which and why.
 pub fn read(src: &Path, text: Option<Text>) -> Result<Parts> {
     let path = src.join("config.json");
     let keys = Keys::json(&path)?;
@@ -25,34 +26,39 @@ pub fn read(src: &Path, text: Option<Text>) -> Result<Parts> {
         "musicgen_melody" => {
             return Err(Error::file(
                 &path,
-                "a melody model: it follows a chromagram, which sideman does not compute; take small, medium or large",
+                "a melody model, which sideman can't run: it needs a chromagram; use small, medium or large",
             ));
         }
         "encodec" => {
-            return Err(Error::file(&path, "a codec alone is no model; give the folder of a MusicGen, which holds its codec"));
+            return Err(Error::file(
+                &path,
+                "a codec without a language model; it should be the folder of a MusicGen, which has both",
+            ));
         }
         other => return Err(keys.error("model_type", format!("{other:?}; it should be \"musicgen\""))),
     }
     if keys.size_or("decoder.audio_channels", 1)? != 1 {
-        return Err(Error::file(&path, "a stereo model, which sideman does not play; take the mono one"));
+        return Err(Error::file(&path, "a stereo model, which sideman can't run; use the mono one"));
     }
     keys.only("decoder.activation_function", &["gelu".into()])?;
     keys.only("decoder.scale_embedding", &[false.into()])?;
     let source = Source::folder(src)?;
     let dim = keys.size("decoder.hidden_size")?;
     let (count, card) = (keys.size("decoder.num_codebooks")?, keys.size("decoder.vocab_size")?);
-    let Some(audio) = keys.under("audio_encoder") else { return Err(keys.error("audio_encoder", "missing: the codec's sizes")) };
+    let Some(audio) = keys.under("audio_encoder") else {
+        return Err(keys.error("audio_encoder", "missing; it should have the sizes of the codec"));
+    };
     let codec = codec(&audio, "audio_encoder.", &source, count)?;
     let text = match (text, keys.under("text_encoder")) {
         (Some(text), _) => text,
         (None, Some(keys)) => Text { config: text_config(&keys)?, source: None, prefix: "text_encoder.", folder: src.to_owned() },
-        (None, None) => return Err(keys.error("text_encoder", "missing: T5's sizes")),
+        (None, None) => return Err(keys.error("text_encoder", "missing; it should have the sizes of T5")),
     };
     let own = src.join("generation_config.json");
     let cfg = if own.exists() { Keys::json(&own)?.number_or("guidance_scale", 3.0)? } else { 3.0 };
     let config = Config {
         format: 1,
-        name: format!("musicgen-{}", super::parts::size(dim)),
+        name: format!("musicgen-{}", super::parts::size_name(dim)),
         licence: super::published::LICENCE.into(),
         provenance: String::new(),
         sample_rate: crate::model::SAMPLE_RATE,
@@ -71,7 +77,7 @@ pub fn read(src: &Path, text: Option<Text>) -> Result<Parts> {
         edit: None,
         max_frames: MAX_FRAMES,
         live: Some(super::parts::anticipate()),
-        // transformers' own default of 50 for top-k is not what MusicGen was published with.
+        // MusicGen was published with top-k 250; the default of transformers is 50.
         sampling: SamplingConfig { temperature: 1.0, top_k: 250, top_p: 0.0, cfg, cfg_scale: BTreeMap::new() },
         codecs: BTreeMap::new(),
         fixture: false,
@@ -79,7 +85,7 @@ pub fn read(src: &Path, text: Option<Text>) -> Result<Parts> {
     Ok(Parts { layout: Layout::HuggingFace, config, lm: source, codecs: vec![codec], text: Some(text) })
 }
 
-/// EnCodec's configuration: `keys` are its own `config.json`'s, or a part of MusicGen's.
+/// Reads the configuration of an EnCodec: `keys` is its own `config.json`, or the part of MusicGen's.
 fn codec(keys: &Keys, prefix: &'static str, source: &Source, books: usize) -> Result<Codec> {
     keys.only("model_type", &["encodec".into()])?;
     keys.only("sampling_rate", &[crate::model::SAMPLE_RATE.into()])?;
@@ -89,11 +95,11 @@ fn codec(keys: &Keys, prefix: &'static str, source: &Source, books: usize) -> Re
     keys.only("use_conv_shortcut", &[false.into()])?;
     keys.only("trim_right_ratio", &[1.0.into(), 1.into()])?;
     if keys.get("chunk_length_s").is_some() {
-        return Err(keys.error("chunk_length_s", "a codec that works in pieces, which sideman does not play"));
+        return Err(keys.error("chunk_length_s", "it should be missing or null: sideman can't run a codec that works in chunks"));
     }
     let (dim, book) = (keys.size("hidden_size")?, format!("{prefix}quantizer.layers.0.codebook.embed"));
     if source.get(&book).is_none() {
-        return Err(Error::tensor(source.path(&book), &book, "missing: the codec has no quantizer that sideman knows"));
+        return Err(Error::tensor(source.path(&book), &book, "missing; the codec has no quantizer that sideman knows"));
     }
     let config = SeanetConfig {
         causal: keys.flag_or("use_causal_conv", true)?,
@@ -119,7 +125,7 @@ fn codec(keys: &Keys, prefix: &'static str, source: &Source, books: usize) -> Re
     Ok(Codec { stem: "mix".into(), config, source: None, prefix })
 }
 
-/// T5's sizes from its own `config.json`, or from a part of MusicGen's.
+/// Reads the sizes of a T5 from its own `config.json`, or from the part of MusicGen's.
 ///
 /// # Errors
 /// Another kind of T5 (gated), or a size is missing.
@@ -146,7 +152,7 @@ pub fn text_config(keys: &Keys) -> Result<TextConfig> {
     })
 }
 
-/// A T5 in a folder of its own.
+/// Reads a T5 in a folder of its own.
 ///
 /// # Errors
 /// A file is missing or damaged, or another kind of T5.
@@ -155,17 +161,17 @@ pub fn text(dir: &Path) -> Result<Text> {
     Ok(Text { config, source: Some(Source::folder(dir)?), prefix: "", folder: dir.to_owned() })
 }
 
-/// True for tensors of MusicGen's file that playing does not need; `text`: another T5 stands in for its own.
-pub fn ignored(name: &str, text: bool) -> bool {
+/// True for tensors of MusicGen that are not needed. `other_t5`: its T5 is replaced.
+pub fn ignored(name: &str, other_t5: bool) -> bool {
     let of_book = name.starts_with("audio_encoder.quantizer.layers.")
         && [".inited", ".cluster_size", ".embed_avg"].iter().any(|e| name.ends_with(e));
     of_book
         || name.starts_with("decoder.model.decoder.embed_positions.")
         || name == "text_encoder.encoder.embed_tokens.weight"
-        || (text && name.starts_with("text_encoder."))
+        || (other_t5 && name.starts_with("text_encoder."))
 }
 
-/// True for tensors of a whole T5 that only its decoder needs.
+/// True for tensors of a T5 that its encoder does not need.
 pub fn ignored_text(name: &str) -> bool {
     name.starts_with("decoder.") || name.starts_with("lm_head.") || name == "encoder.embed_tokens.weight"
 }

@@ -1,4 +1,4 @@
-//! Configurations of checkpoints: `config.json` and audiocraft's `xp.cfg` (YAML), looked up by dotted keys.
+//! The configuration of a checkpoint, `config.json` or audiocraft's `xp.cfg` (YAML), looked up by keys with dots.
 
 use std::path::{Path, PathBuf};
 
@@ -7,16 +7,16 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
-/// The longest JSON file that is read: an index of pieces has some 100 kB.
+/// The longest JSON file that is read, in bytes: an index of pieces has some 100 kB.
 const MAX_JSON: u64 = 8 << 20;
-/// The longest YAML text: a published one has 20 kB.
+/// The longest YAML text that is read, in bytes: a published one has 20 kB.
 const MAX_YAML: usize = 1 << 20;
 /// The deepest nesting of a YAML text.
 const MAX_DEPTH: usize = 32;
-/// Hops from one `${key}` to another.
+/// Most references `${key}` that are followed one after another.
 const MAX_HOPS: usize = 8;
 
-/// A tree of keys, and the file that it is from.
+/// A tree of keys and values, and the file that it comes from.
 #[derive(Debug, Clone)]
 pub struct Keys {
     path: PathBuf,
@@ -27,32 +27,32 @@ impl Keys {
     /// Reads a JSON file.
     ///
     /// # Errors
-    /// The file can't be read, is too long, or is no JSON.
+    /// The file can't be read, is too long, or is not JSON.
     pub fn json(path: &Path) -> Result<Keys> {
         let meta = std::fs::metadata(path).map_err(Error::io(path))?;
         if !meta.is_file() || meta.len() > MAX_JSON {
-            return Err(Error::file(path, format!("no configuration: it should be a file of at most {MAX_JSON} bytes")));
+            return Err(Error::file(path, format!("not a configuration: it should be a file of at most {MAX_JSON} bytes")));
         }
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
-        let root = serde_json::from_slice(&bytes).map_err(|e| Error::file(path, format!("no JSON: {e}")))?;
+        let root = serde_json::from_slice(&bytes).map_err(|e| Error::file(path, format!("not JSON: {e}")))?;
         Ok(Keys { path: path.to_owned(), root })
     }
 
-    /// Reads the YAML text of the checkpoint at `path`. Anchors are not followed: a value that is one counts as null.
+    /// Reads the YAML text of the checkpoint at `path`. A value that is an alias (`*anchor`) is read as null.
     ///
     /// # Errors
-    /// No YAML, or too long or deep a one.
+    /// The text is not YAML, too long, or nested too deeply.
     pub fn yaml(path: &Path, text: &str) -> Result<Keys> {
         let root = yaml(text).map_err(|what| Error::file(path, format!("its configuration `xp.cfg`: {what}")))?;
         Ok(Keys { path: path.to_owned(), root })
     }
 
-    /// The keys under `key`, as a tree of their own.
+    /// The tree below `key`.
     pub fn under(&self, key: &str) -> Option<Keys> {
         self.get(key).map(|v| Keys { path: self.path.clone(), root: v.clone() })
     }
 
-    /// The value of a dotted key, `${other.key}` followed; none where it is absent or null.
+    /// The value of a key such as `lm.dim`. References `${other.key}` are followed. None where it is missing or null.
     pub fn get(&self, key: &str) -> Option<&Value> {
         let mut found = self.walk(key)?;
         for _ in 0..MAX_HOPS {
@@ -68,29 +68,29 @@ impl Keys {
         key.split('.').try_fold(&self.root, |v, part| v.get(part))
     }
 
-    /// A whole number that must be there.
+    /// An integer.
     ///
     /// # Errors
-    /// It is absent, or something else.
+    /// The key is missing, or another type.
     pub fn size(&self, key: &str) -> Result<usize> {
         match self.get(key).map(|v| v.as_u64().and_then(|n| usize::try_from(n).ok())) {
             Some(Some(n)) => Ok(n),
-            _ => Err(self.wrong(key, "a whole number")),
+            _ => Err(self.wrong(key, "an integer")),
         }
     }
 
-    /// A whole number, or what it is where the key is absent.
+    /// An integer, or `default` where the key is missing.
     ///
     /// # Errors
-    /// It is something else.
+    /// The value has another type.
     pub fn size_or(&self, key: &str, default: usize) -> Result<usize> {
         if self.get(key).is_some() { self.size(key) } else { Ok(default) }
     }
 
-    /// A number, or what it is where the key is absent.
+    /// A number, or `default` where the key is missing.
     ///
     /// # Errors
-    /// It is something else.
+    /// The value has another type.
     pub fn number_or(&self, key: &str, default: f32) -> Result<f32> {
         match self.get(key) {
             None => Ok(default),
@@ -98,29 +98,29 @@ impl Keys {
         }
     }
 
-    /// A list of whole numbers that must be there.
+    /// A list of integers.
     ///
     /// # Errors
-    /// It is absent, or something else.
+    /// The key is missing, or another type.
     pub fn sizes(&self, key: &str) -> Result<Vec<usize>> {
         let list = self.get(key).and_then(Value::as_array);
         let sizes =
             list.and_then(|l| l.iter().map(|v| v.as_u64().and_then(|n| usize::try_from(n).ok())).collect::<Option<Vec<_>>>());
-        sizes.ok_or_else(|| self.wrong(key, "a list of whole numbers"))
+        sizes.ok_or_else(|| self.wrong(key, "a list of integers"))
     }
 
-    /// A text that must be there.
+    /// A string.
     ///
     /// # Errors
-    /// It is absent, or something else.
+    /// The key is missing, or another type.
     pub fn text(&self, key: &str) -> Result<&str> {
-        self.get(key).and_then(Value::as_str).ok_or_else(|| self.wrong(key, "a text"))
+        self.get(key).and_then(Value::as_str).ok_or_else(|| self.wrong(key, "a string"))
     }
 
-    /// True or false, or what it is where the key is absent.
+    /// A boolean, or `default` where the key is missing.
     ///
     /// # Errors
-    /// It is something else.
+    /// The value has another type.
     pub fn flag_or(&self, key: &str, default: bool) -> Result<bool> {
         match self.get(key) {
             None => Ok(default),
@@ -128,21 +128,21 @@ impl Keys {
         }
     }
 
-    /// Checks that a key, where it is there, has one of the values that the engine plays.
+    /// Checks that a key is missing or has one of the values that the engine supports.
     ///
     /// # Errors
-    /// It has another.
+    /// It has another value.
     pub fn only(&self, key: &str, values: &[Value]) -> Result<()> {
         match self.get(key) {
             Some(v) if !values.contains(v) => {
                 let values: Vec<String> = values.iter().map(Value::to_string).collect();
-                Err(self.error(key, format!("{v}; only {} is played", values.join(" or "))))
+                Err(self.error(key, format!("{v}; sideman supports only {}", values.join(" or "))))
             }
             _ => Ok(()),
         }
     }
 
-    /// An error at a key.
+    /// An [`Error::Key`] with the key.
     pub fn error(&self, key: &str, what: impl Into<String>) -> Error {
         Error::Key { path: self.path.clone(), key: key.to_owned(), what: what.into() }
     }
@@ -153,31 +153,31 @@ impl Keys {
     }
 }
 
-/// A YAML text as JSON.
+/// Parses a YAML text into JSON values.
 fn yaml(text: &str) -> Result<Value, String> {
     if text.len() > MAX_YAML {
-        return Err(format!("{} bytes; at most {MAX_YAML} are read", text.len()));
+        return Err(format!("{} bytes; it should have at most {MAX_YAML}", text.len()));
     }
-    // Open containers, each with the key that it will be filed under.
+    // Open maps and lists, each with its key in the map that contains it.
     let mut open: Vec<(Value, Option<String>)> = Vec::new();
     let mut key: Option<String> = None;
     let mut root = Value::Null;
     for event in Parser::new_from_str(text) {
-        let (event, _) = event.map_err(|e| format!("no YAML: {e}"))?;
+        let (event, _) = event.map_err(|e| format!("not YAML: {e}"))?;
         let value = match event {
             Event::MappingStart(..) | Event::SequenceStart(..) => {
                 if open.len() == MAX_DEPTH {
-                    return Err(format!("more than {MAX_DEPTH} levels deep"));
+                    return Err(format!("it is nested more than {MAX_DEPTH} levels deep"));
                 }
                 let map = matches!(event, Event::MappingStart(..));
                 if matches!(open.last(), Some((Value::Object(_), _))) && key.is_none() {
-                    return Err("a key that is no plain text".into());
+                    return Err("a key is not a scalar".into());
                 }
                 open.push((if map { Value::Object(Map::new()) } else { Value::Array(Vec::new()) }, key.take()));
                 continue;
             }
             Event::MappingEnd | Event::SequenceEnd => {
-                let Some((value, at)) = open.pop() else { return Err("an end without a beginning".into()) };
+                let Some((value, at)) = open.pop() else { return Err("not YAML: a map or list ends that has not begun".into()) };
                 key = at;
                 value
             }
@@ -190,7 +190,7 @@ fn yaml(text: &str) -> Result<Value, String> {
             }
             Event::Alias(_) => {
                 if matches!(open.last(), Some((Value::Object(_), _))) && key.is_none() {
-                    return Err("a key that is no plain text".into());
+                    return Err("a key is not a scalar".into());
                 }
                 Value::Null
             }
@@ -207,7 +207,7 @@ fn yaml(text: &str) -> Result<Value, String> {
     Ok(root)
 }
 
-/// A YAML scalar: quoted ones are text.
+/// A YAML scalar. Quoted ones are strings.
 fn scalar(text: &str, style: ScalarStyle) -> Value {
     if style != ScalarStyle::Plain {
         return text.into();

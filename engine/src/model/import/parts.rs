@@ -1,59 +1,60 @@
-//! What either layout is read into: a configuration, and where language model, codecs and T5 lie.
+//! The parts of a checkpoint: its configuration, and the files and name prefixes of language model, codecs and T5. Both layouts
+//! are read into it.
 
 use std::path::PathBuf;
 
-use super::names::Layout;
+use super::recipe::Layout;
 use super::source::Source;
 use crate::model::{Config, LiveConfig, SeanetConfig, Strategy, TextConfig};
 
-/// A stem's codec. Without a source of its own it is in the language model's file, under `prefix`.
+/// A stem's codec.
 #[derive(Debug)]
 pub struct Codec {
     /// The stem.
     pub stem: String,
-    /// Its sizes.
+    /// The sizes.
     pub config: SeanetConfig,
-    /// Its file.
+    /// Its own file; none where it is in the language model's.
     pub source: Option<Source>,
-    /// What its tensors' names begin with.
+    /// Prefix of its tensors' names.
     pub prefix: &'static str,
 }
 
-/// T5. Without a source of its own it is in the language model's file, under `prefix`.
+/// T5.
 #[derive(Debug)]
 pub struct Text {
-    /// Its sizes.
+    /// The sizes.
     pub config: TextConfig,
-    /// Its files.
+    /// Its own files; none where it is in the language model's.
     pub source: Option<Source>,
-    /// What its tensors' names begin with.
+    /// Prefix of its tensors' names.
     pub prefix: &'static str,
-    /// Where its tokenizer lies.
+    /// Folder of its tokenizer.
     pub folder: PathBuf,
 }
 
-/// A model as it was found.
+/// The parts of a checkpoint.
 #[derive(Debug)]
 pub struct Parts {
-    /// Whose names the language model and the codecs have.
+    /// Layout of the names of language model and codecs.
     pub layout: Layout,
-    /// All but codecs and provenance.
+    /// The configuration, without codecs and provenance.
     pub config: Config,
     /// The language model.
     pub lm: Source,
     /// The codecs, in the order of the stems.
     pub codecs: Vec<Codec>,
-    /// T5; none for a model that will take no text.
+    /// T5; none where the model will take no text.
     pub text: Option<Text>,
 }
 
-/// How published models play live: they were trained to hear the player's past only.
+/// The live strategy of published models: they were not trained with lag.
 pub fn anticipate() -> LiveConfig {
     LiveConfig { strategy: Strategy::Anticipate, lags: None, guides: false }
 }
 
-/// What MusicGen of this width is called.
-pub fn size(dim: usize) -> String {
+/// The published name of the size of a MusicGen of width `dim`.
+pub fn size_name(dim: usize) -> String {
     match dim {
         1024 => "small".into(),
         1536 => "medium".into(),

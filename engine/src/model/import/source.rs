@@ -1,4 +1,5 @@
-//! Tensors that lie in checkpoints of either kind, read one at a time: memory holds the largest tensor, not the file.
+//! The tensors of a checkpoint, in pickles or safetensors files. They are read one at a time: memory is needed for the largest
+//! tensor, not for the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -13,41 +14,42 @@ use super::pickle::{self, Checkpoint, size_of};
 use crate::error::{Error, Result};
 use crate::model::tensors;
 
-/// Where one tensor's values lie.
+/// Position, type and shape of a tensor in a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stored {
-    /// Which file of the [`Source`].
+    /// Index of the file in the [`Source`].
     pub(super) file: usize,
     /// F32, F16 or BF16.
     pub dtype: Dtype,
-    /// Byte of its first value.
+    /// Position of the first value in the file, in bytes.
     pub(super) at: u64,
-    /// Its shape.
+    /// Shape.
     pub shape: Vec<usize>,
-    /// Values from one index to the next, for each dimension.
+    /// Stride of each dimension, in values.
     pub(super) stride: Vec<usize>,
 }
 
 impl Stored {
-    /// Bytes of its values.
+    /// Size of the values in bytes.
     pub fn bytes(&self) -> u64 {
         self.shape.iter().product::<usize>() as u64 * size_of(self.dtype)
     }
 }
 
-/// Tensors of one or more files, by name.
+/// The tensors of one or more files, by name.
 #[derive(Debug)]
 pub struct Source {
     files: Vec<(PathBuf, File)>,
     tensors: BTreeMap<String, Stored>,
+    /// Names of the tensors that are part of the model.
     used: BTreeSet<String>,
 }
 
 impl Source {
-    /// A pickled checkpoint, with its configuration.
+    /// Opens a pickle, with its configuration.
     ///
     /// # Errors
-    /// See [`pickle::read`].
+    /// Not a zip file of `torch.save`, or its pickle has something that weights don't need.
     pub fn pickle(path: &Path) -> Result<(Source, Checkpoint)> {
         let mut file = open(path)?;
         let mut found = pickle::read(path, &mut file)?;
@@ -55,10 +57,10 @@ impl Source {
         Ok((Source { files: vec![(path.to_owned(), file)], tensors, used: BTreeSet::new() }, found))
     }
 
-    /// The weights of a Hugging Face folder: `model.safetensors`, `pytorch_model.bin`, or either in pieces with an index.
+    /// Opens the weights in a Hugging Face folder: `model.safetensors` or `pytorch_model.bin`, or either in pieces with an index.
     ///
     /// # Errors
-    /// None of them is there, or a file is damaged.
+    /// The folder has no weights, or a file is damaged.
     pub fn folder(dir: &Path) -> Result<Source> {
         let mut source = Source { files: Vec::new(), tensors: BTreeMap::new(), used: BTreeSet::new() };
         for whole in ["model.safetensors", "pytorch_model.bin"] {
@@ -73,7 +75,7 @@ impl Source {
                 return Ok(source);
             }
         }
-        Err(Error::file(dir, "no weights: it should hold model.safetensors, or its pieces with model.safetensors.index.json"))
+        Err(Error::file(dir, "no weights: it should have model.safetensors, or its pieces with model.safetensors.index.json"))
     }
 
     /// Adds a file's tensors.
@@ -84,14 +86,14 @@ impl Source {
         for (name, stored) in tensors {
             let stored = Stored { file: self.files.len(), ..stored };
             if self.tensors.insert(name.clone(), stored).is_some() {
-                return Err(Error::tensor(path, &name, "it is in another file of the same model already"));
+                return Err(Error::tensor(path, &name, "it occurs in two files of the model"));
             }
         }
         self.files.push((path.to_owned(), file));
         Ok(())
     }
 
-    /// Files, for the report.
+    /// Paths of the files.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|(path, _)| path.as_path())
     }
@@ -101,31 +103,31 @@ impl Source {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// A tensor, if it is there.
+    /// A tensor; none where it is missing.
     pub fn get(&self, name: &str) -> Option<&Stored> {
         self.tensors.get(name)
     }
 
-    /// Where a tensor is, or should have been: for errors.
+    /// File of a tensor (the first file where it is missing), for errors.
     pub fn path(&self, name: &str) -> &Path {
         let file = self.tensors.get(name).map_or(0, |t| t.file);
         self.files.get(file).map_or(Path::new("?"), |(path, _)| path)
     }
 
-    /// Notes that a tensor is part of the model.
+    /// Marks a tensor as part of the model.
     pub fn mark(&mut self, name: &str) {
         self.used.insert(name.to_owned());
     }
 
-    /// The first tensor that is no part of the model so far.
+    /// The first tensor that is not marked and that `skip` does not exclude.
     pub fn unused(&self, skip: impl Fn(&str) -> bool) -> Option<&str> {
         self.names().find(|n| !self.used.contains(*n) && !skip(n))
     }
 
-    /// A tensor's values in row-major order.
+    /// Reads a tensor's values in row-major order.
     ///
     /// # Errors
-    /// No such tensor, a file that was cut short, or a value that is not finite.
+    /// The tensor is missing, its file is truncated, or a value is not finite.
     pub fn read(&mut self, name: &str) -> Result<Vec<f32>> {
         let Some(stored) = self.tensors.get(name) else {
             return Err(Error::tensor(self.path(name), name, "missing"));
@@ -135,7 +137,7 @@ impl Source {
         if count == 0 {
             return Ok(Vec::new());
         }
-        // Both kinds of file have checked that this lies inside of them.
+        // Opening has checked that this is inside the file.
         let span = 1 + stored.shape.iter().zip(&stored.stride).map(|(n, s)| (n - 1) * s).sum::<usize>();
         let bytes = read_at(path, file, stored.at, span * size_of(stored.dtype) as usize)?;
         let values: Vec<f32> = match stored.dtype {
@@ -146,13 +148,15 @@ impl Source {
         drop(bytes);
         let values = if contiguous(&stored.shape, &stored.stride) { values } else { gather(&values, stored, count) };
         match values.iter().position(|v| !v.is_finite()) {
-            Some(at) => Err(Error::tensor(path, name, format!("value {at} is {}: the file is damaged", values[at]))),
+            Some(at) => {
+                Err(Error::tensor(path, name, format!("value {at} is {}; it should be finite: the file is damaged", values[at])))
+            }
             None => Ok(values),
         }
     }
 }
 
-/// f16 to f32, by the processor's own instruction where it has one.
+/// Converts f16 to f32, with the processor's instruction where it has one.
 fn halves(bytes: &[u8]) -> Vec<f32> {
     use half::slice::HalfFloatSliceExt;
     let mut values = vec![0.0; bytes.len() / 2];
@@ -165,7 +169,7 @@ fn halves(bytes: &[u8]) -> Vec<f32> {
     values
 }
 
-/// True where the values lie in row-major order without gaps.
+/// Whether the values are in row-major order without gaps.
 fn contiguous(shape: &[usize], stride: &[usize]) -> bool {
     let mut want = 1;
     for (n, s) in shape.iter().zip(stride).rev() {
@@ -177,7 +181,7 @@ fn contiguous(shape: &[usize], stride: &[usize]) -> bool {
     true
 }
 
-/// Values in row-major order from where their strides put them.
+/// Copies values with any strides to row-major order.
 fn gather(values: &[f32], stored: &Stored, count: usize) -> Vec<f32> {
     let mut index = vec![0; stored.shape.len()];
     let mut out = Vec::with_capacity(count);
@@ -194,20 +198,20 @@ fn gather(values: &[f32], stored: &Stored, count: usize) -> Vec<f32> {
     out
 }
 
-/// File names that an index of pieces lists: plain names, each in the same folder.
+/// File names in an index of pieces. Only names of files in the same folder are accepted.
 fn pieces(index: &Path) -> Result<BTreeSet<String>> {
     let keys = Keys::json(index)?;
     let map = keys.get("weight_map").and_then(|v| v.as_object());
-    let Some(map) = map else { return Err(Error::file(index, "it should have a `weight_map` of tensors to files")) };
+    let Some(map) = map else { return Err(Error::file(index, "it should have a `weight_map` from tensors to files")) };
     let plain = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':']);
     let names = map.values().map(|v| match v.as_str() {
         Some(name) if plain(name) => Ok(name.to_owned()),
-        _ => Err(Error::file(index, format!("`weight_map` names the file {v}; it should be a file beside it"))),
+        _ => Err(Error::file(index, format!("`weight_map` has the file {v}; it should be a file name in the same folder"))),
     });
     names.collect()
 }
 
-/// Structure of a safetensors file.
+/// Reads the structure of a safetensors file.
 fn safetensors(path: &Path, file: &mut File) -> Result<BTreeMap<String, Stored>> {
     let len = file.metadata().map_err(Error::io(path))?.len();
     let start = read_at(path, file, 0, 8.min(len as usize))?;
@@ -232,11 +236,11 @@ fn open(path: &Path) -> Result<File> {
     let file = File::open(path).map_err(Error::io(path))?;
     match file.metadata().map_err(Error::io(path))?.is_file() {
         true => Ok(file),
-        false => Err(Error::file(path, "not a file")),
+        false => Err(Error::file(path, "it should be a file")),
     }
 }
 
-/// `len` bytes from `at`; the caller has checked that the file is long enough for `len` to be no matter of trust.
+/// Reads `len` bytes at `at`. The caller has checked `len` against the length of the file.
 pub(super) fn read_at(path: &Path, file: &mut File, at: u64, len: usize) -> Result<Vec<u8>> {
     file.seek(SeekFrom::Start(at)).map_err(Error::io(path))?;
     let mut bytes = vec![0; len];

@@ -1,158 +1,113 @@
-//! Writes a safetensors file tensor by tensor: first the header, whose sizes are all known, then each tensor at its place.
+//! Writes the model directory of a [`Plan`], and compares its hashes and codecs with the published ones.
 
-use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use half::{bf16, f16};
 use safetensors::Dtype;
-use safetensors::tensor::{Metadata, TensorInfo};
-use sideman_kernels::quant::{BLOCK, to_q4, to_q8};
+use sideman_kernels::cpu::CpuBackend;
 
-use super::names::{Need, Role};
+use super::needed::NeededTensor;
+use super::recipe::{self, Recipe};
+use super::source::{Source, Stored};
+use super::writer::{Quant, Writer};
+use super::{Imported, Plan, Progress, Report, published};
+use crate::atomic::AtomicDir;
+use crate::codec::Codec;
 use crate::error::{Error, Result};
+use crate::model::{CodecConfig, ModelDir, SAMPLE_RATE};
+use crate::text::Tokenizer;
 
-/// Precision that the language model's matrices are stored in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Quant {
-    /// As in the checkpoint.
-    #[default]
-    AsItIs,
-    /// 2 bytes a weight.
-    Bf16,
-    /// 1.125 bytes a weight.
-    Q8,
-    /// 0.625 bytes a weight.
-    Q4,
-}
-
-/// How one tensor is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Plain(Dtype),
-    Q8,
-    Q4,
-}
-
-/// A file that is being written.
-pub struct Writer {
-    path: PathBuf,
-    file: File,
-    data: u64,
-    header: Metadata,
-    forms: Vec<(String, Form)>,
-}
-
-/// How a tensor with values of type `found` in the checkpoint is stored.
-fn form(need: &Need, found: Dtype, quant: Quant) -> Form {
-    let blocks = need.shape.last().is_some_and(|cols| cols.is_multiple_of(BLOCK)) && need.shape.len() == 2;
-    match (need.role, quant) {
-        (Role::Codec, _) => Form::Plain(Dtype::F32),
-        (Role::Text, _) | (_, Quant::AsItIs) => Form::Plain(found),
-        (Role::Vector, _) => Form::Plain(Dtype::F32),
-        (Role::Matrix, Quant::Q8) if blocks => Form::Q8,
-        (Role::Matrix, Quant::Q4) if blocks => Form::Q4,
-        (Role::Matrix | Role::Table, _) => Form::Plain(Dtype::BF16),
-    }
-}
-
-impl Writer {
-    /// Makes the file and writes its header for `needs`, each with the type that it has in the checkpoint.
+impl Plan {
+    /// Writes the model directory `to`, which must not exist or be empty. It appears when it is complete.
     ///
     /// # Errors
-    /// The file can't be written.
-    pub fn create(path: &Path, needs: &[(&Need, Dtype)], quant: Quant) -> Result<Writer> {
-        let mut parts: Vec<(String, Dtype, Vec<usize>)> = Vec::new();
-        let mut forms = Vec::new();
-        for (need, found) in needs {
-            let form = form(need, *found, quant);
-            forms.push((need.name.clone(), form));
-            let mut shape = need.shape.clone();
-            match form {
-                Form::Plain(dtype) => parts.push((need.name.clone(), dtype, shape)),
-                Form::Q8 | Form::Q4 => {
-                    parts.push((format!("{}.scale", need.name), Dtype::F32, vec![shape[0], shape[1] / BLOCK]));
-                    let dtype = if form == Form::Q8 { Dtype::I8 } else { Dtype::U8 };
-                    shape[1] /= if form == Form::Q4 { 2 } else { 1 };
-                    parts.push((need.name.clone(), dtype, shape));
+    /// `to` exists or can't be written, a file can't be read or has a value that is not finite, or `report` returned `Break`. Nothing
+    /// is left behind.
+    pub fn write(mut self, to: &Path, quant: Quant, report: Report<'_>) -> Result<Imported> {
+        let dir = AtomicDir::create(to)?;
+        let folder = dir.temporary();
+        let paths: Vec<PathBuf> = self.sources.iter().flat_map(|s| s.paths().map(Path::to_owned)).collect();
+        let sizes = paths.iter().map(|p| fs::metadata(p).map(|m| m.len()).map_err(Error::io(p))).collect::<Result<Vec<u64>>>()?;
+        let total = 2 * sizes.iter().sum::<u64>();
+        let mut done = 0;
+        let mut doubts = Vec::new();
+        let mut hashes = Vec::new();
+        for (path, size) in paths.iter().zip(&sizes) {
+            let hash = published::sha256(path, &mut |n| {
+                done += n;
+                report(Progress { done, total })
+            })?;
+            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let (what, doubt) = published::known(*size, &hash);
+            if doubt { &mut doubts } else { &mut self.notes }.push(format!("{name}: {what}"));
+            hashes.push(format!("{name} {hash}"));
+        }
+        self.config.provenance = format!("{}, by `sideman model import` from (SHA-256) {}", self.config.name, hashes.join(", "));
+
+        for file in &self.files {
+            let source = &mut self.sources[file.source];
+            let types: Vec<(&NeededTensor, Dtype)> = file.tensors.iter().map(|(t, recipe)| (t, dtype(source, recipe))).collect();
+            let mut writer = Writer::create(&folder.join(&file.name), &types, quant)?;
+            for (tensor, recipe) in &file.tensors {
+                let values = recipe::read(source, recipe)?;
+                writer.put(&tensor.name, &values)?;
+                done += recipe.parts().iter().filter_map(|n| source.get(n)).map(Stored::bytes).sum::<u64>();
+                if report(Progress { done: done.min(total), total }).is_break() {
+                    return Err(Error::Cancelled);
                 }
             }
+            writer.finish()?;
         }
-        // Wide types first, as the format's own writer has it: every tensor is aligned.
-        parts.sort_by(|a, b| width(b.1).cmp(&width(a.1)).then(a.0.cmp(&b.0)));
-        let mut end = 0;
-        let infos = parts.into_iter().map(|(name, dtype, shape)| {
-            let from = end;
-            end += shape.iter().product::<usize>() * width(dtype);
-            (name, TensorInfo { dtype, shape, data_offsets: (from, end) })
-        });
-        let header = Metadata::new(None, infos.collect()).map_err(|e| Error::file(path, format!("can't be laid out: {e}")))?;
-        let mut json = serde_json::to_vec(&header).map_err(|e| Error::file(path, format!("can't be laid out: {e}")))?;
-        json.resize(json.len().next_multiple_of(8), b' ');
-        let mut file = File::create(path).map_err(Error::io(path))?;
-        let start = [(json.len() as u64).to_le_bytes().as_slice(), &json].concat();
-        file.write_all(&start).map_err(Error::io(path))?;
-        Ok(Writer { path: path.to_owned(), file, data: start.len() as u64, header, forms })
+        if let (Some(text), Some(config)) = (&self.tokenizer, &self.config.text) {
+            let path = folder.join("tokenizer.json");
+            fs::write(&path, text).map_err(Error::io(&path))?;
+            // Check that it can be read, and that the model has its ids.
+            Tokenizer::open(&path, config)?.ids("a bass line")?;
+        }
+        let path = folder.join("config.json");
+        let mut json = serde_json::to_vec_pretty(&self.config).map_err(|e| Error::file(&path, e.to_string()))?;
+        json.push(b'\n');
+        fs::write(&path, json).map_err(Error::io(&path))?;
+        let written = ModelDir::open(folder)?;
+        self.check_silence(&written, &mut doubts)?;
+        dir.commit()?;
+        report(Progress { done: total, total }).is_break();
+        Ok(Imported { config: self.config, notes: self.notes, doubts })
     }
 
-    /// Writes one tensor's values.
-    ///
-    /// # Errors
-    /// The file can't be written.
-    pub fn put(&mut self, name: &str, values: &[f32]) -> Result<()> {
-        let form = self.forms.iter().find(|(n, _)| n == name).map_or(Form::Plain(Dtype::F32), |(_, f)| *f);
-        let cols = self.header.info(name).and_then(|i| i.shape.last().copied()).unwrap_or(1);
-        match form {
-            Form::Plain(Dtype::F16) => {
-                self.bytes(name, &values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect::<Vec<_>>())
-            }
-            Form::Plain(Dtype::BF16) => {
-                self.bytes(name, &values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect::<Vec<_>>())
-            }
-            Form::Plain(_) => self.bytes(name, &values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()),
-            Form::Q8 => {
-                let (mut ints, mut scales) = (vec![0; values.len()], vec![0.0; values.len() / BLOCK]);
-                for (r, row) in values.chunks_exact(cols).enumerate() {
-                    let (a, b) = (r * cols, r * cols / BLOCK);
-                    to_q8(row, &mut ints[a..a + cols], &mut scales[b..b + cols / BLOCK]);
-                }
-                self.scales(name, &scales)?;
-                self.bytes(name, &ints.iter().map(|i| i.cast_unsigned()).collect::<Vec<_>>())
-            }
-            Form::Q4 => {
-                let (mut nibbles, mut scales) = (vec![0; values.len() / 2], vec![0.0; values.len() / BLOCK]);
-                to_q4(values, &mut nibbles, &mut scales);
-                self.scales(name, &scales)?;
-                self.bytes(name, &nibbles)
+    /// Compares the codes of silence with the published ones (section 3.10), for codecs of the published sizes.
+    fn check_silence(&mut self, dir: &ModelDir, doubts: &mut Vec<String>) -> Result<()> {
+        for (stem, codec) in &self.config.codecs {
+            let CodecConfig::Seanet(codec) = codec else { continue };
+            let Some(want) = published::silence(stem, codec) else { continue };
+            let mut cpu = CpuBackend::new(1);
+            let codec = Codec::load(&mut cpu, dir, stem)?;
+            let codes = codec.encode(&mut cpu, &vec![0.0; 2 * SAMPLE_RATE])?;
+            // A frame in the middle, which the edges don't affect.
+            let frame = codes.chunks_exact(want.len()).nth(75).unwrap_or_default();
+            if frame == want {
+                self.notes.push(format!("codec of {stem}: the codes of silence are {want:?}, as published"));
+            } else {
+                doubts.push(format!(
+                    "codec of {stem}: the codes of silence are {frame:?}; those of the published codec are {want:?}"
+                ));
             }
         }
-    }
-
-    /// Makes sure that the file is on disk.
-    ///
-    /// # Errors
-    /// It can't be written.
-    pub fn finish(self) -> Result<()> {
-        self.file.sync_all().map_err(Error::io(&self.path))
-    }
-
-    fn scales(&mut self, name: &str, scales: &[f32]) -> Result<()> {
-        self.bytes(&format!("{name}.scale"), &scales.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())
-    }
-
-    fn bytes(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
-        let range = self.header.info(name).map(|i| i.data_offsets).filter(|(from, to)| to - from == bytes.len());
-        let Some((from, _)) = range else { return Err(Error::tensor(&self.path, name, "does not fit the header")) };
-        self.file.seek(SeekFrom::Start(self.data + from as u64)).map_err(Error::io(&self.path))?;
-        self.file.write_all(bytes).map_err(Error::io(&self.path))
+        Ok(())
     }
 }
 
-/// Bytes of a value of the types that are written.
-fn width(dtype: Dtype) -> usize {
-    match dtype {
-        Dtype::F32 => 4,
-        Dtype::F16 | Dtype::BF16 => 2,
-        _ => 1,
+/// Type of the values that a tensor is made of; F32 where they are computed or of different types.
+fn dtype(source: &Source, recipe: &Recipe) -> Dtype {
+    let mut found = recipe.parts().into_iter().filter_map(|n| source.get(n)).map(|t| t.dtype);
+    match (recipe, found.next()) {
+        (Recipe::WeightNorm { .. }, _) | (_, None) => Dtype::F32,
+        (_, Some(first)) => {
+            if found.all(|d| d == first) {
+                first
+            } else {
+                Dtype::F32
+            }
+        }
     }
 }
