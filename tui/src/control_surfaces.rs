@@ -12,7 +12,7 @@ use sideman_io::midi::{self, Heard, Map};
 use sideman_io::osc::{Announcement, Names, PORT, Server};
 use sideman_io::take::TakeInfo;
 
-use crate::cli;
+use crate::{cli, folders};
 
 /// What runs beside the band; it ends when this is dropped.
 pub struct ControlSurfaces {
@@ -93,7 +93,7 @@ fn osc(
 
 /// The hands on MIDI: where messages go, and their thread.
 fn midi(args: &cli::ControlSurfaces, control: &Control, names: Names, stems: &[&str]) -> Result<(Sender<Heard>, midi::Server)> {
-    let file = args.midi_map.clone().or_else(map_file);
+    let file = args.midi_map.clone().or_else(|| folders::config_file("midi.toml"));
     let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).map_err(|e| anyhow!("{}: {e}", path.display()))?;
         Map::parse(&text).map_err(|e| anyhow!("{}: {e}", path.display()))
@@ -110,13 +110,6 @@ fn midi(args: &cli::ControlSurfaces, control: &Control, names: Names, stems: &[&
     let hands = midi::MidiMapper::new(names, map, control.origin());
     let server = midi::Server::start(control.clone(), hands, inbox, file).map_err(|e| anyhow!("no thread for MIDI: {e}"))?;
     Ok((tx, server))
-}
-
-/// Where the map is kept unless told otherwise.
-fn map_file() -> Option<PathBuf> {
-    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let config = folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|home| home.join(".config")))?;
-    Some(config.join("sideman/midi.toml"))
 }
 
 /// What the session began with that no snapshot shows.

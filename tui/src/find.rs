@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow};
 use sideman_engine::model::ModelDir;
 
+use crate::folders;
+
 /// Name of the model that is played when none is named.
 const HOUSE: &str = "house";
 
@@ -23,11 +25,7 @@ pub fn beside(what: &str) -> Option<PathBuf> {
 /// Folders that may hold models, those that exist, first come first.
 pub fn shelves() -> Vec<PathBuf> {
     let beside = above("models").into_iter();
-    let data = std::env::var_os("XDG_DATA_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")))
-        .map(|dir| dir.join("sideman/models"));
-    beside.chain(data).filter(|dir| dir.is_dir()).collect()
+    beside.chain(folders::models()).filter(|dir| dir.is_dir()).collect()
 }
 
 /// Model directories on the shelves, in order of shelf and name.

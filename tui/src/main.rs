@@ -7,6 +7,7 @@ mod control_surfaces;
 mod doctor;
 mod edit;
 mod find;
+mod folders;
 mod import;
 mod keys;
 mod live;

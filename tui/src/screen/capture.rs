@@ -1,5 +1,5 @@
-//! What is written to stderr while the screen is up: by the log, by us, and by C libraries of devices that ask nobody. It goes through a
-//! pipe to the screen's messages, so that no line smears the picture, and comes out on the terminal when the screen has gone.
+//! Captures stderr while the screen is shown: the log, our own messages, and those of the audio systems' C libraries. Lines go through a
+//! pipe to the screen's messages instead of over the picture, and are printed on the terminal when the screen closes.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,28 +9,28 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// Lines that wait for the screen, and that are said again at the end.
-const LINES: usize = 200;
+/// Lines that are queued for the screen, and lines that are kept to be printed at the end.
+const MAX_LINES: usize = 200;
 
 /// The real stderr, while it is captured.
 static REAL: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
-/// A capture that runs.
+/// A running capture.
 pub struct Capture {
-    /// Lines as they come; those that find no room are still said at the end.
+    /// The lines. A line that finds the queue full is still printed at the end.
     pub lines: Receiver<String>,
     reader: JoinHandle<VecDeque<String>>,
 }
 
-/// Begins: stderr is a pipe from now on. Where it was a file it still gets every line.
+/// Replaces stderr by a pipe. If stderr is a file and not a terminal, the file still gets every line.
 ///
 /// # Errors
-/// The system gives no pipe.
+/// The system has no pipe or thread for it.
 pub fn begin() -> std::io::Result<Capture> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let real = rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), 3)?;
     let mut file = (!real.is_terminal()).then(|| real.try_clone().map(File::from)).transpose()?;
-    let (give, lines) = sync_channel(LINES);
+    let (give, lines) = sync_channel(MAX_LINES);
     let reader = std::thread::Builder::new().name("stderr".into()).spawn(move || {
         let (mut read, mut line, mut kept) = (BufReader::new(File::from(read)), vec![], VecDeque::new());
         while read.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
@@ -42,7 +42,7 @@ pub fn begin() -> std::io::Result<Capture> {
             let _ = give.try_send(text.clone());
             if file.is_none() {
                 kept.push_back(text);
-                kept.drain(..kept.len().saturating_sub(LINES));
+                kept.drain(..kept.len().saturating_sub(MAX_LINES));
             }
         }
         kept
@@ -52,15 +52,15 @@ pub fn begin() -> std::io::Result<Capture> {
     Ok(Capture { lines, reader })
 }
 
-/// Gives stderr back; false: it was not captured.
+/// Restores stderr. `false`: it was not captured.
 pub fn end() -> bool {
     let real = REAL.lock().unwrap_or_else(PoisonError::into_inner).take();
-    // Our end of the pipe was stderr itself: with it the reader ends.
+    // Stderr was the only writer of the pipe: the reader thread ends.
     real.is_some_and(|real| rustix::stdio::dup2_stderr(&real).is_ok())
 }
 
 impl Capture {
-    /// Gives stderr back and says there what was captured.
+    /// Restores stderr and prints the captured lines there.
     pub fn finish(self) {
         if end()
             && let Ok(kept) = self.reader.join()
@@ -71,7 +71,7 @@ impl Capture {
     }
 }
 
-/// Without colours and ends of lines.
+/// The line without colour codes, line ending and control characters.
 fn plain(line: &str) -> String {
     let mut chars = line.trim_end().chars();
     let mut text = String::new();
@@ -89,7 +89,7 @@ fn plain(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_line_is_plain() {
+    fn a_captured_line_has_no_colour_codes() {
         assert_eq!(super::plain("\x1b[33m WARN\x1b[0m a\tb\r\n"), " WARN a b");
     }
 }

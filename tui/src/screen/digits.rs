@@ -1,9 +1,9 @@
-//! Numerals that can be read from across a room: five rows of three points, each point two columns wide, times a scale.
+//! Large digits: five rows of three points, each point two columns wide, times a scale.
 
 use ratatui::buffer::Buffer;
 use ratatui::style::Style;
 
-/// Rows of 3 bits, from the top.
+/// Glyphs of 0 to 9, `-` and `.`: five rows of 3 bits, from the top.
 const POINTS: [[u8; 5]; 12] = [
     [7, 5, 5, 5, 7],
     [2, 6, 2, 2, 7],
@@ -21,12 +21,12 @@ const POINTS: [[u8; 5]; 12] = [
     [0, 0, 0, 0, 2],
 ];
 
-/// Columns of a text of digits, `-` and `.`.
+/// Width in columns of a text of digits, `-` and `.`.
 pub fn width(text: &str, scale: u16) -> u16 {
     (text.chars().count() as u16 * 7 * scale).saturating_sub(scale)
 }
 
-/// Draws one; other characters are gaps.
+/// Draws a text; other characters are gaps.
 pub fn draw(buf: &mut Buffer, x: u16, y: u16, text: &str, scale: u16, style: Style) {
     for (n, c) in text.chars().enumerate() {
         let glyph = match c {

@@ -3,14 +3,14 @@
 //! The key handler ([`super::act`]), the help on the screen and `sideman keys` read the table. A test compares docs/reference/keys.md with it.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use sideman_engine::live::When;
 use sideman_engine::live::commands::CommandKind;
 
-use crate::usage;
+use crate::{folders, usage};
 
 /// What a key does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,11 +204,7 @@ impl Keymap {
     /// # Errors
     /// The file can't be read, or those of [`Keymap::read`]; the message names the file.
     pub fn find(file: Option<&Path>) -> anyhow::Result<Keymap> {
-        let own = || {
-            let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-            let folder = var("XDG_CONFIG_HOME").or_else(|| Some(var("HOME")?.join(".config")))?;
-            Some(folder.join("sideman/keys.toml")).filter(|path| path.exists())
-        };
+        let own = || folders::config_file("keys.toml").filter(|path| path.exists());
         let Some(path) = file.map(Path::to_owned).or_else(own) else { return Ok(Keymap::default()) };
         let text = std::fs::read_to_string(&path).map_err(|e| usage(format!("{}: {e}", path.display())))?;
         Keymap::read(&text).map_err(|e| usage(format!("{}: {e}", path.display())))

@@ -1,10 +1,10 @@
-//! What waits, in words.
+//! Words for commands, clocks and modes.
 
 use sideman_engine::live::{Action, Clock, Command, Mode, Which};
 
 use super::state::State;
 
-/// A command in a word or two, without the stem that it means.
+/// A command in a word or two, without its stem.
 pub fn of(command: &Command) -> String {
     let on = |what: &str, on: bool| if on { what.to_owned() } else { format!("{what} off") };
     match command {
@@ -17,14 +17,14 @@ pub fn of(command: &Command) -> String {
         Command::Clock(clock) => format!("clock {}", source(*clock)),
         Command::Text { text, .. } => format!("text \"{text}\""),
         Command::Chords(chords) => format!("chords {}", if chords.is_empty() { "unknown" } else { chords }),
-        Command::InputStem(_) => "who plays".into(),
+        Command::InputStem(_) => "input stem".into(),
         Command::Stem(_, action) => match action {
             Action::Gain(db) => format!("fader {db:+.0} dB"),
             Action::Pan(pan) => format!("pan {pan:+.1}"),
             Action::Mute(m) => on("mute", *m),
             Action::Solo(s) => on("solo", *s),
             Action::Regen => "regenerate".into(),
-            Action::Freeze(0) => "play freely".into(),
+            Action::Freeze(0) => "unfreeze".into(),
             Action::Freeze(bars) => format!("freeze {bars}"),
             Action::Undo => "undo".into(),
             Action::Redo => "redo".into(),
@@ -37,11 +37,11 @@ pub fn of(command: &Command) -> String {
         Command::TopK(k) => format!("top-k {k}"),
         Command::TopP(p) => format!("top-p {p:.2}"),
         Command::Cfg(cfg) => format!("guidance {cfg:.1}"),
-        Command::Seed(_) => "other dice".into(),
+        Command::Seed(seed) => format!("seed {seed}"),
         Command::Section(name) if name.is_empty() => "next section".into(),
         Command::Section(name) => format!("section {name}"),
         Command::Fill => "fill".into(),
-        Command::Dim(db) => format!("dip {db:.0} dB"),
+        Command::Dim(db) => format!("dim {db:.0} dB"),
         Command::Click(c) => on("click", *c),
         Command::Panic => "panic".into(),
         Command::Cancel(_) => "cancel".into(),
@@ -53,7 +53,7 @@ pub fn of(command: &Command) -> String {
     }
 }
 
-/// A letter for the plan; the key that asks for it by default, where there is one.
+/// A letter for the plan: the command's default key where it has one.
 pub fn letter(command: &Command) -> &'static str {
     match command {
         Command::Stem(_, Action::Regen) => "R",
@@ -72,29 +72,29 @@ pub fn letter(command: &Command) -> &'static str {
     }
 }
 
-/// A command with the stem that it means.
+/// A command with its stem.
 pub fn whole(command: &Command, state: &State) -> String {
     match command {
         Command::Stem(Which::One(stem), _) => format!("{} {}", state.name(*stem), of(command)),
         Command::Stem(Which::All, _) => format!("all {}", of(command)),
         Command::InputStem(Some(stem)) => format!("you play {}", state.name(*stem)),
-        Command::InputStem(None) => "the band plays all".into(),
+        Command::InputStem(None) => "the band plays all stems".into(),
         _ => of(command),
     }
 }
 
-/// Where the beat comes from.
+/// Source of the beat.
 pub fn source(clock: Clock) -> &'static str {
     match clock {
-        Clock::Internal => "own clock",
+        Clock::Internal => "internal clock",
         Clock::Midi => "MIDI clock",
         Clock::Jack => "JACK transport",
         Clock::Link => "Ableton Link",
-        Clock::Free => "no clock: by ear",
+        Clock::Free => "no clock",
     }
 }
 
-/// What the band does.
+/// The mode.
 pub fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Follow => "follow",

@@ -1,20 +1,32 @@
-//! The screen of a running band (docs/reference/keys.md). It is a hand like OSC and MIDI: it asks by a [`Control`] and shows its snapshots, on a
-//! thread of its own, and nothing waits for it. A terminal that goes away takes the screen with it, and the band plays on.
+//! The terminal screen of a live session (docs/reference/keys.md).
 //!
-//! keys.rs the one table · act.rs key to request · state.rs what is known · draw.rs and its blocks · terminal.rs · capture.rs stderr.
+//! Like OSC and MIDI it is a control surface: it sends commands through a [`Control`] and shows the snapshots that come back. It runs on
+//! a thread of its own, and nothing waits for it. If the terminal closes, the session continues without a screen.
+//!
+//! - input.rs, actions.rs: from keys (keys.rs) to commands
+//! - state.rs, expected.rs, text_field.rs: what is shown
+//! - draw.rs: the layout, with a file for each block
+//! - terminal.rs, capture.rs: the terminal, and stderr meanwhile
 
-mod act;
+mod actions;
 mod capture;
 mod digits;
 mod draw;
-mod editor;
+mod expected;
+mod footer;
+mod header;
+mod health;
+mod input;
 mod keys;
 mod messages;
+mod pending;
 mod plan;
 mod position;
+mod song;
 mod state;
 mod stems;
 mod terminal;
+mod text_field;
 mod theme;
 
 #[cfg(test)]
@@ -26,117 +38,117 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use crossterm::event::{Event as Pressed, KeyEventKind};
+use crossterm::event::{Event, KeyEventKind};
 use sideman_engine::live::{Origin, Request};
 use sideman_io::control::Control;
 
-use act::KeyResult;
 use capture::Capture;
+use input::KeyResult;
 pub use keys::Keymap;
 use state::State;
 use theme::Theme;
 
-/// Between two pictures.
-const PICTURE: Duration = Duration::from_millis(40);
-/// A screen that doesn't end by itself is left behind after so long.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// Time between two frames of the screen.
+const FRAME_TIME: Duration = Duration::from_millis(40);
+/// How long to wait for the screen's thread to end before going on without it.
+const END_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// There is somebody to show it to, and keys to hear them by.
+/// Whether stdin and stdout are a terminal.
 pub fn possible() -> bool {
     std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
 }
 
-/// A screen that is up.
+/// A running screen. Dropping it restores the terminal.
 pub struct Screen {
     end: Arc<AtomicBool>,
-    lost: Arc<AtomicBool>,
+    terminal_closed: Arc<AtomicBool>,
     ended: Receiver<()>,
     capture: Option<Capture>,
 }
 
-/// What is shown that no snapshot says.
+/// What the screen shows that is not in a snapshot.
 pub struct About<'a> {
     /// Name of the model.
     pub model: &'a str,
-    /// Stems in its order.
+    /// Names of the stems, in the model's order.
     pub stems: &'a [String],
 }
 
 impl Screen {
-    /// Puts it up. `hangup` is set when the terminal is said to be gone.
+    /// Opens the screen. `hangup` is set by the signal that the terminal has closed.
     ///
     /// # Errors
     /// The terminal can't be used.
     pub fn open(control: &Control, about: &About, keys: Keymap, hangup: Arc<AtomicBool>) -> anyhow::Result<Screen> {
-        let failed = |e| anyhow::anyhow!("the screen can't be shown ({e}): add --headless");
+        let failed = |e| anyhow::anyhow!("the terminal can't show the screen ({e}); run with --headless");
         let mut state = State::new(about.model, about.stems, keys);
-        let (control, from, theme) = (control.clone(), control.origin(), Theme::of_environment());
+        let (control, origin, theme) = (control.clone(), control.origin(), Theme::of_environment());
         let mut terminal = terminal::enter().map_err(failed)?;
         let mut capture = capture::begin().map_err(|e| {
             terminal::leave();
             failed(e)
         })?;
         let lines = std::mem::replace(&mut capture.lines, channel().1);
-        let (end, lost) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (tell, ended) = channel();
-        let (over, gone) = (end.clone(), lost.clone());
-        let mut picture = move || -> std::io::Result<()> {
-            for event in terminal::events(PICTURE)? {
-                let asked = match event {
-                    Pressed::Key(key) if key.kind != KeyEventKind::Release => act::press(&mut state, key),
-                    Pressed::Paste(text) => {
-                        act::paste(&mut state, &text);
+        let (end, terminal_closed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (send_ended, ended) = channel();
+        let (stop, closed) = (end.clone(), terminal_closed.clone());
+        let mut frame = move || -> std::io::Result<()> {
+            for event in terminal::events(FRAME_TIME)? {
+                let result = match event {
+                    Event::Key(key) if key.kind != KeyEventKind::Release => input::press(&mut state, key),
+                    Event::Paste(text) => {
+                        input::paste(&mut state, &text);
                         KeyResult::default()
                     }
                     _ => KeyResult::default(),
                 };
-                ask(&control, &mut state, asked, from);
+                send(&control, &mut state, result, origin);
             }
-            lines.try_iter().for_each(|line| state.say(&line));
-            state.see(control.snapshot());
-            // A panic elsewhere has given the terminal back: it is not to be drawn on again.
-            if terminal::ours() {
-                let since = state.came.elapsed().as_secs_f64();
+            lines.try_iter().for_each(|line| state.show_message(&line));
+            state.update(control.snapshot());
+            // After a panic in another thread the terminal must not be drawn on.
+            if terminal::is_entered() {
+                let since = state.received.elapsed().as_secs_f64();
                 terminal.draw(|frame| draw::draw(frame.buffer_mut(), &state, theme, since))?;
             }
             Ok(())
         };
         std::thread::Builder::new().name("screen".into()).spawn(move || {
-            while !over.load(Ordering::Acquire) {
-                if hangup.load(Ordering::Acquire) || picture().is_err() {
-                    gone.store(true, Ordering::Release);
-                    tracing::warn!("the terminal is gone: the band plays on without a screen");
+            while !stop.load(Ordering::Acquire) {
+                if hangup.load(Ordering::Acquire) || frame().is_err() {
+                    closed.store(true, Ordering::Release);
+                    tracing::warn!("the terminal has closed: the session continues without a screen");
                     break;
                 }
             }
             terminal::leave();
-            let _ = tell.send(());
+            let _ = send_ended.send(());
         })?;
-        Ok(Screen { end, lost, ended, capture: Some(capture) })
+        Ok(Screen { end, terminal_closed, ended, capture: Some(capture) })
     }
 }
 
 impl Drop for Screen {
-    /// Gives the terminal back, and says there what was kept from it. A terminal that is gone is told nothing: stderr stays the pipe's.
+    /// Restores the terminal and prints the captured lines. If the terminal has closed, stderr stays captured.
     fn drop(&mut self) {
         self.end.store(true, Ordering::Release);
-        let _ = self.ended.recv_timeout(PATIENCE);
+        let _ = self.ended.recv_timeout(END_TIMEOUT);
         terminal::leave();
-        if let Some(capture) = self.capture.take().filter(|_| !self.lost.load(Ordering::Acquire)) {
+        if let Some(capture) = self.capture.take().filter(|_| !self.terminal_closed.load(Ordering::Acquire)) {
             capture.finish();
         }
     }
 }
 
-/// Sends what was asked for, and shows it pending.
-fn ask(control: &Control, state: &mut State, asked: KeyResult, from: Origin) {
-    for (command, when) in asked.commands {
+/// Sends the commands of a key and notes them as pending.
+fn send(control: &Control, state: &mut State, result: KeyResult, from: Origin) {
+    for (command, when) in result.commands {
         match control.send(Request { command: command.clone(), when, from }) {
-            Ok(()) => state.asked(&command),
-            Err(full) => state.say(&full.to_string()),
+            Ok(()) => state.sent(&command),
+            Err(full) => state.show_message(&full.to_string()),
         }
     }
-    if asked.quit {
+    if result.quit {
         control.end();
     }
 }

@@ -1,5 +1,5 @@
-//! The plan: this bar and those that follow, a lane for each stem. What is decided can't be changed any more, what repeats is known, the
-//! rest is open; what waits stands at its boundary.
+//! The plan: the present bar and the next three, one lane per stem. Decided music can't be changed any more, repeated music is known,
+//! and open music is not chosen yet. A pending command is a letter at its boundary.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -13,39 +13,39 @@ use super::theme::Theme;
 
 /// Columns before the lanes.
 const LEFT: u16 = 12;
-/// Bars that are shown.
+/// Bars shown.
 const BARS: i64 = 4;
 
-/// What a lane's signs mean.
+/// Meaning of a lane's signs.
 pub const LEGEND: &str = "█ decided  ≡ repeats  ░ open  · silent";
 
-/// Bar numbers over a lane of `high` rows for each stem; `since`: seconds since the snapshot came.
+/// Draws the bar numbers and a lane of `high` rows for each stem. `since`: seconds since the snapshot was received.
 pub fn draw(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, high: u16, since: f64) {
-    let band = &state.band;
+    let snapshot = &state.snapshot;
     buf.set_style(Rect { height: 1, ..area }, theme.head());
     put(buf, area.x + 1, area.y, LEFT, "PLAN", theme.head());
     let lanes = Rect { x: area.x + LEFT, width: area.width.saturating_sub(LEFT + 1), ..area };
-    let now = position::now(band, since);
-    let bar = beats(band.meter);
-    let first = position::place(band, now).bar;
-    // Columns of a song time: a beat is equally wide everywhere.
+    let now = position::now(snapshot, since);
+    let bar = beats(snapshot.meter);
+    let first = position::at(snapshot, now).bar;
+    // The column of a song time. All beats are equally wide.
     let column = |t: i64| {
-        let beats = position::beats_at(band, t) - (first * bar) as f64;
+        let beats = position::beats_at(snapshot, t) - (first * bar) as f64;
         (beats / (BARS * bar) as f64 * f64::from(lanes.width)).round().clamp(-1.0, f64::from(lanes.width)) as i32
     };
     for n in 0..BARS {
         let x = lanes.x + (n as f64 / BARS as f64 * f64::from(lanes.width)).round() as u16;
-        let name = if band.clock == Clock::Free { "|".to_owned() } else { format!("|{}", first + n) };
+        let name = if snapshot.clock == Clock::Free { "|".to_owned() } else { format!("|{}", first + n) };
         put(buf, x, area.y, lanes.width / BARS as u16, &name, theme.head());
     }
     let pending = state.pending();
     for p in pending.iter().filter(|p| !matches!(p.command, Command::Stem(..))) {
         let x = column(p.at);
-        if (0..i32::from(lanes.width)).contains(&x) && p.at > band.time {
-            put(buf, lanes.x + x as u16, area.y, 1, messages::letter(&p.command), theme.chosen());
+        if (0..i32::from(lanes.width)).contains(&x) && p.at > snapshot.time {
+            put(buf, lanes.x + x as u16, area.y, 1, messages::letter(&p.command), theme.selected());
         }
     }
-    let edges = (column(now), column(band.committed));
+    let edges = (column(now), column(snapshot.committed));
     for s in 0..state.stems.len() {
         let y = area.y + 1 + s as u16 * high;
         put(buf, area.x + 1, y, LEFT - 2, &state.stems[s], theme.plain());
@@ -61,28 +61,28 @@ fn lane(
     state: &State,
     s: usize,
     theme: Theme,
-    (now, sure): (i32, i32),
+    (now, decided): (i32, i32),
     column: &impl Fn(i64) -> i32,
 ) {
-    let band = &state.band;
-    let stem = band.stems.get(s).copied().unwrap_or_default();
-    let solo = band.stems.iter().any(|s| s.solo);
-    let mut silent = !band.playing || stem.mute || solo && !stem.solo;
-    let mut frozen = stem.frozen > 0 || band.mode == sideman_engine::live::Mode::Loop && band.input_stem != Some(s as u8);
-    let yours = band.input_stem == Some(s as u8) && band.mode != sideman_engine::live::Mode::Lead;
+    let snapshot = &state.snapshot;
+    let stem = snapshot.stems.get(s).copied().unwrap_or_default();
+    let solo = snapshot.stems.iter().any(|s| s.solo);
+    let mut silent = !snapshot.playing || stem.mute || solo && !stem.solo;
+    let mut frozen = stem.frozen > 0 || snapshot.mode == sideman_engine::live::Mode::Loop && snapshot.input_stem != Some(s as u8);
+    let is_input = snapshot.input_stem == Some(s as u8) && snapshot.mode != sideman_engine::live::Mode::Lead;
     let pending = state.pending();
-    let mut waits = pending
+    let mut upcoming = pending
         .iter()
         .filter(|p| match p.command {
             Command::Stem(which, _) => which == Which::All || which == Which::One(s as u8),
             Command::Stop | Command::Play => true,
             _ => false,
         })
-        .map(|p| (column(p.at).max(sure), p))
+        .map(|p| (column(p.at).max(decided), p))
         .peekable();
     for col in 0..i32::from(area.width) {
         let mut mark = None;
-        while let Some((_, p)) = waits.next_if(|(at, _)| *at <= col) {
+        while let Some((_, p)) = upcoming.next_if(|(at, _)| *at <= col) {
             match p.command {
                 Command::Stem(_, Action::Mute(m)) => silent = m,
                 Command::Stem(_, Action::Freeze(bars)) => frozen = bars > 0,
@@ -95,25 +95,25 @@ fn lane(
             mark = Some(messages::letter(&p.command));
         }
         let (symbol, style) = match mark {
-            Some(letter) if !yours && col > now => (letter, theme.chosen()),
+            Some(letter) if !is_input && col > now => (letter, theme.selected()),
             _ if col == now => ("┃", theme.strong()),
             _ if col < now => (" ", theme.plain()),
-            // The player is heard, not foretold.
-            _ if yours => (" ", theme.plain()),
+            // The input stem is not predicted.
+            _ if is_input => (" ", theme.plain()),
             _ if silent => ("·", theme.faint()),
-            _ if col <= sure => ("█", theme.good()),
+            _ if col <= decided => ("█", theme.good()),
             _ if frozen => ("≡", theme.amber()),
             _ => ("░", theme.faint()),
         };
         put(buf, area.x + col as u16, area.y, 1, symbol, style);
     }
-    if yours {
+    if is_input {
         put(
             buf,
             area.x + (now + 2).max(0) as u16,
             area.y,
             24.min(area.width.saturating_sub((now + 2).max(0) as u16)),
-            "you: heard, not planned",
+            "you: input, not predicted",
             theme.faint(),
         );
     }

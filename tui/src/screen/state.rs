@@ -1,207 +1,139 @@
-//! What the screen knows: the newest snapshot, what was asked for and is not in it yet, and what the player is about to say.
+//! What the screen shows: the newest snapshot, the commands that were sent and are not in it yet, the focus, and the messages.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use sideman_engine::live::{Action, Command, Mode, Pending, Snapshot, StemState, Which};
+use sideman_engine::live::{Command, Snapshot, Which};
 
-use super::editor::Editor;
 use super::keys::Keymap;
+use super::text_field::TextField;
 
-/// Messages that are remembered.
-const MESSAGES: usize = 64;
-/// dB a second by which a held peak falls.
-const FALL: f32 = 20.0;
+/// Messages that are kept.
+const MAX_MESSAGES: usize = 64;
+/// Rate at which a held peak falls, dB per second.
+const PEAK_FALL: f32 = 20.0;
 
-/// What the keys mean just now.
-#[derive(Debug, Clone, PartialEq)]
+/// What the next key is for.
+#[derive(Debug, Clone)]
 pub enum Focus {
-    /// What the table says.
-    Model,
-    /// They write the text, and what is wrong with it.
-    Text(Editor),
-    /// They write chords, and what is wrong with them.
-    Chords(Editor, String),
-    /// The table is shown.
+    /// The actions of the key table.
+    Session,
+    /// Editing the text.
+    Text(TextField),
+    /// Editing the chords; the string is the error of the last attempt, or empty.
+    Chords(TextField, String),
+    /// Closing the help.
     Help,
-    /// The question whether to quit is asked.
+    /// Answering whether to quit.
     Quit,
 }
 
 /// What the screen shows.
 pub struct State {
-    /// The band, and when this came.
-    pub band: Snapshot,
-    /// See `band`.
-    pub came: Instant,
-    /// Stems' names in the model's order.
+    /// The newest snapshot.
+    pub snapshot: Snapshot,
+    /// When it was received.
+    pub received: Instant,
+    /// Names of the stems, in the model's order.
     pub stems: Vec<String>,
     /// Name of the model.
     pub model: String,
-    /// The keys as they are bound.
+    /// The key bindings.
     pub keys: Keymap,
-    /// The stem that keys are for; none: all of the band's.
-    pub chosen: Option<u8>,
-    /// What keys mean.
+    /// The stem that stem keys address; `None`: all stems that the band plays.
+    pub selected: Option<u8>,
+    /// What the next key is for.
     pub focus: Focus,
-    /// What was said, newest last.
+    /// Messages, newest last.
     pub messages: VecDeque<String>,
     /// Held peak of each stem, dB.
-    pub holds: Vec<f32>,
-    /// What was asked for here and can't be in the snapshot yet, with the number of snapshots since.
-    unseen: Vec<(Command, u8)>,
+    pub held_peaks: Vec<f32>,
+    /// Commands that were sent from here and that no snapshot can show yet, with the number of snapshots received since.
+    pub(super) unconfirmed: Vec<(Command, u8)>,
 }
 
 impl State {
-    /// Of a band that has shown nothing yet.
+    /// The state before the first snapshot.
     pub fn new(model: &str, stems: &[String], keys: Keymap) -> Self {
         State {
-            band: Snapshot::default(),
-            came: Instant::now(),
+            snapshot: Snapshot::default(),
+            received: Instant::now(),
             stems: stems.to_vec(),
             model: model.to_owned(),
             keys,
-            chosen: None,
-            focus: Focus::Model,
+            selected: None,
+            focus: Focus::Session,
             messages: VecDeque::new(),
-            holds: vec![f32::NEG_INFINITY; stems.len()],
-            unseen: vec![],
+            held_peaks: vec![f32::NEG_INFINITY; stems.len()],
+            unconfirmed: vec![],
         }
     }
 
-    /// Takes the newest snapshot; one that is known already changes nothing.
-    pub fn see(&mut self, band: Snapshot) {
-        // Before the first hop there is nothing to see.
-        if band.stems.is_empty() || band.time == self.band.time && !self.band.stems.is_empty() {
+    /// Takes a snapshot. One that is not newer changes nothing.
+    pub fn update(&mut self, snapshot: Snapshot) {
+        // Before the first hop a snapshot has no stems.
+        let first = self.snapshot.stems.is_empty();
+        if snapshot.stems.is_empty() || snapshot.time == self.snapshot.time && !first {
             return;
         }
-        if self.band.stems.is_empty() {
-            self.chosen = (0..self.stems.len() as u8).find(|s| band.input_stem != Some(*s));
+        if first {
+            self.selected = (0..self.stems.len() as u8).find(|s| snapshot.input_stem != Some(*s));
         }
-        if !band.message.is_empty() && band.message != self.band.message {
-            self.say(&band.message);
+        if !snapshot.message.is_empty() && snapshot.message != self.snapshot.message {
+            self.show_message(&snapshot.message);
         }
-        let passed = self.came.elapsed().as_secs_f32();
-        self.band = band;
-        self.came = Instant::now();
+        let elapsed = self.received.elapsed().as_secs_f32();
+        self.snapshot = snapshot;
+        self.received = Instant::now();
         for s in 0..self.stems.len() {
-            self.holds[s] = self.peak(s).max(self.holds[s] - FALL * passed);
+            self.held_peaks[s] = self.peak(s).max(self.held_peaks[s] - PEAK_FALL * elapsed);
         }
-        // A request is taken before a hop begins: the second snapshot after it holds what became of it.
-        self.unseen.iter_mut().for_each(|u| u.1 += 1);
-        self.unseen.retain(|u| u.1 < 2);
+        // The session reads commands before a hop: the second snapshot after a command shows its effect.
+        self.unconfirmed.iter_mut().for_each(|u| u.1 += 1);
+        self.unconfirmed.retain(|u| u.1 < 2);
     }
 
-    /// Peak of a stem in dB; of the player's, as they were heard.
+    /// Peak of a stem in dB; for the input stem, that of the input.
     pub fn peak(&self, stem: usize) -> f32 {
-        let peak = match self.band.input_stem {
-            Some(p) if usize::from(p) == stem => self.band.heard,
-            _ => self.band.stems.get(stem).map_or(0.0, |s| s.peak),
+        let peak = match self.snapshot.input_stem {
+            Some(p) if usize::from(p) == stem => self.snapshot.heard,
+            _ => self.snapshot.stems.get(stem).map_or(0.0, |s| s.peak),
         };
         20.0 * peak.log10()
     }
 
-    /// A sentence for the player.
-    pub fn say(&mut self, what: &str) {
-        let what: String = what.trim_end().chars().filter(|c| !c.is_control()).collect();
-        if !what.is_empty() && self.messages.back() != Some(&what) {
-            self.messages.push_back(what);
+    /// Adds a message, unless it repeats the last one. Control characters are left out.
+    pub fn show_message(&mut self, message: &str) {
+        let message: String = message.trim_end().chars().filter(|c| !c.is_control()).collect();
+        if !message.is_empty() && self.messages.back() != Some(&message) {
+            self.messages.push_back(message);
         }
-        while self.messages.len() > MESSAGES {
+        while self.messages.len() > MAX_MESSAGES {
             self.messages.pop_front();
         }
     }
 
-    /// Something was asked for here.
-    pub fn asked(&mut self, command: &Command) {
+    /// Notes a command that was sent from here, so that it is shown as pending at once.
+    pub fn sent(&mut self, command: &Command) {
         match command {
-            // What waits goes, and what was asked before it is not to come back on the screen.
-            Command::Cancel(_) | Command::Panic => self.unseen.clear(),
+            // They discard what is pending, and what was sent before them must not reappear on the screen.
+            Command::Cancel(_) | Command::Panic => self.unconfirmed.clear(),
             Command::Tap => {}
-            _ => self.unseen.push((command.clone(), 0)),
+            _ => self.unconfirmed.push((command.clone(), 0)),
         }
     }
 
-    /// All that waits, soonest first; what was asked for just now last.
-    pub fn pending(&self) -> Vec<Pending> {
-        let mut all = self.band.pending.clone();
-        for (command, _) in &self.unseen {
-            if !all.iter().any(|p| p.command == *command) {
-                all.push(Pending { command: command.clone(), at: self.band.time });
-            }
-        }
-        all
-    }
-
-    /// The last of what waits that `find` finds something in, else what is.
-    fn intended<T>(&self, is: T, find: impl Fn(&Command) -> Option<T>) -> T {
-        self.pending().iter().rev().find_map(|p| find(&p.command)).unwrap_or(is)
-    }
-
-    /// A stem as it will be when all that waits has come true.
-    pub fn stem(&self, stem: usize) -> StemState {
-        let mut state = self.band.stems.get(stem).copied().unwrap_or_default();
-        for p in self.pending() {
-            match p.command {
-                Command::Stem(which, action) if which == Which::All || which == Which::One(stem as u8) => match action {
-                    Action::Mute(on) => state.mute = on,
-                    Action::Solo(on) => state.solo = on,
-                    Action::Gain(db) => state.gain = db,
-                    Action::Freeze(bars) => state.frozen = bars,
-                    _ => {}
-                },
-                _ => {}
-            }
-        }
-        state
-    }
-
-    /// The same of the mode.
-    pub fn mode(&self) -> Mode {
-        self.intended(self.band.mode, |c| if let Command::Mode(mode) = c { Some(*mode) } else { None })
-    }
-
-    /// The same of the tempo.
-    pub fn tempo(&self) -> f64 {
-        self.intended(self.band.tempo, |c| if let Command::Tempo(tempo) = c { Some(*tempo) } else { None })
-    }
-
-    /// The same of the click.
-    pub fn click(&self) -> bool {
-        self.intended(self.band.click, |c| if let Command::Click(on) = c { Some(*on) } else { None })
-    }
-
-    /// The same of the take.
-    pub fn recording(&self) -> bool {
-        self.intended(self.band.recording, |c| if let Command::Record(on) = c { Some(*on) } else { None })
-    }
-
-    /// The same of the text.
-    pub fn text(&self) -> String {
-        self.intended(self.band.text.clone(), |c| if let Command::Text { text, .. } = c { Some(text.clone()) } else { None })
-    }
-
-    /// The same of the chords.
-    pub fn chords(&self) -> String {
-        self.intended(self.band.chords.clone(), |c| if let Command::Chords(chords) = c { Some(chords.clone()) } else { None })
-    }
-
-    /// Play or stop waits for its boundary.
-    pub fn turning(&self) -> bool {
-        self.pending().iter().any(|p| matches!(p.command, Command::Play | Command::Stop))
-    }
-
-    /// What a key is for.
+    /// The stems that stem keys address, as a command names them.
     pub fn which(&self) -> Which {
-        self.chosen.map_or(Which::All, Which::One)
+        self.selected.map_or(Which::All, Which::One)
     }
 
-    /// The chosen stems of the band; the player's own is one only where it is chosen by itself.
-    pub fn meant(&self) -> Vec<usize> {
+    /// The stems that stem keys address, by number. The input stem is among them only if it is selected itself.
+    pub fn selected_stems(&self) -> Vec<usize> {
         let all = 0..self.stems.len();
-        all.filter(|s| match self.chosen {
-            Some(chosen) => usize::from(chosen) == *s,
-            None => self.band.input_stem.map(usize::from) != Some(*s),
+        all.filter(|s| match self.selected {
+            Some(selected) => usize::from(selected) == *s,
+            None => self.snapshot.input_stem.map(usize::from) != Some(*s),
         })
         .collect()
     }
@@ -214,57 +146,59 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use sideman_engine::live::{Action, Pending, StemState};
+
     use super::*;
 
-    fn seen(time: i64) -> Snapshot {
+    fn snapshot(time: i64) -> Snapshot {
         Snapshot { time, stems: vec![StemState::default(); 3], input_stem: Some(0), playing: true, ..Snapshot::default() }
     }
 
-    pub fn state() -> State {
+    fn state() -> State {
         let stems = ["bass", "drums", "other"].map(str::to_owned);
         let mut state = State::new("house", &stems, Keymap::default());
-        state.see(seen(640));
+        state.update(snapshot(640));
         state
     }
 
     #[test]
-    fn what_was_asked_for_is_pending_until_it_is_seen() {
+    fn a_sent_command_is_pending_until_a_snapshot_shows_it() {
         let mut state = state();
-        assert_eq!(state.chosen, Some(1), "the first stem that is not the player's");
+        assert_eq!(state.selected, Some(1), "the first stem that is not the input stem");
         let mute = Command::Stem(Which::One(1), Action::Mute(true));
-        state.asked(&mute);
-        assert!(state.stem(1).mute && !state.band.stems[1].mute);
+        state.sent(&mute);
+        assert!(state.expected_stem(1).mute && !state.snapshot.stems[1].mute);
         assert_eq!(state.pending().len(), 1);
-        // The hop that ran when it was asked shows nothing of it; and the same snapshot twice is one.
-        state.see(seen(1280));
-        state.see(seen(1280));
+        // The hop that ran while it was sent does not show it. The same snapshot twice counts once.
+        state.update(snapshot(1280));
+        state.update(snapshot(1280));
         assert_eq!(state.pending().len(), 1);
-        let mut after = seen(1920);
+        let mut after = snapshot(1920);
         after.pending.push(Pending { command: mute, at: 64_000 });
-        state.see(after);
+        state.update(after);
         assert_eq!((state.pending().len(), state.pending()[0].at), (1, 64_000));
-        state.see(seen(2560));
-        assert!(state.pending().is_empty() && !state.stem(1).mute);
+        state.update(snapshot(2560));
+        assert!(state.pending().is_empty() && !state.expected_stem(1).mute);
     }
 
     #[test]
-    fn messages_are_few_and_clean() {
+    fn messages_are_limited_and_have_no_control_characters() {
         let mut state = state();
-        state.say("a\x1b[31mb\n");
-        state.say("a[31mb");
+        state.show_message("a\x1b[31mb\n");
+        state.show_message("a[31mb");
         assert_eq!(state.messages, ["a[31mb"]);
-        (0..200).for_each(|n| state.say(&n.to_string()));
-        assert_eq!((state.messages.len(), state.messages.back().map(String::as_str)), (MESSAGES, Some("199")));
+        (0..200).for_each(|n| state.show_message(&n.to_string()));
+        assert_eq!((state.messages.len(), state.messages.back().map(String::as_str)), (MAX_MESSAGES, Some("199")));
     }
 
     #[test]
-    fn a_peak_is_held_and_falls() {
+    fn a_held_peak_falls_slowly() {
         let mut state = state();
-        let mut loud = seen(1280);
+        let mut loud = snapshot(1280);
         (loud.stems[1].peak, loud.heard) = (1.0, 0.1);
-        state.see(loud);
-        assert!(state.holds[1] == 0.0 && (state.holds[0] + 20.0).abs() < 1e-4, "{:?}", state.holds);
-        state.see(seen(1920));
-        assert!(state.holds[1] > -10.0 && state.peak(1) == f32::NEG_INFINITY);
+        state.update(loud);
+        assert!(state.held_peaks[1] == 0.0 && (state.held_peaks[0] + 20.0).abs() < 1e-4, "{:?}", state.held_peaks);
+        state.update(snapshot(1920));
+        assert!(state.held_peaks[1] > -10.0 && state.peak(1) == f32::NEG_INFINITY);
     }
 }

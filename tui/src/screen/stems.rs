@@ -1,4 +1,4 @@
-//! A row for each stem: whose it is, its marks, its level, its fader, and what waits for it.
+//! A row for each stem: name, marks (YOU, MUTE, SOLO, FROZEN), level, fader, and its pending commands.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -10,13 +10,14 @@ use super::position::boundary;
 use super::state::State;
 use super::theme::Theme;
 
-/// The quietest level that is drawn, dB.
+/// The lowest level that the meter shows, dB.
 const FLOOR: f32 = -48.0;
-/// Columns before the meter, and after it.
+/// Columns before the meter.
 const LEFT: u16 = 31;
+/// Columns after it.
 const RIGHT: u16 = 36;
 
-/// The head, and `high` rows a stem.
+/// Draws the heading, and `high` rows for each stem.
 pub fn draw(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, high: u16) {
     buf.set_style(Rect { height: 1, ..area }, theme.head());
     let meter = area.width.saturating_sub(LEFT + RIGHT).max(4);
@@ -39,37 +40,37 @@ pub fn draw(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, high: u16
 
 fn row(buf: &mut Buffer, area: Rect, state: &State, s: usize, theme: Theme, meter: u16) {
     let (x, y, right) = (area.x, area.y, area.x + LEFT + meter);
-    let band = state.band.stems.get(s).copied().unwrap_or_default();
-    let chosen = state.chosen.is_none_or(|c| usize::from(c) == s);
-    let name = format!("{}{} {:<8}", if chosen { "▸" } else { " " }, s + 1, state.stems[s]);
-    put(buf, x, y, 11, &name, if chosen { theme.chosen() } else { theme.strong() });
+    let stem = state.snapshot.stems.get(s).copied().unwrap_or_default();
+    let selected = state.selected.is_none_or(|c| usize::from(c) == s);
+    let name = format!("{}{} {:<8}", if selected { "▸" } else { " " }, s + 1, state.stems[s]);
+    put(buf, x, y, 11, &name, if selected { theme.selected() } else { theme.strong() });
     let mut at = x + 12;
     let mut mark = |word: &str, style| {
         put(buf, at, y, LEFT.saturating_sub(at - x + 1), word, style);
         at += word.len() as u16 + 1;
     };
-    if state.band.input_stem == Some(s as u8) {
+    if state.snapshot.input_stem == Some(s as u8) {
         mark("YOU", theme.strong());
     }
-    if band.mute {
+    if stem.mute {
         mark("MUTE", theme.red());
     }
-    if band.solo {
+    if stem.solo {
         mark("SOLO", theme.good());
     }
-    if band.frozen > 0 {
-        mark(&format!("FROZEN{}", band.frozen), theme.amber());
+    if stem.frozen > 0 {
+        mark(&format!("FROZEN{}", stem.frozen), theme.amber());
     }
     level(buf, Rect { x: x + LEFT, width: meter, ..area }, state, s, theme);
     let peak = state.peak(s);
     let peak = if peak < -99.0 { "--- dB".into() } else { format!("{peak:+3.0} dB") };
     put(buf, right + 2, y, 6, &peak, if state.peak(s) >= -0.3 { theme.red() } else { theme.plain() });
-    put(buf, right + 9, y, 6, &format!("{:+3.0} dB", band.gain), theme.plain());
+    put(buf, right + 9, y, 6, &format!("{:+3.0} dB", stem.gain), theme.plain());
     let pending = state.pending();
-    let mut waits =
+    let mut of_stem =
         pending.iter().filter(|p| matches!(p.command, Command::Stem(w, _) if w == Which::All || w == Which::One(s as u8)));
-    if let Some(p) = waits.next() {
-        let more = waits.count();
+    if let Some(p) = of_stem.next() {
+        let more = of_stem.count();
         let more = if more > 0 { format!(" +{more}") } else { String::new() };
         let width = area.width.saturating_sub(LEFT + meter + 16);
         put(
@@ -77,20 +78,20 @@ fn row(buf: &mut Buffer, area: Rect, state: &State, s: usize, theme: Theme, mete
             right + 16,
             y,
             width,
-            &format!("…{} {}{more}", messages::of(&p.command), boundary(&state.band, p.at)),
+            &format!("…{} {}{more}", messages::of(&p.command), boundary(&state.snapshot, p.at)),
             theme.amber(),
         );
     }
 }
 
-/// Loudness as a full bar, peaks as a lighter one, the held peak as a line.
+/// The level meter: a full bar for RMS, a lighter one for the peak, a line for the held peak.
 fn level(buf: &mut Buffer, area: Rect, state: &State, s: usize, theme: Theme) {
     let inner = area.width.saturating_sub(2);
     let columns = |db: f32| (((db - FLOOR) / -FLOOR).clamp(0.0, 1.0) * f32::from(inner)).round() as u16;
-    // Of the player only the peak is known.
-    let yours = state.band.input_stem == Some(s as u8);
-    let rms = if yours { 0 } else { columns(20.0 * state.band.stems.get(s).map_or(0.0, |b| b.rms).log10()) };
-    let (peak, hold) = (columns(state.peak(s)), columns(state.holds.get(s).copied().unwrap_or(f32::NEG_INFINITY)));
+    // The input stem has no RMS.
+    let is_input = state.snapshot.input_stem == Some(s as u8);
+    let rms = if is_input { 0 } else { columns(20.0 * state.snapshot.stems.get(s).map_or(0.0, |b| b.rms).log10()) };
+    let (peak, hold) = (columns(state.peak(s)), columns(state.held_peaks.get(s).copied().unwrap_or(f32::NEG_INFINITY)));
     for row in 0..area.height {
         put(buf, area.x, area.y + row, 1, "▕", theme.plain());
         for col in 0..inner {

@@ -1,4 +1,4 @@
-//! The terminal: taken, given back, also by a panic of any thread, and looked at for having gone.
+//! The terminal: enters and leaves raw mode and the alternate screen, also when a thread panics, and reads keys until the terminal closes.
 
 use std::io::{self, Stdout};
 use std::sync::Once;
@@ -14,16 +14,16 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::capture;
 
-/// Events that are taken between two pictures at most.
-const EVENTS: usize = 64;
+/// The most events that are read between two frames.
+const MAX_EVENTS: usize = 64;
 
-/// The terminal is ours.
-static OURS: AtomicBool = AtomicBool::new(false);
+/// Whether the screen has the terminal.
+static ENTERED: AtomicBool = AtomicBool::new(false);
 
-/// Takes the terminal. A panic, of whatever thread, gives it back before it says anything.
+/// Enters raw mode and the alternate screen. A panic in any thread leaves them before its message is printed.
 ///
 /// # Errors
-/// It is none.
+/// Stdout is no terminal, or it can't be set up.
 pub fn enter() -> io::Result<Terminal<CrosstermBackend<Stdout>>> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -35,30 +35,30 @@ pub fn enter() -> io::Result<Terminal<CrosstermBackend<Stdout>>> {
         }));
     });
     terminal::enable_raw_mode()?;
-    OURS.store(true, Ordering::Release);
+    ENTERED.store(true, Ordering::Release);
     execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)?;
     Terminal::new(CrosstermBackend::new(io::stdout()))
 }
 
-/// Gives it back, once. A terminal that has gone can't be told anything.
+/// Leaves the alternate screen and raw mode, if they were entered. Errors of a closed terminal are ignored.
 pub fn leave() {
-    if OURS.swap(false, Ordering::AcqRel) {
+    if ENTERED.swap(false, Ordering::AcqRel) {
         let _ = execute!(io::stdout(), DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
         let _ = terminal::disable_raw_mode();
     }
 }
 
-/// The terminal is ours still: nobody has given it back since.
-pub fn ours() -> bool {
-    OURS.load(Ordering::Acquire)
+/// Whether the screen still has the terminal: a panic may have left it.
+pub fn is_entered() -> bool {
+    ENTERED.load(Ordering::Acquire)
 }
 
-/// Keys and pastes of the next `wait`; an error where the terminal has gone.
+/// Key presses and pastes; waits at most `wait` for the first.
 ///
 /// # Errors
-/// It has gone.
+/// The terminal has closed.
 pub fn events(wait: Duration) -> io::Result<Vec<Event>> {
-    // crossterm would read the end of a terminal that has gone for ever.
+    // On a closed terminal crossterm would read end-of-file for ever.
     let stdin = io::stdin();
     let mut look = [PollFd::new(&stdin, PollFlags::IN)];
     rustix::event::poll(&mut look, Some(&rustix::event::Timespec::default()))?;
@@ -67,7 +67,7 @@ pub fn events(wait: Duration) -> io::Result<Vec<Event>> {
     }
     let mut all = vec![];
     let mut wait = wait;
-    while all.len() < EVENTS && event::poll(wait)? {
+    while all.len() < MAX_EVENTS && event::poll(wait)? {
         all.push(event::read()?);
         wait = Duration::from_millis(1);
     }

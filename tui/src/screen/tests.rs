@@ -1,4 +1,4 @@
-//! Pictures of the screen from a fixed state, held by snapshots: `snapshots/*.snap`. To accept a change, run once with INSTA_UPDATE=always.
+//! The screen drawn from a fixed state, compared with `snapshots/*.snap`. To accept a change, run once with INSTA_UPDATE=always.
 
 #[path = "../../tests/all/pty/mod.rs"]
 mod pty;
@@ -15,14 +15,14 @@ use sideman_engine::live::{Action, Clock, Command, Health, Mode, Pending, Snapsh
 use sideman_io::control::Control;
 
 use super::draw;
-use super::editor::Editor;
 use super::keys::Keymap;
 use super::state::{Focus, State};
+use super::text_field::TextField;
 use super::theme::Theme;
 use super::{About, Screen};
 
-/// A band in the middle of a song, with something of everything.
-fn band() -> Snapshot {
+/// A session in the middle of a song, in which every block of the screen has something to show.
+fn snapshot() -> Snapshot {
     let stem = StemState { peak: 0.3, rms: 0.08, ..StemState::default() };
     Snapshot {
         // Bar 13, beat 2: 112 bpm, 17142.86 samples a beat.
@@ -74,13 +74,13 @@ fn band() -> Snapshot {
 fn state() -> State {
     let stems = ["bass", "drums", "other"].map(str::to_owned);
     let mut state = State::new("house", &stems, Keymap::default());
-    state.see(band());
-    state.say("back on jack: 48000 Hz, 128 frames");
-    state.say("regenerate waits for bar 14");
+    state.update(snapshot());
+    state.show_message("back on jack: 48000 Hz, 128 frames");
+    state.show_message("regenerate is scheduled for bar 14");
     state
 }
 
-fn picture(state: &State, width: u16, height: u16, theme: Theme) -> Buffer {
+fn drawn(state: &State, width: u16, height: u16, theme: Theme) -> Buffer {
     let mut buf = Buffer::empty(Rect::new(0, 0, width, height));
     draw::draw(&mut buf, state, theme, 0.0);
     buf
@@ -95,11 +95,11 @@ fn text(buf: &Buffer) -> String {
 }
 
 fn shown(state: &State, width: u16, height: u16) -> String {
-    text(&picture(state, width, height, Theme::new(true)))
+    text(&drawn(state, width, height, Theme::new(true)))
 }
 
 #[test]
-fn it_fits_80_by_24_and_grows() {
+fn the_screen_fits_80_by_24_and_grows_with_the_terminal() {
     let state = state();
     insta::assert_snapshot!("80x24", shown(&state, 80, 24));
     insta::assert_snapshot!("100x30", shown(&state, 100, 30));
@@ -108,69 +108,69 @@ fn it_fits_80_by_24_and_grows() {
 }
 
 #[test]
-fn sections_and_the_chart_in_force_are_shown() {
-    let mut band = band();
-    // Chords wait for their bar: until then the chart is what it was.
-    (band.chords, band.section, band.section_bars) = ("[Verse] Em C [B] G D".into(), "Verse".into(), 2);
+fn the_present_section_and_chart_are_shown() {
+    let mut snapshot = snapshot();
+    // New chords are pending until their bar: the present ones are shown.
+    (snapshot.chords, snapshot.section, snapshot.section_bars) = ("[Verse] Em C [B] G D".into(), "Verse".into(), 2);
     let mut state = state();
-    state.see(Snapshot { time: band.time + 1, ..band.clone() });
+    state.update(Snapshot { time: snapshot.time + 1, ..snapshot.clone() });
     let row = |state: &State| shown(state, 80, 24).lines().find(|l| l.starts_with(" CHORDS")).unwrap().to_owned();
     assert!(row(&state).contains("Em      then C   [Verse] 2 bars   of: [Verse] Em C [B] G D"), "{}", row(&state));
-    assert_eq!(state.chords(), "Am F", "who edits them goes on from those that were asked for last");
-    state.see(Snapshot { time: band.time + 2, section_bars: 1, pending: vec![], ..band });
-    assert!(row(&state).contains("[Verse] last bar") && state.chords().starts_with("[Verse]"));
+    assert_eq!(state.expected_chords(), "Am F", "editing starts from the pending chords");
+    state.update(Snapshot { time: snapshot.time + 2, section_bars: 1, pending: vec![], ..snapshot });
+    assert!(row(&state).contains("[Verse] last bar") && state.expected_chords().starts_with("[Verse]"));
 }
 
 #[test]
-fn what_keys_open_is_shown() {
+fn text_chords_help_and_the_question_before_quitting_are_shown() {
     let mut state = state();
-    state.focus = Focus::Text(Editor::new("warm funk, drums"));
+    state.focus = Focus::Text(TextField::new("warm funk, drums"));
     insta::assert_snapshot!("80x24-text", shown(&state, 80, 24));
-    state.focus = Focus::Chords(Editor::new("Em H"), "\"H\" is no chord".into());
-    assert!(shown(&state, 80, 24).contains("\"H\" is no chord"));
+    state.focus = Focus::Chords(TextField::new("Em H"), "\"H\" is not a chord".into());
+    assert!(shown(&state, 80, 24).contains("\"H\" is not a chord"));
     state.focus = Focus::Quit;
-    assert!(shown(&state, 80, 24).contains("Quit while the band plays?") && shown(&state, 40, 12).contains("Quit while"));
+    assert!(shown(&state, 80, 24).contains("Quit?") && shown(&state, 40, 12).contains("Quit?"));
     state.focus = Focus::Help;
     insta::assert_snapshot!("80x24-help", shown(&state, 80, 24));
     insta::assert_snapshot!("100x34-help", shown(&state, 100, 34));
 }
 
 #[test]
-fn other_states() {
-    let mut band = band();
-    band.time += 640;
-    (band.bar, band.clock, band.playing, band.recording, band.mode) = (-1, Clock::Free, true, false, Mode::Loop);
-    (band.pending, band.chord, band.next_chord, band.text) = (vec![], String::new(), String::new(), String::new());
-    (band.health.rung, band.health.reason) = (2, "late again: the text is given less regard".into());
+fn the_count_in_and_load_shedding_are_shown() {
+    let mut snapshot = snapshot();
+    snapshot.time += 640;
+    (snapshot.bar, snapshot.clock, snapshot.playing, snapshot.recording, snapshot.mode) =
+        (-1, Clock::Free, true, false, Mode::Loop);
+    (snapshot.pending, snapshot.chord, snapshot.next_chord, snapshot.text) =
+        (vec![], String::new(), String::new(), String::new());
+    (snapshot.health.rung, snapshot.health.reason) = (2, "late again: the text is given less regard".into());
     let mut state = state();
-    state.see(band);
+    state.update(snapshot);
     insta::assert_snapshot!("80x24-count-in", shown(&state, 80, 24));
 }
 
-/// Without colours nothing is lost: the same signs, and no cell has a colour.
 #[test]
-fn no_meaning_by_colour_alone() {
+fn without_colour_the_screen_has_the_same_signs_and_no_cell_has_a_colour() {
     let state = state();
-    let (with, without) = (picture(&state, 80, 24, Theme::new(true)), picture(&state, 80, 24, Theme::new(false)));
+    let (with, without) = (drawn(&state, 80, 24, Theme::new(true)), drawn(&state, 80, 24, Theme::new(false)));
     assert_eq!(text(&with), text(&without));
     assert!(without.content.iter().all(|c| (c.fg, c.bg) == (Color::Reset, Color::Reset)));
-    assert!(with.content.iter().any(|c| c.fg != Color::Reset), "there are colours to do without");
-    // What is chosen can be told from what is not without the colour, too.
+    assert!(with.content.iter().any(|c| c.fg != Color::Reset), "the theme with colour has colours");
+    // The selected stem has a sign and is reversed.
     let row = |name: &str| text(&without).lines().position(|l| l.contains(name)).unwrap() as u16;
     assert!(without[(0, row("1 bass"))].symbol() == " " && without[(0, row("2 drums"))].symbol() == "▸");
     assert!(without[(3, row("2 drums"))].modifier.contains(Modifier::REVERSED));
 }
 
-/// No state and no size makes it panic or write outside.
 #[test]
-fn any_size() {
+fn the_screen_draws_any_state_at_any_size() {
     let mut state = state();
     for focus in [
-        Focus::Model,
+        Focus::Session,
         Focus::Help,
         Focus::Quit,
-        Focus::Text(Editor::new("日本語")),
-        Focus::Chords(Editor::default(), "x".repeat(300)),
+        Focus::Text(TextField::new("日本語")),
+        Focus::Chords(TextField::default(), "x".repeat(300)),
     ] {
         state.focus = focus;
         for (width, height) in
@@ -179,22 +179,21 @@ fn any_size() {
             shown(&state, width, height);
         }
     }
-    let mut wild = band();
+    let mut wild = snapshot();
     wild.time += 640;
     (wild.tempo, wild.bar, wild.hop) = (f64::NAN, i64::MIN / 1000, 0);
     (wild.heard, wild.stems[1].peak, wild.stems[2].rms) = (f32::INFINITY, f32::NAN, -1.0);
     wild.health.load = f32::NAN;
     wild.pending = (0..64).map(|n| Pending { command: Command::Fill, at: n * 1_000_000_000_000 }).collect();
-    state.focus = Focus::Model;
-    state.see(wild);
+    state.focus = Focus::Session;
+    state.update(wild);
     shown(&state, 80, 24);
     let empty = State::new("x", &[], Keymap::default());
     shown(&empty, 80, 24);
 }
 
-/// A thread of the band panics while the screen is up: the terminal is as it was, and what happened can be read on it.
 #[test]
-fn a_panic_gives_the_terminal_back() {
+fn a_panic_in_any_thread_restores_the_terminal_and_is_printed_on_it() {
     let child = ["screen::tests::a_child_that_panics", "--exact", "--ignored", "--nocapture"];
     let mut pty = pty::Pty::start(&std::env::current_exe().unwrap(), &child, (80, 24), &[]);
     pty.shows("SIDEMAN");
@@ -207,19 +206,19 @@ fn a_panic_gives_the_terminal_back() {
 }
 
 #[test]
-#[ignore = "the program in the terminal of a_panic_gives_the_terminal_back"]
+#[ignore = "the program that runs in the terminal of the test above"]
 fn a_child_that_panics() {
     let (control, controls) = Control::new();
     let stems = ["bass", "drums", "other"].map(str::to_owned);
     let about = About { model: "house", stems: &stems };
     let screen = Screen::open(&control, &about, Keymap::default(), Arc::new(AtomicBool::new(false))).unwrap();
-    controls.publish(&mut band());
-    // Once a key has come.
+    controls.publish(&mut snapshot());
+    // Until a key is pressed.
     while controls.take().is_none() {
         std::thread::sleep(Duration::from_millis(10));
     }
     let _ = std::thread::spawn(|| panic!("the drummer fell off the stage")).join();
-    // The screen does not come back.
+    // The screen must not be drawn again.
     std::thread::sleep(Duration::from_secs(1));
     drop(screen);
 }

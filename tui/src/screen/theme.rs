@@ -1,65 +1,65 @@
-//! Colours, and what stands for them where there are none. A colour only repeats what a word or a shape says already.
+//! Colours, and the text attributes that replace them without colour. A colour only repeats what a word or a sign already says.
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// What the screen is drawn with.
+/// The styles of the screen.
 #[derive(Debug, Clone, Copy)]
 pub struct Theme {
     color: bool,
 }
 
 impl Theme {
-    /// With colours, or without.
+    /// Styles with or without colour.
     pub fn new(color: bool) -> Self {
         Theme { color }
     }
 
-    /// As the player's environment asks: no colours where `NO_COLOR` is set to anything (no-color.org).
+    /// Styles without colour if `NO_COLOR` is set and not empty (no-color.org), else with.
     pub fn of_environment() -> Self {
         Theme::new(std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()))
     }
 
-    fn theme(self, color: Color, else_: Modifier) -> Style {
-        if self.color { Style::new().fg(color) } else { Style::new().add_modifier(else_) }
+    fn style(self, color: Color, without_color: Modifier) -> Style {
+        if self.color { Style::new().fg(color) } else { Style::new().add_modifier(without_color) }
     }
 
-    /// Plain.
+    /// Ordinary text.
     pub fn plain(self) -> Style {
         Style::new()
     }
 
-    /// What is said loud.
+    /// Emphasised text.
     pub fn strong(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// What may be overlooked.
+    /// Less important text.
     pub fn faint(self) -> Style {
-        self.theme(Color::DarkGray, Modifier::DIM)
+        self.style(Color::DarkGray, Modifier::DIM)
     }
 
-    /// Heads of blocks.
+    /// Headings of blocks.
     pub fn head(self) -> Style {
-        self.theme(Color::Cyan, Modifier::empty()).add_modifier(Modifier::BOLD | Modifier::UNDERLINED)
+        self.style(Color::Cyan, Modifier::empty()).add_modifier(Modifier::BOLD | Modifier::UNDERLINED)
     }
 
-    /// What is chosen, or being written.
-    pub fn chosen(self) -> Style {
+    /// What is selected or edited.
+    pub fn selected(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD)
     }
 
-    /// Sounds, plays.
+    /// What sounds or plays.
     pub fn good(self) -> Style {
-        self.theme(Color::Green, Modifier::empty())
+        self.style(Color::Green, Modifier::empty())
     }
 
-    /// Waits, or is held.
+    /// What is pending or held.
     pub fn amber(self) -> Style {
-        self.theme(Color::Yellow, Modifier::BOLD)
+        self.style(Color::Yellow, Modifier::BOLD)
     }
 
-    /// Is recorded, or has gone wrong.
+    /// What is recorded or has failed.
     pub fn red(self) -> Style {
-        self.theme(Color::LightRed, Modifier::BOLD)
+        self.style(Color::LightRed, Modifier::BOLD)
     }
 }
