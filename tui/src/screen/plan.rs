@@ -113,7 +113,7 @@ fn lane(
             area.x + (now + 2).max(0) as u16,
             area.y,
             24.min(area.width.saturating_sub((now + 2).max(0) as u16)),
-            "you: input, not predicted",
+            "you: not predicted",
             theme.faint(),
         );
     }
