@@ -18,7 +18,7 @@ use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::cuda::CudaBackend;
 
 use crate::cli::Doctor;
-use crate::{find, model_run, report};
+use crate::{backend, model_path, stdout};
 
 /// A step of live play must be done within a frame.
 const FRAME_MS: f64 = 1e3 * FRAME as f64 / RATE as f64;
@@ -34,12 +34,12 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
     if args.calibrate {
         return calibrate(args);
     }
-    let threads = model_run::threads(args.threads);
+    let threads = backend::threads(args.threads);
     let cpu = CpuBackend::new(threads);
     let bandwidth = speed::memory_bandwidth(threads);
     let say = |text: String| {
         if !args.json {
-            report::line(text);
+            stdout::line(text);
         }
     };
     say(format!("sideman {}", env!("CARGO_PKG_VERSION")));
@@ -56,7 +56,7 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
 
     let paths = match &args.model {
         Some(path) => vec![path.clone()],
-        None => find::installed(),
+        None => model_path::installed(),
     };
     if paths.is_empty() {
         say("models     none installed; name one with --model DIR to have it timed".to_owned());
@@ -73,7 +73,7 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
         }
     }
     if args.json {
-        report::json(&json!({
+        stdout::json(&json!({
             "version": env!("CARGO_PKG_VERSION"), "processor": processor(), "features": features(), "threads": threads, "priority": priority,
             "bandwidth_bytes_per_second": bandwidth, "gpu": gpu.as_ref().ok(), "no_gpu": gpu.as_ref().err(), "devices": devices, "models": models,
         }));
@@ -96,18 +96,18 @@ fn calibrate(args: &Doctor) -> Result<ExitCode> {
     };
     let round = calibrate::measure(&asked).map_err(|why| anyhow!("--calibrate: {why}"))?;
     if args.json {
-        report::json(
+        stdout::json(
             &json!({"told_ms": round.told, "beyond_ms": round.beyond, "likeness": round.likeness, "spread_ms": round.spread}),
         );
         return Ok(ExitCode::SUCCESS);
     }
     let Round { told, beyond, likeness, spread } = round;
-    report::line(format!(
+    stdout::line(format!(
         "round trip {:.2} ms: the device tells of {told:.2} ms, and takes {beyond:.2} ms beyond that",
         told + beyond
     ));
-    report::line(format!("chirps heard at {likeness:.2} of 1, {spread:.2} ms from one another"));
-    report::line(format!("play with  sideman live --latency {beyond:.2}"));
+    stdout::line(format!("chirps heard at {likeness:.2} of 1, {spread:.2} ms from one another"));
+    stdout::line(format!("play with  sideman live --latency {beyond:.2}"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use sideman_engine::model::import::{Plan, Progress, Quant};
 
 use crate::cli::{ModelImport, StoredAs};
-use crate::report;
+use crate::stdout;
 
 /// `model import`.
 ///
@@ -31,17 +31,17 @@ pub fn run(args: &ModelImport) -> Result<ExitCode> {
     })?;
     bar.finish();
     if args.json {
-        report::json(&json!({"dir": args.to, "config": found.config, "notes": found.notes, "doubts": found.doubts}));
+        stdout::json(&json!({"dir": args.to, "config": found.config, "notes": found.notes, "doubts": found.doubts}));
         return Ok(ExitCode::SUCCESS);
     }
     for note in &found.notes {
-        report::line(note);
+        stdout::line(note);
     }
     for doubt in &found.doubts {
-        report::line(format!("DOUBT: {doubt}"));
+        stdout::line(format!("DOUBT: {doubt}"));
     }
-    report::line(format!("licence {}: not for commercial use", found.config.licence));
-    report::line(format!("Written: {}", args.to.display()));
+    stdout::line(format!("licence {}: not for commercial use", found.config.licence));
+    stdout::line(format!("Written: {}", args.to.display()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -28,8 +28,8 @@ use sideman_kernels::cpu::CpuBackend;
 use crate::backend::gpu;
 use crate::cli::{BackendChoice, Cli, Live, Pace};
 use crate::screen::{self, About, Keymap, Screen};
-use crate::song::{self, Song};
-use crate::{control_surfaces, find, model_run, output, report, usage};
+use crate::song_info::{self, SongInfo};
+use crate::{backend, control_surfaces, model_path, song_folder, stdout, usage};
 
 /// Where takes go that are asked for without `--record`.
 const TAKES: &str = "takes";
@@ -41,7 +41,7 @@ const COMPUTE: f64 = 0.04;
 /// # Errors
 /// A sentence with the file, flag or device at fault.
 pub fn run(args: &Live) -> Result<ExitCode> {
-    model_run::check(&args.sampling)?;
+    args.sampling.check()?;
     let keys = Keymap::find(args.keys.as_deref())?;
     let jack = args.host.as_deref() == Some("jack") && args.from.is_none();
     if let Some(name) = &args.hands.midi {
@@ -61,12 +61,12 @@ pub fn run(args: &Live) -> Result<ExitCode> {
     }
     // Before the first worker is made: all of them compute alike.
     rt::quiet_denormals();
-    let song = Song::known(&args.chart, args.from.as_deref())?;
-    let dir = find::open(args.run.model.as_deref())?;
+    let song = SongInfo::from_flags_and_file(&args.chart, args.from.as_deref())?;
+    let dir = model_path::open(args.run.model.as_deref())?;
     if dir.config.fixture {
         tracing::warn!("{} is a random model for tests: what it plays is noise", dir.path.display());
     }
-    let mut cpu = rt::favoured(|| CpuBackend::new(model_run::threads(args.run.threads)));
+    let mut cpu = rt::favoured(|| CpuBackend::new(backend::threads(args.run.threads)));
     // No GPU has played on a stage yet: one plays where it is asked for by name, and the processor waits to take over.
     match args.run.backend {
         BackendChoice::Cuda => match gpu(BackendChoice::Cuda)? {
@@ -85,7 +85,7 @@ fn play<B: Backend + Send + 'static>(
     args: &Live,
     keys: Keymap,
     jack: bool,
-    song: &Song,
+    song: &SongInfo,
     dir: &ModelDir,
     mut backend: B,
     standby: Option<(CpuBackend, Model<CpuBackend>)>,
@@ -140,13 +140,13 @@ fn play<B: Backend + Send + 'static>(
 ///
 /// # Errors
 /// There is nothing to play on, or no example beside the program.
-pub fn jam(demo: bool) -> Result<Box<Live>> {
+pub fn without_command(demo: bool) -> Result<Box<Live>> {
     let typed = |words: &[&str]| match Cli::try_parse_from(words).map(|cli| cli.command) {
         Ok(Some(crate::cli::Command::Live(live))) => Ok(live),
         _ => Err(anyhow!("sideman live takes no such words: {words:?}")),
     };
     if demo {
-        let bass = find::beside("examples/funk.flac")
+        let bass = model_path::repository_file("examples/funk.flac")
             .ok_or_else(|| anyhow!("--demo: there is no examples/funk.flac beside the program"))?;
         return typed(&["sideman", "live", "--from", &bass.to_string_lossy(), "--to", "demo", "--pace", "real"]);
     }
@@ -187,7 +187,7 @@ fn asked(args: &Live, dir: &ModelDir) -> Result<DeviceConfig> {
 ///
 /// # Errors
 /// A value that is out of range.
-fn session_config<B: Backend>(args: &Live, song: &Song, band: &Model<B>, asked: &DeviceConfig) -> Result<SessionConfig> {
+fn session_config<B: Backend>(args: &Live, song: &SongInfo, band: &Model<B>, asked: &DeviceConfig) -> Result<SessionConfig> {
     let config = band.config();
     let default = SessionConfig::for_model(config);
     let text = song.text.clone().filter(|_| config.text.is_some()).unwrap_or_default();
@@ -324,7 +324,7 @@ fn document(info: &TakeInfo, s: &Snapshot, took: Duration, said: &[String]) -> s
 
 fn between_files<B: Backend>(
     args: &Live,
-    song: &Song,
+    song: &SongInfo,
     mut runner: Runner<B>,
     control: &Control,
     from: &Path,
@@ -337,7 +337,7 @@ fn between_files<B: Backend>(
     if let Some(seconds) = args.seconds {
         samples.truncate((seconds * f64::from(RATE)).max(0.0) as usize);
     }
-    output::folder(to)?;
+    song_folder::create(to, "--to")?;
     let (stop, hangup) = signals()?;
     runner.request(hop(args));
     runner.record(Some(to.to_owned()), false)?;
@@ -366,7 +366,8 @@ fn between_files<B: Backend>(
     }
     // For `edit` and `continue`.
     let about = serde_json::to_value(song)?;
-    std::fs::write(to.join(song::FILE), format!("{about:#}\n")).map_err(|e| anyhow!("{}: {e}", to.join(song::FILE).display()))?;
+    std::fs::write(to.join(song_info::FILE), format!("{about:#}\n"))
+        .map_err(|e| anyhow!("{}: {e}", to.join(song_info::FILE).display()))?;
     finish(args, &info, control, took, &said)
 }
 
@@ -382,7 +383,7 @@ fn with_devices<B: Backend + Send + 'static>(
     runner.request(hop(args));
     let first = args.record.as_ref().map(|dir| dir.join(take_name()));
     if let Some(dir) = &first {
-        output::folder(dir)?;
+        song_folder::create(dir, "--record")?;
     }
     runner.record(first, true)?;
     let info = runner.info().clone();
@@ -429,12 +430,12 @@ fn with_devices<B: Backend + Send + 'static>(
 fn finish(args: &Live, info: &TakeInfo, control: &Control, took: Duration, said: &[String]) -> Result<ExitCode> {
     let last = control.snapshot();
     if args.run.json {
-        report::json(&document(info, &last, took, said));
+        stdout::json(&document(info, &last, took, said));
         return Ok(ExitCode::SUCCESS);
     }
-    said.iter().for_each(report::line);
+    said.iter().for_each(stdout::line);
     let seconds = last.time.saturating_sub(info.lead) as f64 / f64::from(RATE);
-    report::line(format!(
+    stdout::line(format!(
         "seed {}, lag {} ({:.0} ms ahead), {seconds:.1} s of music in {:.1} s; {}",
         info.config.seed,
         info.config.lag,

@@ -1,27 +1,32 @@
-//! `sideman`: the band that listens. One file per command; `cli.rs` holds what may be typed, and the rest is shared.
+//! The program `sideman`: the command line, the terminal screen, and what they print.
+//!
+//! Each command has a file of its name (`continue` is in extend.rs); cli/ holds the flags, screen/ the terminal screen of live play.
 
 mod backend;
 mod cli;
-mod continue_;
 mod control_surfaces;
 mod doctor;
 mod edit;
-mod find;
+mod extend;
 mod folders;
 mod import;
 mod keys;
 mod live;
 mod model;
-mod model_run;
+mod model_path;
+mod offline_task;
 mod osc;
-mod output;
 mod progress;
+mod recordings;
 mod render;
+mod render_job;
+mod render_report;
 mod replay;
-mod report;
+mod sampling;
 mod screen;
-mod song;
-mod stems;
+mod song_folder;
+mod song_info;
+mod stdout;
 
 use std::process::ExitCode;
 
@@ -29,7 +34,7 @@ use clap::Parser;
 
 use cli::{Cli, Command, ModelCommand};
 
-/// What was typed can't be meant: exit status 2, where every other failure is 1.
+/// A wrong command line: the exit status is 2, and 1 for every other error.
 #[derive(Debug)]
 struct Usage(String);
 
@@ -41,30 +46,30 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// A usage error with this text, as `anyhow` carries it.
-fn usage(what: impl Into<String>) -> anyhow::Error {
-    Usage(what.into()).into()
+/// A usage error with this message.
+fn usage(message: impl Into<String>) -> anyhow::Error {
+    Usage(message.into()).into()
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    logs(cli.verbose);
-    let jam;
+    init_logging(cli.verbose);
+    let default_command;
     let command = match (&cli.command, cli.demo) {
         (Some(command), false) => command,
-        (Some(_), true) => return failed(&usage("--demo stands alone: sideman --demo")),
+        (Some(_), true) => return failed(&usage("--demo takes no command: run sideman --demo")),
         (None, demo) => {
-            jam = match live::jam(demo) {
-                Ok(jam) => Command::Live(jam),
+            default_command = match live::without_command(demo) {
+                Ok(live) => Command::Live(live),
                 Err(error) => return failed(&error),
             };
-            &jam
+            &default_command
         }
     };
-    let done = match command {
+    let result = match command {
         Command::Render(args) => render::run(args),
         Command::Edit(args) => edit::run(args),
-        Command::Continue(args) => continue_::run(args),
+        Command::Continue(args) => extend::run(args),
         Command::Live(args) => live::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Model(ModelCommand::List(args)) => model::list(args),
@@ -75,20 +80,20 @@ fn main() -> ExitCode {
         Command::Osc => Ok(osc::run()),
         Command::Keys(args) => keys::run(args),
     };
-    match done {
+    match result {
         Ok(code) => code,
         Err(error) => failed(&error),
     }
 }
 
-/// Tells what went wrong.
+/// Prints an error and returns its exit status.
 fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("sideman: {error}");
     ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
 }
 
-/// Logs to stderr: warnings, and more with `-v`, `-vv`.
-fn logs(verbose: u8) {
+/// Logs warnings to stderr; also information with `-v`, debugging with `-vv`.
+fn init_logging(verbose: u8) {
     let level = match verbose {
         0 => tracing::Level::WARN,
         1 => tracing::Level::INFO,
@@ -101,7 +106,7 @@ fn logs(verbose: u8) {
         .with_ansi(ansi)
         .without_time()
         .with_target(false)
-        // They would be said on a stderr that has just failed, and a terminal that is gone must stop no music.
+        // They would go to the stderr that has just failed. A closed terminal must not stop the music.
         .log_internal_errors(false)
         .init();
 }

@@ -11,7 +11,7 @@ use sideman_kernels::Format;
 use sideman_kernels::cpu::CpuBackend;
 
 use crate::cli::{ModelInfo, ModelList, Verify};
-use crate::{backend, find, model_run, report};
+use crate::{backend, model_path, stdout};
 
 /// `model list`.
 ///
@@ -19,7 +19,7 @@ use crate::{backend, find, model_run, report};
 /// None so far: a damaged model is listed with its error.
 pub fn list(args: &ModelList) -> Result<ExitCode> {
     let mut rows = Vec::new();
-    for path in find::installed() {
+    for path in model_path::installed() {
         let row = match ModelDir::open(&path) {
             Ok(dir) => {
                 json!({"dir": path, "name": dir.config.name, "stems": dir.config.stems, "bytes": bytes(&path), "fixture": dir.config.fixture})
@@ -29,21 +29,21 @@ pub fn list(args: &ModelList) -> Result<ExitCode> {
         rows.push(row);
     }
     if args.json {
-        report::json(&Value::Array(rows));
+        stdout::json(&Value::Array(rows));
         return Ok(ExitCode::SUCCESS);
     }
     if rows.is_empty() {
-        report::line("No model is installed. Give a model directory with --model DIR or in $SIDEMAN_MODEL.");
+        stdout::line("No model is installed. Give a model directory with --model DIR or in $SIDEMAN_MODEL.");
     }
     for row in &rows {
         let dir = row["dir"].as_str().unwrap_or_default();
         match row["error"].as_str() {
-            Some(error) => report::line(format!("{dir}: {error}")),
+            Some(error) => stdout::line(format!("{dir}: {error}")),
             None => {
                 let stems: Vec<_> = row["stems"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
                 let megabytes = row["bytes"].as_u64().unwrap_or(0) as f64 / 1e6;
                 let noise = if row["fixture"] == true { ", random model: generates noise" } else { "" };
-                report::line(format!(
+                stdout::line(format!(
                     "{}: {dir} ({}, {megabytes:.1} MB{noise})",
                     row["name"].as_str().unwrap_or_default(),
                     stems.join(" ")
@@ -59,7 +59,7 @@ pub fn list(args: &ModelList) -> Result<ExitCode> {
 /// # Errors
 /// The directory is not a model, or a tensor file is damaged.
 pub fn info(args: &ModelInfo) -> Result<ExitCode> {
-    let dir = find::open(args.dir.as_deref())?;
+    let dir = model_path::open(args.dir.as_deref())?;
     let config = &dir.config;
     let mut files = Vec::new();
     let mut names = vec!["lm.safetensors".to_owned()];
@@ -73,26 +73,26 @@ pub fn info(args: &ModelInfo) -> Result<ExitCode> {
     if args.json {
         let files: Vec<_> =
             files.iter().map(|(name, weights, bytes)| json!({"file": name, "weights": weights, "bytes": bytes})).collect();
-        report::json(&json!({"dir": dir.path, "config": config, "files": files}));
+        stdout::json(&json!({"dir": dir.path, "config": config, "files": files}));
         return Ok(ExitCode::SUCCESS);
     }
     let lm = &config.lm;
-    report::line(format!("{}: {}", config.name, dir.path.display()));
+    stdout::line(format!("{}: {}", config.name, dir.path.display()));
     if config.fixture {
-        report::line("A random model for tests: it generates noise.");
+        stdout::line("A random model for tests: it generates noise.");
     }
-    report::line(format!("licence     {}", config.licence));
-    report::line(format!("provenance  {}", config.provenance));
-    report::line(format!("stems       {}", config.stems.join(" ")));
+    stdout::line(format!("licence     {}", config.licence));
+    stdout::line(format!("provenance  {}", config.provenance));
+    stdout::line(format!("stems       {}", config.stems.join(" ")));
     let streams: Vec<_> = config.streams.iter().map(|s| format!("{}.{} +{}", s.stem, s.level, s.delay)).collect();
-    report::line(format!("streams     {} (stem.level +delay)", streams.join(", ")));
-    report::line(format!("transformer {} layers of width {}, {} heads, feed-forward {}", lm.layers, lm.dim, lm.heads, lm.ffn));
+    stdout::line(format!("streams     {} (stem.level +delay)", streams.join(", ")));
+    stdout::line(format!("transformer {} layers of width {}, {} heads, feed-forward {}", lm.layers, lm.dim, lm.heads, lm.ffn));
     match &config.text {
-        Some(text) => report::line(format!("text        T5 with {} layers of width {}", text.layers, text.dim)),
-        None => report::line("text        none"),
+        Some(text) => stdout::line(format!("text        T5 with {} layers of width {}", text.layers, text.dim)),
+        None => stdout::line("text        none"),
     }
     let controls: Vec<_> = config.controls.iter().map(|c| c.name.clone()).collect();
-    report::line(format!("controls    {}", if controls.is_empty() { "none".to_owned() } else { controls.join(", ") }));
+    stdout::line(format!("controls    {}", if controls.is_empty() { "none".to_owned() } else { controls.join(", ") }));
     for (stem, codec) in &config.codecs {
         let (kind, causal) = match codec {
             CodecConfig::Seanet(c) => ("seanet", c.causal),
@@ -100,18 +100,18 @@ pub fn info(args: &ModelInfo) -> Result<ExitCode> {
         };
         let q = codec.quantizer();
         let causal = if causal { "causal" } else { "not causal" };
-        report::line(format!("codec       {stem}: {kind}, {causal}, {} x {} codes per frame", q.books, q.card));
+        stdout::line(format!("codec       {stem}: {kind}, {causal}, {} x {} codes per frame", q.books, q.card));
     }
     match (&config.edit, &config.live) {
-        (Some(edit), _) => report::line(format!("editing     in windows of {} s", edit.window as f64 / 50.0)),
-        (None, _) => report::line("editing     none"),
+        (Some(edit), _) => stdout::line(format!("editing     in windows of {} s", edit.window as f64 / 50.0)),
+        (None, _) => stdout::line("editing     none"),
     }
     if let Some(live) = &config.live {
         let lags = live.lags.map_or(String::new(), |[from, to]| format!(", lags of {from} to {to} frames"));
-        report::line(format!("live play   {:?}{lags}", live.strategy).to_lowercase());
+        stdout::line(format!("live play   {:?}{lags}", live.strategy).to_lowercase());
     }
     for (name, weights, bytes) in &files {
-        report::line(format!("{name}: {:.2} M weights, {:.1} MB", *weights as f64 / 1e6, *bytes as f64 / 1e6));
+        stdout::line(format!("{name}: {:.2} M weights, {:.1} MB", *weights as f64 / 1e6, *bytes as f64 / 1e6));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -143,18 +143,18 @@ fn weights(tensors: &Tensors) -> u64 {
 /// # Errors
 /// A file is damaged, the golden file does not fit the model, or the backend failed.
 pub fn verify(args: &Verify) -> Result<ExitCode> {
-    let dir = find::open(Some(&args.dir))?;
+    let dir = model_path::open(Some(&args.dir))?;
     let parts = match backend::gpu(args.backend)? {
         Some(mut cuda) => verify::verify(&mut Model::load(&mut cuda, &dir, Format::F32)?, &mut cuda, &args.golden)?,
         None => {
-            let mut cpu = CpuBackend::new(model_run::threads(args.threads));
+            let mut cpu = CpuBackend::new(backend::threads(args.threads));
             verify::verify(&mut Model::load(&mut cpu, &dir, Format::F32)?, &mut cpu, &args.golden)?
         }
     };
     let passed = parts.iter().all(Part::passes);
     if args.json {
         let parts: Vec<_> = parts.iter().map(document).collect();
-        report::json(&json!({"dir": dir.path, "golden": args.golden, "passes": passed, "parts": parts}));
+        stdout::json(&json!({"dir": dir.path, "golden": args.golden, "passes": passed, "parts": parts}));
     } else {
         for part in &parts {
             let verdict = if part.passes() { "" } else { "  FAILS" };
@@ -162,9 +162,9 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
                 Agreement::Values { relative, largest } => format!("relative error {relative:.2e}, largest {largest:.2e}"),
                 Agreement::Codes { equal } => format!("{:.2} % of the codes are equal", equal * 100.0),
             };
-            report::line(format!("{:24} {agreement}{verdict}", part.name));
+            stdout::line(format!("{:24} {agreement}{verdict}", part.name));
         }
-        report::line(if passed {
+        stdout::line(if passed {
             "The model agrees with its reference."
         } else {
             "The model does not agree with its reference."

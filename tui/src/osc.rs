@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::report;
+use crate::stdout;
 
 /// `osc`.
 pub fn run() -> ExitCode {
-    report::line(sideman_io::osc::namespace().trim_end());
+    stdout::line(sideman_io::osc::namespace().trim_end());
     ExitCode::SUCCESS
 }

@@ -1,13 +1,13 @@
-//! How far long work is: a bar on a terminal, a line a second elsewhere; nothing with `--json` or `--quiet`.
+//! Progress of a rendering on stderr: a bar on a terminal, one line per second elsewhere, nothing with `--json`.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Seconds of music in one frame.
-const FRAME: f64 = 0.02;
+/// Seconds of music in a frame.
+const FRAME_SECONDS: f64 = 0.02;
 
-/// Frames done of frames to do, on stderr.
+/// Shows how many frames are done.
 pub struct Progress {
     show: Show,
     what: &'static str,
@@ -23,7 +23,7 @@ enum Show {
 }
 
 impl Progress {
-    /// Begins: `what` ("plays"), and how many frames there are to do (it may change).
+    /// Starts the clock. `what` is the label, such as "rendering"; `quiet` shows nothing.
     pub fn new(what: &'static str, quiet: bool) -> Self {
         let began = Instant::now();
         let show = if quiet {
@@ -40,9 +40,9 @@ impl Progress {
         Self { show, what, done: 0, total: 0, began }
     }
 
-    /// `done` of `total` frames are done.
-    pub fn at(&mut self, done: usize, total: usize) {
-        // A window begins within the one before it: what is done stays done.
+    /// `done` of `total` frames are done; both may change.
+    pub fn update(&mut self, done: usize, total: usize) {
+        // Windows overlap, so `done` goes back at the start of a window: the display doesn't.
         let (done, total) = (self.done.max(done as u64), total as u64);
         (self.done, self.total) = (done, total);
         let real_time = times_real_time(done, self.began.elapsed());
@@ -63,7 +63,7 @@ impl Progress {
         }
     }
 
-    /// The end: how long it took, and how many times faster than the music it was.
+    /// Removes the bar. Returns the time it took, and the speed in seconds of music per second.
     pub fn finish(self) -> (Duration, f64) {
         if let Show::Bar(bar) = self.show {
             bar.finish_and_clear();
@@ -74,5 +74,5 @@ impl Progress {
 }
 
 fn times_real_time(frames: u64, took: Duration) -> f64 {
-    frames as f64 * FRAME / took.as_secs_f64().max(1e-9)
+    frames as f64 * FRAME_SECONDS / took.as_secs_f64().max(1e-9)
 }

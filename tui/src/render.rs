@@ -1,4 +1,4 @@
-//! `sideman render`: stems from stems, or all of them from a text.
+//! `sideman render`: generates stems from recordings of the others, or all stems from a text.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -6,61 +6,62 @@ use std::process::ExitCode;
 use anyhow::Result;
 use sideman_engine::task::{Edit, Generate, Lagged};
 
-use crate::backend::Work;
 use crate::cli::Render;
-use crate::song::Song;
-use crate::{model_run, stems, usage};
+use crate::offline_task::OfflineTask;
+use crate::render_job::RenderJob;
+use crate::song_info::SongInfo;
+use crate::{recordings, usage};
 
-/// Length of a song from a text where none is asked for, in seconds.
-const SECONDS: f64 = 20.0;
+/// Default length of a song from a text, in seconds.
+const DEFAULT_SECONDS: f64 = 20.0;
 
 /// Runs the command.
 ///
 /// # Errors
-/// A sentence with the file or flag at fault.
+/// The error names the file or flag.
 pub fn run(args: &Render) -> Result<ExitCode> {
     let files: Vec<(&str, &Path)> = [("bass", &args.bass), ("drums", &args.drums), ("other", &args.other)]
         .into_iter()
         .filter_map(|(name, path)| path.as_deref().map(|path| (name, path)))
         .collect();
     if let Some((name, _)) = files.iter().find(|(name, _)| args.make.iter().any(|m| m == name)) {
-        return Err(usage(format!("{name} is given by --{name} and asked for by --make: leave one of the two out")));
+        return Err(usage(format!("--make {name}: --{name} gives a recording of it; leave one of the two out")));
     }
     if files.is_empty() && args.lag.is_some() {
-        return Err(usage("--lag is how late a given stem is heard: give one (--bass FILE)"));
+        return Err(usage("--lag needs a recording that is heard late, such as --bass FILE"));
     }
-    let length = args.seconds.map(stems::samples).transpose()?;
-    let song = Song::known(&args.chart, files.first().map(|(_, path)| *path))?;
-    // Recordings first: what is wrong with them is told at once.
-    let given = stems::read(&files, length)?;
-    let played = model_run::load(&args.run, &args.sampling, &song, args.variations)?;
+    let length = args.seconds.map(recordings::samples).transpose()?;
+    let song = SongInfo::from_flags_and_file(&args.chart, files.first().map(|(_, path)| *path))?;
+    // Before the model is loaded, so that an unreadable recording fails at once.
+    let given = recordings::read(&files, length)?;
+    let job = RenderJob::load(&args.run, &args.sampling, &song, args.variations)?;
 
-    let names = played.stems();
+    let names = job.stems();
     let known = |name: &str| names.iter().any(|n| n == name);
     if let Some(name) = args.make.iter().map(String::as_str).chain(files.iter().map(|f| f.0)).find(|name| !known(name)) {
-        return Err(usage(format!("the model has no stem {name}; it has {}", names.join(", "))));
+        return Err(usage(format!("there is no stem {name}: the model has {}", names.join(", "))));
     }
-    let made = |name: &String| args.make.is_empty() || args.make.contains(name);
-    let wanted: Vec<String> = names.iter().filter(|n| made(n) || files.iter().any(|f| f.0 == **n)).cloned().collect();
+    let generated = |name: &String| args.make.is_empty() || args.make.contains(name);
+    let wanted: Vec<String> = names.iter().filter(|n| generated(n) || files.iter().any(|f| f.0 == **n)).cloned().collect();
     if given.is_empty() {
-        let seconds = args.seconds.unwrap_or(SECONDS);
-        let work = Work::Generate(Generate { seconds, settings: played.settings.clone() });
-        return played.play(&args.out, &song, &wanted, &work);
+        let seconds = args.seconds.unwrap_or(DEFAULT_SECONDS);
+        let task = OfflineTask::Generate(Generate { seconds, settings: job.settings.clone() });
+        return job.run(&args.out, &song, &wanted, &task);
     }
     if wanted.len() == files.len() {
-        return Err(usage("every stem is given: nothing is left to play"));
+        return Err(usage("every stem has a recording: no stem is left to generate"));
     }
     let rows = || names.iter().map(|n| given.iter().find(|s| s.name == *n).map(|s| &s.samples[..])).collect::<Vec<_>>();
     if let Some(lag) = args.lag {
-        if let Some([from, to]) = played.config().live.as_ref().and_then(|l| l.lags)
+        if let Some([from, to]) = job.config().live.as_ref().and_then(|l| l.lags)
             && !(from..=to).contains(&usize::from(lag))
         {
-            tracing::warn!("--lag {lag}: the model was trained for {from} to {to}");
+            tracing::warn!("--lag {lag}: the model is trained for {from} to {to} frames");
         }
-        let work = Work::Lagged(Lagged { given: rows(), lag: usize::from(lag), settings: played.settings.clone() });
-        return played.play(&args.out, &song, &wanted, &work);
+        let task = OfflineTask::Lagged(Lagged { given: rows(), lag: usize::from(lag), settings: job.settings.clone() });
+        return job.run(&args.out, &song, &wanted, &task);
     }
-    let edit = Edit::new(played.config(), rows());
-    let work = Work::Edit(Edit { settings: played.settings.clone(), ..edit });
-    played.play(&args.out, &song, &wanted, &work)
+    let edit = Edit::new(job.config(), rows());
+    let task = OfflineTask::Edit(Edit { settings: job.settings.clone(), ..edit });
+    job.run(&args.out, &song, &wanted, &task)
 }

@@ -15,7 +15,7 @@ use sideman_io::{rt, take};
 use sideman_kernels::cpu::CpuBackend;
 
 use crate::cli::Replay;
-use crate::{model_run, output, report, usage};
+use crate::{backend, song_folder, stdout, usage};
 
 /// Runs the command.
 ///
@@ -45,9 +45,9 @@ pub fn run(args: &Replay) -> Result<ExitCode> {
             info.model_sha256.get(..12).unwrap_or_default()
         ));
     }
-    let mut cpu = CpuBackend::new(model_run::threads(args.threads));
+    let mut cpu = CpuBackend::new(backend::threads(args.threads));
     let band = Model::load(&mut cpu, &dir, info.precision)?;
-    output::folder(&args.out)?;
+    song_folder::create(&args.out, "--out")?;
     let (_control, controls) = Control::new();
     let mut runner = Runner::new(cpu, band, info, controls, PathBuf::new(), true)?;
     runner.silence_watchdog = None;
@@ -58,9 +58,9 @@ pub fn run(args: &Replay) -> Result<ExitCode> {
         return Err(anyhow!("{failed}"));
     }
     if args.json {
-        report::json(&json!({"out": args.out, "seconds": input.len() as f64 / f64::from(RATE), "said": said}));
+        stdout::json(&json!({"out": args.out, "seconds": input.len() as f64 / f64::from(RATE), "said": said}));
     } else {
-        said.iter().for_each(report::line);
+        said.iter().for_each(stdout::line);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -84,8 +84,7 @@ pub struct Live {
     /// Stem that you play; `none` generates all stems
     #[arg(long = "instrument", alias = "play", value_name = "STEM", default_value = "bass", help_heading = heading::SONG)]
     pub play: String,
-    /// Bars of clicks before bar 1, 0 to 4 [default: 1 with devices, 0 with a file]
-    #[arg(long, value_name = "BARS", value_parser = clap::value_parser!(u8).range(limits::COUNT_IN.whole()), help_heading = heading::SONG)]
+    #[arg(long, help = format!("Clicks before bar 1, {} [default: 1 with devices, 0 with a file]", limits::COUNT_IN), value_name = "BARS", value_parser = clap::value_parser!(u8).range(limits::COUNT_IN.whole()), help_heading = heading::SONG)]
     pub count_in: Option<u8>,
     /// Keep the click on after the count-in
     #[arg(long, help_heading = heading::SONG)]
@@ -121,10 +120,8 @@ pub struct Live {
     /// devices' latencies must fit into it. The house model is trained for lags of 4 to 25 frames.
     #[arg(long, value_name = "FRAMES", help_heading = heading::DEVICES)]
     pub lag: Option<u16>,
-    /// Frames (20 ms each) computed at a time, 1 to 25
-    ///
-    /// A shorter hop allows a shorter lag and costs more processor time. It doesn't change the music.
-    #[arg(long, value_name = "FRAMES", default_value_t = 4, value_parser = clap::value_parser!(u8).range(limits::HOP.whole()), help_heading = heading::DEVICES)]
+    #[arg(long, help = format!("Hop: {} (20 ms each) computed at a time; a shorter hop allows a shorter lag and costs more processor \
+            time, and doesn't change the music", limits::HOP), value_name = "FRAMES", default_value_t = 4, value_parser = clap::value_parser!(u8).range(limits::HOP.whole()), help_heading = heading::DEVICES)]
     pub hop: u8,
 
     /// TOML file with your own keys, such as `mute = "M"` [default: sideman/keys.toml in your configuration folder, if it exists]

@@ -6,6 +6,7 @@
 mod doctor;
 mod live;
 mod model;
+mod range;
 mod shared;
 mod song;
 

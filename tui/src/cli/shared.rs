@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use sideman_engine::limits;
 
 use super::heading;
+use super::range::{f32_in, f64_in};
 
 /// Precision of the weights in memory.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -58,18 +60,20 @@ pub struct SamplingArgs {
     /// Seed of the random numbers; the same seed gives the same files [default: a new seed, which is printed]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Guidance scale, 0 to 20: how closely the music follows clock, chords, input stem and text; 1 is no guidance [default: the
-    /// model's]
-    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true, value_parser = f32_in(limits::START_CFG_SCALE),
+        help = format!("Guidance scale, {}: how closely the music follows clock, chords, input stem and text; 1 is no guidance \
+            [default: the model's]", limits::START_CFG_SCALE))]
     pub cfg: Option<f32>,
-    /// Temperature, 0 to 10: higher is more random; 0 always takes the most likely token [default: the model's]
-    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = f32_in(limits::START_TEMPERATURE),
+        help = format!("Temperature, {}: higher is more random; 0 always takes the most likely token [default: the model's]",
+            limits::START_TEMPERATURE))]
     pub temperature: Option<f32>,
     /// Sample from the K most likely tokens; 0 is all tokens [default: the model's]
     #[arg(long, value_name = "K")]
     pub top_k: Option<u32>,
-    /// Sample from the fewest tokens whose probabilities add up to P, 0 to 1; 0 turns it off [default: the model's]
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = f32_in(limits::TOP_P),
+        help = format!("Sample from the fewest tokens whose probabilities add up to P, {}; 0 turns it off [default: the model's]",
+            limits::TOP_P))]
     pub top_p: Option<f32>,
 }
 
@@ -78,11 +82,11 @@ pub struct SamplingArgs {
 #[derive(Args)]
 #[command(next_help_heading = heading::SONG)]
 pub struct ChartArgs {
-    /// Tempo in quarter notes per minute, 20 to 400; without it the model infers the beat from the input
-    #[arg(long, value_name = "BPM", allow_negative_numbers = true)]
+    #[arg(long, value_name = "BPM", allow_negative_numbers = true, value_parser = f64_in(limits::TEMPO),
+        help = format!("Tempo, {} (quarter notes per minute); without it the model infers the beat from the input", limits::TEMPO))]
     pub tempo: Option<f64>,
     /// Where bar 1 begins, in seconds from the start [default: 0; live with devices: after the count-in]
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = f64_in(limits::BAR1))]
     pub bar1: Option<f64>,
     /// Meter: 4/4, 3/4, 6/8 or 12/8 [default: 4/4]
     #[arg(long, value_name = "METER")]

@@ -1,15 +1,15 @@
-//! What a command says on stdout. A pipe that closes early (`| head`) ends the program quietly, as elsewhere on Unix.
+//! Prints a command's results on stdout. If the reader closes the pipe early (`| head`), the program ends without an error.
 
 use std::io::Write;
 
-/// One line on stdout.
+/// Prints a line.
 pub fn line(text: impl AsRef<str>) {
     if writeln!(std::io::stdout().lock(), "{}", text.as_ref()).is_err() {
         std::process::exit(0);
     }
 }
 
-/// A JSON document on stdout.
+/// Prints a JSON document.
 pub fn json(value: &serde_json::Value) {
     line(format!("{value:#}"));
 }

@@ -1,17 +1,17 @@
-//! Recordings in: one for each stem that is given, at 32 kHz, all as long as the longest.
+//! Reads recordings of stems: mono, 32 kHz, all of the same length.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use sideman_engine::audio::{self, RATE};
 
-use crate::output::Stem;
+use crate::song_folder::Stem;
 
-/// Reads recordings of stems and makes them `samples` long (by default as long as the longest) with silence at the end, or a cut.
-/// What is wrong with a file but no reason to stop is logged.
+/// Reads recordings of stems and cuts them or pads them with silence to `samples`, by default to the longest. A file's defects that can be
+/// tolerated are logged.
 ///
 /// # Errors
-/// A file that can't be used.
+/// A file can't be read.
 pub fn read(given: &[(&str, &Path)], samples: Option<usize>) -> Result<Vec<Stem>> {
     let mut stems = Vec::new();
     for (name, path) in given {
@@ -36,26 +36,27 @@ pub fn read(given: &[(&str, &Path)], samples: Option<usize>) -> Result<Vec<Stem>
     Ok(stems)
 }
 
-/// `seconds` in samples.
+/// The value of `--seconds` in samples.
 ///
 /// # Errors
-/// Not a length: usage.
+/// A usage error if it is out of range.
 pub fn samples(seconds: f64) -> Result<usize> {
     let most = (audio::MAX_MINUTES * 60) as f64;
     if seconds.is_finite() && seconds > 0.0 && seconds <= most {
         Ok((seconds * f64::from(RATE)).round() as usize)
     } else {
-        Err(crate::usage(format!("--seconds {seconds}: give a length above 0 and up to {most}")))
+        Err(crate::usage(format!("--seconds {seconds}: must be above 0 and at most {most} s")))
     }
 }
 
-/// The WAVs of a song's folder, one for each of the model's stems.
+/// The WAV files of a song's folder, one for each of the model's stems.
 ///
 /// # Errors
-/// One is missing.
+/// A file or the folder is missing.
 pub fn folder(dir: &Path, names: &[String]) -> Result<Vec<(String, PathBuf)>> {
+    let wavs = || names.iter().map(|name| format!("{name}.wav")).collect::<Vec<_>>().join(", ");
     if !dir.is_dir() {
-        return Err(anyhow!("{}: no such folder; give one with bass.wav, drums.wav and other.wav in it", dir.display()));
+        return Err(anyhow!("{}: no such folder; give one that contains {}", dir.display(), wavs()));
     }
     names
         .iter()
@@ -64,7 +65,7 @@ pub fn folder(dir: &Path, names: &[String]) -> Result<Vec<(String, PathBuf)>> {
             if path.is_file() {
                 Ok((name.clone(), path))
             } else {
-                Err(anyhow!("{}: missing; a song's folder has a WAV for each of {}", path.display(), names.join(", ")))
+                Err(anyhow!("{}: no such file; the folder must contain {}", path.display(), wavs()))
             }
         })
         .collect()

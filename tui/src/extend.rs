@@ -1,0 +1,28 @@
+//! `sideman continue`: extends a song. (`continue` is a keyword of Rust.)
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use sideman_engine::task;
+
+use crate::cli::Continue;
+use crate::offline_task::OfflineTask;
+use crate::recordings;
+use crate::render_job::RenderJob;
+use crate::song_info::SongInfo;
+
+/// Runs the command.
+///
+/// # Errors
+/// The error names the file or flag.
+pub fn run(args: &Continue) -> Result<ExitCode> {
+    recordings::samples(args.seconds)?;
+    let song = SongInfo::from_flags_and_file(&args.chart, Some(&args.song))?;
+    let job = RenderJob::load(&args.run, &args.sampling, &song, 1)?;
+    let names = job.stems();
+    let files = recordings::folder(&args.song, &names)?;
+    let given = recordings::read(&files.iter().map(|(name, path)| (name.as_str(), path.as_path())).collect::<Vec<_>>(), None)?;
+    let given = given.iter().map(|s| Some(&s.samples[..])).collect();
+    let task = OfflineTask::Continue(task::Continue { given, seconds: args.seconds, settings: job.settings.clone() });
+    job.run(&args.out, &song, &names, &task)
+}

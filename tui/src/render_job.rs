@@ -1,0 +1,109 @@
+//! One run of `render`, `edit` or `continue`: loads the model, runs the task with progress, writes the songs and reports them.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use sideman_engine::model::{Config, ModelDir};
+use sideman_engine::task::{Settings, Song};
+use sideman_kernels::Format;
+
+use crate::cli::{BackendChoice, RunArgs, SamplingArgs};
+use crate::offline_task::{LoadedModel, OfflineTask};
+use crate::progress::Progress;
+use crate::render_report::RenderReport;
+use crate::song_folder::{self, Stem};
+use crate::song_info::SongInfo;
+use crate::{backend, model_path};
+
+/// A loaded model and the settings of this run.
+pub struct RenderJob {
+    model: LoadedModel,
+    dir: ModelDir,
+    threads: usize,
+    format: Format,
+    /// Text, chart and sampling.
+    pub settings: Settings,
+    json: bool,
+}
+
+impl RenderJob {
+    /// Loads the model and takes the settings from the flags and from what is known about the song.
+    ///
+    /// # Errors
+    /// There is no model, it is damaged, or a flag has an impossible value.
+    pub fn load(run: &RunArgs, sampling: &SamplingArgs, song: &SongInfo, variations: u16) -> Result<RenderJob> {
+        sampling.check()?;
+        let chart = song.chart()?;
+        let dir = model_path::open(run.model.as_deref())?;
+        if dir.config.fixture {
+            tracing::warn!("{} is a random model for tests: it generates noise", dir.path.display());
+        }
+        if chart.is_some() && dir.config.controls.is_empty() {
+            tracing::warn!("the model {} takes no tempo and no chords: it infers them from the input", dir.config.name);
+        }
+        let (threads, format) = (backend::threads(run.threads), run.precision.into());
+        let model = LoadedModel::load(run.backend, threads, &dir, format)?;
+        let mut settings = Settings::new(model.config());
+        match (&song.text, &dir.config.text) {
+            (Some(text), Some(_)) => settings.text = text.clone(),
+            (Some(_), None) => tracing::warn!("the model {} takes no text", dir.config.name),
+            (None, _) => {}
+        }
+        settings.chart = chart;
+        settings.variations = usize::from(variations);
+        sampling.apply(&mut settings);
+        Ok(RenderJob { model, dir, threads, format, settings, json: run.json })
+    }
+
+    /// Names of the model's stems.
+    pub fn stems(&self) -> Vec<String> {
+        self.config().stems.clone()
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &Config {
+        self.model.config()
+    }
+
+    /// Runs a task, writes its songs to `out` without the stems that aren't `wanted`, and reports them.
+    ///
+    /// # Errors
+    /// Those of the task and of the disk.
+    pub fn run(mut self, out: &Path, info: &SongInfo, wanted: &[String], task: &OfflineTask) -> Result<ExitCode> {
+        song_folder::create(out, "--out")?;
+        let mut progress = Progress::new("rendering", self.json);
+        let songs = self.render(task, &mut progress)?;
+        let (took, speed) = progress.finish();
+
+        let mut report = RenderReport::new(self.json, self.settings.seed, &self.dir);
+        let several = songs.len() > 1;
+        for (n, song) in songs.into_iter().enumerate() {
+            let dir = if several { out.join((n + 1).to_string()) } else { out.to_owned() };
+            song_folder::create(&dir, "--out")?;
+            let mut stems: Vec<Stem> = (self.stems().into_iter().zip(song.stems).zip(song.kept))
+                .filter(|((name, _), _)| wanted.contains(name))
+                .map(|((name, samples), kept)| Stem { name, samples, kept })
+                .collect();
+            let written = song_folder::write(&dir, &mut stems, &report.song_json(info, n)?)?;
+            report.song(&dir, &stems, &written);
+        }
+        report.finish(info, self.model.backend_name(), took, speed);
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Runs the task; if the GPU fails, once more on the processor.
+    fn render(&mut self, task: &OfflineTask, progress: &mut Progress) -> Result<Vec<Song>> {
+        loop {
+            let songs = task.run(&mut self.model, &mut |at| {
+                progress.update(at.done, at.total);
+                ControlFlow::Continue(())
+            })?;
+            match songs {
+                Some(songs) => return Ok(songs),
+                None => self.model = LoadedModel::load(BackendChoice::Cpu, self.threads, &self.dir, self.format)?,
+            }
+        }
+    }
+}
