@@ -101,7 +101,7 @@ def cues(piece):
             # The drums repeat the bar before, then continue.
             all_ += [(bar, "/jam/stem/drums/freeze", 1), (bar + bars, "/jam/stem/drums/freeze", 0)]
         if name == "break":
-            all_ += [(bar, "/jam/dip", 18.0), (bar + bars, "/jam/dip", 0.0)]
+            all_ += [(bar, "/jam/dim", 18.0), (bar + bars, "/jam/dim", 0.0)]
         if name == "end":
             all_.append((bar + bars // 2, "/jam/transport/stop"))
     return sorted(all_, key=lambda cue: cue[0])

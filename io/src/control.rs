@@ -1,8 +1,9 @@
-//! The desk of a running band: wishes go in by a bounded queue, what has come true goes out to everyone who listens, and the newest
-//! [`Snapshot`] can be looked at. Keys, OSC, MIDI and the command line hold a [`Control`] each; the runner holds the one [`ControlReceiver`].
+//! The control of a running session: a bounded queue of requests to the runner, events back to all listeners, and the newest [`Snapshot`].
 //!
-//! *Threading.* Every method of [`Control`] may be called from any thread but an audio callback and never waits for the engine. The desk
-//! never waits for a reader of snapshots, and waits for a subscriber only as long as it takes to subscribe.
+//! Keys, OSC, MIDI and the command line have a [`Control`] each; the runner has the one [`ControlReceiver`].
+//!
+//! *Threads.* Each method of [`Control`] may be called in any thread except an audio callback, and never waits for the engine. The receiver
+//! never waits for a reader of snapshots, and waits for a new listener only while it is added.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -12,54 +13,54 @@ use std::time::Instant;
 
 use sideman_engine::live::{Origin, Request, Snapshot};
 
-/// Requests that may wait for the next hop. A hand makes ten a second and a hop is 80 ms: more than this is a flood.
+/// The most requests that may be queued for the next hop. A musician makes about ten a second, and a hop is 80 ms: more is a flood.
 const QUEUE: usize = 256;
-/// Events that a slow listener may be behind.
+/// The most events that may be queued for a listener.
 const BEHIND: usize = 1024;
 
-/// The queue is full: the engine has not taken a request for long, or a source floods it. The request was not taken.
+/// The queue is full: a source floods it, or the session has ended. The request is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{QUEUE} requests already wait for the band: this one is lost")
+        write!(f, "already {QUEUE} requests are queued: this one is dropped")
     }
 }
 
 impl std::error::Error for Full {}
 
-/// What happened, for those who echo and show it.
+/// Something that has happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A request was taken by the session, which does it at its boundary.
+    /// The session has taken a request, which takes effect at its boundary.
     Applied {
-        /// Song time of the hop before which it was taken.
+        /// Song time of the next hop, in samples.
         at: i64,
-        /// As it was taken; `from` says to whom not to echo it.
+        /// The request. It is not echoed to its origin.
         request: Request,
     },
-    /// A sentence for the musician: a fault met, a file kept, a device gone.
+    /// A text for the musician.
     Said(String),
 }
 
-/// A request on its way, stamped when it was sent: taps are counted by it.
+/// A request in the queue, with the time at which it was sent, which tap tempo needs.
 #[derive(Debug, Clone)]
 pub struct Sent {
-    /// When.
+    /// When it was sent.
     pub at: Instant,
-    /// What.
+    /// The request.
     pub request: Request,
 }
 
-/// One source's hold on the band. Clones share queue and snapshot.
+/// The sender's side. Clones share the queue and the snapshot.
 #[derive(Clone)]
 pub struct Control {
     queue: SyncSender<Sent>,
     shared: Arc<Shared>,
 }
 
-/// The runner's side of all [`Control`]s.
+/// The runner's side.
 pub struct ControlReceiver {
     queue: Receiver<Sent>,
     shared: Arc<Shared>,
@@ -70,11 +71,11 @@ struct Shared {
     listeners: Mutex<Vec<SyncSender<Event>>>,
     ended: AtomicBool,
     origins: AtomicU64,
-    /// JACK's transport has been heard.
+    /// The state of JACK transport has arrived.
     transport: AtomicBool,
-    /// Somebody listens to Ableton Link.
+    /// Ableton Link can be followed.
     link: AtomicBool,
-    /// How well a clock from outside is known, as the bits of an f32.
+    /// How well the followed clock is known, as the bits of an f32.
     lock: AtomicU32,
 }
 
@@ -84,13 +85,13 @@ impl Shared {
     }
 }
 
-/// A poisoned lock holds whole values here: every write is one assignment.
+/// Takes a lock, poisoned or not: every write is one assignment, so the value is valid.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Control {
-    /// A new desk, and the first hold on it.
+    /// A new queue: its first sender, and its receiver.
     pub fn new() -> (Control, ControlReceiver) {
         let (tx, rx) = sync_channel(QUEUE);
         let shared = Arc::new(Shared {
@@ -105,86 +106,86 @@ impl Control {
         (Control { queue: tx, shared: shared.clone() }, ControlReceiver { queue: rx, shared })
     }
 
-    /// A number for a new source, to be put in its requests' `from`. 0 is the program itself.
+    /// A number for a new source, for `from` of its requests. 0 is the program itself.
     pub fn origin(&self) -> Origin {
         self.shared.origins.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Asks for something. It is taken before the next hop.
+    /// Sends a request. It is taken before the next hop.
     ///
     /// # Errors
-    /// [`Full`], also once the session is over.
+    /// [`Full`]: the queue is full, or the session has ended.
     pub fn send(&self, request: Request) -> Result<(), Full> {
         self.queue.try_send(Sent { at: Instant::now(), request }).map_err(|_| Full)
     }
 
-    /// The band as it was after the last hop.
+    /// The snapshot of the last hop.
     pub fn snapshot(&self) -> Snapshot {
         let known = f32::from_bits(self.shared.lock.load(Ordering::Relaxed));
         Snapshot { lock: known, ..lock(&self.shared.snapshot).clone() }
     }
 
-    /// Tells how well the clock is known that the band follows, 0 to 1: who listens to that clock says so.
+    /// Sets how well the clock that the session follows is known, 0 to 1. Called by the thread that receives it.
     pub fn locked(&self, known: f32) {
         self.shared.lock.store(known.to_bits(), Ordering::Relaxed);
     }
 
-    /// Tells that JACK's transport has been heard.
+    /// The state of JACK transport has arrived: it can be followed.
     pub fn transport(&self) {
         self.shared.transport.store(true, Ordering::Relaxed);
     }
 
-    /// Tells that Ableton Link can be followed: who does so hears of it when somebody asks the band to play.
+    /// Ableton Link can be followed: its thread gets the commands to play, and starts the session on a shared bar line.
     pub fn link(&self) {
         self.shared.link.store(true, Ordering::Relaxed);
     }
 
-    /// Tells every listener a sentence for the musician.
+    /// Sends a text for the musician to every listener.
     pub fn say(&self, what: String) {
         self.shared.tell(&Event::Said(what));
     }
 
-    /// Everything that happens from now on. A listener that falls 1024 events behind misses the newest ones; drop it to stop listening.
+    /// Subscribes to all events from now on. A listener that is 1024 events behind misses the newest ones. Dropping it unsubscribes.
     pub fn events(&self) -> Receiver<Event> {
         let (tx, rx) = sync_channel(BEHIND);
         lock(&self.shared.listeners).push(tx);
         rx
     }
 
-    /// Ends the session after the hop that runs: takes are closed, devices given back.
+    /// Ends the session after the current hop: takes and devices are closed.
     pub fn end(&self) {
         self.shared.ended.store(true, Ordering::Release);
     }
 
-    /// Somebody has ended the session.
+    /// Whether the session has been ended.
     pub fn ended(&self) -> bool {
         self.shared.ended.load(Ordering::Acquire)
     }
 }
 
 impl ControlReceiver {
-    /// The next request, in order; none when there is none.
+    /// The next request, in order.
     pub fn take(&self) -> Option<Sent> {
         self.queue.try_recv().ok()
     }
 
-    /// There is a JACK transport to follow.
+    /// Whether JACK transport can be followed.
     pub fn has_transport(&self) -> bool {
         self.shared.transport.load(Ordering::Relaxed)
     }
 
-    /// Ableton Link can be followed.
+    /// Whether Ableton Link can be followed.
     pub fn has_link(&self) -> bool {
         self.shared.link.load(Ordering::Relaxed)
     }
 
-    /// Tells every listener.
+    /// Sends an event to every listener.
     pub fn tell(&self, event: &Event) {
         self.shared.tell(event);
     }
 
-    /// Shows the band's state, and gives an older one back in its place to be filled anew. Where somebody is just looking, this one is
-    /// not shown; the next is.
+    /// Publishes a snapshot, and returns an older one in its place for reuse. While a reader holds the lock, the snapshot is not published;
+    /// the next one is.
     pub fn publish(&self, snapshot: &mut Snapshot) {
         match self.shared.snapshot.try_lock() {
             Ok(mut shown) => std::mem::swap(&mut *shown, snapshot),
@@ -193,12 +194,12 @@ impl ControlReceiver {
         }
     }
 
-    /// Somebody has ended the session.
+    /// Whether the session has been ended.
     pub fn ended(&self) -> bool {
         self.shared.ended.load(Ordering::Acquire)
     }
 
-    /// The session is over, whoever ended it.
+    /// Marks the session as ended.
     pub fn end(&self) {
         self.shared.ended.store(true, Ordering::Release);
     }
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn all_who_listen_hear_and_who_left_is_forgotten() {
+    fn every_listener_gets_events_and_a_dropped_one_is_removed() {
         let (control, controls) = Control::new();
         let (a, b) = (control.events(), control.events());
         assert_ne!(control.origin(), control.origin());
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_never_stops_the_desk() {
+    fn publishing_never_waits_for_a_reader() {
         let (control, controls) = Control::new();
         let mut next = Snapshot { bar: 5, ..Snapshot::default() };
         let looking = lock(&control.shared.snapshot);

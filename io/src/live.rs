@@ -14,13 +14,13 @@ use sideman_engine::live::{Command, Request};
 use sideman_engine::model::FRAME;
 use sideman_kernels::Backend;
 
+use crate::clock::{BeatPosition, Opened};
 use crate::device::DeviceStats;
 use crate::input::{self, InputReader, InputWriter};
 use crate::ladder::{Ladder, Step};
+use crate::midi::PortEvent;
 use crate::midi::ports::Feed;
-use crate::midi::{Heard, Mark};
 use crate::output::{self, OutputReader, OutputWriter};
-use crate::playback_clock::Opened;
 use crate::rt;
 use crate::runner::Runner;
 
@@ -47,14 +47,18 @@ pub struct DevicePorts {
     /// Song time, in frames of the input, of the first sample that will be heard.
     pub in_start: u64,
     /// For its MIDI ports, where it has any.
-    pub heard: HeapProd<Heard>,
+    pub heard: HeapProd<PortEvent>,
     /// Where the beat lies, for a clock that is sent.
-    pub marks: HeapCons<Mark>,
+    pub marks: HeapCons<BeatPosition>,
 }
 
 impl DevicePorts {
     /// A line, and the engine's ends of its MIDI.
-    fn new(input: InputWriter, reader: OutputReader, in_start: u64) -> (DevicePorts, HeapCons<Heard>, HeapProd<Mark>) {
+    fn new(
+        input: InputWriter,
+        reader: OutputReader,
+        in_start: u64,
+    ) -> (DevicePorts, HeapCons<PortEvent>, HeapProd<BeatPosition>) {
         let (to_hands, midi) = HeapRb::new(MIDI).split();
         let (marks, to_clock) = HeapRb::new(MARKS).split();
         (DevicePorts { input, reader, in_start, heard: to_hands, marks: to_clock }, midi, marks)
@@ -126,7 +130,7 @@ pub struct Live<B: Backend> {
     heard: Vec<f32>,
     device: Option<(Arc<DeviceStats>, (u32, u32))>,
     /// Where MIDI goes that the device hears.
-    pub hands: Option<Sender<Heard>>,
+    pub hands: Option<Sender<PortEvent>>,
     /// Who is told of song time and beat beside the device: MIDI ports of the system.
     pub ports: Option<Feed>,
     /// Who is told of every device that is opened, to know what sounds now.
@@ -136,8 +140,8 @@ pub struct Live<B: Backend> {
 struct Ends {
     hearing: InputReader,
     writer: OutputWriter,
-    midi: HeapCons<Heard>,
-    marks: HeapProd<Mark>,
+    midi: HeapCons<PortEvent>,
+    marks: HeapProd<BeatPosition>,
     /// Up to when the input has given samples, or silence has stood for them.
     since: Instant,
     filling: bool,
@@ -258,7 +262,7 @@ impl<B: Backend> Live<B> {
         let Some(ends) = &mut self.ends else { return };
         ends.writer.bar(bar);
         // A device without a clock to send takes none out: the ring is full then, and that is all.
-        let mark = Mark::of(self.runner.snapshot());
+        let mark = BeatPosition::of(self.runner.snapshot());
         let _ = ends.marks.try_push(mark);
         if let Some(ports) = &mut self.ports {
             let _ = ports.marks.try_push(mark);

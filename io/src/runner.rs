@@ -14,12 +14,12 @@ use sideman_engine::{Error, Result};
 use sideman_kernels::Backend;
 use sideman_kernels::cpu::CpuBackend;
 
+use crate::clock::Taps;
 use crate::control::{ControlReceiver, Event};
 use crate::failover::{Failover, Slot, on_slot};
 use crate::mix::{self, Mixer};
 use crate::rt;
 use crate::silence_watchdog::SilenceWatchdog;
-use crate::sync::Taps;
 use crate::take::{Entry, TakeInfo, silent};
 use crate::tape::{Piece, Tape};
 use crate::text_encoder_thread::TextEncoderThread;

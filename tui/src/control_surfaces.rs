@@ -6,10 +6,11 @@ use std::sync::mpsc::{Sender, channel};
 
 use anyhow::{Result, anyhow};
 use sideman_engine::live::{Command, SessionConfig};
+use sideman_io::command_language::Namespace;
 use sideman_io::control::Control;
 use sideman_io::midi::ports::{self, Feed, Ports};
-use sideman_io::midi::{self, Heard, Map};
-use sideman_io::osc::{Announcement, Names, PORT, Server};
+use sideman_io::midi::{self, Map, PortEvent};
+use sideman_io::osc::{Addresses, Announcement, PORT, Server};
 use sideman_io::take::TakeInfo;
 
 use crate::{cli, folders};
@@ -20,7 +21,7 @@ pub struct ControlSurfaces {
     _midi: Option<midi::Server>,
     _open: Option<Ports>,
     /// For the MIDI that a device hears.
-    pub midi: Option<Sender<Heard>>,
+    pub midi: Option<Sender<PortEvent>>,
     /// For what MIDI ports beside a device are told.
     pub ports: Option<Feed>,
 }
@@ -55,9 +56,8 @@ pub fn start(
     info: &TakeInfo,
 ) -> Result<ControlSurfaces> {
     let stems: Vec<&str> = info.stems.iter().map(String::as_str).collect();
-    let names = Names::new(model, &stems);
-    let played = (jack || args.midi.is_some()).then(|| midi(args, control, names.clone(), &stems)).transpose()?;
-    let osc = args.osc.map(|address| osc(args, control, names, &info.config, address)).transpose()?;
+    let played = (jack || args.midi.is_some()).then(|| midi(args, control, &stems)).transpose()?;
+    let osc = args.osc.map(|address| osc(args, control, Addresses::new(model, &stems), &info.config, address)).transpose()?;
     let (midi, server) = played.unzip();
     let (open, ports) = match (&args.midi, &midi) {
         (Some(name), Some(heard)) if !jack => {
@@ -73,11 +73,11 @@ pub fn start(
 fn osc(
     args: &cli::ControlSurfaces,
     control: &Control,
-    names: Names,
+    addresses: Addresses,
     config: &SessionConfig,
     address: SocketAddr,
 ) -> Result<(Server, Option<Announcement>)> {
-    let server = Server::start(control.clone(), names, begun(config), address)
+    let server = Server::start(control.clone(), addresses, begun(config), address)
         .map_err(|e| anyhow!("--osc {address}: {e}; another program may listen there"))?;
     let address = server.address();
     if !address.ip().is_loopback() {
@@ -92,7 +92,7 @@ fn osc(
 }
 
 /// The hands on MIDI: where messages go, and their thread.
-fn midi(args: &cli::ControlSurfaces, control: &Control, names: Names, stems: &[&str]) -> Result<(Sender<Heard>, midi::Server)> {
+fn midi(args: &cli::ControlSurfaces, control: &Control, stems: &[&str]) -> Result<(Sender<PortEvent>, midi::Server)> {
     let file = args.midi_map.clone().or_else(|| folders::config_file("midi.toml"));
     let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).map_err(|e| anyhow!("{}: {e}", path.display()))?;
@@ -101,14 +101,14 @@ fn midi(args: &cli::ControlSurfaces, control: &Control, names: Names, stems: &[&
     let map = match file.as_ref().filter(|path| path.exists()).map(read) {
         Some(Err(e)) if args.midi.is_none() && args.midi_map.is_none() => {
             tracing::warn!("{e}: pedals do as without it");
-            midi::default_page(stems)
+            midi::default_map(stems)
         }
         Some(map) => map?,
-        None => midi::default_page(stems),
+        None => midi::default_map(stems),
     };
     let (tx, inbox) = channel();
-    let hands = midi::MidiMapper::new(names, map, control.origin());
-    let server = midi::Server::start(control.clone(), hands, inbox, file).map_err(|e| anyhow!("no thread for MIDI: {e}"))?;
+    let mapper = midi::MidiMapper::new(Namespace::new(stems), map, control.origin());
+    let server = midi::Server::start(control.clone(), mapper, inbox, file).map_err(|e| anyhow!("no thread for MIDI: {e}"))?;
     Ok((tx, server))
 }
 

@@ -394,7 +394,7 @@ fn with_devices<B: Backend + Send + 'static>(
     engine.ports = hands.ports.take();
     #[cfg(feature = "link")]
     let _link = {
-        let (link, opened) = sideman_io::link::Server::start(control.clone())?;
+        let (link, opened) = sideman_io::clock::link::Server::start(control.clone())?;
         engine.speakers.push(opened);
         link
     };

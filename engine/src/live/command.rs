@@ -79,6 +79,42 @@ pub enum Clock {
     Free,
 }
 
+impl Mode {
+    /// The modes with their names, for OSC and the command line.
+    pub const NAMES: [(&str, Mode); 3] = [("follow", Mode::Follow), ("loop", Mode::Loop), ("lead", Mode::Lead)];
+
+    /// The mode's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Follow => "follow",
+            Mode::Loop => "loop",
+            Mode::Lead => "lead",
+        }
+    }
+}
+
+impl Clock {
+    /// The clocks with their names, for OSC and the command line.
+    pub const NAMES: [(&str, Clock); 5] = [
+        ("internal", Clock::Internal),
+        ("midi", Clock::Midi),
+        ("jack", Clock::Jack),
+        ("link", Clock::Link),
+        ("free", Clock::Free),
+    ];
+
+    /// The clock's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Clock::Internal => "internal",
+            Clock::Midi => "midi",
+            Clock::Jack => "jack",
+            Clock::Link => "link",
+            Clock::Free => "free",
+        }
+    }
+}
+
 /// A command to stems.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

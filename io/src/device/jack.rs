@@ -13,11 +13,11 @@ use jack::{TransportState, TransportStatePosition};
 use ringbuf::traits::Producer;
 
 use super::{DeviceConfig, DeviceStats, Stream};
+use crate::clock::{Beat, MidiClockOut, Transport};
 use crate::live::{DevicePorts, EngineHandle};
-use crate::midi::{Clock, Heard};
+use crate::midi::PortEvent;
 use crate::output::BLOCK_MAX;
 use crate::rt;
-use crate::transport::{Beat, Transport};
 
 /// No callback for so long: the server is gone, or we were thrown out.
 const GONE: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ struct Process {
     outputs: Vec<Port<AudioOut>>,
     midi_in: Port<MidiIn>,
     midi_out: Port<MidiOut>,
-    clock: Clock,
+    clock: MidiClockOut,
     line: DevicePorts,
     /// The server's frame time at the first callback, and of the callback that should come next.
     begun: Option<Frames>,
@@ -62,7 +62,7 @@ impl Process {
             seconds: f64::from(pos.frame()) / rate,
             beat,
         };
-        if now.is_news(self.told.as_ref()) && self.line.heard.try_push(Heard::Transport(now)).is_ok() {
+        if now.is_news(self.told.as_ref()) && self.line.heard.try_push(PortEvent::Transport(now)).is_ok() {
             self.told = Some(now);
         }
     }
@@ -95,7 +95,7 @@ impl jack::ProcessHandler for Process {
             let rate = f64::from(self.rate);
             for message in self.midi_in.iter(scope) {
                 let at = (speaker + f64::from(message.time)) / rate;
-                if let Some(heard) = Heard::new(at, message.bytes) {
+                if let Some(heard) = PortEvent::new(at, message.bytes) {
                     // The engine stalls: it will see by the clock's gap that something is missing.
                     let _ = self.line.heard.try_push(heard);
                 }
@@ -205,7 +205,7 @@ pub fn open(asked: &DeviceConfig, link: &EngineHandle) -> Result<Box<dyn Stream>
         outputs,
         midi_in,
         midi_out,
-        clock: Clock::default(),
+        clock: MidiClockOut::default(),
         line,
         begun: None,
         next: 0,

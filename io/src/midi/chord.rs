@@ -1,8 +1,8 @@
-//! Held keys as a chord symbol that the chart reads.
+//! The chord symbol of held keys, in the chart's notation.
 
 use std::collections::BTreeSet;
 
-/// Qualities: intervals over the root, and how they are written. Fuller ones first.
+/// Chord qualities: intervals above the root, and the suffix of the symbol. Larger chords come first.
 const QUALITIES: [(&[u8], &str); 14] = [
     (&[0, 4, 7, 11], "maj7"),
     (&[0, 3, 7, 10], "m7"),
@@ -21,8 +21,8 @@ const QUALITIES: [(&[u8], &str); 14] = [
 ];
 const ROOTS: [&str; 12] = ["C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
 
-/// The chord of some keys: the lowest is the root where that makes one, else any that does. None where they make none.
-pub fn name(keys: &BTreeSet<u8>) -> Option<String> {
+/// The chord of some keys. The lowest key is the root if that makes a chord, else any other one. `None`: they make no chord.
+pub fn chord_name(keys: &BTreeSet<u8>) -> Option<String> {
     let lowest = keys.first()? % 12;
     let classes: BTreeSet<u8> = keys.iter().map(|k| k % 12).collect();
     let roots = std::iter::once(lowest).chain(classes.iter().copied().filter(|c| *c != lowest));
@@ -39,22 +39,22 @@ pub fn name(keys: &BTreeSet<u8>) -> Option<String> {
     })
 }
 
-/// Keys that are down on the chord channel. A chord stays when the keys are let go.
+/// The keys that are held on the chord channel. The chord stays when they are released.
 #[derive(Debug, Clone, Default)]
-pub struct Held {
+pub struct HeldChord {
     keys: BTreeSet<u8>,
     last: Option<String>,
 }
 
-impl Held {
-    /// A key goes down or up: the chord, where it is another one now. Letting go one key after another makes no new chord.
+impl HeldChord {
+    /// A key goes down or up. Returns the chord if it is a new one. Releasing a key makes no new chord.
     pub fn note(&mut self, key: u8, down: bool) -> Option<String> {
         if !down {
             self.keys.remove(&key);
             return None;
         }
         self.keys.insert(key);
-        let chord = name(&self.keys).filter(|c| self.last.as_ref() != Some(c))?;
+        let chord = chord_name(&self.keys).filter(|c| self.last.as_ref() != Some(c))?;
         self.last = Some(chord.clone());
         Some(chord)
     }

@@ -1,5 +1,5 @@
-//! The hands at work: a thread that takes what ports have heard, hands wishes to the band, keeps the map, and holds the band to a clock that
-//! comes in.
+//! The MIDI thread: takes what the ports receive, sends requests to the session, saves the map, and keeps the session on the clock that it
+//! follows.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,56 +10,61 @@ use std::time::{Duration, Instant};
 
 use sideman_engine::live::Command;
 
-use super::{Message, MidiMapper};
+use super::{Message, MidiMapper, Response};
+use crate::clock::{ClockFollower, Transport};
 use crate::control::{Control, Event};
-use crate::transport::Transport;
 
-/// The longest wait for a message: a held switch is told in time to this.
+/// The longest wait for a message, and so the precision of footswitch gestures.
 const WAIT: Duration = Duration::from_millis(5);
-/// The band is held to a clock so often: a hop or so.
+/// Time between two calls of the clock follower: about a hop.
 const FOLLOW: Duration = Duration::from_millis(40);
 
-/// What a device has heard for the hands.
+/// What a device or port receives.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Heard {
-    /// Bytes of a MIDI message.
+pub enum PortEvent {
+    /// A MIDI message.
     Bytes {
         /// Song time that sounded then, s.
         at: f64,
-        /// They, and how many there are.
+        /// The bytes, of which the first `len` count.
         bytes: [u8; 3],
         /// See `bytes`.
         len: u8,
     },
-    /// Where JACK's transport is.
+    /// The state of JACK transport.
     Transport(Transport),
 }
 
-impl Heard {
-    /// None for what is longer than three bytes: system exclusive, which means nothing here.
-    pub fn new(at: f64, bytes: &[u8]) -> Option<Heard> {
+impl PortEvent {
+    /// A message at a song time, s. `None`: it is longer than three bytes (system exclusive), and not used.
+    pub fn new(at: f64, bytes: &[u8]) -> Option<PortEvent> {
         let mut kept = [0; 3];
         kept.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(Heard::Bytes { at, bytes: kept, len: bytes.len() as u8 })
+        Some(PortEvent::Bytes { at, bytes: kept, len: bytes.len() as u8 })
     }
 }
 
-/// Running hands; they end when this is dropped.
+/// The running MIDI thread. Dropping it ends it.
 pub struct Server {
     thread: Option<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Server {
-    /// Plays on `control` what `inbox` hears. What is learned is kept in `file`, where there is one.
+    /// Starts the thread. `ports` sends what the ports receive. Learned mappings are saved to `file`.
     ///
     /// # Errors
-    /// The system makes no thread.
-    pub fn start(control: Control, hands: MidiMapper, inbox: Receiver<Heard>, file: Option<PathBuf>) -> std::io::Result<Server> {
+    /// The thread can't be started.
+    pub fn start(
+        control: Control,
+        mapper: MidiMapper,
+        ports: Receiver<PortEvent>,
+        file: Option<PathBuf>,
+    ) -> std::io::Result<Server> {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = stop.clone();
         let events = control.events();
-        let serve = move || serve(&control, hands, &inbox, &events, file.as_deref(), &seen);
+        let serve = move || serve(&control, mapper, &ports, &events, file.as_deref(), &seen);
         let thread = std::thread::Builder::new().name("midi".into()).spawn(serve)?;
         Ok(Server { thread: Some(thread), stop })
     }
@@ -69,7 +74,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
-            // It panicked: there is nobody to tell, and the music goes on.
+            // If the thread has panicked, the music continues without MIDI.
             let _ = thread.join();
         }
     }
@@ -77,68 +82,75 @@ impl Drop for Server {
 
 fn serve(
     control: &Control,
-    mut hands: MidiMapper,
-    inbox: &Receiver<Heard>,
+    mut mapper: MidiMapper,
+    ports: &Receiver<PortEvent>,
     events: &Receiver<Event>,
     file: Option<&Path>,
     stop: &AtomicBool,
 ) {
+    let mut follower = ClockFollower::new(f64::from(mapper.map().clock_offset) / 1000.0, mapper.origin());
     let mut followed = Instant::now();
-    // Song time of the newest message, and when it was read: time goes on from there.
+    // Song time of the newest message, and when it was read: song time continues from there.
     let (mut at, mut since) = (0.0, Instant::now());
     while !stop.load(Ordering::Acquire) && !control.ended() {
-        let mut wishes = Vec::new();
-        match inbox.recv_timeout(WAIT) {
-            Ok(Heard::Transport(transport)) => {
+        let mut response = Response::default();
+        match ports.recv_timeout(WAIT) {
+            Ok(PortEvent::Transport(transport)) => {
                 control.transport();
-                hands.transport.heard(transport);
+                follower.transport(transport);
             }
-            Ok(Heard::Bytes { at: heard, bytes, len }) => {
-                (at, since) = (heard, Instant::now());
-                let message = bytes.get(..usize::from(len)).and_then(Message::parse);
-                let (wished, told) = message.map(|m| hands.message(m, heard)).unwrap_or_default();
-                wishes.extend(wished);
-                if let Some(told) = told {
-                    if told.starts_with("learned")
-                        && let Some(Err(e)) = file.map(|file| keep(&hands, file))
-                    {
-                        control.say(e);
-                    }
-                    control.say(told);
+            Ok(PortEvent::Bytes { at: received, bytes, len }) => {
+                (at, since) = (received, Instant::now());
+                match bytes.get(..usize::from(len)).and_then(Message::parse) {
+                    Some(Message::Clock(message)) => response.requests = follower.midi(message, received),
+                    Some(message) => response = mapper.message(message, received),
+                    None => {}
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
-            // No port is left; the map and the gestures have no more to do.
+            // All ports are closed.
             Err(RecvTimeoutError::Disconnected) => return,
         }
         let now = at + since.elapsed().as_secs_f64();
-        wishes.extend(hands.time(now));
+        let timed = mapper.time(now);
+        response.requests.extend(timed.requests);
+        response.errors.extend(timed.errors);
         for event in events.try_iter() {
             if let Event::Applied { request, .. } = event
                 && let Command::Learn(address) = request.command
             {
-                control.say(hands.learn(&address));
+                control.say(match mapper.learn(&address) {
+                    Ok(()) => format!("MIDI learn: move the control for {address}"),
+                    Err(e) => format!("MIDI learn: {e}"),
+                });
             }
         }
         if followed.elapsed() >= FOLLOW {
             followed = Instant::now();
-            wishes.extend(hands.follow(&control.snapshot(), now));
-            if let Some(known) = hands.lock(now) {
+            response.requests.extend(follower.follow(&control.snapshot(), now));
+            if let Some(known) = follower.lock(now) {
                 control.locked(known);
             }
         }
-        for wish in wishes {
-            if let Err(e) = control.send(wish) {
+        if let Some(mapping) = response.learned {
+            if let Some(Err(e)) = file.map(|file| save(&mapper, file)) {
+                control.say(e);
+            }
+            control.say(format!("MIDI learn: {} is now {}", mapping.control, mapping.address));
+        }
+        response.errors.into_iter().for_each(|error| control.say(error));
+        for request in response.requests {
+            if let Err(e) = control.send(request) {
                 tracing::info!("MIDI: {e}");
             }
         }
     }
 }
 
-/// Writes the map beside its file, then in its place.
-fn keep(hands: &MidiMapper, file: &Path) -> Result<(), String> {
-    let wrong = |e: std::io::Error| format!("{}: {e}: what was learned lasts for this session only", file.display());
-    let text = hands.map().text()?;
+/// Saves the map. The file appears whole.
+fn save(mapper: &MidiMapper, file: &Path) -> Result<(), String> {
+    let wrong = |e: std::io::Error| format!("{}: {e}: the learned control is lost when this session ends", file.display());
+    let text = mapper.map().text()?;
     if let Some(dir) = file.parent().filter(|d| !d.as_os_str().is_empty()) {
         std::fs::create_dir_all(dir).map_err(wrong)?;
     }

@@ -1,23 +1,23 @@
-//! Tells the network that a band listens: `_osc._udp` by mDNS, where tablets and patchers look for instruments.
+//! Announces the OSC port on the network by mDNS, as `_osc._udp`, so that tablets and patchers find it.
 
 use std::net::{IpAddr, SocketAddr};
 
 use mdns_sd::{IfKind, ServiceDaemon, ServiceInfo};
 
-/// The kind of service that OSC programs look for.
+/// The mDNS service type of OSC.
 pub const SERVICE: &str = "_osc._udp.local.";
 
-/// A running announcement; it is taken back when this is dropped.
+/// A running announcement. Dropping it withdraws it.
 pub struct Announcement {
     daemon: ServiceDaemon,
     name: String,
 }
 
 impl Announcement {
-    /// Announces `name` at an address: one of this computer alone on this computer alone, one of all its networks on all of them.
+    /// Announces `name` at an address: a loopback address on this computer only, an unspecified one on all networks.
     ///
     /// # Errors
-    /// The system gives no socket for it, or the name can't be one.
+    /// mDNS gets no socket, or the name is not valid.
     pub fn start(name: &str, address: SocketAddr) -> Result<Announcement, String> {
         let wrong = |e: mdns_sd::Error| format!("no mDNS announcement: {e}");
         let daemon = ServiceDaemon::new().map_err(wrong)?;
@@ -35,7 +35,7 @@ impl Announcement {
         Ok(Announcement { daemon, name })
     }
 
-    /// Its whole name on the network.
+    /// Its full name on the network.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -43,7 +43,7 @@ impl Announcement {
 
 impl Drop for Announcement {
     fn drop(&mut self) {
-        // A goodbye, so that lists forget it at once; they would in two minutes.
+        // Withdrawn at once; without this it would expire after two minutes.
         if let Ok(gone) = self.daemon.unregister(&self.name) {
             let _ = gone.recv_timeout(std::time::Duration::from_millis(500));
         }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_band_is_found_and_gone_again() {
+    fn an_announcement_is_found_and_withdrawn() {
         let model = Announcement::start("Sideman 51234", ([127, 0, 0, 1], 51_234).into()).unwrap();
         let daemon = ServiceDaemon::new().unwrap();
         let seen = daemon.browse(SERVICE).unwrap();
@@ -76,9 +76,9 @@ mod tests {
         let name = model.name().to_owned();
         assert_eq!(name, "Sideman 51234._osc._udp.local.");
         let found = |e: &ServiceEvent| matches!(e, ServiceEvent::ServiceResolved(s) if s.fullname == name && s.port == 51_234);
-        assert!(wait(&found), "nobody finds the band");
+        assert!(wait(&found), "the announcement is not found");
         drop(model);
-        assert!(wait(&|e| matches!(e, ServiceEvent::ServiceRemoved(_, n) if *n == name)), "it says no goodbye");
+        assert!(wait(&|e| matches!(e, ServiceEvent::ServiceRemoved(_, n) if *n == name)), "the announcement is not withdrawn");
         let _ = daemon.shutdown();
     }
 }

@@ -1,26 +1,30 @@
-//! Who is told what: subscribers, the values they were told last, wishes on their way to the band, bundles that wait for their time. It
-//! opens no socket and reads no clock, so a test can play days in a moment.
+//! The state of the OSC server: subscribers with the values they know, requests on their way to the session, messages that wait for their
+//! time tag. It opens no socket and reads no clock, so that a test can run hours in a moment.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rosc::{OscMessage, OscPacket, OscTime, OscType};
+use rosc::{OscMessage, OscPacket, OscTime};
+use sideman_engine::live::commands::{Access, CommandKind};
 use sideman_engine::live::{Origin, Request, Snapshot};
 
-use super::echo::{Values, message, shown};
-use super::parse::{Ask, decode, parse};
-use super::{Kind, Names};
+use super::addresses::Addresses;
+use super::packet::{decode, encode};
+use super::parse::{Ask, parse};
+use super::values::{Values, values};
+use crate::command_language::{Message, Value, expand, is_all, message};
 
-/// Subscribers at a time, bundles that wait, and the longest that one may wait.
+/// The most subscribers at a time.
 const MAX_SUBSCRIBERS: usize = 32;
+/// The most messages that wait for their time tag, and the longest time that one may wait.
 const MAX_WAITING: usize = 1024;
 const MAX_WAIT: Duration = Duration::from_secs(600);
-/// Wishes that are handed on at once: a part of the band's queue, so that a flood leaves room for keys and pedals.
-const MAX_WISHES: usize = 32;
-/// Errors that are sent between two echoes.
+/// The most requests that are sent to the session at once: a part of its queue, so that a flood leaves room for keys and pedals.
+const MAX_REQUESTS: usize = 32;
+/// The most errors that are sent between two echoes.
 const MAX_ERRORS: usize = 8;
-/// The most bytes that go out in a packet.
+/// The longest packet that is sent, bytes.
 const MAX_PACKET: usize = 1400;
 
 /// A packet to send.
@@ -28,41 +32,50 @@ pub type Out = (SocketAddr, Vec<u8>);
 
 struct Subscriber {
     until: Instant,
-    /// What it was told, or said itself.
+    /// The values that it was sent, or set itself.
     knows: Values,
 }
 
-/// The conversation with all peers.
+/// A request on its way to the session.
+struct Queued {
+    address: String,
+    /// It sets a value: a newer one replaces it.
+    value: bool,
+    request: Request,
+}
+
+/// The state of the OSC server.
 pub struct OscState {
-    names: Names,
+    addresses: Addresses,
     origin: Origin,
     started: Instant,
-    /// What was asked for, and what is shown: the snapshot's word where it has one.
-    asked: Values,
+    /// Values that commands have set.
+    set: Values,
+    /// The current values: those of the newest snapshot, else those that commands have set.
     values: Values,
     subscribers: BTreeMap<SocketAddr, Subscriber>,
     waiting: Vec<(Instant, SocketAddr, OscMessage)>,
-    wishes: Vec<(String, bool, Request)>,
+    requests: Vec<Queued>,
     out: Vec<Out>,
     errors: usize,
-    /// Packets that were no OSC, and wishes that a flood swept away.
+    /// Packets that were not valid OSC.
     pub malformed: u64,
-    /// See `malformed`.
+    /// Requests and packets that were dropped because there were too many.
     pub dropped: u64,
 }
 
 impl OscState {
-    /// A conversation without anybody yet.
-    pub fn new(names: Names, origin: Origin, now: Instant) -> OscState {
+    /// A server without subscribers. Its requests carry `origin`.
+    pub fn new(addresses: Addresses, origin: Origin, now: Instant) -> OscState {
         OscState {
-            names,
+            addresses,
             origin,
             started: now,
-            asked: blank(),
-            values: blank(),
+            set: text_parts(),
+            values: text_parts(),
             subscribers: BTreeMap::new(),
             waiting: Vec::new(),
-            wishes: Vec::new(),
+            requests: Vec::new(),
             out: Vec::new(),
             errors: 0,
             malformed: 0,
@@ -70,7 +83,7 @@ impl OscState {
         }
     }
 
-    /// A packet has come. `clock` is the time of day, for time tags.
+    /// Takes a packet that was received. `clock` is the time of day, for time tags.
     pub fn packet(&mut self, from: SocketAddr, bytes: &[u8], now: Instant, clock: SystemTime) {
         match decode(bytes) {
             Ok(packet) => self.take(from, packet, now, now, clock),
@@ -85,108 +98,114 @@ impl OscState {
         match packet {
             OscPacket::Message(message) if at <= now => self.message(from, &message, now),
             OscPacket::Message(message) if self.waiting.len() < MAX_WAITING => self.waiting.push((at, from, message)),
-            OscPacket::Message(_) => self.error(from, format!("{MAX_WAITING} messages wait for their time already")),
+            OscPacket::Message(_) => self.error(from, format!("already {MAX_WAITING} messages wait for their time tag")),
             OscPacket::Bundle(bundle) => {
                 let wait = until(bundle.timetag, clock);
                 if wait > MAX_WAIT {
-                    return self.error(from, format!("a bundle for a time more than {} s ahead", MAX_WAIT.as_secs()));
+                    return self.error(from, format!("a time tag more than {} s ahead", MAX_WAIT.as_secs()));
                 }
-                // A bundle in a bundle is never sooner than it.
+                // A bundle inside a bundle is never due before the outer one.
                 let at = at.max(now + wait);
                 bundle.content.into_iter().for_each(|packet| self.take(from, packet, at, now, clock));
             }
         }
     }
 
-    fn message(&mut self, from: SocketAddr, message: &OscMessage, now: Instant) {
-        for ask in parse(message, &self.names) {
+    fn message(&mut self, from: SocketAddr, osc: &OscMessage, now: Instant) {
+        for ask in parse(osc, &self.addresses) {
             match ask {
-                Ok(Ask::Do { address, command, when, value }) => {
+                Ok(Ask::Command { address, command, when, value }) => {
                     if let (true, Some(subscriber)) = (value, self.subscribers.get_mut(&from)) {
-                        let said = super::message(&command, &self.names).map(|m| m.args).unwrap_or_default();
-                        subscriber.knows.insert(address.clone(), said);
+                        let own = message(&command, self.addresses.namespace()).map(|m| m.arguments).unwrap_or_default();
+                        subscriber.knows.insert(address.clone(), own);
                     }
-                    self.wish(address, value, Request { command, when, from: self.origin });
+                    self.request(address, value, Request { command, when, from: self.origin });
                 }
-                Ok(Ask::Read(address)) if address == "/jam/pong" => self.pong(from, now),
-                // Of all stems each says its own.
-                Ok(Ask::Read(address)) if address.contains("/all") => {
-                    for stem in self.names.stems.clone() {
-                        let own = address.replacen("/all", &format!("/{stem}"), 1);
-                        if let Some(args) = self.values.get(&own).cloned() {
-                            self.send(from, &own, args);
-                        }
-                    }
-                }
-                Ok(Ask::Read(address)) => match self.values.get(&address) {
-                    Some(args) => self.send(from, &address, args.clone()),
-                    None => self.error(from, format!("{address} has no value yet")),
-                },
+                Ok(Ask::Read(address)) => self.read(from, &address, now),
                 Ok(Ask::Ping) => self.pong(from, now),
                 Ok(Ask::Subscribe { host, port, seconds }) => {
                     let to = SocketAddr::new(host.unwrap_or(from.ip()), port.unwrap_or(from.port()));
-                    let until = now + Duration::from_secs_f64(seconds);
-                    if let Some(subscriber) = self.subscribers.get_mut(&to) {
-                        subscriber.until = until;
-                    } else if self.subscribers.len() < MAX_SUBSCRIBERS {
-                        self.subscribers.insert(to, Subscriber { until, knows: Values::new() });
-                    } else {
-                        self.error(from, format!("{MAX_SUBSCRIBERS} subscribers are told already"));
-                    }
+                    self.subscribe(from, to, now + Duration::from_secs_f64(seconds));
                 }
                 Ok(Ask::Unsubscribe) => {
-                    // Also the one that was subscribed under another port of the same host by this peer.
+                    // A peer may have subscribed another port of its host.
                     if self.subscribers.remove(&from).is_none() {
                         self.subscribers.retain(|to, _| to.ip() != from.ip());
                     }
                 }
-                Ok(Ask::Sync) => {
-                    let all: Vec<(String, Vec<OscType>)> = self.values.clone().into_iter().collect();
-                    self.all(from, &all);
-                }
+                Ok(Ask::Sync) => self.send_all(from, &self.values.clone()),
                 Err(what) => self.error(from, what),
+            }
+        }
+    }
+
+    fn read(&mut self, to: SocketAddr, address: &str, now: Instant) {
+        if address == "/jam/pong" {
+            self.pong(to, now);
+        } else if is_all(address) {
+            // The value of each stem at its own address.
+            let path = address.replacen("/all", "/S", 1);
+            for address in expand(&path, self.addresses.namespace().stems()) {
+                if let Some(value) = self.values.get(&address).cloned() {
+                    self.send(to, &address, value);
+                }
+            }
+        } else {
+            match self.values.get(address) {
+                Some(value) => self.send(to, address, value.clone()),
+                None => self.error(to, format!("{address} has no value yet")),
             }
         }
     }
 
     fn pong(&mut self, to: SocketAddr, now: Instant) {
         let seconds = now.saturating_duration_since(self.started).as_secs_f32();
-        let args = vec![env!("CARGO_PKG_VERSION").into(), self.names.model.as_str().into(), seconds.into()];
-        self.send(to, "/jam/pong", args);
+        let values = vec![env!("CARGO_PKG_VERSION").into(), self.addresses.model().into(), seconds.into()];
+        self.send(to, "/jam/pong", values);
     }
 
-    /// Queues a wish; a newer value takes the place of one that still waits here.
-    fn wish(&mut self, address: String, value: bool, request: Request) {
-        let same = |w: &&mut (String, bool, Request)| value && w.1 && w.0 == address && w.2.when == request.when;
-        if let Some(waiting) = self.wishes.iter_mut().find(same) {
-            waiting.2 = request;
-        } else if self.wishes.len() < MAX_WISHES {
-            self.wishes.push((address, value, request));
+    fn subscribe(&mut self, from: SocketAddr, to: SocketAddr, until: Instant) {
+        if let Some(subscriber) = self.subscribers.get_mut(&to) {
+            subscriber.until = until;
+        } else if self.subscribers.len() < MAX_SUBSCRIBERS {
+            self.subscribers.insert(to, Subscriber { until, knows: Values::new() });
+        } else {
+            self.error(from, format!("already {MAX_SUBSCRIBERS} subscribers: try again when one has left"));
+        }
+    }
+
+    /// Queues a request. A newer value replaces one that is still queued.
+    fn request(&mut self, address: String, value: bool, request: Request) {
+        let same = |q: &&mut Queued| value && q.value && q.address == address && q.request.when == request.when;
+        if let Some(queued) = self.requests.iter_mut().find(same) {
+            queued.request = request;
+        } else if self.requests.len() < MAX_REQUESTS {
+            self.requests.push(Queued { address, value, request });
         } else {
             self.dropped += 1;
         }
     }
 
-    /// Wishes to hand on, in order. To be called some fifty times a second.
-    pub fn wishes(&mut self) -> Vec<Request> {
-        std::mem::take(&mut self.wishes).into_iter().map(|(_, _, request)| request).collect()
+    /// Takes the queued requests, in order. To be called about fifty times a second.
+    pub fn requests(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.requests).into_iter().map(|queued| queued.request).collect()
     }
 
-    /// A request was taken, ours or another's: what no snapshot shows is known by it.
+    /// A request was taken, from OSC or another source. Some values are in no snapshot: this is how they are known.
     pub fn applied(&mut self, request: &Request) {
-        let Some(OscMessage { addr, args }) = message(&request.command, &self.names) else { return };
-        if self.names.entry(&addr).is_some_and(|a| matches!(a.kind, Kind::Value(_))) {
-            self.asked.insert(addr, args);
+        let value = request.command.kind().spec().address.is_some_and(|address| address.access == Access::Value);
+        if let Some(Message { address, arguments }) = message(&request.command, self.addresses.namespace()).filter(|_| value) {
+            self.set.insert(address, arguments);
         }
     }
 
-    /// Something to tell all who listen.
-    pub fn said(&mut self, what: &str) {
+    /// Sends a text to every subscriber, at `/jam/error`.
+    pub fn notify(&mut self, what: &str) {
         let all: Vec<SocketAddr> = self.subscribers.keys().copied().collect();
         all.into_iter().for_each(|to| self.error(to, what.to_owned()));
     }
 
-    /// Brings bundles whose time has come.
+    /// Handles the messages whose time tag is due.
     pub fn due(&mut self, now: Instant) {
         let (mut due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting).into_iter().partition(|(at, _, _)| *at <= now);
         self.waiting = later;
@@ -194,27 +213,30 @@ impl OscState {
         due.iter().for_each(|(_, from, message)| self.message(*from, message, now));
     }
 
-    /// Tells every subscriber what has changed since it was told last: to be called at most 30 times a second.
+    /// Sends every subscriber the values that have changed since its last echo. To be called at most 30 times a second.
     pub fn echo(&mut self, snapshot: &Snapshot, now: Instant) {
         self.errors = 0;
         self.subscribers.retain(|_, s| s.until > now);
-        self.values = self.asked.clone();
-        self.values.append(&mut shown(snapshot, &self.names));
+        self.values = self.set.clone();
+        self.values.append(&mut values(snapshot, self.addresses.namespace()));
+        for (old, new) in self.addresses.namespace().aliases() {
+            if let Some(value) = self.values.get(new).cloned() {
+                self.values.insert(old.to_owned(), value);
+            }
+        }
         let mut out = Vec::new();
         for (to, subscriber) in &mut self.subscribers {
-            let news: Vec<(String, Vec<OscType>)> = self
-                .values
-                .iter()
-                .filter(|(a, args)| !subscriber.knows.get(*a).is_some_and(|k| equal(k, args)))
-                .map(|(a, v)| (a.clone(), v.clone()))
-                .collect();
-            subscriber.knows.extend(news.iter().cloned());
-            out.push((*to, news));
+            let known =
+                |address: &String, value: &[Value]| subscriber.knows.get(address).is_some_and(|known| equal(known, value));
+            let changed = self.values.iter().filter(|(address, value)| !known(address, value));
+            let changed: Values = changed.map(|(address, value)| (address.clone(), value.clone())).collect();
+            subscriber.knows.extend(changed.clone());
+            out.push((*to, changed));
         }
-        out.iter().for_each(|(to, news)| self.all(*to, news));
+        out.iter().for_each(|(to, changed)| self.send_all(*to, changed));
     }
 
-    /// Packets to send.
+    /// Takes the packets to send.
     pub fn out(&mut self) -> Vec<Out> {
         std::mem::take(&mut self.out)
     }
@@ -222,53 +244,43 @@ impl OscState {
     fn error(&mut self, to: SocketAddr, what: String) {
         self.errors += 1;
         if self.errors <= MAX_ERRORS {
-            self.send(to, "/jam/error", vec![what.into()]);
+            self.send(to, "/jam/error", vec![Value::Text(what)]);
         }
     }
 
-    /// Messages, each in a packet of its own: old tablets read no bundles.
-    fn all(&mut self, to: SocketAddr, all: &[(String, Vec<OscType>)]) {
-        for (address, args) in all {
-            self.send(to, address, args.clone());
+    /// Sends each value in a packet of its own: some clients read no bundles.
+    fn send_all(&mut self, to: SocketAddr, all: &Values) {
+        for (address, value) in all {
+            self.send(to, address, value.clone());
         }
     }
 
-    fn send(&mut self, to: SocketAddr, address: &str, args: Vec<OscType>) {
-        let message = OscPacket::Message(OscMessage { addr: address.to_owned(), args });
-        match rosc::encoder::encode(&message) {
-            Ok(bytes) if bytes.len() <= MAX_PACKET => self.out.push((to, bytes)),
-            // A text of this length is not for a fader's display.
+    fn send(&mut self, to: SocketAddr, address: &str, arguments: Vec<Value>) {
+        match encode(Message { address: address.to_owned(), arguments }) {
+            Some(bytes) if bytes.len() <= MAX_PACKET => self.out.push((to, bytes)),
             _ => self.dropped += 1,
         }
     }
 }
 
-/// What no snapshot shows and nobody has asked for yet.
-fn blank() -> Values {
-    let part = |n: u8| (format!("/jam/text/{n}"), vec!["".into(), OscType::Float(0.0)]);
-    (1..=4).map(part).collect()
+/// The parts of the text, which are in no snapshot: empty until they are set.
+fn text_parts() -> Values {
+    let path = CommandKind::TextPart.spec().address.map_or("", |address| address.path);
+    expand(path, &[]).into_iter().map(|address| (address, vec!["".into(), Value::Float(0.0)])).collect()
 }
 
-/// Equal as a peer means it: 1, 1.0 and true are one value, and a float went through f32.
-fn equal(a: &[OscType], b: &[OscType]) -> bool {
-    let number = |v: &OscType| match v {
-        OscType::Int(n) => Some(*n as f32),
-        OscType::Long(n) => Some(*n as f32),
-        OscType::Float(n) => Some(*n),
-        OscType::Double(n) => Some(*n as f32),
-        OscType::Bool(b) => Some(f32::from(u8::from(*b))),
-        _ => None,
+/// Whether two values are the same to a client: 1 and 1.0 are one value, and a float has 32 bits.
+fn equal(a: &[Value], b: &[Value]) -> bool {
+    let same = |(a, b): (&Value, &Value)| match (a.number(), b.number()) {
+        (Some(a), Some(b)) => a as f32 == b as f32,
+        _ => a == b,
     };
-    a.len() == b.len()
-        && a.iter().zip(b).all(|(a, b)| match (number(a), number(b)) {
-            (Some(a), Some(b)) => a == b,
-            _ => a == b,
-        })
+    a.len() == b.len() && a.iter().zip(b).all(same)
 }
 
-/// How long until a time tag. (0, 1) is at once, and what is past is too.
+/// The time until a time tag. (0, 1) means now, and so does a tag in the past.
 fn until(tag: OscTime, clock: SystemTime) -> Duration {
-    /// Seconds from 1900, where time tags begin, to 1970.
+    /// Seconds from 1900, the epoch of time tags, to 1970.
     const TO_1970: u64 = 2_208_988_800;
     if tag.seconds == 0 {
         return Duration::ZERO;

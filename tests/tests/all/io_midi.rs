@@ -9,11 +9,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sideman_engine::live::{Action, Clock, Command, Request, SessionConfig, Which};
+use sideman_io::command_language::Namespace;
 use sideman_io::control::Control;
 use sideman_io::device::DeviceConfig;
 use sideman_io::live::Live;
 use sideman_io::midi::{self, Map, MidiMapper};
-use sideman_io::osc::Names;
 use sideman_io::supervisor;
 use sideman_skip::{Need, without};
 use sideman_tests::stage;
@@ -83,7 +83,7 @@ impl Jam {
         let (mut live, link, told) = Live::new(runner);
         let (tx, inbox) = channel();
         live.hands = Some(tx);
-        let hands = MidiMapper::new(Names::new("fixture", &["bass", "drums", "other"]), map, control.origin());
+        let hands = MidiMapper::new(Namespace::new(&["bass", "drums", "other"]), map, control.origin());
         let hands = midi::Server::start(control.clone(), hands, inbox, file).unwrap();
         let engine = std::thread::spawn(move || live.run());
         let (me, _) = jack::Client::new("rig", jack::ClientOptions::NO_START_SERVER).unwrap();
@@ -245,7 +245,7 @@ fn a_clock_with_jitter_and_gaps_is_followed_to_the_bar_and_again_after_a_restart
         return;
     }
     let _server = Server::start(256);
-    let jam = Jam::start("sideman-clock", config(Clock::Midi, false), midi::default_page(&["bass", "drums", "other"]), None);
+    let jam = Jam::start("sideman-clock", config(Clock::Midi, false), midi::default_map(&["bass", "drums", "other"]), None);
     let bpm = 100.0;
     let tick = 60.0 / bpm / 24.0 * RATE;
     // It ticks before it starts, as most do. Start is sent just before the tick that begins the song.
@@ -440,8 +440,8 @@ fn our_clock_is_our_click_and_pedals_play() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("rig/midi.toml");
     let _server = Server::start(256);
-    let map = "chord_channel = 4\n[[control]]\ncontrol = \"cc 2 7\"\naddress = \"/jam/stem/drums/gain\"\nway = \"absolute\"\nfrom = -40.0\n\
-        to = 6.0\n[[control]]\ncontrol = \"note 10 36\"\naddress = \"/jam/stem/drums/mute 1\"\nway = \"switch\"\nhold = \"/jam/stem/drums/mute 0\"\n";
+    let map = "chord_channel = 4\n[[control]]\ncontrol = \"cc 2 7\"\naddress = \"/jam/stem/drums/gain\"\nmode = \"absolute\"\nfrom = -40.0\n\
+        to = 6.0\n[[control]]\ncontrol = \"note 10 36\"\naddress = \"/jam/stem/drums/mute 1\"\nmode = \"switch\"\nhold = \"/jam/stem/drums/mute 0\"\n";
     let config = SessionConfig { count_in: 1, bar1: 72_000, ..config(Clock::Internal, true) };
     let jam = Jam::start("sideman-hands", config, Map::parse(map).unwrap(), Some(file.clone()));
     let all = jam.record(12.0);

@@ -1,22 +1,22 @@
-//! One footswitch, three wishes: the grammar of hardware loopers.
+//! A footswitch with three gestures: tap, hold and double tap, as on hardware loopers.
 
-/// From this long on, a press is a hold, s.
+/// Length from which on a press is a hold, s.
 const HOLD: f64 = 0.7;
-/// A second press within this time of the first makes a double tap, s.
+/// The longest time between the two presses of a double tap, s.
 const DOUBLE: f64 = 0.3;
 
-/// What a foot has done.
+/// A gesture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gesture {
     /// A short press.
     Tap,
-    /// A long one; told while the foot is still down.
+    /// A long press; known while the switch is still pressed.
     Hold,
-    /// Two short ones.
+    /// Two short presses.
     Double,
 }
 
-/// A switch's state.
+/// The state of a footswitch.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 enum State {
     #[default]
@@ -25,20 +25,20 @@ enum State {
         since: f64,
         again: bool,
     },
-    /// Held, and told so: the release means nothing.
-    Told,
-    /// Tapped once: a second one may come.
+    /// Held, and reported: the release means nothing.
+    Reported,
+    /// Tapped once: a second tap may follow.
     Tapped {
         at: f64,
     },
 }
 
-/// Tells tap, hold and double tap apart.
+/// Recognises the gestures of a footswitch.
 #[derive(Debug, Clone, Default)]
-pub struct Switch(State);
+pub struct Footswitch(State);
 
-impl Switch {
-    /// The switch goes down or up at a time, s.
+impl Footswitch {
+    /// The switch is pressed or released at a time, s.
     pub fn moved(&mut self, down: bool, at: f64) -> Option<Gesture> {
         let before = self.time(at);
         let now = match (self.0, down) {
@@ -58,21 +58,21 @@ impl Switch {
                 self.0 = State::Tapped { at: since };
                 None
             }
-            (State::Told, false) => {
+            (State::Reported, false) => {
                 self.0 = State::Up;
                 None
             }
-            // A switch that says the same twice.
-            (State::Down { .. } | State::Told, true) | (State::Up | State::Tapped { .. }, false) => None,
+            // The switch repeats its state.
+            (State::Down { .. } | State::Reported, true) | (State::Up | State::Tapped { .. }, false) => None,
         };
         now.or(before)
     }
 
-    /// Time goes by.
+    /// Lets time pass, to a time, s.
     pub fn time(&mut self, at: f64) -> Option<Gesture> {
         match self.0 {
             State::Down { since, .. } if at - since >= HOLD => {
-                self.0 = State::Told;
+                self.0 = State::Reported;
                 Some(Gesture::Hold)
             }
             State::Tapped { at: first } if at - first > DOUBLE => {

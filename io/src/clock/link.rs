@@ -1,9 +1,9 @@
-//! Ableton Link: programs on one network share tempo, beat and bar, start and stop, and nobody leads. The band is in the session while its
-//! clock is Link, and leaves it with another one.
+//! Ableton Link: programs on a network share tempo, beat, bar, start and stop; none of them leads. Sideman is in the Link session while its
+//! clock is Link.
 //!
-//! Alone, the session's beat is the band's. With others it is everybody's: the band bends its tempo to stay on it and comes in on its bar lines,
-//! as with every clock from outside; a tempo that the musician asks for is asked of everybody. Link knows time by the machine's clock,
-//! [`PlaybackClock`] which of the band's samples sounds then.
+//! Without other peers the beat is Sideman's own. With others it is shared: Sideman bends its tempo to stay in phase and starts on the
+//! shared bar lines, as with every clock from outside, and a tempo that the musician sets is set for all peers. Link's times are those of
+//! the machine's clock; [`PlaybackClock`] knows which sample sounds at a time.
 //!
 //! Link is GPL-2.0-or-later, and so is a program that is built with it: the feature `link` is off by default.
 
@@ -17,38 +17,39 @@ use rusty_link::{AblLink, SessionState};
 use sideman_engine::audio::RATE;
 use sideman_engine::live::{Clock, Command, Origin, Request, Snapshot, When};
 
+use super::entry::{START_LEAD, keep_phase, keep_tempo, quarters};
+use super::{BarEntry, Opened, PlaybackClock};
 use crate::control::{Control, Event};
-use crate::midi::{COME_IN, Entrance, keep_on, keep_tempo, quarters};
-use crate::playback_clock::{Opened, PlaybackClock};
 
-/// Between two looks at what sounds.
+/// Time between two looks at the playback clock.
 const LOOK: Duration = Duration::from_millis(1);
-/// The band is held to the session so often: a hop or so.
+/// Time between two looks at the Link session: about a hop.
 const FOLLOW: Duration = Duration::from_millis(40);
-/// Quarter notes by which a session that is the band's alone may lie beside it: 2.5 ms at 120 a minute.
+/// The largest difference between Link's beat and Sideman's own without other peers, in quarter notes: 2.5 ms at 120 BPM.
 const NEAR: f64 = 0.005;
-/// Looks at the band's state until it is believed: two hops of the longest.
-const PATIENCE: u32 = 25;
-/// Who meets others may find their session stopped: so long that stops nothing.
-const MEET: Duration = Duration::from_secs(1);
+/// Looks until a snapshot is sure to show a request that was sent: two of the longest hops.
+const LOOKS_TO_START: u32 = 25;
+/// Time after the first peer has joined in which a stopped Link session does not stop the band.
+const JOINING: Duration = Duration::from_secs(1);
 
-/// The band's place in a session; it leaves when this is dropped.
+/// A peer in the Link session. Dropping it leaves the session.
 pub struct Server {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Follows Link whenever `control`'s band does. Gives where it is to be told of every device that is opened.
+    /// Starts the thread. It is in the Link session while the session's clock is Link. Also returns where to send every device that is
+    /// opened.
     ///
     /// # Errors
-    /// The system makes no thread.
+    /// The thread can't be started.
     pub fn start(control: Control) -> std::io::Result<(Server, Sender<Opened>)> {
         let stop = Arc::new(AtomicBool::new(false));
-        let (speaker, opened) = PlaybackClock::new();
+        let (playback, opened) = PlaybackClock::new();
         let (seen, events) = (stop.clone(), control.events());
         control.link();
-        let serve = move || serve(&control, &events, speaker, &seen);
+        let serve = move || serve(&control, &events, playback, &seen);
         let thread = std::thread::Builder::new().name("link".into()).spawn(serve)?;
         Ok((Server { stop, thread: Some(thread) }, opened))
     }
@@ -58,18 +59,18 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
-            // It panicked: there is nobody to tell, and the music goes on.
+            // If the thread has panicked, the music continues without Link.
             let _ = thread.join();
         }
     }
 }
 
-fn serve(control: &Control, events: &Receiver<Event>, mut speaker: PlaybackClock, stop: &AtomicBool) {
+fn serve(control: &Control, events: &Receiver<Event>, mut playback: PlaybackClock, stop: &AtomicBool) {
     let (origin, began) = (control.origin(), Instant::now());
     let (mut peer, mut followed) = (None::<Peer>, began);
     while !stop.load(Ordering::Acquire) && !control.ended() {
         std::thread::sleep(LOOK);
-        let offset = speaker.look(control, began.elapsed().as_secs_f64());
+        let offset = playback.look(control, began.elapsed().as_secs_f64());
         if followed.elapsed() < FOLLOW {
             continue;
         }
@@ -80,7 +81,7 @@ fn serve(control: &Control, events: &Receiver<Event>, mut speaker: PlaybackClock
             events.try_iter().for_each(drop);
             continue;
         }
-        // Without a device nothing sounds that others could be in time with, and what is asked for waits.
+        // Without a device nothing sounds, and requests wait.
         let Some(offset) = offset else { continue };
         let asked = events.try_iter().filter_map(|event| match event {
             Event::Applied { request, .. } if request.from != origin => Some(request.command),
@@ -90,24 +91,20 @@ fn serve(control: &Control, events: &Receiver<Event>, mut speaker: PlaybackClock
         let song = || began.elapsed().as_secs_f64() + offset;
         let peer = peer.get_or_insert_with(|| Peer::join(&model, song(), origin));
         let before = peer.others;
-        let wishes = peer.follow(&model, &asked, song());
+        let requests = peer.follow(&model, &asked, song());
         if peer.others != before {
-            control.say(match peer.others {
-                0 => "Ableton Link: nobody else is there".to_owned(),
-                1 => "Ableton Link: one other".to_owned(),
-                n => format!("Ableton Link: {n} others"),
-            });
+            control.say(format!("Ableton Link: {} other peers", peer.others));
         }
         control.locked(1.0);
-        for wish in wishes {
-            if let Err(e) = control.send(wish) {
+        for request in requests {
+            if let Err(e) = control.send(request) {
                 tracing::info!("Link: {e}");
             }
         }
     }
 }
 
-/// The same moment by both clocks: Link's µs, song time in s.
+/// The same moment on both clocks: Link's in µs, song time in s.
 #[derive(Clone, Copy)]
 struct Moment {
     micros: i64,
@@ -120,24 +117,24 @@ impl Moment {
     }
 }
 
-/// One in a session.
+/// Sideman's peer.
 struct Peer {
     link: AblLink,
     state: SessionState,
     origin: Origin,
-    /// How many others there are, and since when there are any.
+    /// The number of other peers, and since when there are any.
     others: u64,
     met: Instant,
-    /// The session and the band as they were seen last: they play.
+    /// Whether the Link session and the band played at the last look.
     rolling: bool,
     played: bool,
-    /// Somebody asked the band to play: so often the state may still say that it does.
-    wanted: u32,
-    entry: Entrance,
+    /// The band was asked to play: the looks that are left until the snapshot is sure to show it.
+    starting: u32,
+    entry: BarEntry,
 }
 
 impl Peer {
-    /// Joins with the band's tempo and beat: they are the session's where nobody is there.
+    /// Joins with the band's tempo and beat, which count if there are no other peers.
     fn join(model: &Snapshot, song: f64, origin: Origin) -> Peer {
         let (link, mut state) = (AblLink::new(model.tempo), SessionState::new());
         let now = Moment { micros: link.clock_micros(), song };
@@ -149,10 +146,10 @@ impl Peer {
         link.enable_start_stop_sync(true);
         link.enable(true);
         let (rolling, played) = (model.playing, model.playing);
-        Peer { link, state, origin, others: 0, met: Instant::now(), rolling, played, wanted: 0, entry: Entrance::default() }
+        Peer { link, state, origin, others: 0, met: Instant::now(), rolling, played, starting: 0, entry: BarEntry::default() }
     }
 
-    /// What the session asks of the band; `asked`: what others asked of the band since the last time, which the session hears of.
+    /// What the Link session asks of the band. `asked`: the commands from other sources since the last call, which the Link session gets.
     fn follow(&mut self, model: &Snapshot, asked: &[Command], song: f64) -> Vec<Request> {
         let Peer { link, state, .. } = self;
         let now = Moment { micros: link.clock_micros(), song };
@@ -162,23 +159,23 @@ impl Peer {
             self.met = Instant::now();
         }
         self.others = others;
-        // What is asked for now is heard from the samples on that are decided next.
+        // A request takes effect at the next undecided sample.
         let next = model.time as f64 / f64::from(RATE);
         let (at, quantum) = (now.micros(next), model.meter.quarters() as f64);
-        let (mut wishes, mut ours) = (Vec::new(), false);
+        let (mut requests, mut ours) = (Vec::new(), false);
 
         let rolling = state.is_playing();
         match (std::mem::replace(&mut self.rolling, rolling), rolling) {
-            (true, false) if self.met.elapsed() > MEET => {
-                self.entry.leave();
-                wishes.push(Request { command: Command::Stop, when: Some(When::Now), from: self.origin });
+            (true, false) if self.met.elapsed() > JOINING => {
+                self.entry.disarm();
+                requests.push(Request { command: Command::Stop, when: Some(When::Now), from: self.origin });
             }
             (false, true) if !model.playing => self.entry.arm(),
             _ => {}
         }
         for command in asked {
             match command {
-                Command::Play => self.wanted = PATIENCE,
+                Command::Play => self.starting = LOOKS_TO_START,
                 Command::Tempo(tempo) if others > 0 => {
                     state.set_tempo(*tempo, at);
                     ours = true;
@@ -186,12 +183,12 @@ impl Peer {
                 _ => {}
             }
         }
-        self.wanted = self.wanted.saturating_sub(1);
-        if self.wanted > 0 && !model.playing {
-            self.wanted = 0;
+        self.starting = self.starting.saturating_sub(1);
+        if self.starting > 0 && !model.playing {
+            self.starting = 0;
             self.entry.arm();
-            // Where nobody else is, the bar line is as soon as the band can come in.
-            state.request_beat_at_time(0.0, now.micros(next + COME_IN + 0.01), quantum);
+            // Without other peers the bar line is as early as the band can start.
+            state.request_beat_at_time(0.0, now.micros(next + START_LEAD + 0.01), quantum);
             ours = true;
         }
         if others == 0 {
@@ -206,14 +203,14 @@ impl Peer {
         }
 
         let (tempo, theirs) = (state.tempo(), state.beat_at_time(at, quantum));
-        match self.entry.come_in(model, next, theirs, tempo, None, self.origin) {
-            Some(entered) => wishes.extend(entered),
+        match self.entry.start(model, next, theirs, tempo, None, self.origin) {
+            Some(started) => requests.extend(started),
             None if others == 0 => {}
-            None if model.playing => wishes.extend(keep_on(model, theirs, tempo, self.origin)),
-            None => wishes.extend(keep_tempo(model, tempo, self.origin)),
+            None if model.playing => requests.extend(keep_phase(model, theirs, tempo, self.origin)),
+            None => requests.extend(keep_tempo(model, tempo, self.origin)),
         }
-        // Who starts or stops the band starts or stops everybody, from the same bar line on.
-        let starts = wishes.iter().find_map(|w| match (&w.command, w.when) {
+        // A start or stop of the band starts or stops all peers, from the same bar line on.
+        let starts = requests.iter().find_map(|w| match (&w.command, w.when) {
             (Command::Play, Some(When::Sample(sample))) => Some(sample as f64 / f64::from(RATE)),
             _ => None,
         });
@@ -228,6 +225,6 @@ impl Peer {
         if ours {
             link.commit_app_session_state(state);
         }
-        wishes
+        requests
     }
 }

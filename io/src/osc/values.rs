@@ -1,0 +1,94 @@
+//! The value at each address, from a snapshot of the session.
+
+use std::collections::BTreeMap;
+
+use sideman_engine::audio::RATE;
+use sideman_engine::live::Snapshot;
+use sideman_engine::live::commands::CommandKind;
+use sideman_engine::model::FRAME_RATE;
+
+use crate::command_language::{Namespace, Value, flag, instrument, message, meter, whole};
+
+/// Values by address.
+pub type Values = BTreeMap<String, Vec<Value>>;
+
+/// Milliseconds of a frame.
+const FRAME_MS: f32 = 1000.0 / FRAME_RATE as f32;
+
+/// Pending commands that are sent: as many as fit in a packet.
+const MAX_PENDING: usize = 12;
+
+/// The values that a snapshot has.
+pub fn values(s: &Snapshot, namespace: &Namespace) -> Values {
+    let mut all = Values::new();
+    commands(s, namespace, &mut all);
+    stems(s, namespace, &mut all);
+    outputs(s, namespace, &mut all);
+    all
+}
+
+/// Values of commands to the session.
+fn commands(s: &Snapshot, namespace: &Namespace, all: &mut Values) {
+    let mut put = |kind: CommandKind, arguments: Vec<Value>| {
+        if let Some(address) = kind.spec().address {
+            all.insert(address.path.to_owned(), arguments);
+        }
+    };
+    put(CommandKind::Tempo, vec![Value::Float(s.tempo)]);
+    put(CommandKind::Meter, meter(s.meter));
+    put(CommandKind::Clock, vec![s.clock.name().into()]);
+    put(CommandKind::Mode, vec![s.mode.name().into()]);
+    put(CommandKind::InputStem, vec![instrument(namespace, s.input_stem)]);
+    put(CommandKind::Text, vec![s.text.as_str().into()]);
+    put(CommandKind::Lag, vec![whole(s.lag)]);
+    put(CommandKind::Hop, vec![whole(s.hop)]);
+    put(CommandKind::Key, vec![s.key.as_str().into()]);
+    put(CommandKind::Chords, vec![s.chords.as_str().into()]);
+    put(CommandKind::GoToSection, vec![s.section.as_str().into()]);
+    put(CommandKind::Dim, vec![s.dim.abs().into()]);
+    put(CommandKind::Click, vec![flag(s.click)]);
+    put(CommandKind::Record, vec![flag(s.recording)]);
+}
+
+/// Values of commands to stems, and levels.
+fn stems(s: &Snapshot, namespace: &Namespace, all: &mut Values) {
+    for (name, stem) in namespace.stems().iter().zip(&s.stems) {
+        let mut put = |kind: CommandKind, value: Value| {
+            if let Some(address) = kind.spec().address {
+                all.insert(address.path.replacen("/S", &format!("/{name}"), 1), vec![value]);
+            }
+        };
+        put(CommandKind::StemGain, stem.gain.into());
+        put(CommandKind::StemMute, flag(stem.mute));
+        put(CommandKind::StemSolo, flag(stem.solo));
+        put(CommandKind::StemPan, stem.pan.into());
+        put(CommandKind::StemFreeze, whole(stem.frozen));
+        let db = (20.0 * stem.peak.max(1e-6).log10() * 10.0).round() / 10.0;
+        all.insert(format!("/jam/level/{name}"), vec![db.into()]);
+    }
+}
+
+/// Values that can only be read.
+fn outputs(s: &Snapshot, namespace: &Namespace, all: &mut Values) {
+    let mut put = |address: &str, arguments: Vec<Value>| drop(all.insert(address.to_owned(), arguments));
+    let bar = Value::Int(s.bar.clamp(i32::MIN.into(), i32::MAX.into()) as i32);
+    put("/jam/beat", vec![bar, whole(s.beat), Value::Float(s.tempo)]);
+    put("/jam/section", vec![s.section.as_str().into(), whole(s.section_bars)]);
+    let state = if !s.playing {
+        "stopped"
+    } else if s.bar < 1 {
+        "counting"
+    } else {
+        "playing"
+    };
+    put("/jam/state", vec![state.into(), s.message.as_str().into()]);
+    put("/jam/load", vec![s.health.p50.into(), s.health.p99.into(), whole(u32::try_from(s.health.late).unwrap_or(u32::MAX))]);
+    put("/jam/latency", vec![s.health.latency_in.into(), s.health.latency_out.into(), (s.lag as f32 * FRAME_MS).into()]);
+    let pending = s.pending.iter().take(MAX_PENDING).flat_map(|pending| {
+        let text = message(&pending.command, namespace).map(|m| m.to_string()).unwrap_or_default();
+        // Rounded to a tenth of a second: it is for display, and must not change with every snapshot.
+        let seconds = ((pending.at - s.time) as f64 / f64::from(RATE) * 10.0).round() / 10.0;
+        [text.trim_start_matches("/jam/").into(), Value::Float(seconds)]
+    });
+    put("/jam/pending", pending.collect());
+}
