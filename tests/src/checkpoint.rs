@@ -1,5 +1,5 @@
-//! Checkpoints as torch.save writes them, for tests: a pickle of named tensors in a zip of stored records. Data may be a hole in the
-//! file, so that a checkpoint of full size costs nothing.
+//! A writer of checkpoints as torch.save writes them: a zip with a pickle and one record for each tensor. Tensors can be sparse (a hole in
+//! the file that reads as zeros), so a checkpoint of full size takes no disk space.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
@@ -8,12 +8,12 @@ use std::path::Path;
 /// A tensor's values.
 #[derive(Clone)]
 pub enum Data {
-    /// As f32.
+    /// Stored as f32.
     F32(Vec<f32>),
-    /// As f16.
+    /// Stored as f16.
     F16(Vec<f32>),
-    /// Zeros as f16 that are not written: a hole.
-    Hole,
+    /// f16 zeros, not written to the disk.
+    Sparse,
 }
 
 /// A named tensor.
@@ -29,34 +29,34 @@ pub struct Tensor {
 
 /// A record of a zip.
 pub enum Record {
-    /// Bytes.
+    /// The record's bytes.
     Bytes(Vec<u8>),
-    /// So many zeros.
-    Hole(u64),
+    /// This many zeros, not written to the disk.
+    Sparse(u64),
 }
 
-/// Opcodes of pickle protocol 2, as torch.save uses them.
+/// A writer of pickle protocol 2, with the opcodes that torch.save uses.
 #[derive(Default)]
 pub struct Pickle(pub Vec<u8>);
 
 impl Pickle {
-    /// The opcode of the protocol.
+    /// A pickle that holds the PROTO opcode.
     pub fn new() -> Self {
         Pickle(vec![0x80, 2])
     }
 
-    /// Raw opcodes.
+    /// Appends raw opcodes.
     pub fn raw(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.extend(bytes);
         self
     }
 
-    /// A text.
+    /// Appends a string.
     pub fn text(&mut self, text: &str) -> &mut Self {
         self.raw(b"X").raw(&(text.len() as u32).to_le_bytes()).raw(text.as_bytes())
     }
 
-    /// A whole number.
+    /// Appends an integer.
     pub fn int(&mut self, n: u64) -> &mut Self {
         match i32::try_from(n) {
             Ok(n) => self.raw(b"J").raw(&n.to_le_bytes()),
@@ -64,7 +64,7 @@ impl Pickle {
         }
     }
 
-    /// A tuple of whole numbers.
+    /// Appends a tuple of integers.
     pub fn ints(&mut self, all: &[usize]) -> &mut Self {
         self.raw(b"(");
         for n in all {
@@ -73,7 +73,7 @@ impl Pickle {
         self.raw(b"t")
     }
 
-    /// A contiguous tensor on storage `key` of `len` values.
+    /// Appends a tensor on storage `key` of `len` values, whose type is `class`.
     pub fn tensor(&mut self, class: &str, key: &str, len: u64, offset: u64, shape: &[usize], stride: &[usize]) -> &mut Self {
         self.raw(b"ctorch._utils\n_rebuild_tensor_v2\n((").text("storage").raw(format!("ctorch\n{class}\n").as_bytes());
         self.text(key).text("cpu").int(len).raw(b"tQ").int(offset).ints(shape).ints(stride);
@@ -81,12 +81,12 @@ impl Pickle {
     }
 }
 
-/// Strides of a contiguous tensor.
+/// The strides of a contiguous tensor.
 pub fn strides(shape: &[usize]) -> Vec<usize> {
     (0..shape.len()).map(|i| shape[i + 1..].iter().product()).collect()
 }
 
-/// Writes a checkpoint of `best_state` and `xp.cfg`.
+/// Writes a checkpoint as audiocraft exports it: `best_state` with the tensors, `xp.cfg` with `config`.
 pub fn save(path: &Path, tensors: &[Tensor], config: &str) {
     let mut pickle = Pickle::new();
     let mut records = Vec::new();
@@ -96,12 +96,12 @@ pub fn save(path: &Path, tensors: &[Tensor], config: &str) {
         let (class, record) = match &t.data {
             Data::F32(v) => ("FloatStorage", Record::Bytes(v.iter().flat_map(|x| x.to_le_bytes()).collect())),
             Data::F16(v) => ("HalfStorage", Record::Bytes(v.iter().flat_map(|x| half(*x).to_le_bytes()).collect())),
-            Data::Hole => ("HalfStorage", Record::Hole(2 * len as u64)),
+            Data::Sparse => ("HalfStorage", Record::Sparse(2 * len as u64)),
         };
         pickle.text(&t.name).tensor(class, &key.to_string(), len as u64, 0, &t.shape, &strides(&t.shape));
         records.push((format!("archive/data/{key}"), record));
     }
-    // torch hangs `_metadata` on a state dict.
+    // torch.save adds `_metadata` to a state dict.
     pickle.raw(b"u}").text("_metadata").raw(b"}sb").text("xp.cfg").text(config).text("exported").raw(b"\x88u.");
     records.insert(0, ("archive/data.pkl".into(), Record::Bytes(pickle.0)));
     zip(path, &records);
@@ -111,15 +111,15 @@ fn half(x: f32) -> half::f16 {
     half::f16::from_f32(x)
 }
 
-/// Writes stored records; the method of each can be changed in the bytes after.
+/// Writes a zip of uncompressed records.
 pub fn zip(path: &Path, records: &[(String, Record)]) {
     let mut file = File::create(path).expect("created");
     let mut directory = Vec::new();
     for (name, record) in records {
-        let at = file.stream_position().expect("a place") as u32;
+        let at = file.stream_position().expect("a position") as u32;
         let len = match record {
             Record::Bytes(b) => b.len() as u32,
-            Record::Hole(n) => u32::try_from(*n).expect("less than 4 GiB"),
+            Record::Sparse(n) => u32::try_from(*n).expect("less than 4 GiB"),
         };
         let head = |extra: &[u8]| {
             let mut h = Vec::new();
@@ -136,13 +136,13 @@ pub fn zip(path: &Path, records: &[(String, Record)]) {
         file.write_all(b"PK\x03\x04").and_then(|()| file.write_all(&head(&[]))).expect("written");
         match record {
             Record::Bytes(b) => file.write_all(b).expect("written"),
-            Record::Hole(n) => drop(file.seek(SeekFrom::Current(*n as i64)).expect("a place")),
+            Record::Sparse(n) => drop(file.seek(SeekFrom::Current(*n as i64)).expect("a position")),
         }
         directory.extend(b"PK\x01\x02\x0a\x00");
-        // comment, disk, attributes, place of the local header
+        // comment, disk, attributes, offset of the local header
         directory.extend(head(&[[0; 10].as_slice(), &at.to_le_bytes()].concat()));
     }
-    let at = file.stream_position().expect("a place") as u32;
+    let at = file.stream_position().expect("a position") as u32;
     let n = (records.len() as u16).to_le_bytes();
     let end = [b"PK\x05\x06\0\0\0\0".as_slice(), &n, &n, &(directory.len() as u32).to_le_bytes(), &at.to_le_bytes(), &[0, 0]];
     file.write_all(&directory).and_then(|()| file.write_all(&end.concat())).expect("written");

@@ -1,4 +1,4 @@
-//! Codecs for tests: files of named tensors, random codecs of any configuration, and how to play them in pieces.
+//! Codecs with random weights of any configuration, and functions that feed a codec in pieces.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,10 +8,12 @@ use sideman_engine::codec::Codec;
 use sideman_engine::model::{Analysis, CodecConfig, IstftConfig, LookAhead, QuantizerKind, SeanetConfig, Tensors};
 use sideman_kernels::Backend;
 
-/// Tensors by name: shape and values.
+use crate::rng::Rng;
+
+/// Tensors by name, each with its shape and values.
 pub type Named = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// Writes tensors as F32.
+/// Writes a safetensors file of f32 tensors.
 pub fn save(path: &Path, tensors: &Named) {
     let bytes: BTreeMap<&String, (&Vec<usize>, Vec<u8>)> =
         tensors.iter().map(|(n, (s, v))| (n, (s, v.iter().flat_map(|x| x.to_le_bytes()).collect()))).collect();
@@ -19,7 +21,7 @@ pub fn save(path: &Path, tensors: &Named) {
     std::fs::write(path, safetensors::serialize(views, None).expect("serializes")).expect("written");
 }
 
-/// A codec read from a file of its own.
+/// Writes the tensors to a temporary file and loads a codec from it.
 pub fn codec<B: Backend>(backend: &mut B, config: &CodecConfig, tensors: &Named) -> Codec<B> {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("codec.safetensors");
@@ -27,45 +29,17 @@ pub fn codec<B: Backend>(backend: &mut B, config: &CodecConfig, tensors: &Named)
     Codec::read(backend, config, Tensors::open(&path).expect("opens")).expect("loads")
 }
 
-/// Numbers from −1 to 1, the same for a seed for ever (SplitMix64).
-pub struct Noise(pub u64);
-
-impl Noise {
-    /// The next.
-    pub fn value(&mut self) -> f32 {
-        (self.bits() >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-    }
-
-    /// The next 64 bits.
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// `len` of them.
-    pub fn values(&mut self, len: usize, scale: f32) -> Vec<f32> {
-        (0..len).map(|_| self.value() * scale).collect()
-    }
-
-    /// A number below `n`.
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.bits() % n as u64) as usize
-    }
-}
-
-/// A test signal: tones, a sweep and noise, at a usual level.
+/// A test signal at a usual level: a tone, a sweep and noise.
 pub fn signal(len: usize, seed: u64) -> Vec<f32> {
-    let mut noise = Noise(seed);
+    let mut rng = Rng(seed);
     let tone = |i: usize| {
         let t = i as f32 / 32_000.0;
         0.3 * (520.0 * t).sin() + 0.2 * ((900.0 + 5000.0 * t) * t).sin()
     };
-    (0..len).map(|i| tone(i) + 0.1 * noise.value()).collect()
+    (0..len).map(|i| tone(i) + 0.1 * rng.value()).collect()
 }
 
-/// A small codec of kind `istft` with the real windows.
+/// A small configuration of kind `istft` with the STFT sizes of the house model.
 pub fn istft() -> IstftConfig {
     IstftConfig {
         causal: true,
@@ -91,11 +65,11 @@ pub fn istft() -> IstftConfig {
     }
 }
 
-/// Random weights of kind `istft` that let a signal through.
+/// Random weights of kind `istft` (docs/reference/model-format.md), scaled so that a signal neither vanishes nor explodes.
 pub fn random_istft(c: &IstftConfig, seed: u64) -> Named {
-    let (mut out, mut noise) = (Named::new(), Noise(seed));
+    let (mut out, mut rng) = (Named::new(), Rng(seed));
     let mut put = |name: String, shape: &[usize], scale: f32, mean: f32| {
-        let values = noise.values(shape.iter().product(), scale).iter().map(|v| v + mean).collect();
+        let values = rng.values(shape.iter().product(), scale).iter().map(|v| v + mean).collect();
         out.insert(name, (shape.to_vec(), values));
     };
     let mut linear = |name: &str, rows: usize, cols: usize| {
@@ -139,14 +113,14 @@ pub fn random_istft(c: &IstftConfig, seed: u64) -> Named {
     out
 }
 
-/// Random weights of kind `seanet` (docs/reference/model-format.md) that let a signal through.
+/// Random weights of kind `seanet` (docs/reference/model-format.md), scaled so that a signal neither vanishes nor explodes.
 pub fn random_seanet(c: &SeanetConfig, seed: u64) -> Named {
-    let (mut out, mut noise) = (Named::new(), Noise(seed));
+    let (mut out, mut rng) = (Named::new(), Rng(seed));
     let mut put = |name: String, shape: &[usize], scale: f32| {
-        out.insert(name, (shape.to_vec(), noise.values(shape.iter().product(), scale)));
+        out.insert(name, (shape.to_vec(), rng.values(shape.iter().product(), scale)));
     };
     let mut conv = |name: String, shape: [usize; 3], bias: usize| {
-        // Of a transposed one, two taps of each input make a sample.
+        // In a transposed convolution, two taps of each input channel reach a sample.
         let inputs = if name.ends_with("convtr") { 2 * shape[0] } else { shape[1] * shape[2] };
         put(format!("{name}.weight"), &shape, 1.7 / (inputs as f32).sqrt());
         put(format!("{name}.bias"), &[bias], 0.1);
@@ -196,8 +170,13 @@ pub fn random_seanet(c: &SeanetConfig, seed: u64) -> Named {
     out
 }
 
-/// Codes of a signal that comes in pieces of the lengths that `next` gives.
-pub fn encode_in<B: Backend>(backend: &mut B, codec: &Codec<B>, samples: &[f32], mut next: impl FnMut() -> usize) -> Vec<u32> {
+/// Encodes a signal in pieces; `next` gives the length of each in samples.
+pub fn encode_in_pieces<B: Backend>(
+    backend: &mut B,
+    codec: &Codec<B>,
+    samples: &[f32],
+    mut next: impl FnMut() -> usize,
+) -> Vec<u32> {
     let mut encoder = codec.encoder(backend).expect("fits");
     let (mut codes, mut at) = (Vec::new(), 0);
     while at < samples.len() {
@@ -210,8 +189,13 @@ pub fn encode_in<B: Backend>(backend: &mut B, codec: &Codec<B>, samples: &[f32],
     codes
 }
 
-/// Samples of codes that come in pieces of as many frames as `next` gives.
-pub fn decode_in<B: Backend>(backend: &mut B, codec: &Codec<B>, codes: &[u32], mut next: impl FnMut() -> usize) -> Vec<f32> {
+/// Decodes codes in pieces; `next` gives the length of each in frames.
+pub fn decode_in_pieces<B: Backend>(
+    backend: &mut B,
+    codec: &Codec<B>,
+    codes: &[u32],
+    mut next: impl FnMut() -> usize,
+) -> Vec<f32> {
     let mut decoder = codec.decoder(backend).expect("fits");
     let (mut samples, mut at, books) = (Vec::new(), 0, codec.books());
     while at < codes.len() {

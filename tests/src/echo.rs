@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::codecs::{Named, Noise, save};
+use crate::codecs::{Named, save};
+use crate::rng::Rng;
 
 const STEMS: [&str; 3] = ["bass", "drums", "other"];
 const DIM: usize = 256;
@@ -30,7 +31,7 @@ pub fn write(dir: &Path) -> PathBuf {
         std::fs::copy(house.join("codec.bass.safetensors"), dir.join(format!("codec.{stem}.safetensors"))).expect("copied");
     }
     let mut lm = Named::new();
-    let mut noise = Noise(1);
+    let mut noise = Rng(1);
     for q in 0..books {
         // A code's vector is what its logit asks for; nobody hears the drums' own.
         let codes = noise.values(card * DIM, 1.0);

@@ -1,5 +1,6 @@
-//! A random tiny model in the official format (docs/reference/model-format.md), for tests: the real path without real weights.
-//! `config.json` says `fixture: true`, and every command that plays it says that it makes noise.
+//! A writer of tiny models with random weights in Sideman's model format (docs/reference/model-format.md).
+//!
+//! Their output is noise; `config.json` has `fixture: true`, and every command that loads such a model prints a warning.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,25 +9,27 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
-/// Text vocabulary beside letters: words that a prompt of a test may hold.
+use crate::rng::Rng;
+
+/// The words of the text vocabulary; everything else is tokenized as letters.
 const WORDS: [&str; 8] = ["▁funk", "▁rock", "▁drums", "▁slow", "▁jazz", "▁warm", "▁bass", "▁piano"];
 
-/// What the fixture is like. `Fixture::default()` has the shape of the house model: three stems, six streams, text, controls, lags.
+/// A fixture model. `Fixture::default()` has the house model's features: three stems, six streams, text, controls, lags.
 #[derive(Debug, Clone)]
 pub struct Fixture {
-    /// Key of all weights.
+    /// Seed of all weights.
     pub seed: u64,
-    /// With T5, tokenizer and cross-attention.
+    /// Has T5, a tokenizer and cross-attention.
     pub text: bool,
-    /// With the beat and chord controls.
+    /// Has the controls beat, tick and chord.
     pub controls: bool,
-    /// `live.strategy` is lagged, else anticipate.
+    /// `live.strategy` is `lagged`; otherwise it is `anticipate`.
     pub lagged: bool,
-    /// Guidance leans on clock, chords and player, too.
+    /// The null lane lacks the controls and the input stem too, not only the text.
     pub guides: bool,
-    /// Frames of an edit window (the real ones have 1250). A multiple of 5.
+    /// Frames of an edit window: a multiple of 5 (1250 in the published models).
     pub window: usize,
-    /// Longest run in frames (the real ones have 1500).
+    /// The longest run in frames (1500 in the published models).
     pub max_frames: usize,
 }
 
@@ -36,10 +39,10 @@ impl Default for Fixture {
     }
 }
 
-/// Streams as (stem, level, delay).
+/// The streams: stem, codebook level, delay in frames.
 const STREAMS: [(&str, usize, usize); 6] =
     [("bass", 0, 0), ("drums", 0, 0), ("other", 0, 0), ("other", 1, 1), ("other", 2, 2), ("other", 3, 3)];
-/// Codes of a book.
+/// Codes in a codebook.
 pub const CARD: usize = 64;
 const DIM: usize = 64;
 const LAYERS: usize = 2;
@@ -49,12 +52,12 @@ const CODEC_DIM: usize = 32;
 const LATENT: usize = 16;
 
 impl Fixture {
-    /// A fixture with windows of 2 s and runs of 2.4 s, so that tests of tasks take no time.
+    /// A fixture with windows of 2 s and runs of 2.4 s, so that tests of long songs are fast.
     pub fn short() -> Self {
         Fixture { window: 100, max_frames: 120, ..Fixture::default() }
     }
 
-    /// Writes the model directory `dir`, made if it isn't there.
+    /// Writes the model to the directory `dir`, which is created if necessary.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
         std::fs::create_dir_all(dir)?;
         std::fs::write(dir.join("config.json"), serde_json::to_vec_pretty(&self.config())?)?;
@@ -111,7 +114,7 @@ impl Fixture {
         let mut f = File::default();
         for k in 0..STREAMS.len() {
             f.random(rng, &format!("emb.{k}.weight"), &[CARD + 1, DIM], 0.5);
-            // Wide logits: a token depends on what was before, also where guidance and temperature are at work.
+            // Widely spread logits, so that each token depends on those before it at every guidance scale and temperature.
             f.random(rng, &format!("linears.{k}.weight"), &[CARD, DIM], 1.5 / (DIM as f32).sqrt());
         }
         for n in 0..LAYERS {
@@ -141,7 +144,7 @@ impl Fixture {
     }
 }
 
-/// Books of a stem's codec.
+/// The number of codebooks of a stem's codec.
 fn books(stem: &str) -> usize {
     STREAMS.iter().filter(|s| s.0 == stem).count()
 }
@@ -190,7 +193,7 @@ fn text(rng: &mut Rng, vocab: usize) -> File {
     f
 }
 
-/// A SentencePiece-like vocabulary of letters and a few words.
+/// A Unigram tokenizer like T5's, with a vocabulary of letters and a few words.
 fn tokenizer() -> Value {
     let mut vocab = vec![json!(["<pad>", 0.0]), json!(["</s>", 0.0]), json!(["<unk>", 0.0]), json!(["▁", -3.0])];
     vocab.extend(WORDS.iter().map(|word| json!([word, -4.0])));
@@ -207,7 +210,7 @@ fn tokenizer() -> Value {
     })
 }
 
-/// Tensors of one file: name, shape, little-endian f32.
+/// The tensors of one file by name: shape, and values as little-endian f32.
 #[derive(Default)]
 struct File(BTreeMap<String, (Vec<usize>, Vec<u8>)>);
 
@@ -221,7 +224,7 @@ impl File {
         self.put(name, shape, std::iter::from_fn(|| Some(rng.normal() * scale)));
     }
 
-    /// Weights that keep a row's level.
+    /// A matrix that keeps the variance of its input.
     fn matrix(&mut self, rng: &mut Rng, name: &str, rows: usize, cols: usize) {
         self.random(rng, name, &[rows, cols], 1.0 / (cols as f32).sqrt());
     }
@@ -244,22 +247,5 @@ impl File {
         let views = self.0.iter().map(|(name, (shape, data))| Ok((name, TensorView::new(Dtype::F32, shape.clone(), data)?)));
         let views = views.collect::<Result<Vec<_>, safetensors::SafeTensorError>>().map_err(io::Error::other)?;
         safetensors::serialize_to_file(views, None, path).map_err(io::Error::other)
-    }
-}
-
-/// SplitMix64: the same weights on every machine.
-struct Rng(u64);
-
-impl Rng {
-    fn uniform(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32
-    }
-
-    /// Nearly normal, variance 1, by sums: no function of the C library, whose last bit differs between machines.
-    fn normal(&mut self) -> f32 {
-        (0..12).map(|_| self.uniform()).sum::<f32>() - 6.0
     }
 }

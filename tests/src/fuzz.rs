@@ -1,8 +1,10 @@
-//! A small fuzzer for whatever reads files that may come from anywhere: seeds are damaged by dice with a fixed seed, and what gives an
-//! answer not seen before becomes a seed itself. It needs no nightly compiler. An execution fails by a panic, or by holding more memory
-//! at once than the input's size times a small constant. The binary `fuzz` runs it for long, `tests/fuzz.rs` for seconds.
+//! A small fuzzer for the readers of files that may come from anywhere. It needs no nightly compiler.
+//!
+//! It mutates seed inputs with a fixed random seed. An input whose outcome is new becomes a seed itself. An execution fails if the reader
+//! panics, or if it allocates more memory at once than its target allows. `tests/memory.rs` runs each target for seconds, the binary
+//! `fuzz` for as long as you like.
 
-mod damage;
+mod mutate;
 mod targets;
 
 use std::collections::HashSet;
@@ -11,92 +13,105 @@ use std::path::PathBuf;
 
 use peak_alloc::PeakAlloc;
 
-pub use damage::{Dice, damage};
 pub use targets::{NAMES, target};
 
-/// The longest input.
+use crate::rng::Rng;
+use mutate::mutate;
+
+/// The longest input, in bytes.
 const MAX_INPUT: usize = 1 << 16;
-/// The most seeds that are kept.
+/// The most seeds.
 const MAX_SEEDS: usize = 1000;
 
-/// A reader of inputs.
+/// A function that reads one input.
 pub type Read = Box<dyn FnMut(&[u8]) -> Result<(), String>>;
 
-/// What is fuzzed.
+/// A reader to fuzz.
 pub struct Target {
     /// Inputs to begin with.
     pub seeds: Vec<Vec<u8>>,
-    /// Bytes that mean something to the reader, put in now and then.
-    pub words: Vec<Vec<u8>>,
-    /// Bytes that may be held at once: `most.0` for each of the input's, and `most.1` besides.
-    pub most: (usize, usize),
-    /// Reads an input: what it made of it, in words.
+    /// Byte strings of the file format, inserted at times.
+    pub tokens: Vec<Vec<u8>>,
+    /// How much the reader may allocate at once.
+    pub memory: MemoryLimit,
+    /// Reads an input; the error is the reader's message.
     pub read: Read,
 }
 
-/// What a run has seen.
+/// Bytes that may be allocated at once.
+pub struct MemoryLimit {
+    /// For each byte of the input.
+    pub per_byte: usize,
+    /// Besides.
+    pub constant: usize,
+}
+
+/// Counts of a run.
 #[derive(Debug, Default)]
-pub struct Seen {
-    /// Inputs that were read without complaint.
-    pub fine: u64,
-    /// Answers that differ in more than numbers and names.
-    pub answers: usize,
-    /// The most bytes held at once, and the input's length.
+pub struct Stats {
+    /// Inputs that were read without an error.
+    pub accepted: u64,
+    /// Messages that differ in more than numbers and quoted names.
+    pub outcomes: usize,
+    /// The most bytes that were allocated at once, and the length of that input.
     pub peak: (usize, usize),
 }
 
-/// Runs a target so many times; `tick` is called with the number of each.
+/// Runs a target `executions` times. `progress` is called after each with its number.
 ///
 /// # Errors
-/// The first failure: what it was, and the file where the input was left.
-pub fn run(name: &str, executions: u64, tick: &mut dyn FnMut(u64, &Seen)) -> Result<Seen, String> {
-    let Target { mut seeds, words, most, mut read } = target(name).ok_or_else(|| format!("no target {name}: {NAMES:?}"))?;
-    let mut dice = Dice::new(4);
-    let mut seen = Seen::default();
-    let mut answers = HashSet::new();
-    // The first reads may fill caches that stay.
+/// The first failure: what happened, and the file that holds the input.
+pub fn run(name: &str, executions: u64, progress: &mut dyn FnMut(u64, &Stats)) -> Result<Stats, String> {
+    let Target { mut seeds, tokens, memory, mut read } =
+        target(name).ok_or_else(|| format!("no target {name}; the targets are {}", NAMES.join(", ")))?;
+    let mut rng = Rng(4);
+    let mut stats = Stats::default();
+    let mut outcomes = HashSet::new();
+    // The first reads may fill caches that are never freed.
     for seed in &seeds {
         let _ = read(seed);
     }
     for n in 0..executions {
         let input =
-            if (n as usize) < seeds.len() { seeds[n as usize].clone() } else { damage(&mut dice, &seeds, &words, MAX_INPUT) };
+            if (n as usize) < seeds.len() { seeds[n as usize].clone() } else { mutate(&mut rng, &seeds, &tokens, MAX_INPUT) };
         let before = PeakAlloc.current_usage();
         PeakAlloc.reset_peak_usage();
-        let answer = catch_unwind(AssertUnwindSafe(|| read(&input)));
-        let held = PeakAlloc.peak_usage().saturating_sub(before);
-        let what = match answer {
+        let result = catch_unwind(AssertUnwindSafe(|| read(&input)));
+        let allocated = PeakAlloc.peak_usage().saturating_sub(before);
+        let failure = match result {
             Err(_) => Some("a panic".to_owned()),
-            Ok(_) if held > most.0 * input.len() + most.1 => Some(format!("{held} bytes held for an input of {}", input.len())),
-            Ok(answer) => {
-                seen.fine += u64::from(answer.is_ok());
-                if answers.len() < MAX_SEEDS && answers.insert(shape(answer.err())) && !seeds.contains(&input) {
+            Ok(_) if allocated > memory.per_byte * input.len() + memory.constant => {
+                Some(format!("{allocated} bytes allocated for an input of {} bytes", input.len()))
+            }
+            Ok(result) => {
+                stats.accepted += u64::from(result.is_ok());
+                if outcomes.len() < MAX_SEEDS && outcomes.insert(outcome(result.err())) && !seeds.contains(&input) {
                     seeds.push(input.clone());
                 }
                 None
             }
         };
-        if held > seen.peak.0 {
-            seen.peak = (held, input.len());
+        if allocated > stats.peak.0 {
+            stats.peak = (allocated, input.len());
         }
-        if let Some(what) = what {
-            let left = left(name);
-            std::fs::write(&left, &input).map_err(|e| format!("{}: {e}", left.display()))?;
-            return Err(format!("{name}, execution {n}: {what}; the input is in {}", left.display()));
+        if let Some(failure) = failure {
+            let path = failed_input(name);
+            std::fs::write(&path, &input).map_err(|e| format!("{}: {e}", path.display()))?;
+            return Err(format!("{name}, execution {n}: {failure}; the input is in {}", path.display()));
         }
-        seen.answers = answers.len();
-        tick(n, &seen);
+        stats.outcomes = outcomes.len();
+        progress(n, &stats);
     }
-    Ok(seen)
+    Ok(stats)
 }
 
-/// Where an input that failed is left.
-fn left(name: &str) -> PathBuf {
+/// The file for an input that failed.
+fn failed_input(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("sideman-fuzz-{name}"))
 }
 
-/// An answer without what differs from input to input: numbers, and what stands in quotes.
-fn shape(answer: Option<String>) -> String {
-    let text = answer.unwrap_or_default();
+/// A message without numbers and quoted text, which differ from input to input.
+fn outcome(message: Option<String>) -> String {
+    let text = message.unwrap_or_default();
     text.split(['`', '"', '\'']).step_by(2).flat_map(str::chars).filter(|c| c.is_ascii_alphabetic()).take(100).collect()
 }

@@ -1,4 +1,4 @@
-//! What integration tests share.
+//! Helpers of the integration tests: fixture models, reference data, a fuzzer, JACK servers and live sessions.
 
 pub mod checkpoint;
 pub mod codecs;
@@ -11,5 +11,6 @@ pub mod jam;
 pub mod listen;
 pub mod medium;
 pub mod published;
+pub mod rng;
 pub mod song;
 pub mod stage;

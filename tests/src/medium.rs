@@ -1,4 +1,5 @@
-//! A model as wide as MusicGen's medium one and few layers deep, random weights, for tests: sums as long as the real ones.
+//! A writer of models with random weights, as wide as MusicGen medium and few layers deep, for tests that need sums as long as in real
+//! models.
 
 use std::io;
 use std::path::Path;
@@ -7,25 +8,25 @@ use half::bf16;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
-use crate::codecs::Noise;
 use crate::published;
+use crate::rng::Rng;
 
-/// Width of medium; 24 heads, an inner width of four times that.
+/// MusicGen medium's model dimension. It has 24 heads and a feed-forward dimension of four times this.
 const DIM: usize = 1536;
-/// Codes of a book.
+/// Codes in a codebook.
 const CARD: usize = 2048;
-/// The player's and the band's, four books each.
+/// The input stem and a generated one, four codebooks each.
 const STEMS: [&str; 2] = ["bass", "other"];
 
-/// Writes `config.json` and `lm.safetensors` (some 220 MB of bf16 for two layers) of a model of `layers` layers into `dir`.
+/// Writes `config.json` and `lm.safetensors` of a model with `layers` layers into `dir` (about 220 MB of bf16 for two layers).
 ///
 /// # Errors
 /// The disk is full.
 pub fn write(dir: &Path, layers: usize) -> io::Result<()> {
     std::fs::write(dir.join("config.json"), serde_json::to_vec_pretty(&config(layers))?)?;
-    let (tensors, mut noise) = (published::lm(4 * STEMS.len(), DIM, layers), Noise(11));
+    let (tensors, mut rng) = (published::lm(4 * STEMS.len(), DIM, layers), Rng(11));
     let data = tensors.iter().map(|t| {
-        // Sums of the order of one, norms around one, and logits wide enough that a token depends on what was before.
+        // Activations of the order of one, and logits spread widely enough that each token depends on those before it.
         let (mean, scale) = match t.name.as_str() {
             name if name.starts_with("emb.") => (0.0, 0.5),
             name if name.starts_with("linears.") => (0.0, 3.0 / (DIM as f32).sqrt()),
@@ -34,7 +35,7 @@ pub fn write(dir: &Path, layers: usize) -> io::Result<()> {
             _ => (0.0, 1.7 / (t.shape[1] as f32).sqrt()),
         };
         let len: usize = t.shape.iter().product();
-        (0..len).flat_map(|_| bf16::from_f32(mean + scale * noise.value()).to_le_bytes()).collect()
+        (0..len).flat_map(|_| bf16::from_f32(mean + scale * rng.value()).to_le_bytes()).collect()
     });
     let data: Vec<Vec<u8>> = data.collect();
     let views = tensors.iter().zip(&data).map(|(t, d)| Ok((&t.name, TensorView::new(Dtype::BF16, t.shape.clone(), d)?)));

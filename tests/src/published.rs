@@ -1,8 +1,9 @@
-//! Names, shapes and configurations of the published checkpoints (docs/explanation/musicgen-stem.md sections 3 to 5), at any size.
+//! The tensor names, shapes and configurations of the published MusicGen-Stem checkpoints (docs/explanation/musicgen-stem.md sections 3
+//! to 5), at any size.
 
 use crate::checkpoint::{Data, Tensor};
 
-/// Names and shapes of a language model (section 5), as holes.
+/// A language model's tensors (section 5), all zeros.
 pub fn lm(streams: usize, d: usize, layers: usize) -> Vec<Tensor> {
     let mut all: Vec<(String, Vec<usize>)> = Vec::new();
     for k in 0..streams {
@@ -27,10 +28,10 @@ pub fn lm(streams: usize, d: usize, layers: usize) -> Vec<Tensor> {
     }
     all.push((format!("{project}.weight"), vec![d, 768]));
     all.push((format!("{project}.bias"), vec![d]));
-    all.into_iter().map(|(name, shape)| Tensor { name, shape, data: Data::Hole }).collect()
+    all.into_iter().map(|(name, shape)| Tensor { name, shape, data: Data::Sparse }).collect()
 }
 
-/// Names and shapes of the tables of sections 3.3, 3.4 and 3.7.
+/// A codec's tensors (sections 3.3, 3.4 and 3.7), all zeros.
 pub fn codec(books: usize, factorised: bool) -> Vec<Tensor> {
     let mut all: Vec<(String, Vec<usize>)> = Vec::new();
     let mut conv = |name: &str, shape: [usize; 3], bias: usize| {
@@ -97,10 +98,10 @@ pub fn codec(books: usize, factorised: bool) -> Vec<Tensor> {
             all.push((format!("{book}.embed_avg"), vec![2048, 128]));
         }
     }
-    all.into_iter().map(|(name, shape)| Tensor { name, shape, data: Data::Hole }).collect()
+    all.into_iter().map(|(name, shape)| Tensor { name, shape, data: Data::Sparse }).collect()
 }
 
-/// The language model's configuration.
+/// The language model's `xp.cfg`.
 pub fn lm_yaml(d: usize, heads: usize, layers: usize, delays: &[usize]) -> String {
     format!(
         "transformer_lm: {{dim: {d}, num_heads: {heads}, num_layers: {layers}, hidden_scale: 4, n_q: {}, card: 2048}}\n\
@@ -109,7 +110,7 @@ pub fn lm_yaml(d: usize, heads: usize, layers: usize, delays: &[usize]) -> Strin
     )
 }
 
-/// The codec's configuration.
+/// The codec's `xp.cfg`.
 pub fn codec_yaml(factorised: bool, books: usize) -> String {
     let kind = if factorised { "dac" } else { "rvq" };
     format!(

@@ -1,4 +1,4 @@
-//! Each fuzz target for some thousand executions; `cargo run -p sideman-tests --bin fuzz -- all 1000000` for a million.
+//! Runs each fuzz target for 3000 executions; `cargo run -p sideman-tests --bin fuzz -- all 1000000` runs each a million times.
 
 use peak_alloc::PeakAlloc;
 use sideman_tests::fuzz;
@@ -6,11 +6,11 @@ use sideman_tests::fuzz;
 #[global_allocator]
 static ALLOC: PeakAlloc = PeakAlloc;
 
-/// One test, for memory is counted for the whole process.
+/// The only test of this binary, because memory is counted for the whole process.
 #[test]
-fn damaged_files_are_errors_and_hold_no_more_memory_than_they_should() {
+fn readers_reject_damaged_files_within_their_memory_limits() {
     for name in fuzz::NAMES {
-        let seen = fuzz::run(name, 3000, &mut |_, _| {}).unwrap_or_else(|what| panic!("{what}"));
-        assert!(seen.answers > 5 && seen.peak.0 > 0, "{name}: {seen:?} is no fuzzing");
+        let stats = fuzz::run(name, 3000, &mut |_, _| {}).unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(stats.outcomes > 5 && stats.peak.0 > 0, "{name}: {stats:?}: the mutated inputs reach only few outcomes");
     }
 }

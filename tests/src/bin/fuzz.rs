@@ -1,4 +1,4 @@
-//! Runs fuzz targets for long: `cargo run -p sideman-tests --bin fuzz -- TARGET|all N`. The development profile checks arithmetic too.
+//! Runs fuzz targets: `cargo run -p sideman-tests --bin fuzz -- TARGET|all EXECUTIONS`. The dev profile also checks for integer overflow.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -12,31 +12,31 @@ static ALLOC: PeakAlloc = PeakAlloc;
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (Some(which), Some(Ok(executions))) = (args.first(), args.get(1).map(|n| n.parse::<u64>())) else {
-        eprintln!("usage: fuzz TARGET|all N; targets: {}", fuzz::NAMES.join(", "));
+        eprintln!("usage: fuzz TARGET|all EXECUTIONS\ntargets: {}", fuzz::NAMES.join(", "));
         return ExitCode::from(2);
     };
     let names = if which == "all" { &fuzz::NAMES[..] } else { &[which.as_str()] };
-    // What fails is told at the end.
+    // One line for a panic; the run's error, printed last, says which input caused it.
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     for name in names {
         let start = Instant::now();
-        let mut tick = |n: u64, seen: &fuzz::Seen| {
+        let mut progress = |n: u64, stats: &fuzz::Stats| {
             if n % 50_000 == 49_999 {
-                eprintln!("{name}: {} executions, {seen:?}", n + 1);
+                eprintln!("{name}: {} executions, {stats:?}", n + 1);
             }
         };
-        match fuzz::run(name, executions, &mut tick) {
-            Ok(seen) => {
-                let (held, len) = seen.peak;
+        match fuzz::run(name, executions, &mut progress) {
+            Ok(stats) => {
+                let (peak, len) = stats.peak;
                 println!(
-                    "{name}: {executions} executions in {:.0} s, {} read without complaint, {} kinds of answer, at most {held} bytes held (for {len})",
+                    "{name}: {executions} executions in {:.0} s, {} inputs accepted, {} outcomes, at most {peak} bytes allocated (input of {len} bytes)",
                     start.elapsed().as_secs_f64(),
-                    seen.fine,
-                    seen.answers
+                    stats.accepted,
+                    stats.outcomes
                 );
             }
-            Err(what) => {
-                eprintln!("{what}");
+            Err(failure) => {
+                eprintln!("{failure}");
                 return ExitCode::FAILURE;
             }
         }

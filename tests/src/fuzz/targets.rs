@@ -1,4 +1,4 @@
-//! The readers that are fuzzed: each with inputs that it likes, and how much memory it may hold for one.
+//! The fuzz targets: for each reader its seeds, the tokens of its format, and how much memory it may allocate.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use sideman_kernels::Format;
 use sideman_kernels::cpu::CpuBackend;
 use tempfile::TempDir;
 
-use super::Target;
+use super::{MemoryLimit, Target};
 use crate::checkpoint::{Data, Pickle, Tensor, save};
 use crate::{golden, published};
 
@@ -33,8 +33,8 @@ pub fn target(name: &str) -> Option<Target> {
     })
 }
 
-/// A folder in memory where the system has one: a million small files are written.
-fn room() -> TempDir {
+/// A temporary folder, in memory where the system has one: a run writes a million small files.
+fn temp_dir() -> TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a temporary folder")
 }
@@ -47,15 +47,15 @@ fn write(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }
 
-fn words(all: &[&[u8]]) -> Vec<Vec<u8>> {
-    all.iter().map(|w| w.to_vec()).collect()
+fn tokens(all: &[&[u8]]) -> Vec<Vec<u8>> {
+    all.iter().map(|t| t.to_vec()).collect()
 }
 
-fn said(e: impl std::fmt::Display) -> String {
+fn message(e: impl std::fmt::Display) -> String {
     e.to_string()
 }
 
-/// Bytes of all files of a folder.
+/// The size of all files of a folder, in bytes.
 fn size(dir: &Path) -> usize {
     let files = std::fs::read_dir(dir).expect("a folder").flatten();
     files.filter_map(|f| std::fs::metadata(f.path()).ok()).map(|m| m.len() as usize).sum()
@@ -71,11 +71,11 @@ fn pickle() -> Target {
     let start = file.windows(2).position(|w| w == b"\x80\x02").expect("a pickle");
     let end =
         file.windows(4).skip(start).position(|w| w == b"PK\x07\x08" || w == b"PK\x03\x04").map_or(file.len(), |n| start + n);
-    // A record is found for any short key.
+    // Any short key has a record.
     let record = |key: &str| (key.len() < 3).then_some((64, 96));
     Target {
         seeds: vec![all.0, file[start..end].to_vec()],
-        words: words(&[
+        tokens: tokens(&[
             b"ctorch\nHalfStorage\n",
             b"ctorch._utils\n_rebuild_tensor_v2\n",
             b"(",
@@ -88,15 +88,15 @@ fn pickle() -> Target {
             b"s",
             b".",
         ]),
-        // The cheapest byte to write makes a value on the stack and an empty dictionary: 40 bytes, in arrays that double.
-        most: (128, 1 << 14),
+        // One byte can push a value and an empty dictionary: 40 bytes, in arrays that double as they grow.
+        memory: MemoryLimit { per_byte: 128, constant: 1 << 14 },
         read: Box::new(move |bytes| parse_pickle(bytes, &record).map(|_| ())),
     }
 }
 
 fn zip() -> Target {
-    let room = room();
-    let path = room.path().join("state.bin");
+    let dir = temp_dir();
+    let path = dir.path().join("state.bin");
     let tensors = [
         Tensor { name: "x".into(), shape: vec![2, 3], data: Data::F32(vec![1.0; 6]) },
         Tensor { name: "y".into(), shape: vec![4], data: Data::F16(vec![0.5; 4]) },
@@ -105,7 +105,7 @@ fn zip() -> Target {
     let own = std::fs::read(&path).expect("just written");
     Target {
         seeds: vec![read("pickle/state.bin"), own],
-        words: words(&[
+        tokens: tokens(&[
             b"PK\x03\x04",
             b"PK\x01\x02",
             b"PK\x05\x06",
@@ -114,14 +114,14 @@ fn zip() -> Target {
             b"\x01\0\x10\0",
             b"archive/data/0",
         ]),
-        // The reader's own buffer is one of 64 KiB or so.
-        most: (64, 1 << 18),
+        // The reader has a buffer of about 64 KiB.
+        memory: MemoryLimit { per_byte: 64, constant: 1 << 18 },
         read: Box::new(move |bytes| {
-            let path = room.path().join("state.bin");
+            let path = dir.path().join("state.bin");
             write(&path, bytes);
-            let (mut source, _) = Source::pickle(&path).map_err(said)?;
+            let (mut source, _) = Source::pickle(&path).map_err(message)?;
             let names: Vec<String> = source.names().map(str::to_owned).collect();
-            names.iter().try_for_each(|name| source.read(name).map(|_| ())).map_err(said)
+            names.iter().try_for_each(|name| source.read(name).map(|_| ())).map_err(message)
         }),
     }
 }
@@ -136,11 +136,11 @@ fn safetensors() -> Target {
     seed.extend([0; 112]);
     let small = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
     let second = [(small.len() as u64).to_le_bytes().as_slice(), small.as_bytes(), &[0; 8]].concat();
-    let room = room();
+    let dir = temp_dir();
     let mut cpu = CpuBackend::new(1);
     Target {
         seeds: vec![seed, second],
-        words: words(&[
+        tokens: tokens(&[
             b"\"F64\"",
             b"\"I8\"",
             b"\"U8\"",
@@ -150,27 +150,27 @@ fn safetensors() -> Target {
             b",",
             b"[]",
         ]),
-        most: (64, 1 << 16),
+        memory: MemoryLimit { per_byte: 64, constant: 1 << 16 },
         read: Box::new(move |bytes| {
-            let path = room.path().join("model.safetensors");
+            let path = dir.path().join("model.safetensors");
             write(&path, bytes);
-            let opened = Tensors::open(&path).map_err(said).and_then(|mut file| {
+            let opened = Tensors::open(&path).map_err(message).and_then(|mut file| {
                 for name in file.names() {
                     let shape = file.shape(&name).unwrap_or_default().to_vec();
                     let _ = file.ints(&name);
                     let _ = file.get(&name, &shape);
                     if let [rows, cols] = shape[..] {
-                        // As a matrix of q8, and of q4: two weights a byte.
+                        // As a q8 matrix, and as a q4 matrix with two weights a byte.
                         let _ = file.mat(&mut cpu, &name, rows, cols, Format::Q8);
                         let _ = file.mat(&mut cpu, &name, rows, cols.saturating_mul(2), Format::Q4);
                         let _ = file.get(&name, &[rows, cols.saturating_mul(2)]);
                     }
                 }
-                file.finish().map_err(said)
+                file.finish().map_err(message)
             });
-            let mut source = Source::folder(room.path()).map_err(said)?;
+            let mut source = Source::folder(dir.path()).map_err(message)?;
             let names: Vec<String> = source.names().map(str::to_owned).collect();
-            names.iter().try_for_each(|name| source.read(name).map(|_| ())).map_err(said)?;
+            names.iter().try_for_each(|name| source.read(name).map(|_| ())).map_err(message)?;
             opened
         }),
     }
@@ -178,48 +178,58 @@ fn safetensors() -> Target {
 
 /// A copy of a golden folder.
 fn copy(name: &str) -> TempDir {
-    let room = room();
+    let dir = temp_dir();
     for file in std::fs::read_dir(golden::path(name)).expect("a golden folder").flatten() {
-        std::fs::copy(file.path(), room.path().join(file.file_name())).expect("copied");
+        std::fs::copy(file.path(), dir.path().join(file.file_name())).expect("copied");
     }
-    room
+    dir
 }
 
 fn config() -> Target {
-    let room = copy("house");
+    let dir = copy("house");
     let mut cpu = CpuBackend::new(1);
     let seeds: Vec<Vec<u8>> =
         ["house", "house", "six", "seven", "mono"].iter().map(|n| read(&format!("{n}/config.json"))).collect();
     Target {
         seeds,
-        words: words(&[b"\"seanet\"", b"\"istft\"", b"null", b"[]", b"{}", b",", b"\"bass\"", b"\"reflect\"", b"\"euclidean\""]),
-        // What passes is loaded with the house model's own tensors, so they count as input too.
-        most: (64, 16 * size(room.path())),
+        tokens: tokens(&[
+            b"\"seanet\"",
+            b"\"istft\"",
+            b"null",
+            b"[]",
+            b"{}",
+            b",",
+            b"\"bass\"",
+            b"\"reflect\"",
+            b"\"euclidean\"",
+        ]),
+        // An accepted configuration is loaded with the house model's tensors, so their size counts as input too.
+        memory: MemoryLimit { per_byte: 64, constant: 16 * size(dir.path()) },
         read: Box::new(move |bytes| {
-            write(&room.path().join("config.json"), bytes);
-            let dir = ModelDir::open(room.path()).map_err(said)?;
-            Lm::load(&mut cpu, &dir, Format::Q8).map_err(said)?;
-            dir.config.stems.iter().try_for_each(|stem| Codec::load(&mut cpu, &dir, stem).map(|_| ())).map_err(said)
+            write(&dir.path().join("config.json"), bytes);
+            let model = ModelDir::open(dir.path()).map_err(message)?;
+            Lm::load(&mut cpu, &model, Format::Q8).map_err(message)?;
+            model.config.stems.iter().try_for_each(|stem| Codec::load(&mut cpu, &model, stem).map(|_| ())).map_err(message)
         }),
     }
 }
 
 fn huggingface() -> Target {
-    let room = copy("hf");
+    let dir = copy("hf");
     Target {
         seeds: vec![read("hf/config.json")],
-        words: words(&[b"null", b"[]", b"{}", b",", b"\"musicgen\"", b"true", b"\"encodec\"", b"1e400"]),
-        most: (64, 2 * size(room.path())),
+        tokens: tokens(&[b"null", b"[]", b"{}", b",", b"\"musicgen\"", b"true", b"\"encodec\"", b"1e400"]),
+        memory: MemoryLimit { per_byte: 64, constant: 2 * size(dir.path()) },
         read: Box::new(move |bytes| {
-            write(&room.path().join("config.json"), bytes);
-            Plan::open(room.path(), None).map(|_| ()).map_err(said)
+            write(&dir.path().join("config.json"), bytes);
+            Plan::open(dir.path(), None).map(|_| ()).map_err(message)
         }),
     }
 }
 
-/// The language model's YAML and the codec's, with a line `---` between them.
+/// An input is the language model's YAML and the codec's, with a line `---` between them.
 fn audiocraft() -> Target {
-    let room = room();
+    let dir = temp_dir();
     let seed = |n: &[usize]| format!("{}---\n{}", published::lm_yaml(64, 1, 1, n), published::codec_yaml(false, 4)).into_bytes();
     let full = "sample_rate: 32000\nencodec:\n  sample_rate: ${sample_rate}\n  quantizer: rvq\n".as_bytes();
     let lm = published::lm(4, 64, 1);
@@ -227,7 +237,7 @@ fn audiocraft() -> Target {
     let mut n = 0;
     Target {
         seeds: vec![seed(&[0, 1, 2, 3]), seed(&[0, 0, 0, 1, 2, 3]), [seed(&[0, 1, 2, 3]).as_slice(), full].concat()],
-        words: words(&[
+        tokens: tokens(&[
             b"${sample_rate}",
             b"&a ",
             b"*a",
@@ -241,27 +251,27 @@ fn audiocraft() -> Target {
             b"|\n",
             b"null",
         ]),
-        most: (256, 1 << 20),
+        memory: MemoryLimit { per_byte: 256, constant: 1 << 20 },
         read: Box::new(move |bytes| {
             let text = String::from_utf8_lossy(bytes);
             let (first, second) = text.split_once("---\n").unwrap_or((&text, ""));
-            save(&room.path().join("state_dict.bin"), &lm, first);
-            // A whole codec is slow to write, and what is read comes to it seldom.
+            save(&dir.path().join("state_dict.bin"), &lm, first);
+            // A whole codec is slow to write, and few inputs get as far as reading it.
             n += 1;
             let codec = if n % 32 == 1 { &codec[..] } else { &codec[..4] };
-            save(&room.path().join("compression_state_dict.bin"), codec, second);
-            Plan::open(room.path(), None).map(|_| ()).map_err(said)
+            save(&dir.path().join("compression_state_dict.bin"), codec, second);
+            Plan::open(dir.path(), None).map(|_| ()).map_err(message)
         }),
     }
 }
 
 fn tokenizer() -> Target {
-    let room = room();
-    let path: PathBuf = room.path().join("tokenizer.json");
+    let dir = temp_dir();
+    let path: PathBuf = dir.path().join("tokenizer.json");
     let config = golden::model("six").config.text.expect("six reads text");
     Target {
         seeds: ["six", "mono", "house"].iter().map(|n| read(&format!("{n}/tokenizer.json"))).collect(),
-        words: words(&[
+        tokens: tokens(&[
             b"\"precompiled_charsmap\":",
             b"null",
             b"[]",
@@ -278,12 +288,12 @@ fn tokenizer() -> Target {
             b"\"Regex\"",
             b"\"(a+)+$\"",
         ]),
-        most: (256, 1 << 21),
+        memory: MemoryLimit { per_byte: 256, constant: 1 << 21 },
         read: Box::new(move |bytes| {
-            let _ = &room;
+            let _ = &dir;
             write(&path, bytes);
-            let tokenizer = Tokenizer::open(&path, &config).map_err(said)?;
-            tokenizer.ids("funk ｇroove with\tslap ﬁnger café \u{1}x").map(|_| ()).map_err(said)
+            let tokenizer = Tokenizer::open(&path, &config).map_err(message)?;
+            tokenizer.ids("funk ｇroove with\tslap ﬁnger café \u{1}x").map(|_| ()).map_err(message)
         }),
     }
 }
@@ -299,9 +309,9 @@ fn spiece() -> Target {
     let with_rules = [seed.as_slice(), &[0x1a, 10, 0x12, 8, 4, 0, 0, 0, 0, 0, 0, 0]].concat();
     Target {
         seeds: vec![seed, with_rules],
-        words: words(&[b"\x0a\x05", b"\x12\x02\x18\x01", b"\x1a\x04\x12\x02", b"\x18\x02", b"\xff\xff\xff\xff\x0f"]),
-        // Half of the constant is what the tokenizer's crate holds for any.
-        most: (256, 1 << 19),
+        tokens: tokens(&[b"\x0a\x05", b"\x12\x02\x18\x01", b"\x1a\x04\x12\x02", b"\x18\x02", b"\xff\xff\xff\xff\x0f"]),
+        // The `tokenizers` crate allocates half of the constant for any input.
+        memory: MemoryLimit { per_byte: 256, constant: 1 << 19 },
         read: Box::new(|bytes| convert_spiece(bytes, 200).map(|_| ())),
     }
 }

@@ -1,5 +1,5 @@
-//! Kind `seanet` and both quantizers against transformers' EnCodec, kind `istft` against the training code in PyTorch
-//! (tests/golden/README.md): codes equal, audio within 1e-4.
+//! Codecs against reference outputs (tests/golden/README.md): kind `seanet` and both quantizers against EnCodec of Hugging Face
+//! transformers, kind `istft` against the training code in PyTorch. Codes are equal, audio is within 1e-4.
 
 use std::collections::BTreeMap;
 
@@ -18,14 +18,14 @@ struct Cases {
     lengths: BTreeMap<String, Vec<usize>>,
 }
 
-/// Codes of a golden file [books, frames] as the codec gives them: frame-major.
+/// The codes of a golden file [books, frames], transposed to the codec's order: frame by frame.
 fn codes(file: &mut Tensors, name: &str) -> Vec<u32> {
     let (shape, values) = file.ints(name).unwrap();
     (0..values.len()).map(|i| values[i % shape[0] * shape[1] + i / shape[0]] as u32).collect()
 }
 
 fn floats(file: &mut Tensors, name: &str) -> Vec<f32> {
-    let shape = file.shape(name).unwrap_or_else(|| panic!("{name} is in the golden file")).to_vec();
+    let shape = file.shape(name).unwrap_or_else(|| panic!("{name} is missing in the golden file")).to_vec();
     file.get(name, &shape).unwrap()
 }
 
@@ -35,11 +35,11 @@ fn assert_close(got: &[f32], want: &[f32], what: &str) {
     let size = want.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     let worst = got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(size > 1e-3, "{what}: the golden audio is silent");
-    assert!(worst <= 1e-4, "{what}: off by {worst} where the largest is {size}");
+    assert!(worst <= 1e-4, "{what}: the largest error is {worst}, the peak is {size}");
 }
 
 #[test]
-fn seanet_plays_what_encodec_plays() {
+fn seanet_has_the_codes_and_audio_of_encodec() {
     let mut backend = CpuBackend::new(1);
     for name in ["codec.mix", "codec.other"] {
         let cases: Cases =
@@ -60,10 +60,10 @@ fn seanet_plays_what_encodec_plays() {
 }
 
 #[test]
-fn the_codecs_of_the_fixtures_play_theirs() {
+fn the_codecs_of_the_golden_models_have_the_reference_codes_and_audio() {
     let mut backend = CpuBackend::new(1);
-    let trio = ["bass", "drums", "other"].as_slice();
-    for (name, stems) in [("six", trio), ("mono", &["mix"]), ("house", trio)] {
+    let three_stems = ["bass", "drums", "other"].as_slice();
+    for (name, stems) in [("six", three_stems), ("mono", &["mix"]), ("house", three_stems)] {
         let dir = ModelDir::open(golden::path(name)).unwrap();
         let mut file = Tensors::open(&golden::path(&format!("{name}.golden.safetensors"))).unwrap();
         for stem in stems {
@@ -77,9 +77,9 @@ fn the_codecs_of_the_fixtures_play_theirs() {
     }
 }
 
-/// Both quantizers alone, each with a code that is stored twice: the first wins.
+/// Each codebook has two equal codes; the first is chosen.
 #[test]
-fn quantizers_pick_what_the_formulas_pick() {
+fn quantizers_choose_the_codes_of_the_reference() {
     let mut backend = CpuBackend::new(1);
     for (prefix, kind, books, code_dim) in
         [("euclidean", QuantizerKind::Euclidean, 4, 0), ("factorised", QuantizerKind::Factorised, 2, 8)]

@@ -1,15 +1,15 @@
-//! Kind `istft` against docs/reference/model-format.md written out in f64, one number at a time.
+//! Codecs of kind `istft` against a direct f64 implementation of docs/reference/model-format.md.
 
 use std::f64::consts::PI;
 
 use sideman_engine::codec::Codec;
 use sideman_engine::model::{Analysis, CodecConfig, IstftConfig, LookAhead};
 use sideman_kernels::cpu::CpuBackend;
-use sideman_tests::codecs::{Named, codec, decode_in, encode_in, istft, random_istft, signal};
+use sideman_tests::codecs::{Named, codec, decode_in_pieces, encode_in_pieces, istft, random_istft, signal};
 
 type Rows = Vec<Vec<f64>>;
 
-/// The whole of the page, on whole signals.
+/// The codec of the page, for whole signals.
 struct Reference<'a> {
     c: &'a IstftConfig,
     w: &'a Named,
@@ -84,14 +84,14 @@ impl Reference<'_> {
         self.linear("encoder.out", &self.norm("encoder.norm", &x))
     }
 
-    /// What each code of a book stands for.
-    fn meaning(&self, q: usize) -> Rows {
+    /// The latent of each code of codebook `q`.
+    fn code_latents(&self, q: usize) -> Rows {
         let codes = self.get(&format!("quantizer.vq.quantizers.{q}.codebook.weight"));
         let codes: Rows = codes.chunks(self.c.code_dim).map(<[f64]>::to_vec).collect();
         self.linear(&format!("quantizer.vq.quantizers.{q}.out_proj"), &codes)
     }
 
-    /// Codes of a frame's latent, up to the first whose pick is no clear one.
+    /// The codes of a frame's latent, up to the first codebook whose two best scores are too close to tell.
     fn codes(&self, latent: &[f64]) -> Vec<u32> {
         let (mut r, mut out) = (latent.to_vec(), Vec::new());
         for q in 0..self.c.books {
@@ -105,14 +105,14 @@ impl Reference<'_> {
                 break;
             }
             out.push(order[0] as u32);
-            r.iter_mut().zip(&self.meaning(q)[order[0]]).for_each(|(r, m)| *r -= m);
+            r.iter_mut().zip(&self.code_latents(q)[order[0]]).for_each(|(r, m)| *r -= m);
         }
         out
     }
 
     fn decode(&self, codes: &[u32]) -> Vec<f64> {
         let c = self.c;
-        let books: Vec<Rows> = (0..c.books).map(|q| self.meaning(q)).collect();
+        let books: Vec<Rows> = (0..c.books).map(|q| self.code_latents(q)).collect();
         let latent = |codes: &[u32]| {
             let sum = |i| codes.iter().zip(&books).map(|(k, b)| b[*k as usize][i]).sum();
             (0..c.latent).map(sum).collect::<Vec<f64>>()
@@ -183,7 +183,7 @@ fn configs() -> Vec<IstftConfig> {
         analysis: vec![Analysis { n_fft: 512, bins: 40 }],
         analysis_ahead: 0,
         n_fft: 640,
-        // Reached by many magnitudes: the ceiling is tested, too.
+        // Low enough to clip many magnitudes.
         max_log: 0.1,
         books: 1,
         look_ahead: LookAhead { encode: 0, decode: 1 },
@@ -203,7 +203,7 @@ fn configs() -> Vec<IstftConfig> {
 }
 
 #[test]
-fn the_engine_plays_what_the_page_says() {
+fn the_codec_agrees_with_its_specification() {
     let backend = &mut CpuBackend::new(1);
     for (i, c) in configs().iter().enumerate() {
         let weights = random_istft(c, 40 + i as u64);
@@ -217,26 +217,26 @@ fn the_engine_plays_what_the_page_says() {
             assert_eq!(&got[..want.len()], want, "config {i}, frame {f}");
         }
         let clear: usize = want.iter().map(Vec::len).sum();
-        assert!(clear * 10 >= codes.len() * 9, "config {i}: only {clear} of {} picks are clear", codes.len());
+        assert!(clear * 10 >= codes.len() * 9, "config {i}: only {clear} of {} codes can be compared", codes.len());
         assert!(codes.chunks(c.books).any(|f| f != &codes[..c.books]), "config {i}: the codes never change");
 
         let (got, want) = (codec.decode(backend, &codes).unwrap(), reference.decode(&codes));
         assert_eq!(got.len(), want.len());
         let size = want.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
         let worst = got.iter().zip(&want).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
-        assert!(size > 1e-3 && worst <= 1e-5 * size.max(1.0), "config {i}: off by {worst} where the largest is {size}");
+        assert!(size > 1e-3 && worst <= 1e-5 * size.max(1.0), "config {i}: the largest error is {worst}, the peak is {size}");
 
         for frames in [1, 5] {
-            assert_eq!(encode_in(backend, &codec, &audio, || frames * 640 + 3), codes, "config {i}");
-            assert_eq!(decode_in(backend, &codec, &codes, || frames), got, "config {i}");
+            assert_eq!(encode_in_pieces(backend, &codec, &audio, || frames * 640 + 3), codes, "config {i}");
+            assert_eq!(decode_in_pieces(backend, &codec, &codes, || frames), got, "config {i}");
         }
     }
 }
 
 #[test]
-fn the_reference_knows_its_gelu() {
+fn the_references_gelu_is_accurate() {
     for (x, y) in [(0.0, 0.0), (1.0, 0.841_344_746_068_542_9), (-1.0, -0.158_655_253_931_457_05), (-5.0, -1.433_257_859_6e-6)] {
         assert!((gelu(x) - y).abs() < 1e-12, "gelu({x}) = {}", gelu(x));
     }
-    assert!((gelu(4.242) - gelu(4.243) + 0.001).abs() < 1e-6, "no step between the two ways");
+    assert!((gelu(4.242) - gelu(4.243) + 0.001).abs() < 1e-6, "gelu has a step where its two formulas meet");
 }

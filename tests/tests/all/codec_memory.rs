@@ -1,4 +1,4 @@
-//! Codecs allocate when their state is made and at the first push of the largest size, and never again.
+//! Codecs allocate when an encoder or decoder is made and at the first push of the largest size, and never after that.
 
 use assert_no_alloc::{assert_no_alloc, violation_count};
 use sideman_engine::codec::{CHUNK, Codec};
@@ -8,10 +8,10 @@ use sideman_tests::codecs::signal;
 use sideman_tests::golden;
 
 #[test]
-fn nothing_is_allocated_after_the_first_push() {
-    // The counter counts: without this the test could not fail.
+fn codecs_allocate_nothing_after_the_first_push() {
+    // Without a counting allocator the test could not fail.
     assert_no_alloc(|| drop(std::hint::black_box(vec![1u8; 100])));
-    assert!(violation_count() > 0, "the allocator in force counts");
+    assert!(violation_count() > 0, "the global allocator does not count");
 
     for (model, stem) in [("six", "other"), ("six", "bass"), ("house", "bass"), ("house", "other")] {
         let backend = &mut CpuBackend::new(1);

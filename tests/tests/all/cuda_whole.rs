@@ -1,5 +1,5 @@
-//! Whole models of real size on a GPU on paper that runs the shipped PTX and checks every access (tests/fakecuda): the trained house
-//! model and one as wide as medium have the processor's tokens.
+//! Models of full width on the CUDA backend against the CPU backend, in the PTX emulator (tests/fakecuda): the house model, and one as wide
+//! as MusicGen medium.
 
 use std::path::Path;
 use std::time::Instant;
@@ -12,63 +12,63 @@ use sideman_kernels::{Backend, Format};
 use sideman_tests::medium;
 use sideman_tests::song::Song;
 
-/// Both kinds of PTX, eager and lazy, blocks in reverse and random order, races looked for in all.
-const WORDS: [&str; 4] =
+/// Emulator settings: both PTX targets, eager and lazy execution, blocks in reverse and random order; all look for races.
+const SETTINGS: [&str; 4] =
     ["sm=80 lazy order=random seed=5", "sm=75 order=reverse", "sm=75 lazy order=random seed=6", "sm=80 order=reverse"];
 
 fn house() -> ModelDir {
     ModelDir::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/house")).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// Plays the song on the processor, then as each of `words` say, in blocks and column by column, and holds tokens to be equal and the
-/// last column's logits to be near.
-fn held(song: &Song, words: &[&str]) {
-    let want = song.play(&mut CpuBackend::new(1));
-    let drawn = want.tokens.last().expect("streams");
-    assert!(drawn.windows(2).any(|w| w[0] != w[1]), "one token all along: nothing is compared");
-    for (words, block) in words.iter().zip([16, 1].into_iter().cycle()) {
-        let begun = Instant::now();
-        let fake = Fake::load(words).unwrap();
+/// Samples the song on the CPU and, with each of the emulator's settings, on the CUDA backend: in blocks and column by column. Asserts that
+/// the tokens are equal and the last column's logits close.
+fn compare_backends(song: &Song, all_settings: &[&str]) {
+    let want = song.sample(&mut CpuBackend::new(1));
+    let last = want.tokens.last().expect("streams");
+    assert!(last.windows(2).any(|w| w[0] != w[1]), "the tokens never change");
+    for (settings, block) in all_settings.iter().zip([16, 1].into_iter().cycle()) {
+        let start = Instant::now();
+        let fake = Fake::load(settings).unwrap();
         let mut cuda = CudaBackend::new(0).unwrap();
         let song = Song { block, model: song.model.clone(), ..*song };
-        let got = song.play(&mut cuda);
-        assert_eq!(cuda.fault(), None, "{words}: {:?}", fake.faults());
+        let got = song.sample(&mut cuda);
+        assert_eq!(cuda.fault(), None, "{settings}: {:?}", fake.faults());
         drop(cuda);
-        assert_eq!(fake.faults(), [""; 0], "{words}");
-        assert_eq!(got.tokens, want.tokens, "{words}");
-        let off = got.logits.iter().zip(&want.logits).map(|(g, w)| (g - w).abs() / w.abs().max(1.0)).fold(0.0, f32::max);
-        println!("{} frames, {words}: logits within {off:e}, {:.0} s", song.frames, begun.elapsed().as_secs_f32());
-        assert!(off <= 1e-4, "{words}: logits {off:e} apart");
+        assert_eq!(fake.faults(), [""; 0], "{settings}");
+        assert_eq!(got.tokens, want.tokens, "{settings}");
+        let error = got.logits.iter().zip(&want.logits).map(|(g, w)| (g - w).abs() / w.abs().max(1.0)).fold(0.0, f32::max);
+        println!("{} frames, {settings}: logits within {error:e}, {:.0} s", song.frames, start.elapsed().as_secs_f32());
+        assert!(error <= 1e-4, "{settings}: logits differ by {error:e}");
     }
 }
 
 #[test]
-fn the_trained_model_has_the_tokens_of_the_cpu() {
-    held(&Song { frames: 12, ..Song::of(house(), Format::Q8) }, &WORDS[..1]);
+fn the_house_model_has_the_tokens_of_the_cpu() {
+    compare_backends(&Song { frames: 12, ..Song::new(house(), Format::Q8) }, &SETTINGS[..1]);
 }
 
 #[test]
-#[ignore = "takes minutes on an interpreter: docs/explanation/cuda.md has the command"]
-fn a_hundred_steps_of_the_trained_model_have_the_tokens_of_the_cpu() {
-    held(&Song::of(house(), Format::Q8), &WORDS);
+#[ignore = "takes minutes in the emulator: docs/explanation/cuda.md has the command"]
+fn a_hundred_steps_of_the_house_model_have_the_tokens_of_the_cpu() {
+    compare_backends(&Song::new(house(), Format::Q8), &SETTINGS);
 }
 
-/// Two layers as wide as medium; `devices` of [`WORDS`].
-fn medium_held(frames: usize, devices: usize) {
+/// Compares the backends on two layers as wide as MusicGen medium, with the first `count` of [`SETTINGS`].
+fn compare_medium(frames: usize, count: usize) {
     let dir = tempfile::tempdir().unwrap();
     medium::write(dir.path(), 2).unwrap();
-    held(&Song { frames, ..Song::of(ModelDir::open(dir.path()).unwrap(), Format::Bf16) }, &WORDS[..devices]);
+    compare_backends(&Song { frames, ..Song::new(ModelDir::open(dir.path()).unwrap(), Format::Bf16) }, &SETTINGS[..count]);
 }
 
-/// Few steps: each takes some six seconds of a processor here. 16 frames, the delays and the lag hold prefix, rollback and both texts.
+/// Few frames, because a step takes about six seconds. 16 are enough for the prefix, the lag, the rollback and both texts.
 #[test]
-#[ignore = "takes minutes on an interpreter: docs/explanation/cuda.md has the command"]
+#[ignore = "takes minutes in the emulator: docs/explanation/cuda.md has the command"]
 fn a_model_of_medium_width_has_the_tokens_of_the_cpu() {
-    medium_held(16, 2);
+    compare_medium(16, 2);
 }
 
 #[test]
-#[ignore = "takes a quarter of an hour on an interpreter: docs/explanation/cuda.md has the command"]
+#[ignore = "takes a quarter of an hour in the emulator: docs/explanation/cuda.md has the command"]
 fn a_hundred_steps_of_medium_width_have_the_tokens_of_the_cpu() {
-    medium_held(104, 1);
+    compare_medium(104, 1);
 }

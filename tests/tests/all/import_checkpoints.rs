@@ -45,7 +45,7 @@ fn same_after(ours: &Path, theirs: &Path, round: fn(f32) -> f32) {
         assert_eq!(*shape, theirs[name].0, "{name}");
         let folded = name.contains(".conv") || name.contains("_proj.weight") && name.starts_with("quantizer");
         if folded && name.ends_with("weight") {
-            let off = golden::distance(values, &theirs[name].1);
+            let off = golden::relative_error(values, &theirs[name].1);
             assert!(off < 1e-6, "{name}: {off:e}");
         } else {
             let equal = values.iter().zip(&theirs[name].1).all(|(a, b)| *a == round(*b));
@@ -65,11 +65,11 @@ fn verify(dir: &ModelDir, file: &str) {
         let codes: Vec<u32> = (0..codes.len()).map(|i| codes[i % books * frames + i / books] as u32).collect();
         assert_eq!(codec.encode(&mut cpu, &audio).unwrap(), codes, "{stem}");
         let (_, decoded) = golden::values(&mut golden, &format!("codec.{stem}.decoded"));
-        assert!(golden::distance(&codec.decode(&mut cpu, &codes).unwrap(), &decoded) < 1e-4, "{stem}");
+        assert!(golden::relative_error(&codec.decode(&mut cpu, &codes).unwrap(), &decoded) < 1e-4, "{stem}");
     }
     let ids: Vec<u32> = golden::ints(&mut golden, "text.ids").1.iter().map(|i| *i as u32).collect();
     let hidden = TextEncoder::load(dir).unwrap().unwrap().hidden(&ids).unwrap();
-    assert!(golden::distance(&hidden.data, &golden::values(&mut golden, "text.hidden").1) < 1e-4);
+    assert!(golden::relative_error(&hidden.data, &golden::values(&mut golden, "text.hidden").1) < 1e-4);
 }
 
 fn licence(config: &Config) {
@@ -253,7 +253,7 @@ fn audiocraft_pickles_become_the_model_that_they_were_saved_from() {
         sideman_engine::lm::Lm::load(&mut cpu, &dir, sideman_kernels::Format::F32).unwrap();
         let (mut ours, theirs) = (dir.tensors("lm.safetensors").unwrap(), all(&golden::path("six/lm.safetensors")));
         for (name, (shape, values)) in theirs {
-            let off = golden::distance(&ours.get(&name, &shape).unwrap(), &values);
+            let off = golden::relative_error(&ours.get(&name, &shape).unwrap(), &values);
             assert!(off <= most, "{quant:?} {name}: {off}");
         }
     }
@@ -408,7 +408,7 @@ fn full_key_lists_are_accepted_and_a_wrong_tensor_is_named() {
         let (at, what) = error(&less);
         assert!(at == gone && what.contains("missing"), "{at}: {what}");
         let mut more = lm.clone();
-        more.push(Tensor { name: "transformer.layers.3.gate.weight".into(), shape: vec![4], data: Data::Hole });
+        more.push(Tensor { name: "transformer.layers.3.gate.weight".into(), shape: vec![4], data: Data::Sparse });
         let (at, what) = error(&more);
         assert!(at == "transformer.layers.3.gate.weight" && what.contains("has no such tensor"), "{at}: {what}");
         let mut bent = lm.clone();
@@ -435,7 +435,7 @@ fn what_is_not_played_is_refused_with_its_reason() {
     lm.push(Tensor {
         name: "condition_provider.conditioners.self_wav.output_proj.weight".into(),
         shape: vec![64, 12],
-        data: Data::Hole,
+        data: Data::Sparse,
     });
     save(&src.join("state_dict.bin"), &lm, &yaml);
     assert!(error().contains("a melody model"), "{}", error());

@@ -105,7 +105,7 @@ fn each_hostile_zip_is_refused_with_its_reason() {
     assert!(Source::pickle(&path).unwrap_err().to_string().contains("`a/data.pkl`"));
     zip(&path, &[record("a/data.pkl"), ("a/byteorder".into(), Record::Bytes(b"big".to_vec()))]);
     assert!(Source::pickle(&path).unwrap_err().to_string().contains("little-endian"));
-    zip(&path, &[("a/data.pkl".into(), Record::Hole(5 << 20))]);
+    zip(&path, &[("a/data.pkl".into(), Record::Sparse(5 << 20))]);
     assert!(Source::pickle(&path).unwrap_err().to_string().contains("4194304"));
 }
 

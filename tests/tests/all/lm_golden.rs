@@ -5,7 +5,7 @@ use sideman_engine::lm::{Lm, Pattern, Run, RunSpec};
 use sideman_engine::text::Hidden;
 use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::{Format, Sampling, UNKNOWN};
-use sideman_tests::golden::{self, distance, ints, list, rows, values};
+use sideman_tests::golden::{self, ints, list, relative_error, rows, values};
 
 const GREEDY: Sampling = Sampling { temperature: 0.0, top_k: 0, top_p: 0.0, cfg: 3.0, seed: 0, frame_base: 0 };
 
@@ -76,13 +76,13 @@ fn logits_of_every_column() {
         let (cond, null) = (lane(&all, 0, width), lane(&all, 1, width));
 
         let (_, expected) = values(&mut file, "lm.logits");
-        let off = distance(&cond, &expected);
+        let off = relative_error(&cond, &expected);
         println!("{name}: text lane {off:.1e}");
         assert!(off < 1e-4, "{name}: text lane {off:.1e}");
         if name != "house" {
             let guided: Vec<f32> = cond.iter().zip(&null).map(|(c, n)| n + 3.0 * (c - n)).collect();
             for (what, ours) in [("lm.logits.null", &null), ("lm.logits.guided", &guided)] {
-                let off = distance(ours, &values(&mut file, what).1);
+                let off = relative_error(ours, &values(&mut file, what).1);
                 println!("{name}: {what} {off:.1e}");
                 assert!(off < 1e-4, "{name}: {what} {off:.1e}");
             }
@@ -108,7 +108,7 @@ fn other_formats_are_near() {
         let lm = Lm::load(&mut cpu, &golden::model("house"), format).unwrap();
         let mut run = forced(&mut cpu, &lm, &text, &shape, &tokens, 1);
         let all = all_logits(&mut cpu, &lm, &mut run);
-        let off = distance(&lane(&all, 0, run.grid().cards.iter().sum()), &expected);
+        let off = relative_error(&lane(&all, 0, run.grid().cards.iter().sum()), &expected);
         println!("{format:?}: {off:.1e}");
         assert!((least..most).contains(&off), "{format:?}: {off:.1e}");
     }
@@ -128,10 +128,10 @@ fn logits_with_controls() {
     }
     let width = run.grid().cards.iter().sum();
     let cond = lane(&all_logits(&mut cpu, &lm, &mut run), 0, width);
-    let off = distance(&cond, &values(&mut file, "lm.logits.controls").1);
+    let off = relative_error(&cond, &values(&mut file, "lm.logits.controls").1);
     assert!(off < 1e-4, "{off:.1e}");
     // And they matter: without them the logits are others.
-    assert!(distance(&cond, &values(&mut file, "lm.logits").1) > 1e-2);
+    assert!(relative_error(&cond, &values(&mut file, "lm.logits").1) > 1e-2);
 }
 
 /// One greedy run of runs.json.

@@ -7,7 +7,7 @@ use sideman_engine::lm::{Lm, RunSpec};
 use sideman_engine::model::ModelDir;
 use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::{Format, Sampling, UNKNOWN};
-use sideman_tests::golden::distance;
+use sideman_tests::golden::relative_error;
 
 const FRAMES: usize = 250;
 /// Seeds of the songs: how sure a model is differs from song to song, and with it how often q4 has the same likeliest code (69 to 83 %).
@@ -75,7 +75,7 @@ fn coarser_weights_are_near() {
         let best = likeliest(&exact, &cards);
         for ((format, most, _), (off, equal)) in bounds.iter().zip(&mut sums) {
             let (_, logits) = song(&dir, *format, seed, Some(&tokens));
-            let apart = distance(&logits, &exact);
+            let apart = relative_error(&logits, &exact);
             assert!(apart <= *most, "{format:?}, song {seed}: {apart:.1e}");
             *off += apart;
             *equal += likeliest(&logits, &cards).iter().zip(&best).filter(|(a, b)| a == b).count() as f64 / best.len() as f64;

@@ -3,7 +3,7 @@
 use sideman_engine::text::{T5, TextEncoder, Tokenizer, bucket};
 use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::fixture::Fixture;
-use sideman_tests::golden::{self, distance, ints, list, values};
+use sideman_tests::golden::{self, ints, list, relative_error, values};
 
 #[test]
 fn tokenizer_ids() {
@@ -36,7 +36,7 @@ fn hidden_states() {
             let ids: Vec<u32> = ids.into_iter().map(|id| id as u32).collect();
             let hidden = t5.encode(&mut cpu, &ids).unwrap();
             assert_eq!(hidden.len, len);
-            let off = distance(&hidden.data, &values(&mut file, &format!("hidden.{len}")).1);
+            let off = relative_error(&hidden.data, &values(&mut file, &format!("hidden.{len}")).1);
             println!("{name}: {len} tokens {off:.1e}");
             assert!(off < 1e-4, "{name}: {len} tokens {off:.1e}");
         }
@@ -52,7 +52,7 @@ fn house_prompt() {
     let ids = text.ids("funk drums, electric piano").unwrap();
     assert_eq!(ids.iter().map(|&id| id as i32).collect::<Vec<_>>(), ints(&mut file, "text.ids").1);
     let hidden = text.encode("funk drums, electric piano").unwrap();
-    let off = distance(&hidden.data, &values(&mut file, "text.hidden").1);
+    let off = relative_error(&hidden.data, &values(&mut file, "text.hidden").1);
     assert!(off < 1e-4, "{off:.1e}");
 }
 
