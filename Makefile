@@ -1,4 +1,4 @@
-# The index of commands. `make jam` and `make test` do all the set-up that a fresh Debian or Ubuntu machine needs.
+# `make` lists the commands. `make jam` and `make test` first install what a new Debian or Ubuntu machine lacks.
 
 SHELL := /bin/sh
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -6,7 +6,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 EXAMPLE ?= funk
 OUT ?= out/$(EXAMPLE)
 MODEL ?= models/house
-# Where tests report that they were skipped.
+# The file in which tests report that they were skipped.
 SKIPS := $(CURDIR)/target/skips
 # The interpreter with python-osc is the one of `make python`.
 TEST_ENV := SIDEMAN_SKIPS=$(SKIPS) SIDEMAN_PYTHON=$(CURDIR)/.venv-test/bin/python
@@ -17,23 +17,23 @@ TEST_ENV := SIDEMAN_SKIPS=$(SKIPS) SIDEMAN_PYTHON=$(CURDIR)/.venv-test/bin/pytho
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
 
-setup: ## install what building needs: a C compiler, and Rust where there is none
+setup: ## install what is missing for building and testing (Debian, Ubuntu)
 	@scripts/setup.sh
 
-jam: setup ## build, and play drums and other to examples/$(EXAMPLE).flac
+jam: setup ## build Sideman, and render drums and other for a bass line (EXAMPLE=funk)
 	cargo build --release -p sideman
 	target/release/sideman render --bass examples/$(EXAMPLE).flac --make drums,other --out $(OUT) --model $(MODEL)
-	@echo "The band is in $(CURDIR)/$(OUT): listen to mix.wav."
+	@echo "Listen to $(CURDIR)/$(OUT)/mix.wav; the stems are beside it."
 
-test: setup fmt lint python unit ## everything that has to pass
+test: setup fmt lint python unit ## run all checks and tests that a change has to pass
 
-fmt: ## is the code formatted?
+fmt: ## check the formatting
 	cargo fmt --all --check
 
-lint: ## clippy, warnings denied
+lint: ## run clippy; a warning is an error
 	cargo clippy --workspace --all-targets -- -D warnings
 
-unit: ## the tests of the workspace (by nextest where it is installed), and which of them were skipped
+unit: ## run the Rust tests (with cargo-nextest if it is installed) and list the skipped ones
 	@mkdir -p target && rm -f $(SKIPS)
 	@if command -v cargo-nextest >/dev/null 2>&1; then \
 		echo "cargo nextest run --workspace --no-fail-fast && cargo test --workspace --doc"; \
@@ -44,18 +44,18 @@ unit: ## the tests of the workspace (by nextest where it is installed), and whic
 	fi
 	@scripts/skips.sh $(SKIPS)
 
-link: ## the tests of Ableton Link, which is GPL and in no build unless asked for (needs cmake, g++, libclang-dev)
+link: ## run the tests of Ableton Link, an optional feature under the GPL (needs cmake, g++, libclang-dev)
 	cargo test -p sideman-tests --features link --test all io_link
 
-python: ## the Python tests of train/ that need no torch
+python: ## run the Python tests of train/ that don't need PyTorch
 	@scripts/python-tests.sh
 
-test-train: ## all Python tests of train/ (installs PyTorch into .venv-train/)
+test-train: ## run all Python tests of train/ (installs PyTorch into .venv-train/)
 	@scripts/python-tests.sh --torch
 
-bench: ## speeds: see docs and sideman-bench --help
+bench: ## list the benchmarks; results are in docs/measurements/
 	cargo run --release -p sideman-bench -- --help
 
-clean: ## remove what was built and rendered
+clean: ## remove target/ and out/
 	cargo clean
 	rm -rf out

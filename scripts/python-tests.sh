@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the Python tests of train/ in a virtual environment that this script makes and keeps.
+# Runs the Python tests of train/ in a virtual environment, which it creates on the first run.
 #
 #   scripts/python-tests.sh           the tests that need no torch, in .venv-test/ (make test)
 #   scripts/python-tests.sh --torch   all of them, in .venv-train/ (make test-train)
@@ -31,7 +31,7 @@ python=${PYTHON:-python3}
 command -v "$python" >/dev/null 2>&1 || fail "$python not found: install Python 3.11 or later (Debian, Ubuntu: apt-get install python3 python3-venv)"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$("$python" --version) is too old: Python 3.11 or later is needed; PYTHON=/path/to/python3 names another one"
 
-# The stamp holds what the environment was made from; it is written last, so a half-made environment is made again.
+# The stamp records the Python version and the requirements. It is written last, so an incomplete environment is rebuilt.
 stamp=$({ "$python" -c 'import sys; print(sys.version, sys.base_prefix)'; cat train/requirements*.txt; } | cksum)
 if [ "$(cat "$venv/stamp" 2>/dev/null)" != "$stamp" ]; then
     "$python" -c 'import venv, ensurepip' 2>/dev/null || fail "$python has no venv module: install it (Debian, Ubuntu: apt-get install python3-venv)"

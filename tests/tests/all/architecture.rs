@@ -1,10 +1,10 @@
-//! The architecture's invariants (ARCHITECTURE.md) that the compiler and clippy don't hold by themselves: which crate may use which, and
-//! where the ban on unsafe code is lifted. What the engine must not call is in engine/clippy.toml.
+//! The invariants of ARCHITECTURE.md that the compiler and clippy don't check: which crate may depend on which, and which files may have
+//! unsafe code. The functions that the engine must not call are in engine/clippy.toml.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What each of our crates may depend on, of our crates.
+/// The workspace crates that each workspace crate may depend on.
 const MAY_USE: [(&str, &[&str]); 8] = [
     ("sideman-kernels", &[]),
     ("sideman-engine", &["sideman-kernels"]),
@@ -16,8 +16,8 @@ const MAY_USE: [(&str, &[&str]); 8] = [
     ("sideman-bench", &["sideman-kernels", "sideman-engine", "sideman-io"]),
 ];
 
-/// Crates that only these of ours may use, tests and benches aside.
-const HOMES: [(&str, &[&str]); 15] = [
+/// External crates, and the workspace crates that may depend on them. Tests and benchmarks may depend on any.
+const USERS: [(&str, &[&str]); 15] = [
     ("cudarc", &["sideman-kernels"]),
     ("half", &["sideman-kernels", "sideman-engine"]),
     ("memmap2", &["sideman-engine"]),
@@ -35,17 +35,17 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("ratatui", &["sideman"]),
 ];
 
-/// Crates whose code may be unsafe; all others take the workspace's lints, which deny it.
+/// Crates that may have unsafe code. All others use the workspace's lints, which deny it.
 const UNSAFE_CRATES: [&str; 2] = ["sideman-kernels", "sideman-fakecuda"];
 
-/// Files of the other crates that lift the ban.
+/// Files of other crates that allow unsafe code.
 const UNSAFE_FILES: [&str; 1] = ["engine/src/model/tensors.rs"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
 }
 
-/// All Rust files below a folder, by their path from the root; build outputs aside.
+/// The path from the root, and the text, of each Rust file below a folder, without build output.
 fn sources(folder: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut open = vec![root().join(folder)];
@@ -64,7 +64,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The workspace's packages, as cargo describes them.
+/// The workspace's packages, from `cargo metadata`.
 fn packages() -> Vec<serde_json::Value> {
     let cargo = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1", "--manifest-path"])
@@ -77,7 +77,7 @@ fn packages() -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn crates_depend_one_way() {
+fn crates_depend_only_on_the_crates_that_are_allowed() {
     let packages = packages();
     let mut seen = Vec::new();
     for package in &packages {
@@ -88,35 +88,35 @@ fn crates_depend_one_way() {
         for dependency in package["dependencies"].as_array().unwrap() {
             let to = dependency["name"].as_str().unwrap();
             if to.starts_with("sideman") {
-                // What tests stand on points at what they test, and is never shipped.
+                // Test helpers depend on the crates that they help to test.
                 let testing = dependency["kind"] == "dev" && ["sideman-fakecuda", "sideman-skip", "sideman-tests"].contains(&to);
                 assert!(testing || may_use.contains(&to), "{name} may not depend on {to}");
             }
             let testing = dependency["kind"] == "dev" || ["sideman-tests", "sideman-fakecuda", "sideman-bench"].contains(&name);
-            if let Some((_, homes)) = HOMES.iter().find(|(n, _)| *n == to)
+            if let Some((_, users)) = USERS.iter().find(|(n, _)| *n == to)
                 && !testing
             {
-                assert!(homes.contains(&name), "{name} depends on {to}, which belongs to {homes:?}");
+                assert!(users.contains(&name), "{name} depends on {to}; only {users:?} may");
             }
         }
     }
     for (name, _) in MAY_USE {
-        assert!(seen.contains(&name), "{name} is gone: take it out of MAY_USE");
+        assert!(seen.contains(&name), "{name} does not exist: remove it from MAY_USE");
     }
 }
 
 #[test]
-fn the_ban_on_unsafe_code_is_lifted_only_where_it_is_listed() {
-    // Split, so that this file is not found by its own search.
-    let lift = concat!("allow(", "unsafe_code");
-    let lifted =
-        ["engine", "io", "tui", "tests", "bench"].into_iter().flat_map(sources).filter(|(_, source)| source.contains(lift));
-    let lifted: Vec<String> = lifted.map(|(name, _)| name).collect();
-    assert_eq!(lifted, UNSAFE_FILES, "files that allow unsafe code, and those listed");
+fn only_the_listed_files_allow_unsafe_code() {
+    // Split, so that the search doesn't find this file.
+    let attribute = concat!("allow(", "unsafe_code");
+    let found =
+        ["engine", "io", "tui", "tests", "bench"].into_iter().flat_map(sources).filter(|(_, source)| source.contains(attribute));
+    let found: Vec<String> = found.map(|(name, _)| name).collect();
+    assert_eq!(found, UNSAFE_FILES, "files that allow unsafe code");
 }
 
 #[test]
-fn every_crate_takes_the_workspace_s_lints_but_those_with_unsafe_code() {
+fn every_crate_without_unsafe_code_uses_the_lints_of_the_workspace() {
     for package in packages() {
         let manifest = std::fs::read_to_string(package["manifest_path"].as_str().unwrap()).unwrap();
         let name = package["name"].as_str().unwrap();

@@ -1,8 +1,8 @@
-//! The integration tests of the engine and of live play, one module per topic, in one binary. tests/README.md says where a new test goes.
+//! The integration tests of the engine and of live play: one binary, one module per topic. tests/README.md says where a new test goes.
 
 use assert_no_alloc::AllocDisabler;
 
-/// Counts allocations inside the zones that must not allocate (the hop, the callbacks). Everywhere else it is the system's allocator.
+/// Counts allocations in code that must not allocate: audio callbacks and the hop. Elsewhere it only calls the system's allocator.
 #[global_allocator]
 static ALLOCATOR: AllocDisabler = AllocDisabler;
 
