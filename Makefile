@@ -12,7 +12,7 @@ SKIPS := $(CURDIR)/target/skips
 TEST_ENV := SIDEMAN_SKIPS=$(SKIPS) SIDEMAN_PYTHON=$(CURDIR)/.venv-test/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup jam test fmt lint unit link python test-train bench clean
+.PHONY: help setup jam test fmt lint doc unit link python test-train bench clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -32,6 +32,9 @@ fmt: ## check the formatting
 
 lint: ## run clippy; a warning is an error
 	cargo clippy --workspace --all-targets -- -D warnings
+
+doc: ## build the documentation of the crates in target/doc; a broken link is an error
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 unit: ## run the Rust tests (with cargo-nextest if it is installed) and list the skipped ones
 	@mkdir -p target && rm -f $(SKIPS)

@@ -18,7 +18,7 @@ use crate::text::{Hidden, TextEncoder};
 /// let dir = ModelDir::open(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/six"))?;
 /// let mut cpu = CpuBackend::new(1);
 /// let model = Model::load(&mut cpu, &dir, Format::F32)?;
-/// // Stem 0 has one stream: 3 frames of samples become 3 tokens, and samples again.
+/// // Stem 0 has one stream: 3 frames of samples become 3 tokens.
 /// let tokens = model.encode(&mut cpu, 0, &vec![0.1; 3 * FRAME])?;
 /// assert_eq!((tokens.len(), tokens[0].len()), (1, 3));
 /// # Ok::<(), sideman_engine::Error>(())

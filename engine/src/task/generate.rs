@@ -9,6 +9,23 @@ use crate::error::{Error, Result};
 use crate::model::{FRAME, Model, SAMPLE_RATE};
 
 /// Generates a song from a text, or without any input.
+///
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use sideman_engine::model::{Model, ModelDir};
+/// use sideman_engine::task::{Generate, Settings};
+/// use sideman_kernels::{Format, cpu::CpuBackend};
+///
+/// // A small random model: it generates noise.
+/// let dir = ModelDir::open(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/six"))?;
+/// let mut cpu = CpuBackend::new(1);
+/// let mut model = Model::load(&mut cpu, &dir, Format::F32)?;
+/// let settings = Settings { seed: 7, ..Settings::new(&dir.config) };
+/// let songs = Generate { seconds: 0.2, settings }.render(&mut model, &mut cpu, &mut |_| ControlFlow::Continue(()))?;
+/// assert_eq!((songs.len(), songs[0].stems.len(), songs[0].stems[0].len()), (1, 3, 6400));
+/// # Ok::<(), sideman_engine::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Generate {
     /// Length in seconds, up to 3600.

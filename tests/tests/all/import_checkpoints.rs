@@ -8,10 +8,11 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use sideman_engine::Error;
-use sideman_engine::codec::Codec;
 use sideman_engine::model::import::{Plan, Quant, Source};
-use sideman_engine::model::{CodecConfig, Config, ModelDir, PadMode, QuantizerKind, Strategy, Tensors};
-use sideman_engine::text::{TextEncoder, Tokenizer};
+use sideman_engine::model::verify::{self, Part};
+use sideman_engine::model::{CodecConfig, Config, Model, ModelDir, PadMode, QuantizerKind, Strategy, Tensors};
+use sideman_engine::text::Tokenizer;
+use sideman_kernels::Format;
 use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::checkpoint::{Data, Tensor, save};
 use sideman_tests::{golden, published};
@@ -54,8 +55,9 @@ fn same_after(ours: &Path, theirs: &Path, round: fn(f32) -> f32) {
     }
 }
 
-/// The codec and T5 of an import against the numbers of the reference.
+/// Compares an imported model with the reference's numbers.
 fn verify(dir: &ModelDir, file: &str) {
+<<<<<<< HEAD
     let (mut golden, mut cpu) = (golden::tensors(file), CpuBackend::new(1));
     for stem in &dir.config.stems {
         let codec = Codec::load(&mut cpu, dir, stem).unwrap();
@@ -70,6 +72,14 @@ fn verify(dir: &ModelDir, file: &str) {
     let ids: Vec<u32> = golden::ints(&mut golden, "text.ids").1.iter().map(|i| *i as u32).collect();
     let hidden = TextEncoder::load(dir).unwrap().unwrap().hidden(&ids).unwrap();
     assert!(golden::relative_error(&hidden.data, &golden::values(&mut golden, "text.hidden").1) < 1e-4);
+=======
+    let mut cpu = CpuBackend::new(1);
+    let mut model = Model::load(&mut cpu, dir, Format::F32).unwrap();
+    let parts = verify::verify(&mut model, &mut cpu, &golden::path(file)).unwrap();
+    // Text, language model, and codes and audio of each stem.
+    assert_eq!(parts.len(), 2 + 2 * dir.config.stems.len(), "{parts:?}");
+    assert!(parts.iter().all(Part::passes), "{parts:?}");
+>>>>>>> 776c409 (Two example programs, and examples in the documentation that run)
 }
 
 fn licence(config: &Config) {
