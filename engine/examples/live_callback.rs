@@ -1,5 +1,5 @@
-//! A live session behind an audio callback of your own. The callback is simulated by a loop over blocks of a recorded bass; the
-//! session generates drums and other, and the stereo result is written as two WAV files.
+//! A live session behind an audio callback of your own. The callback is simulated by a loop over blocks of a
+//! recorded bass; the session generates drums and other, and the stereo result is written as two WAV files.
 //!
 //! ```sh
 //! cargo run --release -p sideman-engine --example live_callback -- BASS OUT_FOLDER [BPM]
@@ -27,8 +27,7 @@ fn mix<B: Backend>(session: &Session<B>, gains: &mut [[f32; 2]], out: &mut VecDe
     let mut mixed: Vec<[f32; 2]> = session.click().iter().map(|x| [*x; 2]).collect();
     for (stem, gain) in gains.iter_mut().enumerate() {
         // A gain for the end of each frame, reached in a straight line.
-        for ((samples, target), mixed) in
-            session.stem(stem).chunks(FRAME).zip(session.levels(stem)).zip(mixed.chunks_mut(FRAME))
+        for ((samples, target), mixed) in session.stem(stem).chunks(FRAME).zip(session.levels(stem)).zip(mixed.chunks_mut(FRAME))
         {
             let n = samples.len() as f32;
             for (i, (x, y)) in samples.iter().zip(mixed).enumerate() {
@@ -51,8 +50,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut backend = CpuBackend::new(std::thread::available_parallelism()?.get());
     let model = Model::load(&mut backend, &dir, Format::Q8)?;
 
-    // The lead is the time from a sample of the input to the decision about the output that sounds with it. It must cover a hop and
-    // a block, and in a real program also the time that a hop computes and the latency of the devices.
+    // The lead is the time from a sample of the input to the decision about the output that sounds with it.
+    // It must cover a hop and a block, and in a real program also the time that a hop computes and the
+    // latency of the devices.
     let lag = Session::lag_for(&model, (2 * HOP + BLOCK) as i64).ok_or("the model has no lag that leaves enough time")?;
     let tempo = bpm.first().map_or(Ok(100.0), |bpm| bpm.parse())?;
     let input_stem = dir.config.stems.iter().position(|stem| stem == "bass").map(|stem| stem as u8);
@@ -66,14 +66,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let (mut left, mut right, mut slowest) = (Vec::new(), Vec::new(), 0.0f64);
     for block in recording.samples.chunks_exact(BLOCK) {
-        // The callback's part: store the input, play the output. In a real program both are lock-free ring buffers.
+        // The callback's part: store the input, play the output. In a real program both are lock-free ring
+        // buffers.
         input.extend_from_slice(block);
         for x in block {
             let [l, r] = output.pop_front().unwrap_or_default();
             left.push(x + l);
             right.push(x + r);
         }
-        // The engine's part. In a real program this is another thread: a hop takes milliseconds, a callback must not wait for it.
+        // The engine's part. In a real program this is another thread: a hop takes milliseconds, a callback
+        // must not wait for it.
         while input.len() >= HOP {
             let start = Instant::now();
             session.hop(&mut backend, &model, &input[..HOP])?;

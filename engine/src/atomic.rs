@@ -1,8 +1,8 @@
-//! Files and folders that appear whole: they are written under a temporary name in the same parent folder and get their final
-//! name when they are complete. Dropped before that, they are removed.
+//! Files and folders that appear whole: they are written under a temporary name in the same parent folder and
+//! get their final name when they are complete. Dropped before that, they are removed.
 //!
-//! For results that another program may open while they are written. Nothing is synced to disk: after a power cut a file can
-//! still be incomplete.
+//! For results that another program may open while they are written. Nothing is synced to disk: after a power
+//! cut a file can still be incomplete.
 
 use std::fs::{self, File, Permissions};
 use std::io::Write;
@@ -23,7 +23,8 @@ impl AtomicFile {
     /// Creates an empty file with a temporary name beside `path`.
     ///
     /// # Errors
-    /// [`Error::Io`] with `path`: it has no file name, its folder is missing, or no permission to write there.
+    /// [`Error::Io`] with `path`: it has no file name, its folder is missing, or no permission to write
+    /// there.
     pub fn create(path: &Path) -> Result<AtomicFile> {
         let file = builder(path, 0o666)?.tempfile_in(parent(path)).map_err(Error::io(path))?;
         Ok(AtomicFile { file, path: path.to_owned() })
@@ -62,10 +63,12 @@ pub struct AtomicDir {
 }
 
 impl AtomicDir {
-    /// Creates an empty folder with a temporary name beside `path`, and the folders above it where they are missing.
+    /// Creates an empty folder with a temporary name beside `path`, and the folders above it where they are
+    /// missing.
     ///
     /// # Errors
-    /// [`Error`] with `path`: it is there already and not empty, it has no name, or no permission to write there.
+    /// [`Error`] with `path`: it is there already and not empty, it has no name, or no permission to write
+    /// there.
     pub fn create(path: &Path) -> Result<AtomicDir> {
         let empty = |dir: &Path| fs::read_dir(dir).is_ok_and(|mut d| d.next().is_none());
         if path.exists() && !empty(path) {

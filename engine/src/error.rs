@@ -1,4 +1,5 @@
-//! The engine's errors. Each names the file and the tensor or key that is wrong, and says what would be right.
+//! The engine's errors. Each names the file and the tensor or key that is wrong, and says what would be
+//! right.
 
 use std::path::{Path, PathBuf};
 

@@ -21,8 +21,9 @@ pub fn db(level: f32) -> f32 {
 /// Peak of a mix that would clip otherwise: −0.3 dBFS, which leaves room for a lossy encoder.
 pub const CEILING: f32 = 0.966;
 
-/// The sum of the stems, and the gain that was applied to it: 1 where the sum does not clip, else what brings its peak to
-/// [`CEILING`]. The gain is constant over the whole song: a limiter would pump. The result is as long as the longest stem.
+/// The sum of the stems, and the gain that was applied to it: 1 where the sum does not clip, else what brings
+/// its peak to [`CEILING`]. The gain is constant over the whole song: a limiter would pump. The result is as
+/// long as the longest stem.
 pub fn mix(stems: &[&[f32]]) -> (Vec<f32>, f32) {
     let len = stems.iter().map(|s| s.len()).max().unwrap_or(0);
     let mut sum = vec![0.0f32; len];

@@ -1,5 +1,5 @@
-//! Audio files: reads recordings as mono f32 at 32 kHz ([`read()`]), writes stems as WAV files ([`wav`]). Audio devices are in the
-//! crate `sideman-io`.
+//! Audio files: reads recordings as mono f32 at 32 kHz ([`read()`]), writes stems as WAV files ([`wav`]).
+//! Audio devices are in the crate `sideman-io`.
 
 pub mod level;
 pub mod read;

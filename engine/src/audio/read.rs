@@ -1,5 +1,5 @@
-//! Reads an audio file as mono f32 at 32 kHz: WAV, FLAC, MP3 or OGG Vorbis, 4 to 384 kHz. Channels are averaged. Files are decoded
-//! packet by packet, so that only the result is in memory.
+//! Reads an audio file as mono f32 at 32 kHz: WAV, FLAC, MP3 or OGG Vorbis, 4 to 384 kHz. Channels are
+//! averaged. Files are decoded packet by packet, so that only the result is in memory.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,8 @@ use crate::error::{Error, Result};
 /// Sample rates that are read, in Hz.
 const RATES: std::ops::RangeInclusive<u32> = 4_000..=384_000;
 
-/// Largest sample value of a float file (full scale is 1). A file with larger ones is not what its header says.
+/// Largest sample value of a float file (full scale is 1). A file with larger ones is not what its header
+/// says.
 const MAX_PEAK: f32 = 16.0;
 
 /// A recording, and what was wrong with its file.
@@ -121,12 +122,13 @@ pub fn read(path: &Path) -> Result<Recording> {
 /// Reads a recording of at most `most` minutes.
 ///
 /// # Errors
-/// The file is missing, not audio or without samples; its rate is not between 4 and 384 kHz; it is longer than `most` minutes; or
-/// its samples are far above full scale. A file that ends early, has NaNs or a damaged packet is read as far as possible: see
-/// [`Recording::warnings`].
+/// The file is missing, not audio or without samples; its rate is not between 4 and 384 kHz; it is longer
+/// than `most` minutes; or its samples are far above full scale. A file that ends early, has NaNs or a
+/// damaged packet is read as far as possible: see [`Recording::warnings`].
 pub fn read_up_to(path: &Path, most: u64) -> Result<Recording> {
-    // A decoder can panic on a damaged header (symphonia's WAV reader shifts by the channel count). The file is unreadable then, but
-    // the program should go on. Nothing outlives the closure, so no half-changed state can be seen.
+    // A decoder can panic on a damaged header (symphonia's WAV reader shifts by the channel count). The file
+    // is unreadable then, but the program should go on. Nothing outlives the closure, so no half-changed
+    // state can be seen.
     std::panic::catch_unwind(|| decode(path, most))
         .unwrap_or_else(|_| Err(Error::file(path, "can't be read as audio: its header is damaged")))
 }

@@ -1,13 +1,14 @@
-//! Offline sample rate conversion of mono audio. The filter's delay is compensated: sample 0 stays at time 0, and n samples become
-//! round(n · to / from). Works in pieces, so that a long file is not in memory twice. Not for live audio: a block is 2048 samples.
+//! Offline sample rate conversion of mono audio. The filter's delay is compensated: sample 0 stays at time 0,
+//! and n samples become round(n · to / from). Works in pieces, so that a long file is not in memory twice.
+//! Not for live audio: a block is 2048 samples.
 
 use rubato::audioadapter_buffers::direct::SequentialSlice;
 use rubato::{Fft, FixedSync, Indexing, Resampler as _};
 
 use crate::error::{Error, Result};
 
-/// Least samples of an FFT block on the side of the lower rate. It sets how steep the filter is: with 2048, a 48 kHz file that is
-/// converted to 32 kHz keeps everything up to 15.7 kHz.
+/// Least samples of an FFT block on the side of the lower rate. It sets how steep the filter is: with 2048, a
+/// 48 kHz file that is converted to 32 kHz keeps everything up to 15.7 kHz.
 const BLOCK: usize = 2048;
 
 /// Converts a stream of mono samples from one rate to another.
@@ -42,8 +43,8 @@ impl Resampler {
         if from == to {
             return Ok(Self { fft: None, rates, waiting: Vec::new(), block: Vec::new(), skip: 0, taken: 0, given: 0 });
         }
-        // An even multiple of the smallest block that has whole samples on both sides. With an odd multiple the filter's middle
-        // is half a sample away from the delay that it reports.
+        // An even multiple of the smallest block that has whole samples on both sides. With an odd multiple
+        // the filter's middle is half a sample away from the delay that it reports.
         let unit = gcd(from, to);
         let blocks = (BLOCK as u32).div_ceil(from.min(to) / unit).next_multiple_of(2);
         let chunk = (blocks * (from / unit)) as usize;
@@ -93,7 +94,8 @@ impl Resampler {
         out.truncate(out.len() - self.given.saturating_sub(total) as usize);
     }
 
-    /// Processes one block. Appends its output without the filter's delay, up to `total` output samples in all.
+    /// Processes one block. Appends its output without the filter's delay, up to `total` output samples in
+    /// all.
     fn step(&mut self, total: u64, out: &mut Vec<f32>) {
         let Some(fft) = &mut self.fft else { return };
         let (n_in, n_out) = (self.waiting.len(), self.block.len());

@@ -1,5 +1,5 @@
-//! Writes stems: mono WAV files of 32-bit float. Float, so that a given stem is written bit for bit and nothing clips in the
-//! file. Files appear whole ([`crate::atomic`]).
+//! Writes stems: mono WAV files of 32-bit float. Float, so that a given stem is written bit for bit and
+//! nothing clips in the file. Files appear whole ([`crate::atomic`]).
 
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
 
-/// Writes mono `samples` at `rate` Hz under a temporary name; [`AtomicFile::commit`] gives the file the name `path`.
+/// Writes mono `samples` at `rate` Hz under a temporary name; [`AtomicFile::commit`] gives the file the name
+/// `path`.
 ///
 /// # Errors
 /// [`Error::Io`] with the path: its folder is missing, no permission to write, or the disk is full.
@@ -34,7 +35,8 @@ pub fn stage(path: &Path, samples: &[f32], rate: u32) -> Result<AtomicFile> {
 /// Writes a set of mono WAV files of `rate` Hz. All are written before the first gets its final name.
 ///
 /// # Errors
-/// Those of [`stage`]: no file has its final name then. Or a file can't be renamed: those before it have theirs.
+/// Those of [`stage`]: no file has its final name then. Or a file can't be renamed: those before it have
+/// theirs.
 pub fn write_all(files: &[(PathBuf, &[f32])], rate: u32) -> Result<()> {
     let staged = files.iter().map(|(path, samples)| stage(path, samples, rate)).collect::<Result<Vec<_>>>()?;
     staged.into_iter().try_for_each(AtomicFile::commit)

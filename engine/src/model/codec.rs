@@ -174,8 +174,8 @@ impl CodecConfig {
     }
 
     /// Checks that all sizes are within their limits and fit each other. The frame rate is checked by
-    /// [`Config::validate`](crate::model::Config::validate), which calls this for each codec; tests call it for a codec without
-    /// a model.
+    /// [`Config::validate`](crate::model::Config::validate), which calls this for each codec; tests call it
+    /// for a codec without a model.
     ///
     /// # Errors
     /// The wrong key, and what would be right.

@@ -1,5 +1,5 @@
-//! The content of `config.json` (docs/reference/model-format.md), and its checks. Every size has an upper limit, so that a damaged
-//! file can't make the engine allocate without bound.
+//! The content of `config.json` (docs/reference/model-format.md), and its checks. Every size has an upper
+//! limit, so that a damaged file can't make the engine allocate without bound.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -165,7 +165,8 @@ pub struct LiveConfig {
     /// Smallest and largest lag that was trained, in frames; only with [`Strategy::Lagged`].
     #[serde(default)]
     pub lags: Option<[usize; 2]>,
-    /// Whether guidance applies to the input stem as to the text: the null lane gets special ids for its tokens.
+    /// Whether guidance applies to the input stem as to the text: the null lane gets special ids for its
+    /// tokens.
     #[serde(default)]
     pub guides: bool,
 }

@@ -9,7 +9,8 @@ use crate::model::{Config, Tensors};
 /// The longest `config.json` that is read, in bytes. The house model's has 3 KiB.
 const MAX_CONFIG: u64 = 1 << 20;
 
-/// A model directory whose `config.json` is valid. Tensor files are opened one at a time by [`ModelDir::tensors`].
+/// A model directory whose `config.json` is valid. Tensor files are opened one at a time by
+/// [`ModelDir::tensors`].
 ///
 /// ```
 /// use sideman_engine::model::ModelDir;
@@ -47,7 +48,8 @@ impl ModelDir {
         Ok(ModelDir { path, config })
     }
 
-    /// Opens a tensor file of the directory: `lm.safetensors`, `codec.bass.safetensors` or `text.safetensors`.
+    /// Opens a tensor file of the directory: `lm.safetensors`, `codec.bass.safetensors` or
+    /// `text.safetensors`.
     ///
     /// # Errors
     /// Those of [`Tensors::open`].

@@ -33,7 +33,8 @@ pub struct Model<B: Backend> {
 }
 
 impl<B: Backend> Model<B> {
-    /// Loads a model directory. The language model's matrices are kept in `format`; codecs and text encoder are always f32.
+    /// Loads a model directory. The language model's matrices are kept in `format`; codecs and text encoder
+    /// are always f32.
     ///
     /// # Errors
     /// A file or tensor is missing or damaged, or the backend's memory is full.

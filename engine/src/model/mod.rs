@@ -1,5 +1,6 @@
-//! Models: reads and validates a model directory ([`ModelDir`], docs/reference/model-format.md), loads it on a backend ([`Model`]),
-//! imports published checkpoints ([`import`]) and compares a model with its reference ([`verify`]).
+//! Models: reads and validates a model directory ([`ModelDir`], docs/reference/model-format.md), loads it on
+//! a backend ([`Model`]), imports published checkpoints ([`import`]) and compares a model with its reference
+//! ([`verify`]).
 
 mod check;
 mod codec;

@@ -1,5 +1,6 @@
-//! Reads a safetensors file through a memory map. Files are not trusted: sizes are checked against the file's length before
-//! anything is copied, tensors against the shape that the model needs, and a tensor that is not part of the model is an error.
+//! Reads a safetensors file through a memory map. Files are not trusted: sizes are checked against the file's
+//! length before anything is copied, tensors against the shape that the model needs, and a tensor that is not
+//! part of the model is an error.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -30,7 +31,8 @@ pub struct Tensors {
 }
 
 impl Tensors {
-    /// Opens a file. Checks the length of its header, the header's JSON, and that the tensors fill the rest of the file exactly.
+    /// Opens a file. Checks the length of its header, the header's JSON, and that the tensors fill the rest
+    /// of the file exactly.
     ///
     /// # Errors
     /// The file can't be read, is truncated or too long, or is not a safetensors file.
@@ -61,8 +63,8 @@ impl Tensors {
         self.header.offset_keys()
     }
 
-    /// Values of the tensor `name`, which must have exactly the shape `shape`. Its type is F32, F16 or BF16, or it is a quantized
-    /// matrix (I8 or U8 with scales in `NAME.scale`).
+    /// Values of the tensor `name`, which must have exactly the shape `shape`. Its type is F32, F16 or BF16,
+    /// or it is a quantized matrix (I8 or U8 with scales in `NAME.scale`).
     ///
     /// # Errors
     /// The tensor is missing, has another shape or type, or a value that is not finite.
@@ -113,9 +115,9 @@ impl Tensors {
         Ok((shape, values))
     }
 
-    /// Copies the matrix `name` \[rows, cols\] to the backend, in `format`. A matrix that is stored as q8 or q4 keeps its integers and
-    /// scales where `format` is the same, and where it is stored as q4 and `format` is [`Format::Q8`]. All others are converted
-    /// from f32.
+    /// Copies the matrix `name` \[rows, cols\] to the backend, in `format`. A matrix that is stored as q8 or
+    /// q4 keeps its integers and scales where `format` is the same, and where it is stored as q4 and `format`
+    /// is [`Format::Q8`]. All others are converted from f32.
     ///
     /// # Errors
     /// Those of [`Tensors::get`], or the backend's memory is full.
@@ -237,7 +239,8 @@ pub(super) fn header_len(path: &Path, start: &[u8], len: u64) -> Result<usize> {
 /// # Errors
 /// The header can't be read, or the tensors have another size.
 pub(super) fn header(path: &Path, json: &[u8], len: u64) -> Result<Metadata> {
-    // `SafeTensors::deserialize` adds sizes without a check for overflow; the parser of headers alone does not.
+    // `SafeTensors::deserialize` adds sizes without a check for overflow; the parser of headers alone does
+    // not.
     let header: Metadata =
         serde_json::from_slice(json).map_err(|e| Error::file(path, format!("its safetensors header can't be read: {e}")))?;
     if header.data_len() as u64 != len {
@@ -257,8 +260,8 @@ pub(crate) fn upload<B: Backend>(backend: &mut B, values: &[f32]) -> Result<B::B
 /// Maps a file into memory. The engine's only unsafe code.
 #[allow(unsafe_code)]
 fn map(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: the map is read-only and is read as bytes, for which every pattern is valid. The file must not be truncated while
-    // it is mapped: models are never written in place (import and export rename finished files), and the map is dropped as soon
-    // as the weights are in the backend's memory.
+    // SAFETY: the map is read-only and is read as bytes, for which every pattern is valid. The file must not
+    // be truncated while it is mapped: models are never written in place (import and export rename finished
+    // files), and the map is dropped as soon as the weights are in the backend's memory.
     unsafe { Mmap::map(file) }
 }

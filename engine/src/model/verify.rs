@@ -1,7 +1,7 @@
 //! Numeric verification of a model: compares what it computes on a backend with a golden file.
 //!
-//! A golden file is a safetensors file with inputs and with the outputs that a reference implementation computed from them. Its
-//! tensors (all optional, but at least one input must be there):
+//! A golden file is a safetensors file with inputs and with the outputs that a reference implementation
+//! computed from them. Its tensors (all optional, but at least one input must be there):
 //!
 //! | input | outputs that are compared |
 //! |---|---|
@@ -21,7 +21,8 @@ use crate::lm::RunSpec;
 use crate::model::{Model, Tensors};
 use crate::text::Hidden;
 
-/// The largest relative error that passes. f32 sums in another order differ by about 1e-6 (CPU, all fixtures).
+/// The largest relative error that passes. f32 sums in another order differ by about 1e-6 (CPU, all
+/// fixtures).
 pub const TOLERANCE: f64 = 1e-4;
 
 /// How near the model's output is to the reference's.
@@ -60,7 +61,8 @@ impl Part {
     }
 }
 
-/// Compares `model` with the golden file `golden`. Load the model in [`Format::F32`]: other formats round the weights.
+/// Compares `model` with the golden file `golden`. Load the model in [`Format::F32`]: other formats round the
+/// weights.
 ///
 /// # Errors
 /// The golden file is damaged, has none of the inputs or does not fit the model; or the backend failed.
@@ -140,8 +142,8 @@ impl Check {
         } else {
             None
         };
-        // The golden tokens already have the delay pattern applied. So the run has no delays: its column s + 1 is frame s of
-        // every stream, whatever it holds.
+        // The golden tokens already have the delay pattern applied. So the run has no delays: its column s +
+        // 1 is frame s of every stream, whatever it holds.
         let spec = RunSpec {
             songs: 1,
             guided: false,

@@ -1,5 +1,6 @@
-//! The chart of a song: tempo, meter, start of bar 1 and chords, and the control values that they give each frame
-//! (docs/reference/model-format.md, "Controls"). Offline tasks use it; live play has a timeline that can change instead.
+//! The chart of a song: tempo, meter, start of bar 1 and chords, and the control values that they give each
+//! frame (docs/reference/model-format.md, "Controls"). Offline tasks use it; live play has a timeline that
+//! can change instead.
 
 use super::{Chords, Meter, clock_values};
 use crate::model::{FRAME, SAMPLE_RATE};
@@ -47,7 +48,8 @@ impl Chart {
         (self.tempo * 1e6).round() as i128
     }
 
-    /// Position of the middle of frame `frame`: its bar, counted from 0, and the exact fraction `num / den` of that bar.
+    /// Position of the middle of frame `frame`: its bar, counted from 0, and the exact fraction `num / den`
+    /// of that bar.
     fn position(&self, frame: i64) -> (i64, (i128, i128)) {
         let (frame_len, rate) = (FRAME as i128, SAMPLE_RATE as i128);
         let samples = frame_len * i128::from(frame) + frame_len / 2 - (self.bar1 * SAMPLE_RATE as f64).round() as i128;
@@ -71,7 +73,8 @@ impl Chart {
         self.chords.at(bar, num, den).map(|(chord, _)| chord.value())
     }
 
-    /// Value of the control `name` at a frame; none where it is not known (the model then gets the control's null value).
+    /// Value of the control `name` at a frame; none where it is not known (the model then gets the control's
+    /// null value).
     pub fn control(&self, name: &str, frame: i64) -> Option<i32> {
         match name {
             "beat" => Some(self.clock(frame).0),
@@ -88,12 +91,14 @@ mod tests {
 
     #[test]
     fn clock_values_follow_tempo_and_meter() {
-        // 120 BPM, 4/4: a bar is exactly 100 frames, a 48th of it 41.7 ms; the middle of frame 0 is 10 ms after the bar line.
+        // 120 BPM, 4/4: a bar is exactly 100 frames, a 48th of it 41.7 ms; the middle of frame 0 is 10 ms
+        // after the bar line.
         let chart = Chart::new(120.0, 0.0, Meter::FourFour).unwrap();
         assert_eq!((0..4).map(|f| chart.clock(f)).collect::<Vec<_>>(), [(0, 10), (1, 6), (1, 10), (2, 5)]);
         assert_eq!((chart.clock(100), chart.clock(99), chart.clock(-1)), ((0, 10), (0, 6), (0, 6)));
         assert_eq!(chart.chord(0), None);
-        // 97 BPM, 3/4, bar 1 at 0.5 s: compared with floating-point arithmetic, except where that rounds the other way.
+        // 97 BPM, 3/4, bar 1 at 0.5 s: compared with floating-point arithmetic, except where that rounds the
+        // other way.
         let chart = Chart::new(97.0, 0.5, Meter::ThreeFour).unwrap();
         for f in 0..2000 {
             let length = 3.0 * 60.0 / 97.0;

@@ -1,4 +1,5 @@
-//! Chord symbols, and the chord control value that the model gets for each (docs/reference/model-format.md, "Controls").
+//! Chord symbols, and the chord control value that the model gets for each (docs/reference/model-format.md,
+//! "Controls").
 
 use std::str::FromStr;
 
@@ -7,7 +8,8 @@ use crate::Error;
 /// Value of the `chord` control where no chord sounds.
 const NO_CHORD: i32 = 96;
 
-/// A chord, reduced to what the `chord` control tells apart: its value is root · 8 + quality, or 96 where no chord sounds.
+/// A chord, reduced to what the `chord` control tells apart: its value is root · 8 + quality, or 96 where no
+/// chord sounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chord(i32);
 
@@ -55,8 +57,8 @@ pub fn transpose_symbol(symbol: &str, semitones: i32) -> String {
     }
 }
 
-/// The tonic of a key in semitones above C. Reads keys like `C`, `F#m`, `Bb major`, `E minor`; none for another text.
-/// Does not allocate.
+/// The tonic of a key in semitones above C. Reads keys like `C`, `F#m`, `Bb major`, `E minor`; none for
+/// another text. Does not allocate.
 pub fn tonic(key: &str) -> Option<i32> {
     let (at, rest) = note(key.trim())?;
     ["", "m", "min", "minor", "maj", "major", "M"].contains(&rest.trim()).then_some(at)
@@ -65,7 +67,8 @@ pub fn tonic(key: &str) -> Option<i32> {
 impl FromStr for Chord {
     type Err = Error;
 
-    /// Reads a chord symbol such as `Em`, `Bb7`, `F#m7b5/A`, `Cmaj7`, `Gsus4`, `C°` or `NC`. The bass after a slash is dropped.
+    /// Reads a chord symbol such as `Em`, `Bb7`, `F#m7b5/A`, `Cmaj7`, `Gsus4`, `C°` or `NC`. The bass after a
+    /// slash is dropped.
     fn from_str(symbol: &str) -> Result<Self, Error> {
         let symbol = symbol.trim();
         if ["N", "NC", "N.C.", "N.C"].contains(&symbol.to_ascii_uppercase().as_str()) {

@@ -1,11 +1,13 @@
-//! A chord progression in bars, with named sections: what a chart or the command `/jam/chords` is written with.
+//! A chord progression in bars, with named sections: what a chart or the command `/jam/chords` is written
+//! with.
 
 use std::str::FromStr;
 
 use super::Chord;
 use crate::Error;
 
-/// Chords in bars, repeated for ever. The chords of a bar share it equally. Bars may belong to named sections.
+/// Chords in bars, repeated for ever. The chords of a bar share it equally. Bars may belong to named
+/// sections.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Chords {
     bars: Vec<Vec<(Chord, Box<str>)>>,
@@ -16,9 +18,10 @@ pub struct Chords {
 impl FromStr for Chords {
     type Err = Error;
 
-    /// Reads one chord per bar: `Em Em C D`. Chords that share a bar are separated by commas: `Dm7,G7 Cmaj7`. `%` repeats the bar
-    /// before; `|` between bars is ignored. `[Verse] Em Em C D [Chorus] G D` names sections. A name that is used again without
-    /// bars after it repeats the bars of the first section of that name.
+    /// Reads one chord per bar: `Em Em C D`. Chords that share a bar are separated by commas: `Dm7,G7 Cmaj7`.
+    /// `%` repeats the bar before; `|` between bars is ignored. `[Verse] Em Em C D [Chorus] G D` names
+    /// sections. A name that is used again without bars after it repeats the bars of the first section of
+    /// that name.
     fn from_str(text: &str) -> Result<Self, Error> {
         let mut chords = Chords::default();
         let mut rest = text;
@@ -89,7 +92,8 @@ impl Chords {
         Ok(())
     }
 
-    /// The chord at the fraction `num / den` of bar `bar`, and its symbol as written. Bars count from 0; none before bar 0.
+    /// The chord at the fraction `num / den` of bar `bar`, and its symbol as written. Bars count from 0; none
+    /// before bar 0.
     pub fn at(&self, bar: i64, num: i128, den: i128) -> Option<(Chord, &str)> {
         let bars = self.bars.len() as i64;
         let bar = if bar < 0 || bars == 0 { return None } else { &self.bars[(bar % bars) as usize] };
@@ -102,8 +106,8 @@ impl Chords {
         self.sections.iter().map(|s| &*s.0)
     }
 
-    /// The section of bar `bar`: its index, its name, and the number of bars from `bar` until the next section begins. None where
-    /// no section is named, and before bar 0.
+    /// The section of bar `bar`: its index, its name, and the number of bars from `bar` until the next
+    /// section begins. None where no section is named, and before bar 0.
     pub fn section(&self, bar: i64) -> Option<(usize, &str, i64)> {
         let bar = usize::try_from(bar).ok()?.checked_rem(self.bars.len())?;
         let i = self.sections.iter().rposition(|s| s.1 <= bar)?;
@@ -116,8 +120,8 @@ impl Chords {
         Some(self.sections[section.checked_rem(self.sections.len())?].1 as i64)
     }
 
-    /// First bar of the first section of that name, upper or lower case. Where none has that name and it is a number, the first
-    /// bar of the section of that number, counted from 1. Does not allocate.
+    /// First bar of the first section of that name, upper or lower case. Where none has that name and it is a
+    /// number, the first bar of the section of that number, counted from 1. Does not allocate.
     pub fn find_section(&self, name: &str) -> Option<i64> {
         let name = name.trim();
         let named = self.sections.iter().find(|s| s.0.eq_ignore_ascii_case(name)).map(|s| s.1 as i64);

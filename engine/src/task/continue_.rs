@@ -19,12 +19,12 @@ pub struct Continue<'a> {
 }
 
 impl Continue<'_> {
-    /// Generates the songs, one for each variation, with the given part at the start. The continuation begins at the last whole
-    /// frame; the frame before (20 ms) is a crossfade.
+    /// Generates the songs, one for each variation, with the given part at the start. The continuation begins
+    /// at the last whole frame; the frame before (20 ms) is a crossfade.
     ///
     /// # Errors
-    /// A stem is missing, less than a frame is given, a setting is out of range, the backend's memory is full, or `report` returned
-    /// `Break`.
+    /// A stem is missing, less than a frame is given, a setting is out of range, the backend's memory is
+    /// full, or `report` returned `Break`.
     pub fn render<B: Backend>(&self, model: &mut Model<B>, backend: &mut B, report: Report) -> Result<Vec<Song>> {
         let given_len = model.check_given(&self.given)?;
         let missing = model.config().stems.iter().zip(&self.given).find(|(_, given)| given.is_none());
@@ -60,7 +60,8 @@ impl Continue<'_> {
     }
 }
 
-/// Replaces the first `end` samples of `stem` by `given` (silence past its end), with a crossfade over the last frame of them.
+/// Replaces the first `end` samples of `stem` by `given` (silence past its end), with a crossfade over the
+/// last frame of them.
 fn splice(stem: &mut [f32], given: &[f32], end: usize) {
     for (i, sample) in stem[..end].iter_mut().enumerate() {
         let fade = (i + FRAME).saturating_sub(end) as f32 / FRAME as f32;

@@ -1,5 +1,5 @@
-//! The task [`Edit`]: stems from stems (docs/explanation/musicgen-stem.md section 8). Songs of more than a window (25 s) are made in
-//! overlapping windows (8.7).
+//! The task [`Edit`]: stems from stems (docs/explanation/musicgen-stem.md section 8). Songs of more than a
+//! window (25 s) are made in overlapping windows (8.7).
 
 use std::ops::RangeInclusive;
 
@@ -13,11 +13,13 @@ use crate::model::{Config, FRAME, Model};
 /// Generates stems that fit the given ones. Any subset can be given; a missing stem is generated.
 #[derive(Debug, Clone)]
 pub struct Edit<'a> {
-    /// Samples at 32 kHz of each stem, in the model's order; none: the stem is generated. The song is as long as the longest stem.
+    /// Samples at 32 kHz of each stem, in the model's order; none: the stem is generated. The song is as long
+    /// as the longest stem.
     pub given: Vec<Option<&'a [f32]>>,
     /// For each stream, whether it is generated although its stem is given.
     pub redo: Vec<bool>,
-    /// A free variation: every stem is generated, and the given stems are known only through the prefix (every 5th frame, 10 Hz).
+    /// A free variation: every stem is generated, and the given stems are known only through the prefix
+    /// (every 5th frame, 10 Hz).
     pub free: bool,
     /// Parameters that all tasks have.
     pub settings: Settings,
@@ -40,8 +42,8 @@ impl<'a> Edit<'a> {
         Ok(self)
     }
 
-    /// Generates the upper codebook levels of `stem` (counted from 1, up to the last: 2..=4, 3..=4 or 4..=4) and keeps those below:
-    /// the same notes with another sound.
+    /// Generates the upper codebook levels of `stem` (counted from 1, up to the last: 2..=4, 3..=4 or 4..=4)
+    /// and keeps those below: the same notes with another sound.
     ///
     /// # Errors
     /// The model has no such stem, or the stem no such levels.
@@ -62,11 +64,12 @@ impl<'a> Edit<'a> {
         Ok(self)
     }
 
-    /// Generates the songs, one for each variation, as long as the longest given stem. Kept stems are returned as given.
+    /// Generates the songs, one for each variation, as long as the longest given stem. Kept stems are
+    /// returned as given.
     ///
     /// # Errors
-    /// The model was not trained to edit, no stem is given or kept, a setting is out of range, the backend's memory is full, or
-    /// `report` returned `Break`.
+    /// The model was not trained to edit, no stem is given or kept, a setting is out of range, the backend's
+    /// memory is full, or `report` returned `Break`.
     pub fn render<B: Backend>(&self, model: &mut Model<B>, backend: &mut B, report: Report) -> Result<Vec<Song>> {
         let len = model.check_given(&self.given)?;
         self.settings.check(len)?;
@@ -102,7 +105,8 @@ impl<'a> Edit<'a> {
             }
         }
         for start in starts(frames, edit.window, (edit.window * 4 / 5).max(1)) {
-            // The last window ends with the song: a longer overlap is better than a prefix that ends in silence.
+            // The last window ends with the song: a longer overlap is better than a prefix that ends in
+            // silence.
             let start = start.min(frames.saturating_sub(edit.window));
             let end = (start + edit.window).min(frames);
             let summary = prefix(config, &codes, start, |k, _| masked[k]);

@@ -1,5 +1,5 @@
-//! The task [`Generate`]: all stems from a text. Songs longer than the model's longest run are made in overlapping chunks
-//! (docs/explanation/musicgen-stem.md 7.1).
+//! The task [`Generate`]: all stems from a text. Songs longer than the model's longest run are made in
+//! overlapping chunks (docs/explanation/musicgen-stem.md 7.1).
 
 use sideman_kernels::{Backend, UNKNOWN};
 
@@ -58,8 +58,9 @@ pub(super) fn samples(seconds: f64) -> Result<usize> {
     }
 }
 
-/// Samples every token that is UNKNOWN after the first `known` frames of the songs (streams × frames each). Chunks are as long as
-/// the model's longest run and begin three fifths of that apart (18 s of 30 s). The overlap is given to the next chunk.
+/// Samples every token that is UNKNOWN after the first `known` frames of the songs (streams × frames each).
+/// Chunks are as long as the model's longest run and begin three fifths of that apart (18 s of 30 s). The
+/// overlap is given to the next chunk.
 pub(super) fn extend<B: Backend>(
     model: &mut Model<B>,
     backend: &mut B,

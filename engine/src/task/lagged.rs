@@ -1,5 +1,6 @@
-//! The task [`Lagged`]: the stems that live play would generate for a recording. The input stems reach the model `lag` frames
-//! late. For models that were trained for it (`live.strategy` is `lagged`; docs/reference/model-format.md).
+//! The task [`Lagged`]: the stems that live play would generate for a recording. The input stems reach the
+//! model `lag` frames late. For models that were trained for it (`live.strategy` is `lagged`;
+//! docs/reference/model-format.md).
 
 use sideman_kernels::{Backend, UNKNOWN};
 
@@ -21,11 +22,12 @@ pub struct Lagged<'a> {
 }
 
 impl Lagged<'_> {
-    /// Generates the songs, one for each variation, as long as the longest input stem. Input stems are returned as given.
+    /// Generates the songs, one for each variation, as long as the longest input stem. Input stems are
+    /// returned as given.
     ///
     /// # Errors
-    /// The model was not trained for it, no stem or every stem is given, a setting is out of range, the backend's memory is full, or
-    /// `report` returned `Break`.
+    /// The model was not trained for it, no stem or every stem is given, a setting is out of range, the
+    /// backend's memory is full, or `report` returned `Break`.
     pub fn render<B: Backend>(&self, model: &mut Model<B>, backend: &mut B, report: Report) -> Result<Vec<Song>> {
         let len = model.check_given(&self.given)?;
         self.settings.check(len)?;
@@ -54,7 +56,8 @@ impl Lagged<'_> {
         let mut songs = vec![model.encode_all(backend, &self.given, frames)?; self.settings.variations];
         for start in starts(frames, edit.window, edit.window - overlap) {
             let end = (start + edit.window).min(frames);
-            // The future is not known. So the first window has an empty prefix, and a later one the history that had arrived.
+            // The future is not known. So the first window has an empty prefix, and a later one the history
+            // that had arrived.
             let heard = if start == 0 { 0 } else { overlap - self.lag };
             let summary = |song| prefix(config, song, start, |_, t| t >= heard);
             let window = Window {

@@ -60,7 +60,8 @@ impl fmt::Display for Meter {
     }
 }
 
-/// Values of the controls `beat` and `tick` for a frame whose middle is the fraction `num / den` of a bar after its bar line.
+/// Values of the controls `beat` and `tick` for a frame whose middle is the fraction `num / den` of a bar
+/// after its bar line.
 ///
 /// * `micro`: the tempo in millionths of a quarter note per minute.
 pub fn clock_values(meter: Meter, (num, den): (i128, i128), micro: i128) -> (i32, i32) {

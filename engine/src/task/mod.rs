@@ -1,9 +1,9 @@
-//! Offline tasks: generate stems from text ([`Generate`]), stems from stems ([`Edit`]), more of a song ([`Continue`]), and the
-//! stems that live play would generate for a recording ([`Lagged`]).
+//! Offline tasks: generate stems from text ([`Generate`]), stems from stems ([`Edit`]), more of a song
+//! ([`Continue`]), and the stems that live play would generate for a recording ([`Lagged`]).
 //!
-//! Every task splits the song into windows; each window is one run of the language model. The result is deterministic: random
-//! numbers are keyed by seed, variation, stream and absolute frame, so a song does not depend on block size, threads or the
-//! number of variations. Live play is not here but in [`crate::live`].
+//! Every task splits the song into windows; each window is one run of the language model. The result is
+//! deterministic: random numbers are keyed by seed, variation, stream and absolute frame, so a song does not
+//! depend on block size, threads or the number of variations. Live play is not here but in [`crate::live`].
 
 mod chart;
 mod chord;
@@ -88,7 +88,8 @@ impl Settings {
         Sampling { temperature, top_k, top_p, cfg, seed, frame_base }
     }
 
-    /// Whether the run needs a null lane: guidance is on, and there is a condition that the model was trained to be guided by.
+    /// Whether the run needs a null lane: guidance is on, and there is a condition that the model was trained
+    /// to be guided by.
     fn guided(&self, config: &Config, text: bool, input_stem: bool) -> bool {
         let chords = self.chart.as_ref().is_some_and(|chart| chart.has_chords());
         self.cfg != 1.0 && (text || config.guides(self.chart.is_some(), chords, input_stem))

@@ -1,5 +1,5 @@
-//! One window of a song: a run of the language model over the grid \[prefix ‖ transition ‖ target\], or over the target alone
-//! (docs/explanation/musicgen-stem.md sections 7 and 8).
+//! One window of a song: a run of the language model over the grid \[prefix ‖ transition ‖ target\], or over
+//! the target alone (docs/explanation/musicgen-stem.md sections 7 and 8).
 
 use std::ops::ControlFlow;
 
@@ -26,8 +26,9 @@ pub(super) struct Window<'a> {
     pub target: Vec<Codes>,
 }
 
-/// Prefix and transition of a window that begins at `start`: every `decimation`-th frame of `codes`, then one frame of special
-/// ids (section 8.1). Tokens are special ids where `mask(stream, window frame)` is true, where they are unknown and past the end.
+/// Prefix and transition of a window that begins at `start`: every `decimation`-th frame of `codes`, then one
+/// frame of special ids (section 8.1). Tokens are special ids where `mask(stream, window frame)` is true,
+/// where they are unknown and past the end.
 pub(super) fn prefix(config: &Config, codes: &Codes, start: usize, mask: impl Fn(usize, usize) -> bool) -> Codes {
     let specials: Vec<i32> = config.streams.iter().map(|s| s.card as i32).collect();
     let edit = config.edit.clone().unwrap_or(EditConfig { window: 0, decimation: 1 });
@@ -42,14 +43,15 @@ fn summary(specials: &[i32], edit: &EditConfig, codes: &Codes, start: usize, mas
     codes.iter().enumerate().map(row).collect()
 }
 
-/// First frames of the windows of a song of `frames` frames: every `hop` frames until a window reaches the end.
+/// First frames of the windows of a song of `frames` frames: every `hop` frames until a window reaches the
+/// end.
 pub(super) fn starts(frames: usize, window: usize, hop: usize) -> Vec<usize> {
     (0..).map(|w| w * hop).take_while(|&start| start == 0 || start + window < frames + hop).collect()
 }
 
 impl Window<'_> {
-    /// Samples the window's unknown tokens. Returns the target: for each song, streams × frames. `report` gets the number of the
-    /// target's frames that are done.
+    /// Samples the window's unknown tokens. Returns the target: for each song, streams × frames. `report`
+    /// gets the number of the target's frames that are done.
     ///
     /// # Errors
     /// The backend's memory is full, the model's logits are not finite, or `report` returned `Break`.

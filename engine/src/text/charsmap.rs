@@ -1,8 +1,9 @@
-//! Checks SentencePiece's compiled normalization rules (`precompiled_charsmap`). The crate `tokenizers`, which applies them, does
-//! not check them and panics on damaged ones.
+//! Checks SentencePiece's compiled normalization rules (`precompiled_charsmap`). The crate `tokenizers`,
+//! which applies them, does not check them and panics on damaged ones.
 //!
-//! Format: a u32 n, a double-array trie of n bytes (u32 units), then texts that end with zero bytes. A unit's low byte is its label,
-//! bit 8 says that a value follows, bits 10 and up (shifted by 8 where bit 9 is set) are the offset to the next units.
+//! Format: a u32 n, a double-array trie of n bytes (u32 units), then texts that end with zero bytes. A unit's
+//! low byte is its label, bit 8 says that a value follows, bits 10 and up (shifted by 8 where bit 9 is set)
+//! are the offset to the next units.
 
 /// Checks that a look-up of any text stays inside the array, and that every value is the position of a text.
 ///

@@ -1,4 +1,5 @@
-//! The text encoder: turns a prompt into the hidden states that the language model attends to (tokenizer, then T5's encoder).
+//! The text encoder: turns a prompt into the hidden states that the language model attends to (tokenizer,
+//! then T5's encoder).
 
 pub(crate) mod charsmap;
 mod t5;
@@ -21,7 +22,8 @@ pub struct Hidden {
     pub data: Vec<f32>,
 }
 
-/// Tokenizer and T5. Always on the CPU, with one thread: a text is encoded once, which takes some milliseconds.
+/// Tokenizer and T5. Always on the CPU, with one thread: a text is encoded once, which takes some
+/// milliseconds.
 pub struct TextEncoder {
     tokenizer: Tokenizer,
     t5: T5<CpuBackend>,

@@ -1,5 +1,6 @@
-//! T5's encoder (docs/explanation/musicgen-stem.md section 4): RMSNorm, no biases, relative positions, ReLU. Its matrix products run
-//! on a [`Backend`]; its attention runs here, since a prompt has only some tens of tokens.
+//! T5's encoder (docs/explanation/musicgen-stem.md section 4): RMSNorm, no biases, relative positions, ReLU.
+//! Its matrix products run on a [`Backend`]; its attention runs here, since a prompt has only some tens of
+//! tokens.
 
 use sideman_kernels::{Act, Backend, Format, Linear, Norm, Rows};
 
@@ -31,8 +32,8 @@ pub struct T5<B: Backend> {
     norm: Vec<f32>,
 }
 
-/// Bucket of the relative position `offset` = key − query. Half of the buckets are for each side: exact for near positions,
-/// logarithmic up to `max_distance`.
+/// Bucket of the relative position `offset` = key − query. Half of the buckets are for each side: exact for
+/// near positions, logarithmic up to `max_distance`.
 pub fn bucket(offset: i64, buckets: usize, max_distance: usize) -> usize {
     let side = buckets / 2;
     let exact = side / 2;
@@ -126,7 +127,8 @@ impl<B: Backend> T5<B> {
         Ok(Hidden { len, data })
     }
 
-    /// Attention of every token to every token: `qkv` \[len, 3·inner\] to `out` \[len, inner\]. T5 does not scale the scores.
+    /// Attention of every token to every token: `qkv` \[len, 3·inner\] to `out` \[len, inner\]. T5 does not
+    /// scale the scores.
     fn attend(&self, qkv: &[f32], out: &mut [f32]) {
         let TextConfig { heads, head_dim, buckets, max_distance, .. } = self.config;
         let inner = heads * head_dim;

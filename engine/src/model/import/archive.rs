@@ -1,5 +1,5 @@
-//! The zip file that `torch.save` writes. Its records are stored uncompressed. The crate `rawzip` reads the directory; that every
-//! record is inside the file is checked here.
+//! The zip file that `torch.save` writes. Its records are stored uncompressed. The crate `rawzip` reads the
+//! directory; that every record is inside the file is checked here.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -64,8 +64,8 @@ impl Archive {
         self.records.get(name).copied()
     }
 
-    /// The folder of the only `data.pkl`, with a slash at the end: all records of a checkpoint are in it. None where there is no
-    /// `data.pkl`, or more than one.
+    /// The folder of the only `data.pkl`, with a slash at the end: all records of a checkpoint are in it.
+    /// None where there is no `data.pkl`, or more than one.
     pub fn prefix(&self) -> Option<&str> {
         let mut found = self.records.keys().filter_map(|n| n.strip_suffix("data.pkl")).filter(|p| p.ends_with('/'));
         found.next().filter(|_| found.next().is_none())

@@ -1,5 +1,5 @@
-//! Reads audiocraft's checkpoints: `state_dict.bin` and `compression_state_dict*.bin` with their configurations `xp.cfg`
-//! (docs/explanation/musicgen-stem.md section 2).
+//! Reads audiocraft's checkpoints: `state_dict.bin` and `compression_state_dict*.bin` with their
+//! configurations `xp.cfg` (docs/explanation/musicgen-stem.md section 2).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -66,7 +66,8 @@ pub fn read(src: &Path, text: Option<Text>) -> Result<Parts> {
         lm: size,
         text: text.as_ref().map(|t| t.config.clone()),
         controls: Vec::new(),
-        // The grid has 250 prefix frames, a transition and 1250 frames of song (section 8): the window is five sixths of the grid.
+        // The grid has 250 prefix frames, a transition and 1250 frames of song (section 8): the window is
+        // five sixths of the grid.
         edit: stem.then_some(EditConfig { window: (max_frames / 6).saturating_mul(5).max(5), decimation: 5 }),
         max_frames,
         live: Some(super::parts::anticipate()),

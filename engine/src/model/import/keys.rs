@@ -1,4 +1,5 @@
-//! The configuration of a checkpoint, `config.json` or audiocraft's `xp.cfg` (YAML), looked up by keys with dots.
+//! The configuration of a checkpoint, `config.json` or audiocraft's `xp.cfg` (YAML), looked up by keys with
+//! dots.
 
 use std::path::{Path, PathBuf};
 
@@ -52,7 +53,8 @@ impl Keys {
         self.get(key).map(|v| Keys { path: self.path.clone(), root: v.clone() })
     }
 
-    /// The value of a key such as `lm.dim`. References `${other.key}` are followed. None where it is missing or null.
+    /// The value of a key such as `lm.dim`. References `${other.key}` are followed. None where it is missing
+    /// or null.
     pub fn get(&self, key: &str) -> Option<&Value> {
         let mut found = self.walk(key)?;
         for _ in 0..MAX_HOPS {

@@ -1,8 +1,10 @@
-//! Imports published checkpoints as model directories: MusicGen-Stem and MusicGen from audiocraft's pickles, MusicGen from Hugging
-//! Face folders, T5 with its tokenizer (docs/explanation/musicgen-stem.md sections 2 to 5).
+//! Imports published checkpoints as model directories: MusicGen-Stem and MusicGen from audiocraft's pickles,
+//! MusicGen from Hugging Face folders, T5 with its tokenizer (docs/explanation/musicgen-stem.md sections 2 to
+//! 5).
 //!
-//! [`Plan::open`] reads the structure of a checkpoint and checks that every tensor has the right shape. [`Plan::write`] converts
-//! the values, one tensor at a time. Checkpoints are not trusted: no code in them is run, and every size is checked.
+//! [`Plan::open`] reads the structure of a checkpoint and checks that every tensor has the right shape.
+//! [`Plan::write`] converts the values, one tensor at a time. Checkpoints are not trusted: no code in them is
+//! run, and every size is checked.
 
 mod archive;
 mod audiocraft;

@@ -1,5 +1,5 @@
-//! The parts of a checkpoint: its configuration, and the files and name prefixes of language model, codecs and T5. Both layouts
-//! are read into it.
+//! The parts of a checkpoint: its configuration, and the files and name prefixes of language model, codecs
+//! and T5. Both layouts are read into it.
 
 use std::path::PathBuf;
 

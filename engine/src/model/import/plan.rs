@@ -36,12 +36,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads the structure of the checkpoint in the folder `src`. T5 comes from the folder `t5` where it is given. Audiocraft's
-    /// pickles have no T5: without `t5` their model takes no text.
+    /// Reads the structure of the checkpoint in the folder `src`. T5 comes from the folder `t5` where it is
+    /// given. Audiocraft's pickles have no T5: without `t5` their model takes no text.
     ///
     /// # Errors
-    /// `src` has no checkpoint, or one of a kind that the engine can't run; a file is damaged or hostile; a tensor is missing, unknown
-    /// or has the wrong shape. The error names it.
+    /// `src` has no checkpoint, or one of a kind that the engine can't run; a file is damaged or hostile; a
+    /// tensor is missing, unknown or has the wrong shape. The error names it.
     pub fn open(src: &Path, t5: Option<&Path>) -> Result<Plan> {
         let given = t5.is_some();
         let text = t5.map(huggingface::text).transpose()?;

@@ -1,4 +1,5 @@
-//! Facts about the published files: their hashes, and the codes of silence (docs/explanation/musicgen-stem.md sections 2 and 3.10).
+//! Facts about the published files: their hashes, and the codes of silence (docs/explanation/musicgen-stem.md
+//! sections 2 and 3.10).
 
 use std::fs::File;
 use std::io::Read;

@@ -1,5 +1,5 @@
-//! Which tensors of a checkpoint a needed tensor is made of, in either layout of names (docs/explanation/musicgen-stem.md sections 3
-//! to 5), and the conversion.
+//! Which tensors of a checkpoint a needed tensor is made of, in either layout of names
+//! (docs/explanation/musicgen-stem.md sections 3 to 5), and the conversion.
 
 use super::needed::{NeededTensor, PROJECTION};
 use super::source::Source;
@@ -73,8 +73,8 @@ pub fn lm(layout: Layout, name: &str) -> Recipe {
     }
 }
 
-/// The recipe of a tensor of a codec. PyTorch has two sets of names for weight norm; weights can also be plain. `prefix` comes
-/// before the names in the checkpoint.
+/// The recipe of a tensor of a codec. PyTorch has two sets of names for weight norm; weights can also be
+/// plain. `prefix` comes before the names in the checkpoint.
 pub fn codec(layout: Layout, prefix: &str, name: &str, source: &Source) -> Recipe {
     let theirs = match layout {
         Layout::Audiocraft => format!("{prefix}{name}"),

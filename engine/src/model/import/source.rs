@@ -1,5 +1,5 @@
-//! The tensors of a checkpoint, in pickles or safetensors files. They are read one at a time: memory is needed for the largest
-//! tensor, not for the file.
+//! The tensors of a checkpoint, in pickles or safetensors files. They are read one at a time: memory is
+//! needed for the largest tensor, not for the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -57,7 +57,8 @@ impl Source {
         Ok((Source { files: vec![(path.to_owned(), file)], tensors, used: BTreeSet::new() }, found))
     }
 
-    /// Opens the weights in a Hugging Face folder: `model.safetensors` or `pytorch_model.bin`, or either in pieces with an index.
+    /// Opens the weights in a Hugging Face folder: `model.safetensors` or `pytorch_model.bin`, or either in
+    /// pieces with an index.
     ///
     /// # Errors
     /// The folder has no weights, or a file is damaged.

@@ -1,4 +1,5 @@
-//! Converts `spiece.model`, a SentencePiece unigram model in a protocol buffer, to the `tokenizer.json` that the engine reads.
+//! Converts `spiece.model`, a SentencePiece unigram model in a protocol buffer, to the `tokenizer.json` that
+//! the engine reads.
 
 use prost::Message;
 use serde_json::{Value, json};
@@ -6,7 +7,8 @@ use tokenizers::normalizers::Precompiled;
 
 use crate::text::charsmap;
 
-/// The longest file that is read: t5-base's has 0.8 MB, mT5's 4.3 MB. Every 2 bytes of a hostile file can take 40 in memory.
+/// The longest file that is read: t5-base's has 0.8 MB, mT5's 4.3 MB. Every 2 bytes of a hostile file can
+/// take 40 in memory.
 const MAX_BYTES: usize = 8 << 20;
 
 /// Number of names (`<extra_id_0>` …) that T5 appends to the pieces.
@@ -58,8 +60,8 @@ struct Normalizer {
     remove_extra_whitespaces: Option<bool>,
 }
 
-/// The text of a `tokenizer.json` that splits texts as the `spiece.model` in `bytes` does; `vocab` is the number of T5's
-/// embeddings.
+/// The text of a `tokenizer.json` that splits texts as the `spiece.model` in `bytes` does; `vocab` is the
+/// number of T5's embeddings.
 ///
 /// # Errors
 /// `bytes` is not a SentencePiece unigram model, or does not fit `vocab`; the text says why.

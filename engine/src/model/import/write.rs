@@ -21,8 +21,8 @@ impl Plan {
     /// Writes the model directory `to`, which must not exist or be empty. It appears when it is complete.
     ///
     /// # Errors
-    /// `to` exists or can't be written, a file can't be read or has a value that is not finite, or `report` returned `Break`. Nothing
-    /// is left behind.
+    /// `to` exists or can't be written, a file can't be read or has a value that is not finite, or `report`
+    /// returned `Break`. Nothing is left behind.
     pub fn write(mut self, to: &Path, quant: Quant, report: Report<'_>) -> Result<Imported> {
         let dir = AtomicDir::create(to)?;
         let folder = dir.temporary();
@@ -75,7 +75,8 @@ impl Plan {
         Ok(Imported { config: self.config, notes: self.notes, doubts })
     }
 
-    /// Compares the codes of silence with the published ones (section 3.10), for codecs of the published sizes.
+    /// Compares the codes of silence with the published ones (section 3.10), for codecs of the published
+    /// sizes.
     fn check_silence(&mut self, dir: &ModelDir, doubts: &mut Vec<String>) -> Result<()> {
         for (stem, codec) in &self.config.codecs {
             let CodecConfig::Seanet(codec) = codec else { continue };

@@ -1,4 +1,5 @@
-//! Writes a safetensors file one tensor at a time: first the header, whose sizes are all known, then each tensor's data.
+//! Writes a safetensors file one tensor at a time: first the header, whose sizes are all known, then each
+//! tensor's data.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};

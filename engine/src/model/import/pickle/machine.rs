@@ -1,5 +1,5 @@
-//! A stack machine for the opcodes of pickle that `torch.save` writes. Values are indices into flat arenas: nesting can't overflow the
-//! stack, and memory is bounded by the length of the pickle.
+//! A stack machine for the opcodes of pickle that `torch.save` writes. Values are indices into flat arenas:
+//! nesting can't overflow the stack, and memory is bounded by the length of the pickle.
 
 use std::collections::HashMap;
 
@@ -147,7 +147,8 @@ impl<'a, 'r> Machine<'a, 'r> {
                 b'c' => self.global()?,
                 b'R' => self.reduce()?,
                 b'b' => {
-                    // Attributes of the object below it on the stack (torch's `_metadata`), which are not needed.
+                    // Attributes of the object below it on the stack (torch's `_metadata`), which are not
+                    // needed.
                     self.pop()?;
                     self.expect_dict()?;
                 }

@@ -1,7 +1,8 @@
-//! Reads the pickle of a published checkpoint: its tensors' positions and its configuration. No code in the pickle is run.
+//! Reads the pickle of a published checkpoint: its tensors' positions and its configuration. No code in the
+//! pickle is run.
 //!
-//! [`machine`] knows only the opcodes and the four names that checkpoints of `torch.save` need; any other is an error
-//! (docs/explanation/musicgen-stem.md section 2).
+//! [`machine`] knows only the opcodes and the four names that checkpoints of `torch.save` need; any other is
+//! an error (docs/explanation/musicgen-stem.md section 2).
 
 mod machine;
 mod tensor;

@@ -66,7 +66,8 @@ impl Machine<'_, '_> {
         if count > 0 {
             let steps = shape.iter().zip(&stride).map(|(n, s)| (*n as u64 - 1).checked_mul(*s as u64));
             let last = steps.into_iter().try_fold(offset, |at, step| at.checked_add(step?)).ok_or_else(outside)?;
-            // Weights don't repeat values (stride 0). A hostile tensor that did would need more memory than the file has.
+            // Weights don't repeat values (stride 0). A hostile tensor that did would need more memory than
+            // the file has.
             if last >= storage.len || count > storage.len {
                 return Err(outside());
             }
