@@ -57,29 +57,12 @@ fn same_after(ours: &Path, theirs: &Path, round: fn(f32) -> f32) {
 
 /// Compares an imported model with the reference's numbers.
 fn verify(dir: &ModelDir, file: &str) {
-<<<<<<< HEAD
-    let (mut golden, mut cpu) = (golden::tensors(file), CpuBackend::new(1));
-    for stem in &dir.config.stems {
-        let codec = Codec::load(&mut cpu, dir, stem).unwrap();
-        let (_, audio) = golden::values(&mut golden, &format!("codec.{stem}.audio"));
-        let (shape, codes) = golden::ints(&mut golden, &format!("codec.{stem}.codes"));
-        let (books, frames) = (shape[0], shape[1]);
-        let codes: Vec<u32> = (0..codes.len()).map(|i| codes[i % books * frames + i / books] as u32).collect();
-        assert_eq!(codec.encode(&mut cpu, &audio).unwrap(), codes, "{stem}");
-        let (_, decoded) = golden::values(&mut golden, &format!("codec.{stem}.decoded"));
-        assert!(golden::relative_error(&codec.decode(&mut cpu, &codes).unwrap(), &decoded) < 1e-4, "{stem}");
-    }
-    let ids: Vec<u32> = golden::ints(&mut golden, "text.ids").1.iter().map(|i| *i as u32).collect();
-    let hidden = TextEncoder::load(dir).unwrap().unwrap().hidden(&ids).unwrap();
-    assert!(golden::relative_error(&hidden.data, &golden::values(&mut golden, "text.hidden").1) < 1e-4);
-=======
     let mut cpu = CpuBackend::new(1);
     let mut model = Model::load(&mut cpu, dir, Format::F32).unwrap();
     let parts = verify::verify(&mut model, &mut cpu, &golden::path(file)).unwrap();
     // Text, language model, and codes and audio of each stem.
     assert_eq!(parts.len(), 2 + 2 * dir.config.stems.len(), "{parts:?}");
     assert!(parts.iter().all(Part::passes), "{parts:?}");
->>>>>>> 776c409 (Two example programs, and examples in the documentation that run)
 }
 
 fn licence(config: &Config) {
