@@ -8,10 +8,12 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use sideman_engine::live::{Origin, Request, Snapshot};
+
+use crate::event::Event;
 
 /// The most requests that may be queued for the next hop. A musician makes about ten a second, and a hop is 80 ms: more is a flood.
 const QUEUE: usize = 256;
@@ -29,20 +31,6 @@ impl fmt::Display for Full {
 }
 
 impl std::error::Error for Full {}
-
-/// Something that has happened.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// The session has taken a request, which takes effect at its boundary.
-    Applied {
-        /// Song time of the next hop, in samples.
-        at: i64,
-        /// The request. It is not echoed to its origin.
-        request: Request,
-    },
-    /// A text for the musician.
-    Said(String),
-}
 
 /// A request in the queue, with the time at which it was sent, which tap tempo needs.
 #[derive(Debug, Clone)]
@@ -63,11 +51,13 @@ pub struct Control {
 /// The runner's side.
 pub struct ControlReceiver {
     queue: Receiver<Sent>,
+    snapshot: triple_buffer::Input<Snapshot>,
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    snapshot: Mutex<Snapshot>,
+    /// The readers' end. They wait for each other, never the engine for them.
+    snapshot: Mutex<triple_buffer::Output<Snapshot>>,
     listeners: Mutex<Vec<SyncSender<Event>>>,
     ended: AtomicBool,
     origins: AtomicU64,
@@ -94,8 +84,9 @@ impl Control {
     /// A new queue: its first sender, and its receiver.
     pub fn new() -> (Control, ControlReceiver) {
         let (tx, rx) = sync_channel(QUEUE);
+        let (snapshot, snapshots) = triple_buffer::triple_buffer(&Snapshot::default());
         let shared = Arc::new(Shared {
-            snapshot: Mutex::default(),
+            snapshot: Mutex::new(snapshots),
             listeners: Mutex::default(),
             ended: AtomicBool::new(false),
             origins: AtomicU64::new(1),
@@ -103,7 +94,7 @@ impl Control {
             link: AtomicBool::new(false),
             lock: AtomicU32::new(0),
         });
-        (Control { queue: tx, shared: shared.clone() }, ControlReceiver { queue: rx, shared })
+        (Control { queue: tx, shared: shared.clone() }, ControlReceiver { queue: rx, snapshot, shared })
     }
 
     /// A number for a new source, for `from` of its requests. 0 is the program itself.
@@ -122,7 +113,7 @@ impl Control {
     /// The snapshot of the last hop.
     pub fn snapshot(&self) -> Snapshot {
         let known = f32::from_bits(self.shared.lock.load(Ordering::Relaxed));
-        Snapshot { lock: known, ..lock(&self.shared.snapshot).clone() }
+        Snapshot { lock: known, ..lock(&self.shared.snapshot).read().clone() }
     }
 
     /// Sets how well the clock that the session follows is known, 0 to 1. Called by the thread that receives it.
@@ -140,9 +131,14 @@ impl Control {
         self.shared.link.store(true, Ordering::Relaxed);
     }
 
-    /// Sends a text for the musician to every listener.
+    /// Sends an event to every listener.
+    pub fn tell(&self, event: impl Into<Event>) {
+        self.shared.tell(&event.into());
+    }
+
+    /// Sends a message of OSC, MIDI or Link to every listener.
     pub fn say(&self, what: String) {
-        self.shared.tell(&Event::Said(what));
+        self.shared.tell(&Event::Controls(what));
     }
 
     /// Subscribes to all events from now on. A listener that is 1024 events behind misses the newest ones. Dropping it unsubscribes.
@@ -184,14 +180,10 @@ impl ControlReceiver {
         self.shared.tell(event);
     }
 
-    /// Publishes a snapshot, and returns an older one in its place for reuse. While a reader holds the lock, the snapshot is not published;
-    /// the next one is.
-    pub fn publish(&self, snapshot: &mut Snapshot) {
-        match self.shared.snapshot.try_lock() {
-            Ok(mut shown) => std::mem::swap(&mut *shown, snapshot),
-            Err(TryLockError::Poisoned(shown)) => std::mem::swap(&mut *shown.into_inner(), snapshot),
-            Err(TryLockError::WouldBlock) => {}
-        }
+    /// Publishes a snapshot to all readers. Never waits for one of them.
+    pub fn publish(&mut self, snapshot: &Snapshot) {
+        self.snapshot.input_buffer_mut().clone_from(snapshot);
+        self.snapshot.publish();
     }
 
     /// Whether the session has been ended.
@@ -241,22 +233,23 @@ mod tests {
         controls.tell(&event);
         assert_eq!((a.recv().unwrap(), b.recv().unwrap()), (event.clone(), event));
         drop(a);
-        controls.tell(&Event::Said("x".into()));
+        controls.tell(&Event::Controls("x".into()));
         assert_eq!(lock(&controls.shared.listeners).len(), 1);
-        (0..2 * BEHIND).for_each(|_| controls.tell(&Event::Said("y".into())));
+        (0..2 * BEHIND).for_each(|_| controls.tell(&Event::Controls("y".into())));
         assert_eq!(b.try_iter().count(), BEHIND);
     }
 
     #[test]
-    fn publishing_never_waits_for_a_reader() {
-        let (control, controls) = Control::new();
-        let mut next = Snapshot { bar: 5, ..Snapshot::default() };
-        let looking = lock(&control.shared.snapshot);
-        controls.publish(&mut next);
-        drop(looking);
-        assert_eq!((control.snapshot().bar, next.bar), (0, 5));
-        controls.publish(&mut next);
-        assert_eq!((control.snapshot().bar, next.bar), (5, 0));
+    fn a_snapshot_is_published_while_a_reader_looks_at_another() {
+        let (control, mut controls) = Control::new();
+        let at_bar = |bar| Snapshot { bar, ..Snapshot::default() };
+        controls.publish(&at_bar(4));
+        let mut reader = lock(&control.shared.snapshot);
+        let read = reader.read();
+        controls.publish(&at_bar(5));
+        assert_eq!(read.bar, 4);
+        drop(reader);
+        assert_eq!(control.snapshot().bar, 5);
         control.end();
         assert!(controls.ended());
     }

@@ -1,4 +1,4 @@
-//! Who plays: a player with its model and session, or the processor in its stead, once the player is lost.
+//! Failover: the CPU takes over a session when the backend that plays it is lost.
 
 use sideman_engine::live::{Session, SessionConfig};
 use sideman_engine::model::Model;
@@ -9,34 +9,34 @@ use sideman_kernels::cpu::CpuBackend;
 
 use crate::runner::session;
 
-/// A player with its model and session.
+/// A backend with its model and session.
 pub struct Slot<B: Backend> {
-    /// The player.
+    /// The backend.
     pub backend: B,
-    /// The model in its memory.
+    /// The model in the backend's memory.
     pub model: Model<B>,
-    /// What it plays.
+    /// The session that it plays.
     pub session: Session<B>,
 }
 
-/// Who plays.
+/// The slot that plays: the first one, or the standby once that is lost.
 pub enum Failover<B: Backend> {
-    /// Whom the session began with.
+    /// The slot that the session started with.
     Primary(Box<Slot<B>>),
-    /// The processor in its stead.
+    /// The CPU, after a failover.
     Standby(Box<Slot<CpuBackend>>),
 }
 
-/// `$do` with the seat of who plays as `$slot`.
-macro_rules! on_slot {
-    ($failover:expr, $slot:ident => $do:expr) => {
+/// Evaluates `$expression` with `$slot` bound to the slot that plays, whichever backend it has.
+macro_rules! with_active_slot {
+    ($failover:expr, $slot:ident => $expression:expr) => {
         match $failover {
-            $crate::failover::Failover::Primary($slot) => $do,
-            $crate::failover::Failover::Standby($slot) => $do,
+            $crate::failover::Failover::Primary($slot) => $expression,
+            $crate::failover::Failover::Standby($slot) => $expression,
         }
     };
 }
-pub(crate) use on_slot;
+pub(crate) use with_active_slot;
 
 impl Slot<CpuBackend> {
     /// A session on the CPU that can take over the session of `config` at any time. It plays nothing until then.
@@ -48,29 +48,29 @@ impl Slot<CpuBackend> {
             (false, Some(text)) => config.text_room.max(text.encode(&config.text)?.len),
             _ => config.text_room,
         };
-        let waits = SessionConfig { playing: false, text: String::new(), text_room, ..config.clone() };
-        let (session, _) = session(&mut cpu, &mut model, &waits)?;
+        let stopped = SessionConfig { playing: false, text: String::new(), text_room, ..config.clone() };
+        let (session, _) = session(&mut cpu, &mut model, &stopped)?;
         Ok(Slot { backend: cpu, model, session })
     }
 }
 
 impl<B: Backend> Failover<B> {
-    /// Why who plays can't any more.
+    /// Why the slot that plays is lost; none while it works.
     pub fn fault(&self) -> Option<&str> {
-        on_slot!(self, slot => slot.backend.fault())
+        with_active_slot!(self, slot => slot.backend.fault())
     }
 
-    /// The relief takes over the song; `text` is the text in force. What the first one had is given back.
+    /// Moves the song to the standby and drops the lost slot. `text` is the text in force.
     ///
     /// # Errors
-    /// The processor plays already, or the two don't fit.
-    pub fn relieve(&mut self, standby: Box<Slot<CpuBackend>>, text: Option<&Hidden>) -> Result<()> {
+    /// The CPU plays already, or the two sessions don't fit.
+    pub fn fail_over(&mut self, standby: Box<Slot<CpuBackend>>, text: Option<&Hidden>) -> Result<()> {
         let former = std::mem::replace(self, Failover::Standby(standby));
         match (former, self) {
             (Failover::Primary(lost), Failover::Standby(slot)) => {
                 slot.session.take_over(&mut slot.backend, &slot.model, lost.session, text)
             }
-            _ => Err(Error::Input("the processor plays already".into())),
+            _ => Err(Error::Input("the CPU plays already".into())),
         }
     }
 }

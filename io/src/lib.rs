@@ -4,8 +4,9 @@
 //!
 //! * [`control`]: the queue of requests to the session. [`command_language`], [`osc`] and [`midi`] fill it; [`clock`] follows a beat from
 //!   outside.
-//! * [`ladder`], [`failover`], [`silence_watchdog`], [`supervisor`]: what happens when the computer, a GPU, a stem or a device fails.
-//! * [`tape`], [`take`]: recording and takes.
+//! * [`load_shedding`], [`failover`], [`silence_watchdog`], [`supervisor`]: what happens when the computer, a GPU, a stem or a device fails.
+//! * [`event`]: what happened in a session, and its text.
+//! * [`recorder`], [`take`]: recording and takes.
 //! * [`rt`]: the rules of realtime code.
 //! * [`speed`], [`calibrate`]: the speed of the computer, the latency of a device.
 
@@ -14,20 +15,24 @@ pub mod clock;
 pub mod command_language;
 pub mod control;
 pub mod device;
+mod drift;
+pub mod event;
 pub mod failover;
 pub mod input;
-pub mod ladder;
 pub mod live;
+pub mod load_shedding;
 pub mod midi;
 pub mod mix;
 pub mod osc;
 pub mod output;
+pub mod recorder;
 pub mod resample;
 pub mod rt;
+pub mod run_mode;
 pub mod runner;
 pub mod silence_watchdog;
+pub mod slot_layout;
 pub mod speed;
 pub mod supervisor;
 pub mod take;
-pub mod tape;
 mod text_encoder_thread;

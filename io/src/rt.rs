@@ -1,18 +1,18 @@
-//! The realtime rules. What runs in a device's callback
+//! The realtime rules, and thread priorities. Code in a device's callback
 //!
 //! 1. allocates nothing and frees nothing (no heap crosses into a callback: samples are copied, scalars are atomics);
 //! 2. takes no lock, waits for no other thread, sends to no channel that may block;
-//! 3. makes no system call: no file, no log, no clock beyond what the device gives, but while two streams find each other (`device::stream_clock`);
+//! 3. makes no system call: no file, no log, no clock but the device's, except in the first 0.25 s of two streams (`device::stream_clock`);
 //! 4. does work bounded by its block: copies, fades, counts. No resampler, no model, no search;
-//! 5. meets what goes wrong by a count that somebody else reads: too little is filled in, too much is dropped, both by name.
+//! 5. reports faults as counts that another thread reads: underruns are filled in, overruns are dropped.
 //!
-//! Rule 1 is checked by [`no_alloc`] in every test whose allocator is `assert_no_alloc::AllocDisabler`. The engine's thread keeps it
-//! inside `Session::hop`, and may allocate between hops.
+//! Rule 1 is checked by [`no_alloc`] in every test whose allocator is `assert_no_alloc::AllocDisabler`. It also holds for the engine's thread
+//! inside `Session::hop`; between hops that thread may allocate.
 //!
-//! *Priority.* A callback has what its system gives it: JACK's and PipeWire's are realtime; ALSA's is made so here where the user may. The
-//! engine and its workers come before other programs by niceness and are never realtime: they compute for tens of ms, on every core unless told
-//! otherwise, and spin while they wait for each other. A realtime engine that is too slow for its machine would leave no core to the terminal that
-//! should stop it, and an engine with priority over its own workers would wait for them for ever.
+//! *Priority.* JACK and PipeWire run callbacks with realtime priority; ALSA's are raised to it here where the user may. The engine and its
+//! workers get a low niceness and never realtime priority: they compute for tens of ms, by default on every core, and spin while they wait for
+//! each other. A realtime engine on a machine that is too slow would leave no core to the terminal that should stop it, and an engine with
+//! priority over its own workers would wait for them for ever.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -23,7 +23,7 @@ use thread_priority::{
 
 static ALLOCATIONS: AtomicU32 = AtomicU32::new(0);
 
-/// Runs `f` where memory may be neither allocated nor freed; violations are counted.
+/// Runs `f`, in which memory must be neither allocated nor freed; violations are counted.
 pub fn no_alloc<T>(f: impl FnOnce() -> T) -> T {
     let before = assert_no_alloc::violation_count();
     let out = assert_no_alloc::assert_no_alloc(f);
@@ -31,19 +31,22 @@ pub fn no_alloc<T>(f: impl FnOnce() -> T) -> T {
     out
 }
 
-/// Times that memory was allocated or freed inside of [`no_alloc`], on any thread. Always 0 where the allocator isn't the checking one.
+/// Violations inside [`no_alloc`] so far, on any thread. Always 0 where the allocator is not the checking one.
 pub fn allocations() -> u32 {
     ALLOCATIONS.load(Ordering::Relaxed)
 }
 
-/// Denormals off on this thread and those that it makes. Call it before the processor (`CpuBackend`) is made, so that its workers compute as the
-/// caller does, bit for bit.
-pub fn quiet_denormals() {
+/// Flushes denormals to zero on this thread and those that it starts. Call it before a `CpuBackend` is made, so that its workers compute the same
+/// bits as the caller.
+pub fn flush_denormals() {
     sideman_kernels::denormal::off();
 }
 
-/// This thread, and those that it makes, before other programs: niceness as low as the system lets. A failure is a message, no more.
-pub fn favour_this_thread() -> Result<(), String> {
+/// Gives this thread, and those that it starts, the lowest niceness that the system allows.
+///
+/// # Errors
+/// The system allows none below 0; what would. Not fatal.
+pub fn raise_priority() -> Result<(), String> {
     let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
     let most = ThreadPriority::Crossplatform(90u8.try_into().map_err(|e| format!("{e:?}"))?);
     set_thread_priority_and_policy(thread_native_id(), most, policy).map_err(|e| {
@@ -51,23 +54,22 @@ pub fn favour_this_thread() -> Result<(), String> {
     })
 }
 
-/// What `f` makes, on a thread that comes before other programs: the threads that are made in it do, too. A player's workers are to be as
-/// early as the engine that waits for them.
-pub fn favoured<T: Send>(f: impl FnOnce() -> T + Send) -> T {
-    let favoured = || {
-        // Where it can't be, the engine's thread says so.
-        let _ = favour_this_thread();
+/// Runs `f` on a thread with low niceness, which the threads that it starts inherit: a backend's workers need the priority of the engine that
+/// waits for them.
+pub fn with_raised_priority<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+    let raised = || {
+        // The engine's thread reports the failure.
+        let _ = raise_priority();
         f()
     };
-    std::thread::scope(|scope| scope.spawn(favoured).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    std::thread::scope(|scope| scope.spawn(raised).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// A callback's thread before everything that isn't realtime, where it is not realtime yet and the user may. Allocates nothing. Only where
-/// the system has left it ordinary: ALSA.
+/// Gives a callback's thread realtime priority, where it has none yet (ALSA) and the user may. Allocates nothing.
 ///
 /// # Errors
-/// The system doesn't let.
-pub fn realtime_this_thread() -> Result<(), Error> {
+/// The system does not allow it.
+pub fn make_realtime() -> Result<(), Error> {
     if !cfg!(target_os = "linux") || !matches!(thread_schedule_policy()?, ThreadSchedulePolicy::Normal(_)) {
         return Ok(());
     }
@@ -76,11 +78,11 @@ pub fn realtime_this_thread() -> Result<(), Error> {
     set_thread_priority_and_policy(thread_native_id(), priority, policy)
 }
 
-/// In words: what the engine and a callback on ALSA may have here.
+/// The priorities that the engine and a callback on ALSA get here, in words.
 pub fn priorities() -> String {
     let tried = || {
-        let engine = if favour_this_thread().is_ok() { "comes before other programs" } else { "as other programs" };
-        let callback = if realtime_this_thread().is_ok() { "realtime" } else { "as other programs" };
+        let engine = if raise_priority().is_ok() { "comes before other programs" } else { "as other programs" };
+        let callback = if make_realtime().is_ok() { "realtime" } else { "as other programs" };
         (engine, callback)
     };
     let (engine, callback) = std::thread::spawn(tried).join().unwrap_or(("unknown", "unknown"));
@@ -95,14 +97,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_alloc_gives_back_what_the_closure_gives() {
+    fn no_alloc_returns_the_value_of_the_closure() {
         assert_eq!(super::no_alloc(|| 7), 7);
     }
 
     #[test]
-    fn a_callback_is_realtime_where_it_may_be_and_ordinary_where_not() {
+    fn a_callback_gets_realtime_priority_where_the_user_may() {
         let policy = || {
-            let done = realtime_this_thread();
+            let done = make_realtime();
             (done.is_ok(), thread_schedule_policy().unwrap())
         };
         let (done, policy) = std::thread::spawn(policy).join().unwrap();
@@ -113,15 +115,15 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn workers_are_as_early_as_their_engine() {
+    fn workers_have_the_niceness_of_the_engine() {
         let nice = || {
             let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
             // Field 19; the second one is a name in brackets.
             stat.rsplit(')').next().unwrap().split_whitespace().nth(16).unwrap().parse::<i32>().unwrap()
         };
         let before = nice();
-        let inside = favoured(|| std::thread::spawn(nice).join().unwrap());
-        let engine = std::thread::spawn(move || (favour_this_thread(), nice()).1).join().unwrap();
+        let inside = with_raised_priority(|| std::thread::spawn(nice).join().unwrap());
+        let engine = std::thread::spawn(move || (raise_priority(), nice()).1).join().unwrap();
         assert_eq!((inside, nice()), (engine, before));
     }
 }

@@ -1,5 +1,5 @@
-//! How fast this machine is: memory, and one step of a model. For `sideman doctor` and `sideman-bench`; all in one run, so that a
-//! step can be told as a share of the memory bandwidth that there was at the time.
+//! Measures how fast this machine is: memory bandwidth, a step of a model, a codec. `sideman doctor` and `sideman-bench` use it. Both measure all in
+//! one run, so that a step's speed can be given as a share of the memory bandwidth at that time.
 
 use std::time::{Duration, Instant};
 
@@ -10,30 +10,30 @@ use sideman_engine::text::Hidden;
 use sideman_engine::{Error, Result};
 use sideman_kernels::{Backend, Format, Sampling};
 
-/// Bytes that the bandwidth is measured over: beyond every cache.
+/// Bytes that are read for the bandwidth: more than any cache holds.
 const SWEEP: usize = 512 << 20;
 
-/// Times of one thing done again and again.
+/// Times of repeated runs, sorted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Times(Vec<Duration>);
 
 impl Times {
-    /// Of at least one measured time.
+    /// Sorts the times.
     pub fn new(mut all: Vec<Duration>) -> Self {
         all.sort_unstable();
         Self(all)
     }
 
-    /// The time that `share` (0 to 1) of all stay within, in milliseconds: nearest rank. NaN of none.
+    /// The time that a share (0 to 1) of the runs stay within, in ms: nearest rank. NaN where there are none.
     pub fn ms(&self, share: f64) -> f64 {
         let rank = (share * self.0.len() as f64).ceil() as usize;
         self.0.get(rank.clamp(1, self.0.len().max(1)) - 1).map_or(f64::NAN, |t| t.as_secs_f64() * 1e3)
     }
 }
 
-/// Bytes a second that `threads` threads read from memory together: the best of five sweeps.
+/// Bytes a second that `threads` threads read from memory together: the best of five passes.
 pub fn memory_bandwidth(threads: usize) -> f64 {
-    // Ones, not zeros: pages never written are all one page of zeros, and that one is in the cache.
+    // Ones, not zeros: pages that were never written are all the same page of zeros, which stays in the cache.
     let words = vec![1u64; SWEEP / size_of::<u64>()];
     let part = words.len().div_ceil(threads.max(1));
     let sweep = |_| {
@@ -48,7 +48,7 @@ pub fn memory_bandwidth(threads: usize) -> f64 {
     (0..5).map(sweep).fold(0.0, f64::max)
 }
 
-/// Sum in eight lanes: wide enough that memory is what it waits for.
+/// Sum in eight lanes: wide enough to be bound by memory.
 fn sum(words: &[u64]) -> u64 {
     let mut lanes = [0u64; 8];
     for chunk in words.chunks_exact(8) {
@@ -59,24 +59,24 @@ fn sum(words: &[u64]) -> u64 {
     lanes.iter().sum::<u64>() + words.chunks_exact(8).remainder().iter().sum::<u64>()
 }
 
-/// What is timed of a step.
+/// Which step is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepCase {
-    /// Songs side by side.
+    /// Songs in one batch.
     pub songs: usize,
     /// Two lanes (conditioned, null), as with guidance.
     pub guided: bool,
-    /// Steps in the cache before the first one that is timed.
+    /// Steps in the cache before the first timed one.
     pub context: usize,
-    /// Steps that are timed.
+    /// Timed steps.
     pub steps: usize,
 }
 
-/// Times of a prefill of `context` steps (in blocks of 64) and of each single step after it, the draw included. The text, where the
-/// model takes one, is 16 tokens of it.
+/// Times a prefill of `context` steps (in blocks of 64) and each single step after it, sampling included. A text, where the model takes one, is
+/// 16 tokens long.
 ///
 /// # Errors
-/// The player's memory is full.
+/// The backend's memory is full.
 pub fn step<B: Backend>(backend: &mut B, lm: &Lm<B>, case: StepCase) -> Result<(Duration, Times)> {
     let config = lm.config();
     let delays: Vec<usize> = config.streams.iter().map(|s| s.delay).collect();
@@ -110,7 +110,7 @@ pub fn step<B: Backend>(backend: &mut B, lm: &Lm<B>, case: StepCase) -> Result<(
         if !run.step(backend, lm) {
             break;
         }
-        // Waits for what was launched, as a caller that decodes the frame does.
+        // Waits for the result, as a caller that decodes the frame does.
         run.column(backend, run.at(), &mut column);
         times.push(began.elapsed());
     }
@@ -120,7 +120,7 @@ pub fn step<B: Backend>(backend: &mut B, lm: &Lm<B>, case: StepCase) -> Result<(
     }
 }
 
-/// Bytes of memory that one step reads: every matrix once, whatever the lanes, and the cache of each lane.
+/// Bytes of memory that one step reads: every matrix once, whatever the number of lanes, and the cache of each lane.
 pub fn step_bytes(config: &Config, weights: Format, case: StepCase) -> f64 {
     let (d, ffn, layers) = (config.lm.dim as f64, config.lm.ffn as f64, config.lm.layers as f64);
     let cross = if config.text.is_some() { 2.0 * d * d } else { 0.0 };
@@ -141,7 +141,7 @@ pub fn step_bytes(config: &Config, weights: Format, case: StepCase) -> f64 {
 /// How many times faster than real time a codec encodes and decodes `seconds` of noise.
 ///
 /// # Errors
-/// The player's memory is full.
+/// The backend's memory is full.
 pub fn codec<B: Backend>(backend: &mut B, codec: &Codec<B>, seconds: usize) -> Result<(f64, f64)> {
     let mut state = 1u32;
     let mut noise = || {
@@ -164,14 +164,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranks() {
+    fn quantiles_are_nearest_ranks() {
         let times = Times::new((1..=100).rev().map(Duration::from_millis).collect());
         assert_eq!((times.ms(0.5), times.ms(0.99), times.ms(1.0), times.ms(0.0)), (50.0, 99.0, 100.0, 1.0));
         assert!(Times::new(Vec::new()).ms(0.5).is_nan());
     }
 
     #[test]
-    fn every_word_is_summed() {
+    fn the_sum_reads_every_word() {
         for n in [0, 1, 7, 8, 9, 1000] {
             assert_eq!(sum(&vec![1; n]), n as u64);
         }

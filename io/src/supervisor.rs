@@ -1,69 +1,71 @@
-//! Owns the device: opens it, sees it go, tries again after 0.25, 0.5, 1 and 2 s and then every 2 s, for as long as the session lasts.
-//! The band plays on meanwhile; a take goes on.
+//! Keeps a device open for as long as the session lasts: when it is lost, it is opened again after 0.25, 0.5, 1 and 2 s and then every 2 s.
+//! The session and its take go on meanwhile.
 
 use std::time::{Duration, Instant};
 
-use crate::control::{Control, Event};
+use crate::control::Control;
 use crate::device::{self, DeviceConfig, Stream};
-use crate::live::{EngineHandle, Told};
+use crate::event::DeviceEvent;
+use crate::live::{EngineHandle, OpenedDevice};
 
-/// Waits between attempts.
+/// Seconds between attempts.
 const RETRY: [f64; 4] = [0.25, 0.5, 1.0, 2.0];
-/// How often a device is looked at.
-const LOOK: Duration = Duration::from_millis(50);
+/// How often the device's state is read.
+const POLL: Duration = Duration::from_millis(50);
 
-/// Keeps a device open until the session ends, on the calling thread. `say` is told what happens, in sentences.
+/// Keeps the device open until the session ends, on the calling thread. Every change is an event of `control`.
 ///
 /// # Errors
-/// The first opening failed: nothing was played on anything.
-pub fn watch(
-    control: &Control,
-    asked: &DeviceConfig,
-    link: &EngineHandle,
-    told: &Told,
-    mut say: impl FnMut(String),
-) -> Result<(), String> {
+/// The device can't be opened at the start.
+pub fn watch(control: &Control, config: &DeviceConfig, engine: &EngineHandle) -> Result<(), String> {
     let open = || -> Result<Box<dyn Stream>, String> {
-        let stream = device::open(asked, link)?;
-        // The engine is gone only where the session is over.
-        let _ = told.send((stream.stats().clone(), stream.rates()));
+        let stream = device::open(config, engine)?;
+        engine.opened(OpenedDevice { stats: stream.stats().clone(), rates: stream.rates() });
         Ok(stream)
     };
-    let mut stream = Some(open()?);
-    say(stream.as_ref().map_or(String::new(), |s| s.about()));
+    let mut stream = open()?;
+    control.tell(DeviceEvent::Opened { description: stream.description() });
     while !control.ended() {
-        let Some(why) = stream.as_ref().and_then(|s| s.lost()) else {
-            std::thread::sleep(LOOK);
+        let Some(error) = stream.failure() else {
+            std::thread::sleep(POLL);
             continue;
         };
-        stream = None;
-        say(format!("the device is lost ({why}); the band plays on, and comes back with the device"));
-        let mut attempt = 0;
-        while stream.is_none() && !control.ended() {
-            let until = Instant::now() + Duration::from_secs_f64(RETRY[attempt.min(RETRY.len() - 1)]);
-            while Instant::now() < until && !control.ended() {
-                std::thread::sleep(LOOK);
-            }
-            attempt += 1;
-            match open() {
-                Ok(new) => {
-                    say(format!("back on {}", new.about()));
-                    stream = Some(new);
-                }
-                Err(e) => tracing::debug!("attempt {attempt}: {e}"),
-            }
-        }
+        // The device is free before it is opened again.
+        drop(stream);
+        control.tell(DeviceEvent::Lost { error });
+        let Some(reopened) = reopen(control, open) else { return Ok(()) };
+        stream = reopened;
+        control.tell(DeviceEvent::Reopened { description: stream.description() });
     }
     Ok(())
 }
 
-/// Prints what is said, on a thread of its own, until the session is over.
-pub fn narrate(control: &Control, mut print: impl FnMut(String) + Send + 'static) {
+/// Tries to open the device until it is there; none where the session ends before.
+fn reopen(control: &Control, open: impl Fn() -> Result<Box<dyn Stream>, String>) -> Option<Box<dyn Stream>> {
+    let waits = RETRY.into_iter().chain(std::iter::repeat(RETRY[RETRY.len() - 1]));
+    for (attempt, wait) in waits.enumerate() {
+        let until = Instant::now() + Duration::from_secs_f64(wait);
+        while Instant::now() < until {
+            if control.ended() {
+                return None;
+            }
+            std::thread::sleep(POLL);
+        }
+        match open() {
+            Ok(stream) => return Some(stream),
+            Err(e) => tracing::debug!("attempt {}: {e}", attempt + 1),
+        }
+    }
+    None
+}
+
+/// Prints the message of every event, on a thread of its own, until the session is over.
+pub fn print_events(control: &Control, mut print: impl FnMut(String) + Send + 'static) {
     let events = control.events();
     std::thread::spawn(move || {
         for event in events {
-            if let Event::Said(what) = event {
-                print(what);
+            if let Some(message) = event.message() {
+                print(message);
             }
         }
     });

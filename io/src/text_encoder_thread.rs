@@ -1,51 +1,51 @@
-//! Texts become what the model reads on a thread of their own: T5 takes longer than a hop.
+//! The text encoder on a thread of its own: T5 takes longer than a hop.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use sideman_engine::Result;
 use sideman_engine::text::{Hidden, TextEncoder};
 
-/// A text, and what it became; none for a blank one.
+/// A text and its encoding; none for a blank text.
 type Encoded = (String, Result<Option<Hidden>>);
 
-/// The text encoder, working.
+/// The running thread. It ends when this is dropped.
 pub struct TextEncoderThread {
     texts: Sender<String>,
-    done: Receiver<Encoded>,
+    encoded: Receiver<Encoded>,
 }
 
 impl TextEncoderThread {
-    /// Starts it. It ends when this is dropped.
+    /// Starts it.
     pub fn start(mut encoder: TextEncoder) -> TextEncoderThread {
-        let (texts, asked) = channel::<String>();
-        let (give, done) = channel();
+        let (texts, requests) = channel::<String>();
+        let (results, encoded) = channel();
         std::thread::spawn(move || {
-            for text in asked {
+            for text in requests {
                 let hidden = match text.trim().is_empty() {
                     true => Ok(None),
                     false => encoder.encode(&text).map(Some),
                 };
-                if give.send((text, hidden)).is_err() {
+                if results.send((text, hidden)).is_err() {
                     return;
                 }
             }
         });
-        TextEncoderThread { texts, done }
+        TextEncoderThread { texts, encoded }
     }
 
-    /// Asks for a text.
+    /// Encodes a text after those that were passed before.
     pub fn encode(&self, text: String) {
-        // It only hangs up where this is dropped.
+        // The thread only ends where this is dropped.
         let _ = self.texts.send(text);
     }
 
-    /// The next one that is done.
-    pub fn done(&self) -> Option<Encoded> {
-        self.done.try_recv().ok()
+    /// The next encoded text, if there is one.
+    pub fn try_next(&self) -> Option<Encoded> {
+        self.encoded.try_recv().ok()
     }
 
-    /// The same, waited for.
+    /// Waits for the next encoded text.
     pub fn wait(&self) -> Option<Encoded> {
-        self.done.recv().ok()
+        self.encoded.recv().ok()
     }
 }

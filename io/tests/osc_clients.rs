@@ -9,18 +9,19 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use sideman_engine::live::{Action, Command, Snapshot, StemState, Which};
-use sideman_io::control::{Control, ControlReceiver, Event};
+use sideman_io::control::{Control, ControlReceiver};
+use sideman_io::event::Event;
 use sideman_io::osc::{Addresses, Server};
 
 /// A session that applies each command at once to its snapshot.
-fn play(controls: &ControlReceiver, stop: &AtomicBool) {
+fn play(controls: &mut ControlReceiver, stop: &AtomicBool) {
     let mut state = Snapshot { tempo: 112.0, bar: 1, beat: 1, stems: vec![StemState::default(); 3], ..Snapshot::default() };
     while !stop.load(Ordering::Acquire) {
         while let Some(sent) = controls.take() {
             apply(&mut state, &sent.request.command);
             controls.tell(&Event::Applied { at: 0, request: sent.request });
         }
-        controls.publish(&mut state.clone());
+        controls.publish(&state);
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -107,11 +108,11 @@ fn send(to: SocketAddr, args: &[&str]) {
 
 #[test]
 fn liblo_sets_every_value_and_two_subscribers_get_it() {
-    let (control, controls) = Control::new();
+    let (control, mut controls) = Control::new();
     let stop = Arc::new(AtomicBool::new(false));
     let model = std::thread::spawn({
         let stop = stop.clone();
-        move || play(&controls, &stop)
+        move || play(&mut controls, &stop)
     });
     let server =
         Server::start(control, Addresses::new("house", &["bass", "drums", "other"]), vec![], ([127, 0, 0, 1], 0).into()).unwrap();

@@ -1,5 +1,5 @@
-//! A model that plays what it hears: the house model's bass codec for both stems, and an LM that copies the player's codes. What such a
-//! band plays tells when the player was heard, which no music does.
+//! A model that repeats what it hears: the house model's bass codec for all stems, and a language model that copies the codes of the input stem.
+//! Its output shows when the input was heard.
 
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,8 @@ use crate::rng::Rng;
 const STEMS: [&str; 3] = ["bass", "drums", "other"];
 const DIM: usize = 256;
 
-/// Writes the model directory `dir`: bass, drums and other, two books each. What the bass plays in frame t the others play in frame
-/// t + lag + 1, the first that can know of it.
+/// Writes the model directory `dir`: bass, drums and other, two codebooks each. The codes of the bass in frame t are those of the others in
+/// frame t + lag + 1, the first one that can depend on them.
 pub fn write(dir: &Path) -> PathBuf {
     let house = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/house");
     let read = std::fs::read(house.join("config.json")).expect("the house model");
@@ -33,7 +33,7 @@ pub fn write(dir: &Path) -> PathBuf {
     let mut lm = Named::new();
     let mut noise = Rng(1);
     for q in 0..books {
-        // A code's vector is what its logit asks for; nobody hears the drums' own.
+        // The embedding of a code is the weight of its logit. Embeddings of the other stems are zero.
         let codes = noise.values(card * DIM, 1.0);
         let special = vec![0.0; DIM];
         lm.insert(format!("emb.{q}.weight"), (vec![card + 1, DIM], codes.iter().map(|x| 20.0 * x).chain(special).collect()));

@@ -1,4 +1,4 @@
-//! A loaded fixture and a player, for tests of live play.
+//! A loaded model and its backend, for tests of sessions.
 
 use sideman_engine::model::Model;
 use sideman_engine::model::ModelDir;
@@ -9,14 +9,14 @@ use crate::fixture::Fixture;
 
 /// A model on one thread.
 pub struct Jam {
-    /// The player of operations.
+    /// The backend.
     pub cpu: CpuBackend,
     /// The model.
     pub model: Model<CpuBackend>,
 }
 
 impl Jam {
-    /// Writes the fixture somewhere and loads it.
+    /// Writes the fixture to a temporary folder and loads it.
     ///
     /// # Panics
     /// It can't be written or loaded.
@@ -37,7 +37,7 @@ impl Jam {
     }
 }
 
-/// A plucked line, two notes a second.
+/// `len` samples of a plucked bass line, two notes a second.
 pub fn bass(len: usize) -> Vec<f32> {
     let pluck = |i: usize| {
         let t = i as f32 / 32000.0;

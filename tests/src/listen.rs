@@ -1,10 +1,10 @@
-//! What tests hear: clicks, their grid, and where in a recording something is.
+//! Measurements of recordings: onsets of clicks, their grid, and the position of a piece in a recording.
 
-/// Where a click begins in frames at `rate`.
+/// Frames at which clicks begin, at `rate`.
 pub fn strikes(samples: impl Iterator<Item = f32>, rate: usize) -> Vec<usize> {
     let mut all: Vec<usize> = Vec::new();
     for (n, x) in samples.enumerate() {
-        // Above what a resampler rings before an onset.
+        // Above the ringing of a resampler before an onset.
         if x.abs() > 0.05 && all.last().is_none_or(|last| n - last > rate / 4) {
             all.push(n);
         }
@@ -12,7 +12,7 @@ pub fn strikes(samples: impl Iterator<Item = f32>, rate: usize) -> Vec<usize> {
     all
 }
 
-/// How often clicks leave their grid of `beat` frames, and how many frames one is beside it at most while they don't.
+/// How often clicks leave their grid of `beat` frames, and by how many frames they are off the grid otherwise, at most.
 pub fn grid(strikes: &[usize], beat: usize) -> (u64, usize) {
     let (mut moves, mut worst, mut from) = (0, 0, strikes.first().copied().unwrap_or(0));
     for &n in strikes {
@@ -26,7 +26,7 @@ pub fn grid(strikes: &[usize], beat: usize) -> (u64, usize) {
     (moves, worst)
 }
 
-/// Where `piece` lies in `whole`, and how alike they are there.
+/// The position of `piece` in `whole`, and their correlation there.
 pub fn find(piece: &[f32], whole: &[f32]) -> (usize, f64) {
     let like = |at: usize, step: usize| -> f64 {
         let (mut sum, mut a, mut b) = (0.0, 1e-9, 1e-9);

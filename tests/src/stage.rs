@@ -1,4 +1,4 @@
-//! A band for tests of live play: the committed random house model, a bass line to play to it, and what is in a take's files.
+//! Fixtures of live play: a runner with the committed random model, a bass line as its input, and readers of a take's files.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use sideman_engine::model::Model;
 use sideman_engine::model::ModelDir;
 use sideman_io::control::{Control, ControlReceiver};
 use sideman_io::rt;
+use sideman_io::run_mode::RunMode;
 use sideman_io::runner::Runner;
 use sideman_io::take::TakeInfo;
 use sideman_kernels::Format;
@@ -22,7 +23,7 @@ pub fn config(lag: usize) -> SessionConfig {
     SessionConfig { lag, chords: Some("Em C".into()), click: true, text_room: 16, top_k: 20, seed: 5, ..SessionConfig::default() }
 }
 
-/// What a take of the model in `dir` says of itself.
+/// What `take.json` holds for a session of the model in `dir`.
 pub fn take_info(dir: &Path, config: SessionConfig) -> TakeInfo {
     TakeInfo {
         version: "test".into(),
@@ -41,21 +42,21 @@ pub fn take_info(dir: &Path, config: SessionConfig) -> TakeInfo {
 }
 
 /// A runner of the model in `dir`.
-pub fn runner_of(dir: &Path, config: SessionConfig, patient: bool) -> (Runner<CpuBackend>, Control) {
-    rt::quiet_denormals();
+pub fn runner_of(dir: &Path, config: SessionConfig, mode: RunMode) -> (Runner<CpuBackend>, Control) {
+    rt::flush_denormals();
     let mut cpu = CpuBackend::new(1);
     let model = Model::load(&mut cpu, &ModelDir::open(dir).expect("a model"), Format::F32).expect("loads");
     let (control, controls): (Control, ControlReceiver) = Control::new();
     let info = take_info(dir, config);
-    (Runner::new(cpu, model, info, controls, std::env::temp_dir(), patient).expect("a session"), control)
+    (Runner::new(cpu, model, info, controls, std::env::temp_dir(), mode).expect("a session"), control)
 }
 
 /// A runner of the committed model.
-pub fn runner(config: SessionConfig, patient: bool) -> (Runner<CpuBackend>, Control) {
-    runner_of(&model(), config, patient)
+pub fn runner(config: SessionConfig, mode: RunMode) -> (Runner<CpuBackend>, Control) {
+    runner_of(&model(), config, mode)
 }
 
-/// `n` samples at `rate` of a line of eighths around E1.
+/// `n` samples, at `rate`, of eighth notes around E1.
 pub fn bass(n: usize, rate: u32) -> Vec<f32> {
     let note = |t: f64| [41.2, 41.2, 61.7, 55.0][(t * 4.0) as usize % 4];
     (0..n)
@@ -67,12 +68,12 @@ pub fn bass(n: usize, rate: u32) -> Vec<f32> {
         .collect()
 }
 
-/// A request for now.
+/// A request that takes effect at once.
 pub fn now(command: sideman_engine::live::Command) -> Request {
     Request { command, when: None, from: 1 }
 }
 
-/// Names and bytes of what is heard of a take: its WAVs and tokens.
+/// Names and bytes of a take's WAV files and tokens.
 pub fn heard(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<(String, Vec<u8>)> = std::fs::read_dir(dir)
         .expect("a take")
@@ -85,7 +86,7 @@ pub fn heard(dir: &Path) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// Samples of a WAV of 32-bit floats.
+/// Samples of a WAV file of 32-bit floats.
 pub fn wav(path: &Path) -> Vec<f32> {
     let bytes = std::fs::read(path).expect("a WAV");
     let at = bytes.windows(4).position(|w| w == b"data").expect("data") + 8;

@@ -8,7 +8,7 @@ use sideman_engine::audio::RATE;
 use sideman_engine::codec::Codec;
 use sideman_engine::lm::Lm;
 use sideman_engine::model::{FRAME, ModelDir};
-use sideman_io::calibrate::{self, Round};
+use sideman_io::calibrate::{self, RoundTrip};
 use sideman_io::device::{DeviceConfig, cpal, jack};
 use sideman_io::midi;
 use sideman_io::rt;
@@ -90,24 +90,26 @@ fn calibrate(args: &Doctor) -> Result<ExitCode> {
         midi: None,
         client: "sideman".to_owned(),
         period: args.period,
-        beyond: 0,
+        extra_latency: 0,
         input_stem: "bass".to_owned(),
         stems: vec!["bass".to_owned()],
     };
-    let round = calibrate::measure(&asked).map_err(|why| anyhow!("--calibrate: {why}"))?;
+    let trip = calibrate::measure(&asked).map_err(|e| anyhow!("--calibrate: {e}"))?;
     if args.json {
         stdout::json(
-            &json!({"told_ms": round.told, "beyond_ms": round.beyond, "likeness": round.likeness, "spread_ms": round.spread}),
+            &json!({"reported_ms": trip.reported, "extra_ms": trip.extra, "correlation": trip.correlation, "spread_ms": trip.spread}),
         );
         return Ok(ExitCode::SUCCESS);
     }
-    let Round { told, beyond, likeness, spread } = round;
+    let RoundTrip { reported, extra, correlation, spread } = trip;
     stdout::line(format!(
-        "round trip {:.2} ms: the device tells of {told:.2} ms, and takes {beyond:.2} ms beyond that",
-        told + beyond
+        "round trip {:.2} ms: the device reports {reported:.2} ms and adds {extra:.2} ms that it does not report",
+        reported + extra
     ));
-    stdout::line(format!("chirps heard at {likeness:.2} of 1, {spread:.2} ms from one another"));
-    stdout::line(format!("play with  sideman live --latency {beyond:.2}"));
+    stdout::line(format!(
+        "chirps found with a correlation of {correlation:.2}, measurements within {spread:.2} ms of each other"
+    ));
+    stdout::line(format!("play with  sideman live --latency {extra:.2}"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -124,7 +126,7 @@ fn gpu() -> std::result::Result<String, String> {
 fn devices(say: &impl Fn(String)) -> Vec<Value> {
     let mut all = Vec::new();
     say(format!("JACK       {}", if jack::running() { "a server is running: --host jack" } else { "no server is running" }));
-    for (system, name, inputs, outputs, rate) in cpal::list() {
+    for cpal::DeviceInfo { system, name, inputs, outputs, rate } in cpal::list() {
         say(format!("device     {name}: {inputs} in, {outputs} out, {rate} Hz ({system})"));
         all.push(json!({"host": system, "name": name, "inputs": inputs, "outputs": outputs, "rate": rate}));
     }

@@ -10,16 +10,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Result, anyhow};
 use clap::Parser;
 use serde_json::json;
+use sideman_engine::atomic;
 use sideman_engine::audio::{self, RATE};
-use sideman_engine::live::{Clock, Command, Request, Session, SessionConfig, Snapshot};
+use sideman_engine::live::{Clock, Command, LoadShedding, Request, Session, SessionConfig, Snapshot};
 use sideman_engine::model::Model;
 use sideman_engine::model::{FRAME, ModelDir};
 use sideman_engine::task::Meter;
 use sideman_io::control::Control;
 use sideman_io::device::{self, DeviceConfig, file};
+use sideman_io::event::{RecordingEvent, Refusal, shedding};
 use sideman_io::failover::Slot;
-use sideman_io::live::Live as Engine;
-use sideman_io::runner::{NO_LINK, Runner, take_name};
+use sideman_io::live::EngineThread;
+use sideman_io::run_mode::RunMode;
+use sideman_io::runner::{Runner, take_name};
 use sideman_io::take::{self, TakeInfo};
 use sideman_io::{midi, rt, supervisor};
 use sideman_kernels::Backend;
@@ -57,16 +60,16 @@ pub fn run(args: &Live) -> Result<ExitCode> {
         return Err(usage("--clock jack: that is the JACK server's transport: add --host jack"));
     }
     if args.hands.clock.as_deref() == Some("link") && (args.from.is_some() || cfg!(not(feature = "link"))) {
-        return Err(usage(format!("--clock link: {NO_LINK}")));
+        return Err(usage(format!("--clock link: {}", Refusal::NoLink)));
     }
     // Before the first worker is made: all of them compute alike.
-    rt::quiet_denormals();
+    rt::flush_denormals();
     let song = SongInfo::from_flags_and_file(&args.chart, args.from.as_deref())?;
     let dir = model_path::open(args.run.model.as_deref())?;
     if dir.config.fixture {
         tracing::warn!("{} is a random model for tests: what it plays is noise", dir.path.display());
     }
-    let mut cpu = rt::favoured(|| CpuBackend::new(backend::threads(args.run.threads)));
+    let mut cpu = rt::with_raised_priority(|| CpuBackend::new(backend::threads(args.run.threads)));
     // No GPU has played on a stage yet: one plays where it is asked for by name, and the processor waits to take over.
     match args.run.backend {
         BackendChoice::Cuda => match gpu(BackendChoice::Cuda)? {
@@ -119,15 +122,15 @@ fn play<B: Backend + Send + 'static>(
     }
     let (control, controls) = Control::new();
     let takes = args.record.clone().unwrap_or_else(|| PathBuf::from(TAKES));
-    let patient = args.from.is_some();
+    let mode = if args.from.is_some() { RunMode::Files } else { RunMode::Devices };
     // Nobody plays along at the fast pace.
-    let shown = !args.headless && !args.run.json && screen::possible() && (!patient || args.pace == Pace::Real);
+    let shown = !args.headless && !args.run.json && screen::possible() && (mode == RunMode::Devices || args.pace == Pace::Real);
     let about = About { model: &dir.config.name, stems: &dir.config.stems };
     let show: Show = Box::new(|hangup| shown.then(|| Screen::open(&control, &about, keys, hangup)).transpose());
     let standby = standby.map(|(cpu, band)| Slot::standby(cpu, band, &info.config)).transpose()?;
-    let mut runner = Runner::new(backend, band, info, controls, takes, patient)?;
+    let mut runner = Runner::new(backend, band, info, controls, takes, mode)?;
     if let Some(standby) = standby {
-        runner.relieve_by(standby);
+        runner.set_standby(standby);
     }
     let mut hands = control_surfaces::start(&args.hands, jack, &control, &dir.config.name, runner.info())?;
     match (&args.from, &args.to) {
@@ -177,7 +180,7 @@ fn asked(args: &Live, dir: &ModelDir) -> Result<DeviceConfig> {
         midi: args.hands.midi.clone().filter(|name| name != "none"),
         client: args.client.clone(),
         period: args.period,
-        beyond: (args.latency.clamp(-1000.0, 1000.0) * 1e3) as i32,
+        extra_latency: (args.latency.clamp(-1000.0, 1000.0) * 1e3) as i32,
         input_stem,
         stems,
     })
@@ -196,7 +199,7 @@ fn session_config<B: Backend>(args: &Live, song: &SongInfo, band: &Model<B>, ask
     }
     let devices = args.from.is_none();
     let hop = f64::from(args.hop) * FRAME as f64 / f64::from(RATE);
-    let needed = hop + if devices { device::expected_latency(asked) + hop / 2.0 + COMPUTE } else { 0.0 };
+    let needed = hop + if devices { asked.expected_latency() + hop / 2.0 + COMPUTE } else { 0.0 };
     let needed = (needed * f64::from(RATE)) as i64;
     let lag = match args.lag {
         Some(lag) => {
@@ -290,9 +293,9 @@ fn tell(what: &str) {
 /// One line on stderr.
 fn status(s: &Snapshot) -> String {
     let h = &s.health;
-    let rung = if h.rung > 0 { format!("  {}", h.reason) } else { String::new() };
+    let shed = if h.shedding > LoadShedding::None { format!("  {}", shedding(h.shedding)) } else { String::new() };
     format!(
-        "bar {}.{}  {:.1} bpm  load {:.0} %  hop p50 {:.1} p99 {:.1} ms  late {}  underrun {}  overrun {}  xruns {}{rung}",
+        "bar {}.{}  {:.1} bpm  load {:.0} %  hop p50 {:.1} p99 {:.1} ms  late {}  underrun {}  overrun {}  xruns {}{shed}",
         s.bar,
         s.beat,
         s.tempo,
@@ -312,13 +315,13 @@ fn hop(args: &Live) -> Request {
 }
 
 /// What a script reads at the end.
-fn document(info: &TakeInfo, s: &Snapshot, took: Duration, said: &[String]) -> serde_json::Value {
+fn document(info: &TakeInfo, s: &Snapshot, took: Duration, events: &[RecordingEvent]) -> serde_json::Value {
     let h = &s.health;
     json!({
         "seed": info.config.seed, "model": info.model, "lag": info.config.lag, "lead_ms": info.lead as f64 / 32.0, "seconds": s.time.saturating_sub(info.lead) as f64 / f64::from(RATE),
         "took_seconds": took.as_secs_f64(), "hop_ms_p50": h.p50, "hop_ms_p99": h.p99, "load": h.load, "late": h.late,
-        "underrun": h.underrun, "overrun": h.overrun, "xruns": h.xruns, "faults": h.faults, "rung": h.rung,
-        "latency_in_ms": h.latency_in, "latency_out_ms": h.latency_out, "said": said,
+        "underrun": h.underrun, "overrun": h.overrun, "xruns": h.xruns, "faults": h.faults, "load_shedding": h.shedding as u8,
+        "latency_in_ms": h.latency_in, "latency_out_ms": h.latency_out, "events": events.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 
@@ -346,7 +349,7 @@ fn between_files<B: Backend>(
     }
     let screen = show(hangup)?;
     if screen.is_some() {
-        supervisor::narrate(control, |what| tell(&what));
+        supervisor::print_events(control, |message| tell(&message));
     }
     let began = Instant::now();
     let mut shown = Instant::now();
@@ -360,15 +363,14 @@ fn between_files<B: Backend>(
     });
     drop(screen);
     let (took, info) = (began.elapsed(), runner.info().clone());
-    let said = runner.finish();
-    if let Some(failed) = said.iter().find(|s| s.starts_with("recording has stopped") || s.starts_with("nothing is recorded")) {
-        return Err(anyhow!("{failed}"));
+    let events = runner.finish();
+    if let Some(failure) = events.iter().find(|event| event.is_failure()) {
+        return Err(anyhow!("{failure}"));
     }
     // For `edit` and `continue`.
     let about = serde_json::to_value(song)?;
-    std::fs::write(to.join(song_info::FILE), format!("{about:#}\n"))
-        .map_err(|e| anyhow!("{}: {e}", to.join(song_info::FILE).display()))?;
-    finish(args, &info, control, took, &said)
+    atomic::write(&to.join(song_info::FILE), format!("{about:#}\n").as_bytes())?;
+    finish(args, &info, control, took, &events)
 }
 
 fn with_devices<B: Backend + Send + 'static>(
@@ -388,21 +390,21 @@ fn with_devices<B: Backend + Send + 'static>(
     runner.record(first, true)?;
     let info = runner.info().clone();
     let screen = show(hangup)?;
-    supervisor::narrate(control, |what| tell(&what));
-    let (mut engine, link, told) = Engine::new(runner);
-    engine.hands = hands.midi.take();
-    engine.ports = hands.ports.take();
+    supervisor::print_events(control, |message| tell(&message));
+    let (mut engine, handle) = EngineThread::new(runner);
+    engine.midi = hands.midi.take();
+    engine.midi_ports = hands.ports.take();
     #[cfg(feature = "link")]
     let _link = {
         let (link, opened) = sideman_io::clock::link::Server::start(control.clone())?;
-        engine.speakers.push(opened);
+        engine.playback_clocks.push(opened);
         link
     };
     let began = Instant::now();
     let engine = std::thread::Builder::new().name("engine".into()).spawn(move || engine.run())?;
     let (watched, asked) = (control.clone(), asked.clone());
     let watch = std::thread::Builder::new().name("devices".into()).spawn(move || {
-        let done = supervisor::watch(&watched, &asked, &link, &told, |what| tell(&what));
+        let done = supervisor::watch(&watched, &asked, &handle);
         watched.end();
         done
     })?;
@@ -421,19 +423,19 @@ fn with_devices<B: Backend + Send + 'static>(
     control.end();
     drop(screen);
     let broken = |_| anyhow!("a thread of the session has died: please report what it printed above");
-    let said = engine.join().map_err(broken)?;
+    let events = engine.join().map_err(broken)?;
     watch.join().map_err(broken)?.map_err(|e| anyhow!("{e}"))?;
-    finish(args, &info, control, began.elapsed(), &said)
+    finish(args, &info, control, began.elapsed(), &events)
 }
 
 /// What is said at the end.
-fn finish(args: &Live, info: &TakeInfo, control: &Control, took: Duration, said: &[String]) -> Result<ExitCode> {
+fn finish(args: &Live, info: &TakeInfo, control: &Control, took: Duration, events: &[RecordingEvent]) -> Result<ExitCode> {
     let last = control.snapshot();
     if args.run.json {
-        stdout::json(&document(info, &last, took, said));
+        stdout::json(&document(info, &last, took, events));
         return Ok(ExitCode::SUCCESS);
     }
-    said.iter().for_each(stdout::line);
+    events.iter().for_each(|event| stdout::line(event.to_string()));
     let seconds = last.time.saturating_sub(info.lead) as f64 / f64::from(RATE);
     stdout::line(format!(
         "seed {}, lag {} ({:.0} ms ahead), {seconds:.1} s of music in {:.1} s; {}",

@@ -10,6 +10,7 @@ use sideman_engine::model::Model;
 use sideman_engine::model::ModelDir;
 use sideman_io::control::Control;
 use sideman_io::device::file;
+use sideman_io::run_mode::RunMode;
 use sideman_io::runner::Runner;
 use sideman_io::{rt, take};
 use sideman_kernels::cpu::CpuBackend;
@@ -22,8 +23,8 @@ use crate::{backend, song_folder, stdout, usage};
 /// # Errors
 /// The take can't be read, doesn't begin with its session, or was played by another model.
 pub fn run(args: &Replay) -> Result<ExitCode> {
-    rt::quiet_denormals();
-    let take::Recorded { info, input, events } = take::read(&args.take)?;
+    rt::flush_denormals();
+    let take::Take { info, input, events } = take::read(&args.take)?;
     if info.from != 0 {
         return Err(anyhow!(
             "{}: it begins {:.1} s into its session, and what the band had heard before is not in it: it can be edited, not replayed",
@@ -49,18 +50,19 @@ pub fn run(args: &Replay) -> Result<ExitCode> {
     let band = Model::load(&mut cpu, &dir, info.precision)?;
     song_folder::create(&args.out, "--out")?;
     let (_control, controls) = Control::new();
-    let mut runner = Runner::new(cpu, band, info, controls, PathBuf::new(), true)?;
-    runner.silence_watchdog = None;
+    let mut runner = Runner::new(cpu, band, info, controls, PathBuf::new(), RunMode::Replay)?;
     runner.record(Some(args.out.clone()), false)?;
     file::play(&mut runner, &input, file::Pace::Fast, events, |_| true);
-    let said = runner.finish();
-    if let Some(failed) = said.iter().find(|s| s.starts_with("recording has stopped") || s.starts_with("nothing is recorded")) {
-        return Err(anyhow!("{failed}"));
+    let events = runner.finish();
+    if let Some(failure) = events.iter().find(|event| event.is_failure()) {
+        return Err(anyhow!("{failure}"));
     }
     if args.json {
-        stdout::json(&json!({"out": args.out, "seconds": input.len() as f64 / f64::from(RATE), "said": said}));
+        stdout::json(
+            &json!({"out": args.out, "seconds": input.len() as f64 / f64::from(RATE), "events": events.iter().map(ToString::to_string).collect::<Vec<_>>()}),
+        );
     } else {
-        said.iter().for_each(stdout::line);
+        events.iter().for_each(|event| stdout::line(event.to_string()));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -29,5 +29,5 @@ mod window;
 pub use command::{Action, Clamped, Clock, Command, Mode, Origin, Request, When, Which};
 pub use config::SessionConfig;
 pub use session::Session;
-pub use snapshot::{Health, Pending, Snapshot, StemState};
+pub use snapshot::{Health, LoadShedding, Pending, Snapshot, StemState};
 pub use timeline::{Boundary, Position, SECTION, Timeline, beats};

@@ -38,6 +38,20 @@ pub struct StemState {
     pub rms: f32,
 }
 
+/// What is given up while the computer can't keep up. Each level includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum LoadShedding {
+    /// Nothing.
+    #[default]
+    None,
+    /// Music that comes late: the last bar is repeated in its place.
+    RepeatedBar,
+    /// Guidance.
+    NoGuidance,
+    /// Short hops.
+    LongerHops,
+}
+
 /// How the machine keeps up. All counters since the start.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Health {
@@ -57,10 +71,8 @@ pub struct Health {
     pub xruns: u64,
     /// Draws without a finite logit, each mended by the likeliest finite or first code.
     pub faults: u64,
-    /// Rung of the ladder: 0 all is well, 1 repeating the last bar, 2 guidance off, 3 longer hops.
-    pub rung: u8,
-    /// Why, in a sentence; empty on rung 0.
-    pub reason: String,
+    /// What is given up because the computer is too slow.
+    pub shedding: LoadShedding,
     /// Latency of input and output devices, ms.
     pub latency_in: f32,
     /// See `latency_in`.

@@ -19,7 +19,8 @@ use sideman_engine::live::{Clock, Command, Origin, Request, Snapshot, When};
 
 use super::entry::{START_LEAD, keep_phase, keep_tempo, quarters};
 use super::{BarEntry, Opened, PlaybackClock};
-use crate::control::{Control, Event};
+use crate::control::Control;
+use crate::event::Event;
 
 /// Time between two looks at the playback clock.
 const LOOK: Duration = Duration::from_millis(1);

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::control::Control;
-use crate::output::Shared;
+use crate::output::OutputState;
 
 /// Time between two looks at the output's latency.
 const LATENCY: Duration = Duration::from_millis(500);
@@ -18,7 +18,7 @@ const LATENCY: Duration = Duration::from_millis(500);
 const WINDOW: f64 = 0.5;
 
 /// The counter of a device that was opened, and its sample rate.
-pub type Opened = (Arc<Shared>, u32);
+pub type Opened = (Arc<OutputState>, u32);
 
 /// Song time at the output. [`PlaybackClock::look`] has to be called about once a millisecond.
 #[derive(Debug)]

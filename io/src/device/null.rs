@@ -1,4 +1,4 @@
-//! No device: silence in, nothing out, at the pace of the clock. For a machine without sound, and for tests of everything around.
+//! A device without hardware: silence in, nothing out, at the pace of the clock. For a machine without sound, and for tests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,37 +10,37 @@ use crate::live::EngineHandle;
 const RATE: u32 = 48_000;
 const PERIOD: usize = 256;
 
-struct Null {
+struct NullStream {
     stop: Arc<AtomicBool>,
     stats: Arc<DeviceStats>,
 }
 
-/// Starts its clock.
+/// Starts its thread.
 ///
 /// # Errors
-/// The engine is gone.
-pub fn open(link: &EngineHandle) -> Result<Box<dyn Stream>, String> {
-    let mut line = link.connect(RATE, RATE, false)?;
-    let (stop, stats) = (Arc::new(AtomicBool::new(false)), Arc::new(DeviceStats::default()));
-    stats.period.store(PERIOD as u32, Ordering::Relaxed);
-    let (stopped, counts) = (stop.clone(), stats.clone());
+/// The session is over.
+pub fn open(engine: &EngineHandle) -> Result<Box<dyn Stream>, String> {
+    let mut ports = engine.connect(RATE, RATE, false)?;
+    let stream = NullStream { stop: Arc::default(), stats: Arc::default() };
+    stream.stats.period.store(PERIOD as u32, Ordering::Relaxed);
+    let (stop, stats) = (stream.stop.clone(), stream.stats.clone());
     std::thread::spawn(move || {
         let began = Instant::now();
         let mut frames = 0u64;
-        while !stopped.load(Ordering::Relaxed) {
-            line.input.hear(line.in_start + frames, std::iter::repeat_n(0.0, PERIOD));
-            line.reader.play(PERIOD);
+        while !stop.load(Ordering::Relaxed) {
+            ports.input.write(ports.input_start + frames, std::iter::repeat_n(0.0, PERIOD));
+            ports.output.play(PERIOD);
             frames += PERIOD as u64;
-            counts.frames.store(frames, Ordering::Relaxed);
+            stats.frames.store(frames, Ordering::Relaxed);
             let due = Duration::from_secs_f64(frames as f64 / f64::from(RATE));
             std::thread::sleep(due.saturating_sub(began.elapsed()));
         }
     });
-    Ok(Box::new(Null { stop, stats }))
+    Ok(Box::new(stream))
 }
 
-impl Stream for Null {
-    fn about(&self) -> String {
+impl Stream for NullStream {
+    fn description(&self) -> String {
         format!("no device: silence at {RATE} Hz")
     }
 
@@ -52,12 +52,12 @@ impl Stream for Null {
         &self.stats
     }
 
-    fn lost(&self) -> Option<String> {
+    fn failure(&self) -> Option<String> {
         None
     }
 }
 
-impl Drop for Null {
+impl Drop for NullStream {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }

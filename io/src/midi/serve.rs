@@ -12,7 +12,8 @@ use sideman_engine::live::Command;
 
 use super::{Message, MidiMapper, Response};
 use crate::clock::{ClockFollower, Transport};
-use crate::control::{Control, Event};
+use crate::control::Control;
+use crate::event::Event;
 
 /// The longest wait for a message, and so the precision of footswitch gestures.
 const WAIT: Duration = Duration::from_millis(5);

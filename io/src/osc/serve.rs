@@ -11,7 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 use sideman_engine::live::{Command, Request};
 
 use super::{Addresses, OscState};
-use crate::control::{Control, Event};
+use crate::control::Control;
+use crate::event::Event;
 
 /// Time between two echoes: at most 30 a second.
 const ECHO: Duration = Duration::from_millis(34);
@@ -91,9 +92,10 @@ fn serve(socket: &UdpSocket, control: &Control, mut state: OscState, events: &Re
             }
         }
         for event in events.try_iter() {
-            match event {
-                Event::Applied { request, .. } => state.applied(&request),
-                Event::Said(what) => state.notify(&what),
+            if let Event::Applied { request, .. } = &event {
+                state.applied(request);
+            } else if let Some(message) = event.message() {
+                state.notify(&message);
             }
         }
         if echoed.elapsed() >= ECHO {

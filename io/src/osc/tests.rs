@@ -7,7 +7,8 @@ use sideman_engine::live::{Action, Command, Pending, Request, Snapshot, StemStat
 
 use super::*;
 use crate::command_language::Value;
-use crate::control::{Control, Event};
+use crate::control::Control;
+use crate::event::Event;
 
 fn addresses() -> Addresses {
     Addresses::new("house", &["bass", "drums", "other"])
@@ -249,7 +250,7 @@ fn a_deeply_nested_packet_is_refused() {
 
 #[test]
 fn a_server_takes_requests_and_sends_changes() {
-    let (control, model) = Control::new();
+    let (control, mut model) = Control::new();
     let server = Server::start(control, addresses(), vec![Command::LoopBars(4)], at(0)).unwrap();
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
     peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -268,7 +269,7 @@ fn a_server_takes_requests_and_sends_changes() {
     send("/jam/subscribe", &[]);
     let mut state = snapshot();
     state.pending = vec![Pending { command: Command::Stem(Which::One(1), Action::Freeze(2)), at: 32_000 }];
-    model.publish(&mut state.clone());
+    model.publish(&state);
     // The values before it may be sent first.
     let pending = Some(wait("/jam/pending")).filter(|p| !p.is_empty()).unwrap_or_else(|| wait("/jam/pending"));
     assert_eq!(pending, [s("stem/drums/freeze 2"), OscType::Float(1.0)]);
@@ -280,7 +281,7 @@ fn a_server_takes_requests_and_sends_changes() {
         std::thread::sleep(Duration::from_millis(2));
     };
     assert_eq!(sent.request.command, Command::Tempo(99.0));
-    model.tell(&Event::Said("a string is broken".into()));
+    model.tell(&Event::Controls("a string is broken".into()));
     assert_eq!(wait("/jam/error"), [s("a string is broken")]);
     drop(server);
 }

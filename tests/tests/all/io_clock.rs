@@ -6,7 +6,8 @@ use std::time::Duration;
 use sideman_engine::live::{Action, Clock, Command, Request, When, Which};
 use sideman_engine::model::FRAME;
 use sideman_engine::task::Meter;
-use sideman_io::mix;
+use sideman_io::run_mode::RunMode;
+use sideman_io::slot_layout::SlotLayout;
 use sideman_tests::stage;
 
 /// Samples at which clicks begin, and whether each is a bar's first, which is higher (1760 Hz instead of 1175).
@@ -36,10 +37,10 @@ impl Grid {
 
 #[test]
 fn the_beat_goes_on_through_taps_jumps_meters_and_sources() {
-    let (mut runner, control) = stage::runner(stage::config(12), true);
+    let (mut runner, control) = stage::runner(stage::config(12), RunMode::Files);
     let lead = runner.time().1;
-    let mut click: Vec<f32> = runner.slots().chunks_exact(runner.channels()).map(|slot| slot[3]).collect();
-    assert_eq!((click.len() as i64, runner.channels()), (lead, mix::channels(3)));
+    let mut click: Vec<f32> = runner.slots().chunks_exact(runner.layout().channels()).map(|slot| slot[3]).collect();
+    assert_eq!((click.len() as i64, runner.layout()), (lead, SlotLayout::new(3)));
     let now = |command| Request { command, when: None, from: 1 };
     let bass = stage::bass(32_000 * 20, 32_000);
     let mut tap = 0.0;
@@ -65,7 +66,7 @@ fn the_beat_goes_on_through_taps_jumps_meters_and_sources() {
             _ => {}
         }
         runner.hop(&bass[hop * 4 * FRAME..][..4 * FRAME]);
-        click.extend(runner.slots().chunks_exact(runner.channels()).map(|slot| slot[3]));
+        click.extend(runner.slots().chunks_exact(runner.layout().channels()).map(|slot| slot[3]));
         if hop == 55 {
             tap = runner.snapshot().tempo;
         }
@@ -119,7 +120,7 @@ fn the_beat_goes_on_through_taps_jumps_meters_and_sources() {
 #[test]
 fn what_is_asked_for_by_its_bar_comes_true_there() {
     let play = |hop: usize| {
-        let (mut runner, control) = stage::runner(stage::config(12), true);
+        let (mut runner, control) = stage::runner(stage::config(12), RunMode::Files);
         let at = |bar, command| Request { command, when: Some(When::AtBar(bar)), from: 1 };
         control.send(at(3, Command::Stem(Which::One(1), Action::Mute(true)))).unwrap();
         control.send(at(4, Command::Stem(Which::One(1), Action::Mute(false)))).unwrap();

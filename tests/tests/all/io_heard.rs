@@ -1,17 +1,18 @@
-//! What is asked of a band is heard: a file session with the random model, once plain and once with each wish, compared in what a musician
-//! gets, the take. The same before the bar that was asked for, something else from it on.
+//! Requests change what is heard from their bar on and nothing before it: takes of file sessions with the random model, one without requests and
+//! one with each request, are compared.
 
 use std::path::Path;
 
 use sideman_engine::live::{Action, Command, Request, When, Which};
 use sideman_io::device::file::{self, Pace};
+use sideman_io::run_mode::RunMode;
 use sideman_io::take::Entry;
 use sideman_tests::stage;
 
-/// 240 a minute: samples and frames of a bar.
+/// Samples and frames of a bar at 240 BPM.
 const BAR: usize = 32_000;
 const FRAMES: usize = BAR / 640;
-/// Streams of the model: bass 2, drums 2, other 4, which are up to three frames late.
+/// Streams of the model: bass 2, drums 2, other 4; their delays are up to three frames.
 const STREAMS: usize = 8;
 const DRUMS: usize = 2;
 const LATE: usize = 3;
@@ -23,18 +24,18 @@ struct Take {
     click: Vec<f32>,
 }
 
-/// Ten bars of a session in which wishes come true in their bars.
-fn play(chords: &str, wishes: &[(Command, i64)]) -> Take {
+/// Ten bars of a session with `requests`, each for a bar.
+fn play(chords: &str, requests: &[(Command, i64)]) -> Take {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let config = sideman_engine::live::SessionConfig { tempo: 240.0, chords: Some(chords.into()), ..stage::config(12) };
-    let (mut runner, _control) = stage::runner(config, true);
+    let (mut runner, _control) = stage::runner(config, RunMode::Files);
     runner.record(Some(dir.path().to_owned()), false).unwrap();
     let request = |(command, bar): &(Command, i64)| Entry {
         at: 0,
         request: Request { command: command.clone(), when: Some(When::AtBar(*bar)), from: 1 },
     };
-    let events = wishes.iter().map(request).collect();
+    let events = requests.iter().map(request).collect();
     file::play(&mut runner, &stage::bass(10 * BAR, 32_000), Pace::Fast, events, |_| true);
     runner.finish();
     Take { tokens: tokens(&at("tokens.safetensors")), drums: stage::wav(&at("drums.wav")), click: stage::wav(&at("click.wav")) }
@@ -54,17 +55,17 @@ fn bar(n: usize) -> std::ops::Range<usize> {
     (n - 1) * FRAMES..n * FRAMES
 }
 
-/// The two are the same before bar `n`, and differ within `bars` from it on, in tokens and in what is heard of the drums.
+/// Two takes are the same before bar `n`, and differ within the next `bars` bars, in tokens and in the samples of the drums.
 fn differ_from(n: usize, bars: usize, a: &Take, b: &Take) {
     let from = bar(n).start;
     assert_eq!(a.tokens[..from - LATE], b.tokens[..from - LATE], "they differ before bar {n}");
     let to = from + bars * FRAMES;
-    assert!((from..to).any(|f| a.tokens[f][DRUMS..] != b.tokens[f][DRUMS..]), "nothing is played otherwise from bar {n} on");
-    // What the codec's window reaches back by.
+    assert!((from..to).any(|f| a.tokens[f][DRUMS..] != b.tokens[f][DRUMS..]), "the tokens are the same from bar {n} on");
+    // A frame of the codec begins 1280 samples earlier.
     let heard = from * 640 - 1280;
     assert!(a.drums[..heard] == b.drums[..heard], "the drums differ before bar {n}");
     let off = |r: std::ops::Range<usize>| r.map(|i| (a.drums[i] - b.drums[i]).abs()).fold(0.0, f32::max);
-    assert!(off(heard..to * 640) > 1e-3, "nothing is heard of it from bar {n} on");
+    assert!(off(heard..to * 640) > 1e-3, "the drums sound the same from bar {n} on");
 }
 
 #[test]
@@ -81,7 +82,7 @@ fn sections_are_heard_from_their_bar_on() {
     let plain = play(CHART, &[]);
     let gone = play(CHART, &[(Command::Section("B".into()), 3)]);
     differ_from(3, 2, &plain, &gone);
-    // Next, out of the middle of A, is B, and so is the second; where the chart goes there by itself, nothing changes.
+    // In the middle of A the next section is B, and so is section 2. Where the chart goes there anyway, nothing changes.
     for name in ["", "2"] {
         let next = play(CHART, &[(Command::Section(name.into()), 3)]);
         assert!(next.tokens == gone.tokens && next.drums == gone.drums, "{name:?}");
@@ -103,7 +104,7 @@ fn a_tempo_moves_the_clicks_from_its_bar_on() {
 }
 
 #[test]
-fn undo_gives_the_bar_back_and_redo_takes_it_away() {
+fn undo_brings_the_former_bar_back_and_redo_the_new_one() {
     let drums = |action| Command::Stem(Which::One(1), action);
     let take =
         play("Em C", &[(Command::LoopBars(1), 1), (drums(Action::Regen), 4), (drums(Action::Undo), 6), (drums(Action::Redo), 9)]);
@@ -113,7 +114,7 @@ fn undo_gives_the_bar_back_and_redo_takes_it_away() {
         assert!(of(again) == of(3), "bar {again} is not the bar that was undone to");
     }
     assert_ne!(of(9), of(3));
-    // Heard, too: but for what the codec still rings at the bar's beginning.
+    // The samples too, except where the codec still rings at the start of the bar.
     let heard = |n: usize| &take.drums[(n - 1) * BAR + BAR / 4..n * BAR - 1280];
     let power = |x: &mut dyn Iterator<Item = f32>| x.map(|x| x * x).sum::<f32>();
     let apart = |a: usize, b: usize| {

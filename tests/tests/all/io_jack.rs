@@ -1,8 +1,8 @@
-//! Jams under a real JACK server (the dummy driver): a client plays a bass into our port, and records all of ours. What is exact is
-//! asserted; what is timing (xruns, late hops) is printed, for this may be a busy machine.
+//! Live play under a real JACK server (dummy driver): a test client, the rig, plays a bass into Sideman's port and records all of Sideman's outputs.
+//! Exact results are asserted; timing (xruns, late hops) is printed, because the machine may be busy.
 //!
-//! `SIDEMAN_JAM_SECONDS` makes the jam longer, `SIDEMAN_JAM_MODEL` names the model that plays (at lag 16), `SIDEMAN_JAM_BASS` a WAV of 48 kHz
-//! at 120 a minute to play to it, and `SIDEMAN_JAM_TO` a WAV to keep what was recorded: bass, drums, other, click, and the mix.
+//! `SIDEMAN_JAM_SECONDS` sets the length, `SIDEMAN_JAM_MODEL` the model (at lag 16), `SIDEMAN_JAM_BASS` a WAV file of 48 kHz at 120 BPM as the
+//! input, and `SIDEMAN_JAM_TO` a WAV file for the recording: bass, drums, other, click, left, right.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,24 +11,27 @@ use std::time::{Duration, Instant};
 
 use sideman_engine::live::{Action, Command, SessionConfig, Which};
 use sideman_engine::model::ModelDir;
-use sideman_io::control::{Control, Event};
+use sideman_io::calibrate::{self, CalibrationError};
+use sideman_io::control::Control;
 use sideman_io::device::DeviceConfig;
-use sideman_io::live::Live;
+use sideman_io::event::{Event, RecordingEvent};
+use sideman_io::live::EngineThread;
+use sideman_io::run_mode::RunMode;
 use sideman_io::runner::Runner;
 use sideman_io::supervisor;
 use sideman_kernels::cpu::CpuBackend;
 use sideman_skip::skip;
-use sideman_tests::jackd::{Server, asked, deadline, jackd, turn};
+use sideman_tests::jackd::{Server, deadline, device_config, jackd, turn};
 use sideman_tests::{echo, stage};
 
 const RATE: u32 = 48_000;
 
-/// Length of the jam.
+/// Length of the session.
 fn seconds() -> f64 {
     std::env::var("SIDEMAN_JAM_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60.0)
 }
 
-/// The client that plays and records: one block after another over a channel with room for all of them.
+/// The client that plays and records, block by block, over an unbounded channel.
 struct Rig {
     input: Vec<jack::Port<jack::AudioIn>>,
     output: jack::Port<jack::AudioOut>,
@@ -43,7 +46,7 @@ impl jack::ProcessHandler for Rig {
         let out = self.output.as_mut_slice(scope);
         let click = self.input[3].as_slice(scope);
         for (x, click) in out.iter_mut().zip(click) {
-            // A musician comes in with the click.
+            // The bass starts with the click.
             self.begun |= click.abs() > 0.05;
             *x = if self.begun { self.bass[self.at % self.bass.len()] } else { 0.0 };
             self.at += usize::from(self.begun);
@@ -55,12 +58,12 @@ impl jack::ProcessHandler for Rig {
     }
 }
 
-/// Ours, running on the server.
+/// A session on the server.
 struct Jam {
     control: Control,
-    engine: JoinHandle<Vec<String>>,
+    engine: JoinHandle<Vec<RecordingEvent>>,
     devices: JoinHandle<Result<(), String>>,
-    said: Receiver<Event>,
+    events: Receiver<Event>,
 }
 
 const PORTS: [&str; 6] = ["bass_out", "drums_out", "other_out", "click_out", "mix_out_1", "mix_out_2"];
@@ -80,23 +83,24 @@ impl Jam {
                     guided: true,
                     ..config
                 };
-                stage::runner_of(&model, SessionConfig { lag: 16, chords: None, ..drawn }, false)
+                stage::runner_of(&model, SessionConfig { lag: 16, chords: None, ..drawn }, RunMode::Devices)
             }
-            Err(_) => stage::runner(config, false),
+            Err(_) => stage::runner(config, RunMode::Devices),
         };
         Jam::of(client, 1024, runner, control)
     }
 
     fn of(client: &str, period: u32, runner: Runner<CpuBackend>, control: Control) -> Jam {
-        let said = control.events();
-        // So soft that nothing is limited: the mix is then the sum of its stems, to the last bit but one.
+        let events = control.events();
+        supervisor::print_events(&control, |message| eprintln!("  {message}"));
+        // Soft enough that nothing is limited: the mix is then the sum of its stems, but for rounding.
         control.send(stage::now(Command::Stem(Which::All, Action::Gain(-18.0)))).unwrap();
-        let (live, link, told) = Live::new(runner);
-        let engine = std::thread::spawn(move || live.run());
-        let asked = asked(client, period);
+        let (engine, handle) = EngineThread::new(runner);
+        let engine = std::thread::spawn(move || engine.run());
+        let asked = device_config(client, period);
         let watched = control.clone();
-        let devices = std::thread::spawn(move || supervisor::watch(&watched, &asked, &link, &told, |what| eprintln!("  {what}")));
-        Jam { control, engine, devices, said }
+        let devices = std::thread::spawn(move || supervisor::watch(&watched, &asked, &handle));
+        Jam { control, engine, devices, events }
     }
 
     fn end(self) {
@@ -106,15 +110,15 @@ impl Jam {
     }
 }
 
-/// What the rig has recorded: frame time, and rows of six.
+/// What the rig has recorded: frame time, and rows of six channels.
 type Blocks = Receiver<(u32, Vec<f32>)>;
 
-/// Puts the rig around the client's ports, once they are there.
+/// Connects the rig to the client's ports, once they are there.
 fn rig(client: &str, bass: Vec<f32>) -> (jack::AsyncClient<(), Rig>, Blocks) {
     let (me, _) = jack::Client::new("rig", jack::ClientOptions::NO_START_SERVER).unwrap();
     let began = Instant::now();
     while me.port_by_name(&format!("{client}:mix_out_2")).is_none() {
-        assert!(began.elapsed() < Duration::from_secs(60), "our client has no ports");
+        assert!(began.elapsed() < Duration::from_secs(60), "the client has no ports");
         std::thread::sleep(Duration::from_millis(20));
     }
     let input: Vec<_> = PORTS.iter().map(|p| me.register_port(p, jack::AudioIn::default()).unwrap()).collect();
@@ -124,7 +128,7 @@ fn rig(client: &str, bass: Vec<f32>) -> (jack::AsyncClient<(), Rig>, Blocks) {
     let from = output.name().unwrap();
     let rig = Rig { input, output, bass, at: 0, begun: false, blocks };
     let me = me.activate_async((), rig).unwrap();
-    // A client's ports are there before it is active, and until then the server connects nothing to it.
+    // A client has ports before it is active, but until then the server connects nothing to it.
     let connect = |from: &str, to: &str| {
         while let Err(e) = me.as_client().connect_ports_by_name(from, to) {
             assert!(began.elapsed() < Duration::from_secs(60), "{e}");
@@ -138,7 +142,7 @@ fn rig(client: &str, bass: Vec<f32>) -> (jack::AsyncClient<(), Rig>, Blocks) {
     (me, recorded)
 }
 
-/// What is played to the band.
+/// The rig's bass line.
 fn line() -> Vec<f32> {
     match std::env::var("SIDEMAN_JAM_BASS") {
         Ok(path) => stage::wav(Path::new(&path)),
@@ -146,7 +150,7 @@ fn line() -> Vec<f32> {
     }
 }
 
-/// Records until `seconds` have come; rows of six, by the server's frame time, silence where it lost frames.
+/// Records `seconds`: rows of six channels by the server's frame time, silent where it lost frames, and the number of frames lost.
 fn record(recorded: &Blocks, seconds: f64) -> (Vec<[f32; 6]>, u32) {
     let (mut rows, mut next, mut lost) = (Vec::new(), None, 0);
     while rows.len() < (seconds * f64::from(RATE)) as usize {
@@ -164,7 +168,7 @@ fn record(recorded: &Blocks, seconds: f64) -> (Vec<[f32; 6]>, u32) {
 fn strikes(rows: &[[f32; 6]]) -> Vec<usize> {
     let mut all: Vec<usize> = Vec::new();
     for (n, row) in rows.iter().enumerate() {
-        // Above what a resampler rings before an onset.
+        // Above the ringing of a resampler before an onset.
         if row[3].abs() > 0.05 && all.last().is_none_or(|last| n - last > 12_000) {
             all.push(n);
         }
@@ -172,8 +176,8 @@ fn strikes(rows: &[[f32; 6]]) -> Vec<usize> {
     all
 }
 
-/// Left and right are the sum of the stems' own ports, frame by frame, wherever nothing was limited or filled in: no port is a frame
-/// beside another. Gives how many frames were loud enough to tell.
+/// Checks that left and right are the sum of the stems' ports in every frame, so no port is shifted against another. Returns the number of
+/// frames that were loud enough to be checked.
 fn aligned(rows: &[[f32; 6]]) -> usize {
     let mut told = 0;
     for (n, row) in rows.iter().enumerate() {
@@ -203,7 +207,7 @@ fn health(jam: &Jam) -> String {
 }
 
 /// Runs a measurement until the server has lost no frame during it. A machine that is too busy three times reports `test` as skipped:
-/// what was measured then says nothing about the band.
+/// its measurement then says nothing.
 fn undisturbed(test: &str, mut measure: impl FnMut() -> bool) {
     if !(0..3).any(|_| measure()) {
         skip(test, "the server lost frames in each of three attempts: the machine is too busy");
@@ -211,10 +215,10 @@ fn undisturbed(test: &str, mut measure: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_jam_of_all_ports() {
+fn all_ports_are_aligned_and_clicks_stay_on_their_grid() {
     let _turn = turn();
     let _deadline = deadline(400);
-    let test = "io_jack::a_jam_of_all_ports";
+    let test = "io_jack::all_ports_are_aligned_and_clicks_stay_on_their_grid";
     if jackd(test) {
         undisturbed(test, jam_of_all_ports);
     }
@@ -242,7 +246,7 @@ fn jam_of_all_ports() -> bool {
     assert!(told > rows.len() / 10, "only {told} of {} frames sound", rows.len());
     let strikes = strikes(&rows);
     assert!(strikes.len() as f64 > seconds * 2.0 - 6.0, "{} clicks in {seconds} s", strikes.len());
-    // 120 a minute: a click every 24000 frames. A repeated bar is in phase too.
+    // At 120 BPM there is a click every 24000 frames. A repeated bar is in phase too.
     let off = strikes.iter().map(|n| (n - strikes[0]) as i64).map(|d| (d - (d + 12_000) / 24_000 * 24_000).abs());
     let worst = off.max().unwrap_or(0);
     eprintln!("  {} clicks, the worst {worst} frames beside the grid; {told} frames aligned", strikes.len());
@@ -255,10 +259,10 @@ fn jam_of_all_ports() -> bool {
 }
 
 #[test]
-fn the_server_dies_and_comes_back_and_blocks_change_their_size() {
+fn a_session_survives_a_new_block_size_and_the_death_of_the_server() {
     let _turn = turn();
     let _deadline = deadline(400);
-    let test = "io_jack::the_server_dies_and_comes_back_and_blocks_change_their_size";
+    let test = "io_jack::a_session_survives_a_new_block_size_and_the_death_of_the_server";
     if jackd(test) {
         undisturbed(test, server_dies_and_comes_back);
     }
@@ -279,7 +283,7 @@ fn server_dies_and_comes_back() -> bool {
         assert!(off <= 2, "blocks of another size moved the clicks: {strikes_:?}");
     }
     let before = jam.control.snapshot().time;
-    // kill -9 of the server.
+    // The server is killed.
     drop(rig_);
     drop(server);
     let began = Instant::now();
@@ -290,22 +294,22 @@ fn server_dies_and_comes_back() -> bool {
     let _server = Server::start(1024);
     let (rig_, recorded) = rig("sideman-fault", line());
     let (rows, _) = record(&recorded, 3.0);
-    // Not while the rig connects one port after another.
+    // The first second is left out: the rig connects one port after another.
     let rows = &rows[RATE as usize..];
     drop(rig_);
     eprintln!("after the server's death: {}", health(&jam));
     assert!(aligned(rows) > 0, "the band is back");
-    assert!(jam.said.try_iter().count() < 1000);
+    assert!(jam.events.try_iter().count() < 1000);
     jam.end();
     lost == 0
 }
 
-/// From a note to the first sound that can know of it, at the ports: a band that copies what it hears answers lag + 1 frames later.
+/// The time from a note to the first sound that can depend on it, at the ports: a model that repeats what it hears answers lag + 1 frames later.
 #[test]
-fn a_note_is_answered_when_the_lag_says() {
+fn a_note_is_answered_after_the_lag() {
     let _turn = turn();
     let _deadline = deadline(400);
-    let test = "io_jack::a_note_is_answered_when_the_lag_says";
+    let test = "io_jack::a_note_is_answered_after_the_lag";
     if jackd(test) {
         undisturbed(test, note_is_answered);
     }
@@ -318,7 +322,7 @@ fn note_is_answered() -> bool {
     let model = echo::write(dir.path());
     let lag = 8;
     let config = SessionConfig { chords: None, top_k: 1, bar1: 16_000, ..stage::config(lag) };
-    let (runner, control) = stage::runner_of(&model, config, false);
+    let (runner, control) = stage::runner_of(&model, config, RunMode::Devices);
     control.send(stage::now(Command::Hop(2))).unwrap();
     let jam = Jam::of("sideman-echo", 256, runner, control);
     // A plucked E every 0.67 or 0.86 s, so that it falls anywhere in a frame.
@@ -358,36 +362,36 @@ fn note_is_answered() -> bool {
     kept
 }
 
-/// Our output on our own input: JACK hands a client its own sound a block later, and tells of no latency there.
+/// The client's output is connected to its own input: JACK delays that by one block and reports no latency for it.
 #[test]
-fn a_loop_is_measured() {
+fn calibration_measures_a_cable_from_output_to_input() {
     let _turn = turn();
     let _deadline = deadline(180);
-    if !jackd("io_jack::a_loop_is_measured") {
+    if !jackd("io_jack::calibration_measures_a_cable_from_output_to_input") {
         return;
     }
     let _server = Server::start(1024);
-    let mut asked = asked("sideman-loop", 1024);
+    let mut asked = device_config("sideman-loop", 1024);
     let around = |asked: &DeviceConfig| {
         let cable = std::thread::spawn(|| {
             let (me, _) = jack::Client::new("cable", jack::ClientOptions::NO_START_SERVER).unwrap();
             let began = Instant::now();
             while me.connect_ports_by_name("sideman-loop:mix_out_1", "sideman-loop:bass_in").is_err() {
-                assert!(began.elapsed() < Duration::from_secs(20), "our client has no ports");
+                assert!(began.elapsed() < Duration::from_secs(20), "the client has no ports");
                 std::thread::sleep(Duration::from_millis(10));
             }
         });
-        let round = sideman_io::calibrate::measure(asked).unwrap();
+        let round = calibrate::measure(asked).unwrap();
         cable.join().unwrap();
         eprintln!("  {round:?}");
         round
     };
     let round = around(&asked);
     let block = 1024.0 / f64::from(RATE) * 1e3;
-    assert!((round.beyond - block).abs() < 0.1 && round.spread < 0.1, "{round:?}, not a block of {block:.2} ms");
-    asked.beyond = (round.beyond * 1e3) as i32;
+    assert!((round.extra - block).abs() < 0.1 && round.spread < 0.1, "{round:?}, not a block of {block:.2} ms");
+    asked.extra_latency = (round.extra * 1e3) as i32;
     let again = around(&asked);
-    assert!(again.beyond.abs() < 0.1, "what was measured is made up for: {again:?}");
+    assert!(again.extra.abs() < 0.1, "what was measured is made up for: {again:?}");
     // Without a cable.
-    assert!(sideman_io::calibrate::measure(&asked).unwrap_err().contains("cable"));
+    assert!(matches!(calibrate::measure(&asked), Err(CalibrationError::NoChirp { .. })));
 }

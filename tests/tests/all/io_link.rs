@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use rusty_link::{AblLink, SessionState};
 use sideman_engine::live::{Clock, Command, Request, SessionConfig};
 use sideman_io::control::Control;
-use sideman_io::live::Live;
+use sideman_io::event::RecordingEvent;
+use sideman_io::live::EngineThread;
+use sideman_io::run_mode::RunMode;
 use sideman_io::{link, supervisor};
-use sideman_tests::jackd::{Server, asked, deadline, jackd, turn};
+use sideman_tests::jackd::{Server, deadline, device_config, jackd, turn};
 use sideman_tests::stage;
 
 const RATE: f64 = 48_000.0;
@@ -57,7 +59,7 @@ impl Other {
 /// The band, its device, the other one.
 struct Jam {
     control: Control,
-    engine: Option<JoinHandle<Vec<String>>>,
+    engine: Option<JoinHandle<Vec<RecordingEvent>>>,
     devices: Option<JoinHandle<Result<(), String>>>,
     _link: link::Server,
     rig: Option<jack::AsyncClient<(), Rig>>,
@@ -72,14 +74,15 @@ impl Jam {
         other.enable(true);
         // Who was there first keeps the tempo; and a session needs a while to be one.
         std::thread::sleep(Duration::from_millis(800));
-        let (runner, control) = stage::runner(config, false);
-        let (mut live, into, told) = Live::new(runner);
+        let (runner, control) = stage::runner(config, RunMode::Devices);
+        let (mut engine, handle) = EngineThread::new(runner);
         let (server, opened) = link::Server::start(control.clone()).unwrap();
-        live.speakers.push(opened);
-        let engine = std::thread::spawn(move || live.run());
-        let asked = asked("sideman-link", 1024);
+        engine.playback_clocks.push(opened);
+        let engine = std::thread::spawn(move || engine.run());
+        let asked = device_config("sideman-link", 1024);
+        supervisor::print_events(&control, |message| eprintln!("  {message}"));
         let watched = control.clone();
-        let devices = std::thread::spawn(move || supervisor::watch(&watched, &asked, &into, &told, |what| eprintln!("  {what}")));
+        let devices = std::thread::spawn(move || supervisor::watch(&watched, &asked, &handle));
         let (me, _) = jack::Client::new("rig", jack::ClientOptions::NO_START_SERVER).unwrap();
         let click = me.register_port("click", jack::AudioIn::default()).unwrap();
         let (tx, blocks) = channel();

@@ -12,13 +12,15 @@ use sideman_engine::live::{Action, Clock, Command, Request, SessionConfig, Which
 use sideman_io::command_language::Namespace;
 use sideman_io::control::Control;
 use sideman_io::device::DeviceConfig;
-use sideman_io::live::Live;
+use sideman_io::event::RecordingEvent;
+use sideman_io::live::EngineThread;
 use sideman_io::midi::{self, Map, MidiMapper};
+use sideman_io::run_mode::RunMode;
 use sideman_io::supervisor;
 use sideman_skip::{Need, without};
 use sideman_tests::stage;
 
-use sideman_tests::jackd::{Server, asked, deadline, jackd, turn};
+use sideman_tests::jackd::{Server, deadline, device_config, jackd, turn};
 
 const RATE: f64 = 48_000.0;
 
@@ -69,7 +71,7 @@ impl jack::ProcessHandler for Rig {
 /// The band on the server, and the rig around it.
 struct Jam {
     control: Control,
-    engine: Option<JoinHandle<Vec<String>>>,
+    engine: Option<JoinHandle<Vec<RecordingEvent>>>,
     devices: Option<JoinHandle<Result<(), String>>>,
     _hands: midi::Server,
     rig: jack::AsyncClient<(), Rig>,
@@ -79,17 +81,17 @@ struct Jam {
 
 impl Jam {
     fn start(client: &str, config: SessionConfig, map: Map, file: Option<std::path::PathBuf>) -> Jam {
-        let (runner, control) = stage::runner(config, false);
-        let (mut live, link, told) = Live::new(runner);
+        let (runner, control) = stage::runner(config, RunMode::Devices);
+        let (mut engine, handle) = EngineThread::new(runner);
         let (tx, inbox) = channel();
-        live.hands = Some(tx);
+        engine.midi = Some(tx);
         let hands = MidiMapper::new(Namespace::new(&["bass", "drums", "other"]), map, control.origin());
         let hands = midi::Server::start(control.clone(), hands, inbox, file).unwrap();
-        let engine = std::thread::spawn(move || live.run());
+        let engine = std::thread::spawn(move || engine.run());
         let (me, _) = jack::Client::new("rig", jack::ClientOptions::NO_START_SERVER).unwrap();
         let out = me.register_port("out", jack::MidiOut::default()).unwrap();
         // As `--midi rig:` does it.
-        let asked = DeviceConfig { midi: Some(out.name().unwrap()), ..asked(client, 256) };
+        let asked = DeviceConfig { midi: Some(out.name().unwrap()), ..device_config(client, 256) };
         let (plan, planned) = channel();
         let (tx, heard) = channel();
         let clock = me.register_port("clock", jack::MidiIn::default()).unwrap();
@@ -97,8 +99,9 @@ impl Jam {
         let click = me.register_port("click", jack::AudioIn::default()).unwrap();
         let rig = Rig { out, clock, other, click, plan: planned, waiting: vec![], begun: None, heard: tx };
         let rig = me.activate_async((), rig).unwrap();
+        supervisor::print_events(&control, |message| eprintln!("  {message}"));
         let watched = control.clone();
-        let devices = std::thread::spawn(move || supervisor::watch(&watched, &asked, &link, &told, |what| eprintln!("  {what}")));
+        let devices = std::thread::spawn(move || supervisor::watch(&watched, &asked, &handle));
         let began = Instant::now();
         let there = |port: &str| rig.as_client().port_by_name(&format!("{client}:{port}"));
         while !there("midi_in").is_some_and(|p| p.is_connected_to("rig:out").unwrap_or(false)) {

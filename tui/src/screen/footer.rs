@@ -4,6 +4,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::widgets::{Clear, Widget};
+use sideman_engine::live::LoadShedding;
+use sideman_io::event::shedding;
 use unicode_width::UnicodeWidthStr;
 
 use super::draw::put;
@@ -18,8 +20,9 @@ pub fn messages(buf: &mut Buffer, area: Rect, state: &State, theme: Theme) {
     if matches!(state.focus, Focus::Quit) {
         lines.push(("? The band is playing. Quit?   y: yes   any other key: no".into(), theme.selected()));
     }
-    if state.snapshot.health.rung > 0 {
-        lines.push((format!("! {}", state.snapshot.health.reason), theme.red()));
+    let level = state.snapshot.health.shedding;
+    if level > LoadShedding::None {
+        lines.push((format!("! {}", shedding(level)), theme.red()));
     }
     lines.extend(state.messages.iter().rev().map(|m| (format!("» {m}"), theme.plain())));
     for (n, (line, style)) in lines.iter().take(usize::from(area.height)).enumerate() {

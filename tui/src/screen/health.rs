@@ -2,6 +2,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use sideman_engine::live::LoadShedding;
 use unicode_width::UnicodeWidthStr;
 
 use super::draw::put;
@@ -13,7 +14,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, state: &State, theme: Theme) {
     let h = &state.snapshot.health;
     let hop = state.snapshot.hop as f32 * 20.0;
     let filled = (h.load.clamp(0.0, 1.0) * 10.0).round() as usize;
-    let style = if h.rung > 0 || h.load > 0.9 { theme.red() } else { theme.plain() };
+    let style = if h.shedding > LoadShedding::None || h.load > 0.9 { theme.red() } else { theme.plain() };
     put(buf, area.x + 1, area.y, 10, "LOAD", theme.strong());
     let gauge = format!("{}{} {:3.0} %", "█".repeat(filled), "░".repeat(10 - filled), h.load * 100.0);
     put(buf, area.x + 12, area.y, 20, &gauge, style);

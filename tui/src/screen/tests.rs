@@ -10,7 +10,7 @@ use std::time::Duration;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
-use sideman_engine::live::{Action, Clock, Command, Health, Mode, Pending, Snapshot, StemState, Which};
+use sideman_engine::live::{Action, Clock, Command, Health, LoadShedding, Mode, Pending, Snapshot, StemState, Which};
 
 use sideman_io::control::Control;
 
@@ -143,7 +143,7 @@ fn the_count_in_and_load_shedding_are_shown() {
         (-1, Clock::Free, true, false, Mode::Loop);
     (snapshot.pending, snapshot.chord, snapshot.next_chord, snapshot.text) =
         (vec![], String::new(), String::new(), String::new());
-    (snapshot.health.rung, snapshot.health.reason) = (2, "late again: the text is given less regard".into());
+    snapshot.health.shedding = LoadShedding::NoGuidance;
     let mut state = state();
     state.update(snapshot);
     insta::assert_snapshot!("80x24-count-in", shown(&state, 80, 24));
@@ -208,11 +208,11 @@ fn a_panic_in_any_thread_restores_the_terminal_and_is_printed_on_it() {
 #[test]
 #[ignore = "the program that runs in the terminal of the test above"]
 fn a_child_that_panics() {
-    let (control, controls) = Control::new();
+    let (control, mut controls) = Control::new();
     let stems = ["bass", "drums", "other"].map(str::to_owned);
     let about = About { model: "house", stems: &stems };
     let screen = Screen::open(&control, &about, Keymap::default(), Arc::new(AtomicBool::new(false))).unwrap();
-    controls.publish(&mut snapshot());
+    controls.publish(&snapshot());
     // Until a key is pressed.
     while controls.take().is_none() {
         std::thread::sleep(Duration::from_millis(10));

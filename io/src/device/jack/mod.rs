@@ -1,0 +1,153 @@
+//! JACK: one client, so that input and output share one callback and one clock, with a port for every stem. Time is the server's frame time:
+//! frames that the server loses become silence in the input and are skipped in the output, so the band stays in phase.
+//!
+//! JACK reports the end of the server in a callback that safe Rust can't register; a server that makes no callback for a second counts as gone.
+
+mod connections;
+mod process;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jack::{AsyncClient, AudioIn, AudioOut, Client, ClientOptions, LatencyType, MidiIn, MidiOut, Port, Unowned};
+
+use super::{DeviceConfig, DeviceStats, Stream};
+use crate::clock::MidiClockOut;
+use crate::live::EngineHandle;
+use connections::PortNames;
+use process::Process;
+
+/// No callback for so long: the server is gone, or has removed the client.
+const GONE_AFTER: Duration = Duration::from_secs(1);
+
+/// What the server reports outside its realtime thread.
+struct Notifications {
+    input: Port<Unowned>,
+    output: Port<Unowned>,
+    stats: Arc<DeviceStats>,
+}
+
+impl Notifications {
+    /// Reads the graph's latencies: the longest way in, the longest way out.
+    fn read_latencies(&self) {
+        self.stats.latency_in.store(self.input.get_latency_range(LatencyType::Capture).1, Ordering::Relaxed);
+        self.stats.latency_out.store(self.output.get_latency_range(LatencyType::Playback).1, Ordering::Relaxed);
+    }
+}
+
+impl jack::NotificationHandler for Notifications {
+    fn graph_reorder(&mut self, _: &Client) -> jack::Control {
+        self.read_latencies();
+        jack::Control::Continue
+    }
+
+    fn ports_connected(&mut self, _: &Client, _: jack::PortId, _: jack::PortId, _: bool) {
+        self.read_latencies();
+    }
+
+    fn xrun(&mut self, _: &Client) -> jack::Control {
+        self.stats.xruns.fetch_add(1, Ordering::Relaxed);
+        jack::Control::Continue
+    }
+}
+
+struct JackStream {
+    client: AsyncClient<Notifications, Process>,
+    stats: Arc<DeviceStats>,
+    rate: u32,
+    /// Frames that had passed when a callback was last seen, and when that was.
+    seen_frames: AtomicU64,
+    seen: Mutex<Instant>,
+}
+
+fn jack_error(e: jack::Error) -> String {
+    format!("JACK: {e}; is a server running? (jackd -d alsa, or PipeWire's pw-jack)")
+}
+
+/// Becomes a client of the running server; starts none. Its ports are `STEM_in` of the musician's stem, `STEM_out` of every stem, `click_out`,
+/// `mix_out_1`, `mix_out_2`, `midi_in`, `midi_out`. `--input`, `--output` and `--midi` connect them by beginnings of port names.
+///
+/// # Errors
+/// There is no server, it accepts no client, or it has no port of a name.
+pub fn open(config: &DeviceConfig, engine: &EngineHandle) -> Result<Box<dyn Stream>, String> {
+    let (client, _) = Client::new(&config.client, ClientOptions::NO_START_SERVER).map_err(jack_error)?;
+    let rate = client.sample_rate();
+    let ports = engine.connect(rate, rate, false)?;
+    let layout = ports.layout;
+    let input = client.register_port(&format!("{}_in", config.input_stem), AudioIn::default()).map_err(jack_error)?;
+    let stems = config.stems.iter().map(|s| format!("{s}_out"));
+    let names = stems.chain(["click_out", "mix_out_1", "mix_out_2"].map(str::to_owned));
+    let register = |name: String| client.register_port(&name, AudioOut::default()).map_err(jack_error);
+    let outputs: Vec<_> = names.map(register).collect::<Result<_, _>>()?;
+    if outputs.len() != layout.channels() {
+        return Err("the session has other stems than the device was configured for".into());
+    }
+    let (left, right) = (&outputs[layout.left()], &outputs[layout.right()]);
+    let midi_in = client.register_port("midi_in", MidiIn::default()).map_err(jack_error)?;
+    let midi_out = client.register_port("midi_out", MidiOut::default()).map_err(jack_error)?;
+    let stats = Arc::new(DeviceStats::default());
+    stats.period.store(client.buffer_size(), Ordering::Relaxed);
+    let notifications = Notifications { input: input.clone_unowned(), output: left.clone_unowned(), stats: stats.clone() };
+    let names = PortNames {
+        input: input.name().map_err(jack_error)?,
+        mix: [left.name().map_err(jack_error)?, right.name().map_err(jack_error)?],
+        midi_in: midi_in.name().map_err(jack_error)?,
+        midi_out: midi_out.name().map_err(jack_error)?,
+    };
+    let process = Process {
+        input,
+        outputs,
+        midi_in,
+        midi_out,
+        clock: MidiClockOut::default(),
+        ports,
+        expected: None,
+        passed: 0,
+        ahead: 0,
+        rate,
+        extra_latency: config.extra_latency,
+        stats: stats.clone(),
+        transport: None,
+    };
+    let client = client.activate_async(notifications, process).map_err(jack_error)?;
+    if let Some(from) = &config.input {
+        names.connect_input(client.as_client(), from)?;
+    }
+    if let Some(to) = &config.output {
+        names.connect_output(client.as_client(), to)?;
+    }
+    if let Some(name) = &config.midi {
+        names.connect_midi(client.as_client(), name)?;
+    }
+    Ok(Box::new(JackStream { client, stats, rate, seen_frames: AtomicU64::new(0), seen: Mutex::new(Instant::now()) }))
+}
+
+/// Whether a server accepts clients.
+pub fn running() -> bool {
+    Client::new("sideman-doctor", ClientOptions::NO_START_SERVER).is_ok()
+}
+
+impl Stream for JackStream {
+    fn description(&self) -> String {
+        let client = self.client.as_client();
+        format!("JACK client {} at {} Hz, {} frames", client.name(), self.rate, self.stats.period.load(Ordering::Relaxed))
+    }
+
+    fn rates(&self) -> (u32, u32) {
+        (self.rate, self.rate)
+    }
+
+    fn stats(&self) -> &Arc<DeviceStats> {
+        &self.stats
+    }
+
+    fn failure(&self) -> Option<String> {
+        let frames = self.stats.frames.load(Ordering::Relaxed);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.seen_frames.swap(frames, Ordering::Relaxed) != frames {
+            *seen = Instant::now();
+        }
+        (seen.elapsed() > GONE_AFTER).then(|| "the JACK server is gone".to_owned())
+    }
+}

@@ -1,0 +1,277 @@
+//! What happens in a session, as values: whoever shows, echoes or tests it matches on them. Their text is made here and nowhere else.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use sideman_engine::live::{LoadShedding, Request};
+
+/// What happened in a session.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The session took a request and applies it at its quantize boundary.
+    Applied {
+        /// Song time, in samples, of the hop before which it was taken.
+        at: i64,
+        /// The request; its `from` names the source, which needs no echo.
+        request: Request,
+    },
+    /// A request was not taken.
+    Refused(Refusal),
+    /// A take was started, closed or lost.
+    Recording(RecordingEvent),
+    /// The audio device was opened or lost.
+    Device(DeviceEvent),
+    /// The engine met a fault or adapted to one.
+    Engine(EngineEvent),
+    /// A message of OSC, MIDI or Ableton Link, in words.
+    Controls(String),
+}
+
+impl Event {
+    /// The event as a message for the musician. None for a request that was applied: that shows in the snapshot.
+    pub fn message(&self) -> Option<String> {
+        match self {
+            Event::Applied { .. } => None,
+            Event::Refused(refusal) => Some(refusal.to_string()),
+            Event::Recording(event) => Some(event.to_string()),
+            Event::Device(event) => Some(event.to_string()),
+            Event::Engine(event) => Some(event.to_string()),
+            Event::Controls(text) => Some(text.clone()),
+        }
+    }
+}
+
+/// Why a request was not taken.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// Too many requests already wait for their bar.
+    TooManyScheduled,
+    /// The clock can't follow Ableton Link: files are played, or the program was built without the feature `link`.
+    NoLink,
+    /// The clock can't follow JACK's transport: the host is not JACK.
+    NoJackTransport,
+    /// The model takes no text.
+    NoTextEncoder,
+    /// The text can't be encoded.
+    Text {
+        /// The cause.
+        error: String,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::TooManyScheduled => write!(f, "request not taken: too many requests already wait for their bar"),
+            Refusal::NoLink => write!(f, "Ableton Link is not available: it needs devices and a build with --features link"),
+            Refusal::NoJackTransport => write!(f, "there is no JACK transport to follow: it needs --host jack"),
+            Refusal::NoTextEncoder => write!(f, "this model takes no text"),
+            Refusal::Text { error } => write!(f, "the text is unchanged: {error}"),
+        }
+    }
+}
+
+/// What happened to a take.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RecordingEvent {
+    /// A take was closed.
+    Finished {
+        /// Its folder.
+        dir: PathBuf,
+        /// Its length.
+        seconds: f64,
+    },
+    /// A take could not be started.
+    NotStarted {
+        /// The cause, with the file.
+        error: String,
+    },
+    /// A take ended early. What was written before is complete; the session goes on.
+    Stopped {
+        /// Its folder.
+        dir: PathBuf,
+        /// Length of what was written.
+        seconds: f64,
+        /// The cause, with the file.
+        error: String,
+    },
+    /// A take could not be closed. It can be read like that of a program that was killed.
+    NotClosed {
+        /// The cause, with the file.
+        error: String,
+    },
+    /// The disk was slower than the music for longer than the queue lasts: hops are missing in the take.
+    Gap,
+    /// The last minutes were kept as a take.
+    Kept {
+        /// Its folder.
+        dir: PathBuf,
+        /// Its length.
+        seconds: f64,
+    },
+    /// The last minutes could not be kept as a take.
+    NotKept {
+        /// The cause.
+        error: String,
+    },
+    /// From now on the last minutes are not buffered and can't be kept.
+    BufferLost {
+        /// The cause.
+        error: String,
+    },
+}
+
+impl RecordingEvent {
+    /// Whether a take is missing or incomplete that was requested.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, RecordingEvent::NotStarted { .. } | RecordingEvent::Stopped { .. })
+    }
+}
+
+impl fmt::Display for RecordingEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecordingEvent::Finished { dir, seconds } => write!(f, "{}: {seconds:.1} s recorded", dir.display()),
+            RecordingEvent::NotStarted { error } => write!(f, "nothing is recorded: {error}"),
+            RecordingEvent::Stopped { dir, seconds, error } => {
+                write!(
+                    f,
+                    "recording has stopped: {error}; {} holds the first {seconds:.0} s, and the music goes on",
+                    dir.display()
+                )
+            }
+            RecordingEvent::NotClosed { error } => write!(f, "the take could not be closed, but can be read: {error}"),
+            RecordingEvent::Gap => write!(f, "the disk is too slow: the take has a gap"),
+            RecordingEvent::Kept { dir, seconds } => write!(f, "{}: the last {seconds:.0} s are kept", dir.display()),
+            RecordingEvent::NotKept { error } => write!(f, "the last ten minutes could not be kept: {error}"),
+            RecordingEvent::BufferLost { error } => write!(f, "from now on the last ten minutes can't be kept: {error}"),
+        }
+    }
+}
+
+/// What happened to the audio device.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DeviceEvent {
+    /// It was opened at the start.
+    Opened {
+        /// System, names, rates and period.
+        description: String,
+    },
+    /// It is gone. The session goes on, and the device is opened again when it comes back.
+    Lost {
+        /// What the system reported.
+        error: String,
+    },
+    /// It was opened again.
+    Reopened {
+        /// System, names, rates and period.
+        description: String,
+    },
+}
+
+impl fmt::Display for DeviceEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceEvent::Opened { description } => write!(f, "{description}"),
+            DeviceEvent::Lost { error } => write!(f, "audio device lost ({error}): the session goes on until it is back"),
+            DeviceEvent::Reopened { description } => write!(f, "audio device back: {description}"),
+        }
+    }
+}
+
+/// What the engine met.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EngineEvent {
+    /// A hop could not be played: the band is silent for its length.
+    HopFailed {
+        /// The cause.
+        error: String,
+    },
+    /// A stem was silent for too long and is regenerated.
+    StemRegenerated {
+        /// Its name.
+        stem: String,
+    },
+    /// The model gave values that are not finite; the likeliest tokens were taken in their place.
+    NotFinite,
+    /// A hop came late: the last bar is repeated where music is missing.
+    LateHop {
+        /// Milliseconds.
+        late: f64,
+    },
+    /// The computer is too slow: this much is given up.
+    Overload(LoadShedding),
+    /// The computer keeps up again: one level less is given up.
+    Recovered,
+    /// Input was lost on the way from the device, and the device did not report it. Silence of the same length is inserted.
+    InputGap {
+        /// Milliseconds.
+        length: f64,
+    },
+    /// The backend is lost and the CPU takes over.
+    Failover {
+        /// What the backend reported.
+        fault: String,
+    },
+    /// The backend is lost and the CPU can't take over.
+    FailoverFailed {
+        /// What the backend reported.
+        fault: String,
+        /// Why the CPU can't.
+        error: String,
+    },
+}
+
+impl fmt::Display for EngineEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EngineEvent::HopFailed { error } => write!(f, "the band is silent for one hop: {error}"),
+            EngineEvent::StemRegenerated { stem } => write!(f, "{stem} was silent for too long and is regenerated"),
+            EngineEvent::NotFinite => {
+                write!(f, "the model gave values that are not finite: the likeliest notes were played in their place")
+            }
+            EngineEvent::LateHop { late } => write!(f, "the music came {late:.0} ms late: the last bar was repeated"),
+            EngineEvent::Overload(level) => write!(f, "the computer is too slow: {}", shedding(*level)),
+            EngineEvent::Recovered => write!(f, "the computer keeps up again"),
+            EngineEvent::InputGap { length } => {
+                write!(f, "{length:.0} ms of input were lost before they reached the program: silence is inserted for them")
+            }
+            EngineEvent::Failover { fault } => write!(f, "{fault}: the CPU takes over at the next bar line that it can reach"),
+            EngineEvent::FailoverFailed { fault, error } => write!(f, "{fault}, and the CPU can't take over: {error}"),
+        }
+    }
+}
+
+/// What is given up at a level of load shedding, in words; empty where nothing is.
+pub fn shedding(level: LoadShedding) -> &'static str {
+    match level {
+        LoadShedding::None => "",
+        LoadShedding::RepeatedBar => "the last bar is repeated where music comes late",
+        LoadShedding::NoGuidance => "guidance is off, so text and chords are followed less closely",
+        LoadShedding::LongerHops => "hops are twice as long, so the band reacts later",
+    }
+}
+
+impl From<Refusal> for Event {
+    fn from(refusal: Refusal) -> Event {
+        Event::Refused(refusal)
+    }
+}
+
+impl From<RecordingEvent> for Event {
+    fn from(event: RecordingEvent) -> Event {
+        Event::Recording(event)
+    }
+}
+
+impl From<DeviceEvent> for Event {
+    fn from(event: DeviceEvent) -> Event {
+        Event::Device(event)
+    }
+}
+
+impl From<EngineEvent> for Event {
+    fn from(event: EngineEvent) -> Event {
+        Event::Engine(event)
+    }
+}

@@ -1,0 +1,194 @@
+//! Writes a take.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use sideman_engine::audio::RATE;
+use sideman_engine::model::FRAME;
+use sideman_engine::task::Meter;
+use sideman_engine::{Error, Result, atomic};
+
+use super::tempo_map::{TempoChange, midi_file};
+use super::tokens::TokenFile;
+use super::{Entry, TakeInfo};
+use crate::mix::Limiter;
+use crate::slot_layout::SlotLayout;
+
+/// Samples after which headers are updated.
+const SYNC: usize = RATE as usize / 2;
+
+/// Values of a row: the musician's sample, and a slot.
+pub const fn row_width(layout: SlotLayout) -> usize {
+    1 + layout.channels()
+}
+
+/// A take that is being written.
+pub struct TakeWriter {
+    dir: PathBuf,
+    info: TakeInfo,
+    layout: SlotLayout,
+    /// In this order: the input, the stems, the click, the mix.
+    wavs: Vec<WavFile>,
+    /// The band's mix is limited already; with the musician in it, it is limited once more.
+    limiter: Limiter,
+    tokens: TokenFile,
+    requests: File,
+    tempos: Vec<TempoChange>,
+    samples: u64,
+    unsynced: usize,
+}
+
+impl TakeWriter {
+    /// Starts a take in `dir`, which is created if it is missing.
+    ///
+    /// # Errors
+    /// A file can't be created.
+    pub fn create(dir: &Path, info: &TakeInfo, streams: usize) -> Result<TakeWriter> {
+        std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        let names = ["input"].into_iter().chain(info.stems.iter().map(String::as_str)).chain(["click", "mix"]);
+        let wav = |name: &str| WavFile::create(&dir.join(format!("{name}.wav")), if name == "mix" { 2 } else { 1 });
+        let wavs = names.map(wav).collect::<Result<_>>()?;
+        let config = &info.config;
+        let events = dir.join("events.jsonl");
+        let take = TakeWriter {
+            dir: dir.to_owned(),
+            info: info.clone(),
+            layout: SlotLayout::new(info.stems.len()),
+            wavs,
+            limiter: Limiter::default(),
+            tokens: TokenFile::create(&dir.join("tokens.safetensors"), streams, info.from / FRAME as i64)?,
+            requests: File::create(&events).map_err(Error::io(&events))?,
+            tempos: vec![TempoChange { at: config.bar1 - info.from, tempo: config.tempo, meter: config.meter }],
+            samples: 0,
+            unsynced: 0,
+        };
+        take.write_info()?;
+        Ok(take)
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Samples written.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Adds rows: the musician's sample as recorded, and the band's slot. `input_stem`: the stem whose file gets the musician too.
+    ///
+    /// # Errors
+    /// The disk is full, or gone.
+    pub fn rows(&mut self, rows: &[f32], input_stem: Option<u8>) -> Result<()> {
+        let layout = self.layout;
+        for row in rows.chunks_exact(row_width(layout)) {
+            let (input, slot) = (row[0], &row[1..]);
+            let mix = self.limiter.limit([slot[layout.left()] + input, slot[layout.right()] + input]);
+            let [input_wav, stem_wavs @ .., click_wav, mix_wav] = &mut self.wavs[..] else {
+                unreachable!("input, click and mix")
+            };
+            input_wav.write(input)?;
+            for (s, wav) in stem_wavs.iter_mut().enumerate() {
+                wav.write(if input_stem == Some(s as u8) { slot[s] + input } else { slot[s] })?;
+            }
+            click_wav.write(slot[layout.click()])?;
+            mix.into_iter().try_for_each(|x| mix_wav.write(x))?;
+            self.samples += 1;
+        }
+        self.unsynced += rows.len() / row_width(layout);
+        if self.unsynced >= SYNC {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Adds the tokens of frames that follow the last ones, all streams of a frame after another.
+    ///
+    /// # Errors
+    /// The disk is full, or gone.
+    pub fn tokens(&mut self, tokens: &[i32]) -> Result<()> {
+        self.tokens.add(tokens)
+    }
+
+    /// Adds a request.
+    ///
+    /// # Errors
+    /// The disk is full, or gone.
+    pub fn event(&mut self, entry: &Entry) -> Result<()> {
+        let path = self.dir.join("events.jsonl");
+        let line = serde_json::to_string(entry).map_err(|e| Error::file(&path, e.to_string()))?;
+        writeln!(self.requests, "{line}").map_err(Error::io(&path))
+    }
+
+    /// Adds a tempo and a meter that hold from song time `at` on, if they are new.
+    pub fn tempo(&mut self, at: i64, tempo: f64, meter: Meter) {
+        if self.tempos.last().is_none_or(|last| (last.tempo, last.meter) != (tempo, meter)) {
+            self.tempos.push(TempoChange { at: (at - self.info.from).max(0), tempo, meter });
+        }
+    }
+
+    /// Updates what readers see.
+    fn sync(&mut self) -> Result<()> {
+        self.unsynced = 0;
+        self.wavs.iter_mut().try_for_each(WavFile::flush)?;
+        self.tokens.write_header()
+    }
+
+    /// Writes `take.json` and `tempo.mid`, whole.
+    fn write_info(&self) -> Result<()> {
+        let json = serde_json::to_vec_pretty(&self.info).map_err(|e| Error::file(&self.dir, e.to_string()))?;
+        atomic::write(&self.dir.join("take.json"), &json)?;
+        atomic::write(&self.dir.join("tempo.mid"), &midi_file(&self.tempos))
+    }
+
+    /// Closes the take.
+    ///
+    /// # Errors
+    /// The disk is full, or gone; readers still see what they saw before.
+    pub fn finish(mut self) -> Result<PathBuf> {
+        self.sync()?;
+        self.info.samples = self.samples;
+        self.write_info()?;
+        self.wavs.into_iter().try_for_each(WavFile::finish)?;
+        Ok(self.dir)
+    }
+}
+
+/// A WAV file of 32-bit floats that grows.
+struct WavFile {
+    path: PathBuf,
+    wav: hound::WavWriter<BufWriter<File>>,
+}
+
+impl WavFile {
+    /// Creates it; readers find an empty file at once.
+    fn create(path: &Path, channels: u16) -> Result<WavFile> {
+        let spec = hound::WavSpec { channels, sample_rate: RATE, bits_per_sample: 32, sample_format: hound::SampleFormat::Float };
+        let wav = hound::WavWriter::create(path, spec).map_err(|e| wav_error(path, e))?;
+        let mut file = WavFile { path: path.to_owned(), wav };
+        file.flush()?;
+        Ok(file)
+    }
+
+    fn write(&mut self, sample: f32) -> Result<()> {
+        self.wav.write_sample(sample).map_err(|e| wav_error(&self.path, e))
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.wav.flush().map_err(|e| wav_error(&self.path, e))
+    }
+
+    fn finish(self) -> Result<()> {
+        self.wav.finalize().map_err(|e| wav_error(&self.path, e))
+    }
+}
+
+/// An error of a WAV file, with its path.
+pub(super) fn wav_error(path: &Path, e: hound::Error) -> Error {
+    match e {
+        hound::Error::IoError(source) => Error::Io { path: path.to_owned(), source },
+        other => Error::file(path, other.to_string()),
+    }
+}
