@@ -35,7 +35,7 @@ pub struct Song {
 /// The result of [`Song::sample`].
 #[derive(Debug, PartialEq)]
 pub struct Sampled {
-    /// Tokens [streams][frames].
+    /// Tokens, `[streams][frames]`.
     pub tokens: Vec<Vec<i32>>,
     /// Logits of the last column, before guidance [2 lanes, Σ cards].
     pub logits: Vec<f32>,

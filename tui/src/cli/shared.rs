@@ -95,6 +95,7 @@ pub struct ChartArgs {
     ///
     /// "Em Em C D" is four bars. Chords with a comma share a bar: "Dm7,G7 C". Brackets name sections: "[Verse] Em C [Chorus] G D".
     #[arg(long, value_name = "CHORDS")]
+    #[allow(rustdoc::broken_intra_doc_links)] // The brackets are text of the help.
     pub chords: Option<String>,
     /// Description of the music, such as "warm funk, dry drums"
     #[arg(long, value_name = "TEXT")]

@@ -1,6 +1,6 @@
 //! The key table, and the keys that a musician binds instead in keys.toml: `mute = "M"`, `panic = ["!", "f12"]`.
 //!
-//! The key handler ([`super::act`]), the help on the screen and `sideman keys` read the table. A test compares docs/reference/keys.md with it.
+//! The key handler ([`super::actions`]), the help on the screen and `sideman keys` read the table. A test compares docs/reference/keys.md with it.
 
 use std::fmt;
 use std::path::Path;
