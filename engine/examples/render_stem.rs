@@ -41,7 +41,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         edit.settings.chart = Some(Chart::new(bpm.parse()?, 0.0, Meter::FourFour)?);
     }
     let songs = edit.render(&mut model, &mut backend, &mut |progress| {
-        eprint!("\r{} of {} frames", progress.done, progress.total);
+        if progress.done % 50 == 0 {
+            eprint!("\r{} of {} frames", progress.done, progress.total);
+        }
         ControlFlow::Continue(())
     })?;
     eprintln!();
