@@ -1,6 +1,6 @@
 //! Audio devices: they produce input samples and play slots in real time. A backend opens what a [`DeviceConfig`] names, gets its ports from the
 //! [`EngineHandle`], and runs its callbacks over them. It reports faults; the [`crate::supervisor`] decides what to do. Files are no device: nothing is
-//! late there ([`file`]).
+//! late there ([`mod@file`]).
 
 pub mod cpal;
 pub mod file;
