@@ -1,4 +1,4 @@
-//! Is a GPU right? The processor's tokens, codes and samples beside its own; each case is written once and played by both.
+//! Checks of a GPU: its tokens, codes and samples against the CPU's. Each case is written once and runs on both backends.
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
@@ -10,12 +10,12 @@ use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::cuda::CudaBackend;
 use sideman_kernels::{Backend, Format, Sampling, UNKNOWN};
 
-/// Frames that a run knows before it draws: with two lanes, rows enough for the tensor cores.
+/// Known frames before the first sampled one: with two lanes, enough rows for the tensor cores.
 const KNOWN: usize = 40;
 /// Columns fed at once.
 const BLOCK: usize = 64;
 
-/// A guided run with text that knows [`KNOWN`] frames and has to draw `frames`.
+/// A guided run with text, of [`KNOWN`] known frames and `frames` sampled ones.
 fn begin<B: Backend>(backend: &mut B, lm: &Lm<B>, frames: usize) -> Result<Run<B>> {
     let config = lm.config();
     let delays: Vec<usize> = config.streams.iter().map(|s| s.delay).collect();
@@ -52,8 +52,8 @@ fn tokens<B: Backend>(backend: &mut B, dir: &ModelDir, format: Format, frames: u
     Ok((0..lm.config().streams.len()).map(|k| row(backend, k)).collect())
 }
 
-/// Whether a model's tokens are the processor's: what is known read in the exact way, and by tensor cores (there a token may differ
-/// where two are as likely).
+/// Whether a model's tokens equal the CPU's: with the known frames fed exactly, and on tensor cores (where a token may differ if
+/// two are equally likely).
 pub fn model(cuda: &mut CudaBackend, dir: &ModelDir, format: Format, frames: usize) -> Result<(bool, bool)> {
     let want = tokens(&mut CpuBackend::new(0), dir, format, frames)?;
     let exact = tokens(cuda, dir, format, frames)? == want;
@@ -63,7 +63,7 @@ pub fn model(cuda: &mut CudaBackend, dir: &ModelDir, format: Format, frames: usi
     Ok((exact, tiles? == want))
 }
 
-/// Kernels of a step.
+/// Number of kernels of a step.
 pub fn launches(cuda: &mut CudaBackend, lm: &Lm<CudaBackend>) -> Result<u64> {
     let mut run = begin(cuda, lm, 4)?;
     while run.at() < KNOWN - 1 && run.next(cuda, lm, KNOWN - 1) > 0 {}
@@ -74,7 +74,7 @@ pub fn launches(cuda: &mut CudaBackend, lm: &Lm<CudaBackend>) -> Result<u64> {
     Ok(cuda.launches() - before)
 }
 
-/// Share of the processor's codes that a codec has, and how far its samples are apart at most, of half a second of sound.
+/// Share of codes that equal the CPU's, and the largest difference of samples, for half a second of sound.
 pub fn codec(cuda: &mut CudaBackend, on_gpu: &Codec<CudaBackend>, on_cpu: &Codec<CpuBackend>) -> Result<Value> {
     let cpu = &mut CpuBackend::new(0);
     let heard: Vec<f32> =

@@ -1,4 +1,5 @@
-//! The codecs at full size, random weights: times faster than real time, a stem each, and the three decoders of a song together.
+//! Speed of the codecs at full size, with random weights, as a multiple of real time: each stem's, and the three decoders of a
+//! song together.
 
 use anyhow::Result;
 use clap::Args;
@@ -11,7 +12,7 @@ use crate::{Common, models};
 
 #[derive(Args)]
 pub struct Codecs {
-    /// A model directory, to time its codecs besides
+    /// A model directory whose codecs are timed too
     #[arg(long)]
     model: Option<std::path::PathBuf>,
     /// Seconds of sound
@@ -43,7 +44,7 @@ pub fn run(args: &Codecs) -> Result<()> {
         }
         rows.push(json!({"codec": name, "seconds": seconds, "encode": encode, "decode": decode}));
     }
-    // Bass and drums are of the first kind, other of the second: one after the other, as a render decodes them.
+    // Bass and drums have the first kind of codec, other the second; one after the other, as a render decodes them.
     let three = 1.0 / (2.0 / decoded[0] + 1.0 / decoded[1]);
     rows.push(json!({"codec": "three full-size stems", "seconds": seconds, "decode": three}));
     match args.common.json {

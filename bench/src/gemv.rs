@@ -1,5 +1,5 @@
-//! One matrix times one or two rows, what a step is made of, or times many, what a prefill is. Many copies of the matrix are gone
-//! through in turn, so that each comes from memory and not from a cache.
+//! Speed of one matrix times one or two rows (a step) or many rows (a prefill). Many copies of the matrix are used in turn, so
+//! that each is read from memory and not from a cache.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use sideman_kernels::{Act, Backend, Format, Linear, Rows};
 
 use crate::{Common, Precision};
 
-/// Bytes that all copies of a matrix take together at least.
+/// Least total bytes of all copies of a matrix.
 const SPREAD: usize = 512 << 20;
 
 #[derive(Args)]

@@ -1,5 +1,5 @@
-//! An NVIDIA GPU, in one command for a machine that has one: the processor's tokens, codes and samples first, then steps, codecs, whole
-//! hops and matrices, each beside the rate at which the GPU copies its own memory in the same run.
+//! Checks and speed of an NVIDIA GPU. Tokens, codes and samples are compared with the CPU's; then steps, codecs, whole hops and
+//! matrices are timed, each beside the bandwidth of a device-to-device copy in the same run.
 
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ use crate::{Precision, checks, models};
 
 /// Frames of a hop.
 const HOP: usize = 4;
-/// Bytes that all copies of a matrix take together at least: beyond every cache.
+/// Least total bytes of all copies of a matrix: more than any cache holds.
 const SPREAD: usize = 512 << 20;
 
 #[derive(Args)]
@@ -105,7 +105,7 @@ pub fn run(args: &Gpu) -> Result<()> {
             codecs.push(codec(&mut cuda, &format!("{name} {stem}"), &on_gpu, &on_cpu, &say)?);
         }
         for precision in &args.precision {
-            // A model of random weights has no codecs to hear and sound by.
+            // Live play needs codecs, which a model with random weights lacks.
             let Ok(model) = Model::load(&mut cuda, &dir, (*precision).into()) else { continue };
             let times = live(&mut cuda, &model)?;
             let (p50, p99, p999) = (times.ms(0.5), times.ms(0.99), times.ms(0.999));
@@ -137,10 +137,10 @@ pub fn run(args: &Gpu) -> Result<()> {
 }
 
 fn fine(cuda: &CudaBackend) -> Result<()> {
-    cuda.fault().map_or(Ok(()), |why| bail!("{why}"))
+    cuda.failure().map_or(Ok(()), |why| bail!("{why}"))
 }
 
-/// Bytes a second, read and written, of a copy from the GPU's memory to itself: the best of five.
+/// Bytes a second, read and written, of a device-to-device copy: the best of five.
 fn copy(cuda: &mut CudaBackend) -> Result<f64> {
     let len = (SPREAD / 4).next_multiple_of(1024);
     let (a, mut b) = (cuda.buf(len)?, cuda.buf(len)?);
@@ -157,7 +157,7 @@ fn copy(cuda: &mut CudaBackend) -> Result<f64> {
     Ok(best)
 }
 
-/// A codec beside the processor's, and how many times faster than real time it is.
+/// Compares a codec with the CPU's and times it, as a multiple of real time.
 fn codec(
     cuda: &mut CudaBackend,
     name: &str,
@@ -175,7 +175,7 @@ fn codec(
     Ok(json!({"codec": name, "encode": encode, "decode": decode, "check": check}))
 }
 
-/// Times of the hops of ten seconds of live play, guided: heard, decided, decoded and read back.
+/// Times of the hops of ten seconds of guided live play: encoding, sampling, decoding and reading back.
 fn live(cuda: &mut CudaBackend, model: &Model<CudaBackend>) -> Result<Times> {
     let config = SessionConfig { guided: true, ..SessionConfig::for_model(model.config()) };
     let mut session = Session::new(cuda, model, &config, None)?;
@@ -190,7 +190,7 @@ fn live(cuda: &mut CudaBackend, model: &Model<CudaBackend>) -> Result<Times> {
     Ok(Times::new(times))
 }
 
-/// Bytes a second of the matrices of a step, many copies of each gone through in turn.
+/// Bytes a second of the matrices of a step; many copies of each are used in turn.
 fn matrices(cuda: &mut CudaBackend, precisions: &[Precision], copied: f64, say: &impl Fn(String)) -> Result<Vec<Value>> {
     let mut out = Vec::new();
     for (rows, cols) in [384, 1536].into_iter().flat_map(|d| [(3 * d, d), (d, d), (4 * d, d), (d, 4 * d)]) {

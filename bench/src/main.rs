@@ -1,5 +1,6 @@
-//! `sideman-bench`: speeds of the engine, each beside the memory bandwidth that was measured in the same run. Figures of different
-//! runs or machines can't be compared; shares of the bandwidth, and ratios within one run, can.
+//! `sideman-bench` measures the engine's speed. Each figure comes with the memory bandwidth measured in the same run.
+//!
+//! Compare only shares of the bandwidth, or ratios within one run: figures of different runs or machines are not comparable.
 
 mod checks;
 mod codec;
@@ -15,7 +16,7 @@ use sideman_io::speed;
 use sideman_kernels::Format;
 use sideman_kernels::cpu::CpuBackend;
 
-/// Speeds of the engine.
+/// Measure the engine's speed.
 #[derive(Parser)]
 #[command(name = "sideman-bench", version)]
 struct Cli {
@@ -25,23 +26,23 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Milliseconds of one step of the transformer, and of a prefill.
+    /// Time one step of the transformer, and a prefill, in milliseconds.
     #[command(
         after_help = "Example:\n  sideman-bench step --models small,medium --precision f32,bf16,q8,q4 --lanes 1,2 --context 250,1250"
     )]
     Step(step::Step),
-    /// How many times faster than real time the codecs run, at full size.
+    /// Time the codecs at full size, as a multiple of real time.
     #[command(after_help = "Example:\n  sideman-bench codec --seconds 10")]
     Codec(codec::Codecs),
-    /// Bytes a second of one matrix times one or two rows.
+    /// Time products of one matrix with a few rows, in bytes a second.
     #[command(after_help = "Example:\n  sideman-bench gemv --dims 1024,1536")]
     Gemv(gemv::Gemv),
-    /// Everything about an NVIDIA GPU in one run: is it right, and how fast is it.
+    /// Check and time an NVIDIA GPU in one run.
     #[command(after_help = "Example:\n  sideman-bench gpu --json > bench/results/NAME.json")]
     Gpu(gpu::Gpu),
 }
 
-/// What every bench takes.
+/// Options of every benchmark.
 #[derive(Args)]
 struct Common {
     /// Threads to compute with [default: one for each core]
@@ -55,7 +56,7 @@ struct Common {
 /// The machine at the time of a run.
 struct Machine {
     threads: usize,
-    /// Bytes a second.
+    /// Bytes a second that memory is read with.
     bandwidth: f64,
     cpu: CpuBackend,
 }

@@ -1,4 +1,4 @@
-//! Model directories of published shapes with random weights, for speed alone: what a step costs doesn't depend on what was learnt.
+//! Model directories of published shapes with random weights, for timing: the time of a step does not depend on the weights.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -11,7 +11,7 @@ use sideman_engine::codec::Codec;
 use sideman_engine::model::{CodecConfig, Config, ModelDir, QuantizerKind, SeanetConfig, Tensors};
 use sideman_kernels::Backend;
 
-/// Where they are kept between runs; `cargo clean` removes them.
+/// Where they are stored between runs; `cargo clean` removes them.
 const KEPT: &str = "target/bench-models";
 
 /// Shapes that can be named: width, layers, heads, stems with their levels, controls.
@@ -45,10 +45,10 @@ const SHAPES: [Shape; 3] = [
 /// MusicGen's four streams.
 const MONO: [(&str, usize, usize); 4] = [("mix", 0, 0), ("mix", 1, 1), ("mix", 2, 2), ("mix", 3, 3)];
 
-/// A model directory by name (`house`, `small`, `medium`: random weights, made where they aren't there yet), or by path.
+/// A model directory by name (`house`, `small`, `medium`: random weights, written at first use), or by path.
 ///
 /// # Errors
-/// Neither, or the disk is full.
+/// There is no such name or directory, or the disk is full.
 pub fn open(name: &str) -> Result<ModelDir> {
     let path = Path::new(name);
     if path.join("config.json").is_file() {
@@ -63,7 +63,7 @@ pub fn open(name: &str) -> Result<ModelDir> {
     Ok(ModelDir::open(&dir)?)
 }
 
-/// EnCodec at 32 kHz as MusicGen has it, or, `factorised`, as MusicGen-Stem's bass and drums have it.
+/// EnCodec at 32 kHz as in MusicGen, or with `factorised` as for bass and drums in MusicGen-Stem.
 pub fn seanet(books: usize, factorised: bool) -> CodecConfig {
     CodecConfig::Seanet(SeanetConfig {
         causal: false,
@@ -84,7 +84,7 @@ pub fn seanet(books: usize, factorised: bool) -> CodecConfig {
     })
 }
 
-/// Such a codec, of random weights.
+/// Such a codec with random weights.
 pub fn read_seanet<B: Backend>(backend: &mut B, books: usize, factorised: bool) -> Result<Codec<B>> {
     let folder = Path::new(KEPT).join("codecs");
     std::fs::create_dir_all(&folder)?;
@@ -124,7 +124,7 @@ fn make(shape: &Shape, dir: &Path) -> Result<()> {
     });
     let config: Config = serde_json::from_value(config)?;
     write(&dir.join("lm.safetensors"), &lm_tensors(&config))?;
-    // Last, so that a folder with a config.json is whole.
+    // Written last, so that a folder with a config.json is complete.
     std::fs::write(dir.join("config.json"), serde_json::to_vec_pretty(&config)?)?;
     Ok(())
 }
@@ -258,7 +258,7 @@ mod tests {
     use sideman_kernels::Format;
     use sideman_kernels::cpu::CpuBackend;
 
-    /// The names and shapes here are those that the engine reads: it takes a small model and both codecs of them.
+    /// The engine loads a small model and both codecs written by this module, so names and shapes are right.
     #[test]
     fn the_engine_takes_what_is_made() {
         let dir = tempfile::tempdir().unwrap();

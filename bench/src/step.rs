@@ -16,7 +16,7 @@ pub struct Step {
     /// Precisions of the weights
     #[arg(long, value_enum, value_delimiter = ',', default_value = "f32,bf16,q8,q4")]
     precision: Vec<Precision>,
-    /// Lanes: 1, or 2 as with guidance
+    /// Lanes: 1, or 2 (guidance)
     #[arg(long, value_delimiter = ',', default_value = "1,2", value_parser = clap::value_parser!(u8).range(1..=2))]
     lanes: Vec<u8>,
     /// Steps in the cache before the first one that is timed
@@ -49,7 +49,7 @@ pub fn run(args: &Step) -> Result<()> {
                     let (prefill, times) = speed::step(&mut machine.cpu, &lm, case)?;
                     let (p50, p99) = (times.ms(0.5), times.ms(0.99));
                     let bytes = speed::step_bytes(&dir.config, format, case);
-                    // Now, not at the start: on a shared machine it comes and goes.
+                    // Measured here, not at the start: on a shared machine it changes with time.
                     let bandwidth = speed::memory_bandwidth(machine.threads);
                     let share = bytes / (p50 * 1e-3) / bandwidth;
                     let prefill = prefill.as_secs_f64() * 1e3;

@@ -39,8 +39,7 @@ macro_rules! with_active_slot {
 pub(crate) use with_active_slot;
 
 impl Slot<CpuBackend> {
-    /// A session on the CPU that can take over the session of `config` at any time. It plays nothing until
-    /// then.
+    /// A session on the CPU that can take over the session of `config` at any time. It plays nothing until then.
     ///
     /// # Errors
     /// Those of [`session`].
@@ -58,7 +57,7 @@ impl Slot<CpuBackend> {
 impl<B: Backend> Failover<B> {
     /// Why the slot that plays is lost; none while it works.
     pub fn fault(&self) -> Option<&str> {
-        with_active_slot!(self, slot => slot.backend.fault())
+        with_active_slot!(self, slot => slot.backend.failure())
     }
 
     /// Moves the song to the standby and drops the lost slot. `text` is the text in force.

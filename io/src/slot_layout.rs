@@ -1,5 +1,4 @@
-//! The channels of a slot. A slot is one frame of all that the band plays: stem 1 … stem n, click, left,
-//! right.
+//! The channels of a slot. A slot is one frame of all that the band plays: stem 1 … stem n, click, left, right.
 
 /// The channels of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
-// Attention of rows of queries to one lane's cache. A block takes one (row, head) and 128 steps; where a row sees more steps, its
-// blocks leave (sum, largest, total) behind and the last of them adds these up in ascending order. The cut is by absolute step,
-// so a row's bits don't depend on what is computed beside it.
+// Attention of query rows to one lane's cache. A block takes one (row, head) and 128 steps. Where a row attends to more steps,
+// each of its blocks writes (sum, largest, total), and the last block to finish adds these up in ascending order. Blocks are cut
+// by absolute step, so a row's bits do not depend on the other rows.
 #include "common.cuh"
 #define CHUNK 128
 #define WIDEST 256
@@ -8,9 +8,9 @@
 struct Attend {
   const float *q;
   const u8 *k, *v;
-  const int *pos, *lens;  // lens: a text, all of which is seen; else steps up to pos + i
+  const int *pos, *lens;  // lens not null: attend to the lane's whole text; else to steps up to pos + i
   float *out, *partial;
-  u32 *tickets;
+  u32 *finished;  // blocks of a (row, head) that are done; 0 between launches
   i64 k_head, v_head;  // bytes of one head's keys, values
   int first_row, n, heads, head_dim, padded, steps, splits;
   float scale;
@@ -30,9 +30,9 @@ INLINE void unpack(uint4 q, float *w) {
 template <int F>
 INLINE void attend(const Attend &a) {
   constexpr int WIDTH = F == F32 ? 4 : 8;
-  constexpr int APART = CHUNK + 32 / WIDTH;  // of a piece's columns: no two threads meet in a bank
+  constexpr int APART = CHUNK + 32 / WIDTH;  // stride of a piece's columns that avoids bank conflicts
   __shared__ float q[WIDEST], score[CHUNK], sums[APART * WIDTH], warps[8];
-  __shared__ u32 ticket;
+  __shared__ u32 before;
   int t = threadIdx.x, lane32 = t & 31, warp = t >> 5;
   int item = blockIdx.x, row = a.first_row + item / a.heads, head = item % a.heads, dim = a.heads * a.head_dim;
   int lane = row / a.n, i = row % a.n;
@@ -49,7 +49,7 @@ INLINE void attend(const Attend &a) {
   for (int d = t; d < a.padded; d += CHUNK) q[d] = d < a.head_dim ? a.q[(i64)row * dim + head * a.head_dim + d] : 0.0f;
   __syncthreads();
 
-  // Scores: a lane is a step.
+  // Scores: one step a thread.
   float s = NEG_INF, acc = 0.0f;
   int step = first + t;
   if (t < count) {
@@ -74,7 +74,7 @@ INLINE void attend(const Attend &a) {
   __syncthreads();
   total = ((warps[4] + warps[5]) + warps[6]) + warps[7];
 
-  // Weighted sum: a thread is one piece of the columns and every groups-th step.
+  // Weighted sum: a thread takes one piece of the columns and every groups-th step.
   int groups = CHUNK / pieces, piece = t % pieces, group = t / pieces;
   float sum[WIDTH];
 #pragma unroll
@@ -92,8 +92,8 @@ INLINE void attend(const Attend &a) {
     for (int j = 0; j < WIDTH; j++) sums[j * APART + t] = sum[j];
   }
   __syncthreads();
-  i64 place = (i64)item * a.splits;
-  float *mine = chunks > 1 ? a.partial + (place + chunk) * (WIDEST + 2) : out;
+  i64 first_partial = (i64)item * a.splits;
+  float *mine = chunks > 1 ? a.partial + (first_partial + chunk) * (WIDEST + 2) : out;
   for (int d = t; d < a.head_dim; d += CHUNK) {
     const float *of = sums + d % WIDTH * APART + d / WIDTH;
     float y = of[0];
@@ -104,12 +104,12 @@ INLINE void attend(const Attend &a) {
   if (t == 0) mine[WIDEST] = largest, mine[WIDEST + 1] = total;
   __threadfence();
   __syncthreads();
-  if (t == 0) ticket = atomicAdd(&a.tickets[item], 1);
+  if (t == 0) before = atomicAdd(&a.finished[item], 1);
   __syncthreads();
-  if (ticket != (u32)chunks - 1) return;
+  if (before != (u32)chunks - 1) return;
   __threadfence();
-  if (t == 0) a.tickets[item] = 0;
-  const volatile float *all = a.partial + place * (WIDEST + 2);
+  if (t == 0) a.finished[item] = 0;
+  const volatile float *all = a.partial + first_partial * (WIDEST + 2);
   float top = NEG_INF;
   for (int c = 0; c < chunks; c++) top = fmaxf(top, all[c * (WIDEST + 2) + WIDEST]);
   for (int d = t; d < a.head_dim; d += CHUNK) {
@@ -126,7 +126,7 @@ INLINE void attend(const Attend &a) {
 KERNEL __launch_bounds__(CHUNK) attend_f32(Attend a) { attend<F32>(a); }
 KERNEL __launch_bounds__(CHUNK) attend_bf16(Attend a) { attend<BF16>(a); }
 
-// Keys and values of one lane's text into the cache, a block a step; `k` and `v` begin at the lane.
+// Writes keys and values of one lane's text to the cache, one step a block. `k` and `v` point to the lane.
 struct SetText {
   const float *keys, *values;
   u8 *k, *v;

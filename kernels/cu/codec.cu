@@ -1,7 +1,8 @@
-// What the codecs need beside matrix products. Transforms (spectra, inverse STFT) are matrix products too: here is what stands
-// around them.
+// Kernels of the codecs, besides matrix products. The transforms of spectra and of the inverse STFT are matrix products too; what
+// comes before and after them is here.
 #include "common.cuh"
-#define AT(i, n) for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += (i64)gridDim.x * blockDim.x)
+// For each index i below n, over all threads of the grid.
+#define EACH(i, n) for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += (i64)gridDim.x * blockDim.x)
 
 struct CopyRows {
   const float *src;
@@ -10,7 +11,7 @@ struct CopyRows {
   int rows, width;
 };
 KERNEL copy_rows(CopyRows a) {
-  AT(i, (i64)a.rows * a.width) {
+  EACH(i, (i64)a.rows * a.width) {
     i64 r = i / a.width, c = i % a.width;
     a.dst[a.to_at + r * a.to_stride + c] = a.src[a.from_at + r * a.from_stride + c];
   }
@@ -22,7 +23,7 @@ struct Elu {
   i64 len;
 };
 KERNEL elu(Elu a) {
-  AT(i, a.len) a.y[i] = elu1(a.x[i]);
+  EACH(i, a.len) a.y[i] = elu1(a.x[i]);
 }
 
 struct Depthwise {
@@ -31,7 +32,7 @@ struct Depthwise {
   int kernel, dim, count, unused;
 };
 KERNEL depthwise(Depthwise a) {
-  AT(i, (i64)a.count * a.dim) {
+  EACH(i, (i64)a.count * a.dim) {
     i64 t = i / a.dim, c = i % a.dim;
     float y = a.bias[c];
     for (int k = 0; k < a.kernel; k++) y = fmaf(a.w[(i64)k * a.dim + c], a.x[(t + k) * a.dim + c], y);
@@ -45,7 +46,7 @@ struct LstmGates {
   int size, unused;
 };
 KERNEL lstm_gates(LstmGates a) {
-  AT(j, a.size) {
+  EACH(j, a.size) {
     float g[4];
 #pragma unroll
     for (int k = 0; k < 4; k++) g[k] = a.gates[(i64)k * a.size + j] + a.hidden[(i64)k * a.size + j];
@@ -63,13 +64,13 @@ struct AddRows {
   int count, width;
 };
 KERNEL add_rows(AddRows a) {
-  AT(i, (i64)a.count * a.width) {
+  EACH(i, (i64)a.count * a.width) {
     i64 r = i / a.width, c = i % a.width;
     a.y[a.y_at + r * a.y_stride + c] = a.rows[i] + a.x[a.x_at + r * a.x_stride + c];
   }
 }
 
-// Real and imaginary parts [count, 2 bins] to (ln(|X| 4/n + 1e-5) + 6) / 3.
+// Real and imaginary parts [count, 2 bins] to features (ln(|X| 4/n + 1e-5) + 6) / 3.
 struct Magnitude {
   const float *parts;
   float *y;
@@ -79,7 +80,7 @@ struct Magnitude {
   int unused;
 };
 KERNEL magnitude(Magnitude a) {
-  AT(i, (i64)a.count * a.bins) {
+  EACH(i, (i64)a.count * a.bins) {
     i64 t = i / a.bins, k = i % a.bins;
     float re = a.parts[t * 2 * a.bins + k], im = a.parts[t * 2 * a.bins + a.bins + k];
     float m = sqrtf(fmaf(im, im, re * re)) * a.scale;
@@ -87,7 +88,7 @@ KERNEL magnitude(Magnitude a) {
   }
 }
 
-// Log magnitudes and phases to real and imaginary parts, rows of 2 half.
+// Log magnitudes and phases to real and imaginary parts; rows of 2 half.
 struct Polar {
   const float *x;
   float *parts;
@@ -97,7 +98,7 @@ struct Polar {
   int unused;
 };
 KERNEL polar(Polar a) {
-  AT(i, (i64)a.count * a.half) {
+  EACH(i, (i64)a.count * a.half) {
     i64 t = i / a.half, k = i % a.half;
     const float *x = a.x + a.x_at + t * a.x_stride;
     float l = x[k], m = exp_(l > a.max_log ? a.max_log : l), s, c;
@@ -107,7 +108,7 @@ KERNEL polar(Polar a) {
   }
 }
 
-// Adds up windows [count, n_fft] over the tail: samples out, divided by the envelope, and the new tail.
+// Overlap-add of windows [count, n_fft] and the tail: samples, divided by the envelope, and the next tail.
 struct Overlap {
   const float *windows, *tail, *envelope;
   float *y, *next;
@@ -115,7 +116,7 @@ struct Overlap {
   int count, n_fft, hop, unused;
 };
 KERNEL overlap(Overlap a) {
-  AT(p, (i64)a.count * a.hop + a.n_fft) {
+  EACH(p, (i64)a.count * a.hop + a.n_fft) {
     float v = p < a.n_fft ? a.tail[p] : 0.0f;
     i64 t = p < a.n_fft ? 0 : (p - a.n_fft) / a.hop + 1;
     for (; t < a.count && t * a.hop <= p; t++) v += a.windows[t * a.n_fft + p - t * a.hop];
@@ -126,22 +127,23 @@ KERNEL overlap(Overlap a) {
   }
 }
 
-// One book of the quantizer, a block of 128 threads a row: the best code, taken off the residual. norms: Euclidean, 2<r, e> - |e|^2.
-struct Choose {
-  Mat codes;
+// One book of a quantizer, one row a block of 128 threads: the code with the largest score, whose vector is subtracted from the
+// residual. norms not null: the Euclidean score 2<r, e> - |e|^2.
+struct ArgmaxCode {
+  Mat vectors;
   const float *scores, *norms;
   float *z;
-  int *chosen;
+  int *codes;
   i64 z_at, z_stride;
 };
-KERNEL __launch_bounds__(128) choose(Choose a) {
+KERNEL __launch_bounds__(128) argmax_code(ArgmaxCode a) {
   __shared__ float values[128];
   __shared__ int places[128];
   int t = threadIdx.x, row = blockIdx.x;
   float best = NEG_INF;
   int at = 0x7fffffff;
-  for (int c = t; c < a.codes.rows; c += 128) {
-    float s = a.scores[(i64)row * a.codes.rows + c];
+  for (int c = t; c < a.vectors.rows; c += 128) {
+    float s = a.scores[(i64)row * a.vectors.rows + c];
     if (a.norms) s = fmaf(s, 2.0f, -a.norms[c]);
     if (s > best) best = s, at = c;
   }
@@ -153,25 +155,25 @@ KERNEL __launch_bounds__(128) choose(Choose a) {
   }
   __syncthreads();
   int code = places[0] == 0x7fffffff ? 0 : places[0];
-  if (t == 0) a.chosen[row] = code;
+  if (t == 0) a.codes[row] = code;
   float *z = a.z + a.z_at + row * a.z_stride;
-  for (int k = t; k < a.codes.cols; k += 128) z[k] -= weight(a.codes, code, k);
+  for (int k = t; k < a.vectors.cols; k += 128) z[k] -= weight(a.vectors, code, k);
 }
 
-// z row (+)= what a code stands for, a block a row.
-struct Stand {
-  Mat codes;
-  const int *chosen;
+// Sets a row of z to the vector of its code, or adds the vector; one row a block.
+struct LookupCodes {
+  Mat vectors;
+  const int *codes;
   float *z;
   i64 z_at, z_stride;
   int add, unused;
 };
-KERNEL stand(Stand a) {
-  int row = blockIdx.x, code = a.chosen[row];
+KERNEL lookup_codes(LookupCodes a) {
+  int row = blockIdx.x, code = a.codes[row];
   float *z = a.z + a.z_at + row * a.z_stride;
-  bool in = code >= 0 && code < a.codes.rows;
-  for (int k = threadIdx.x; k < a.codes.cols; k += blockDim.x) {
-    float w = in ? weight(a.codes, code, k) : 0.0f;
+  bool in = code >= 0 && code < a.vectors.rows;
+  for (int k = threadIdx.x; k < a.vectors.cols; k += blockDim.x) {
+    float w = in ? weight(a.vectors, code, k) : 0.0f;
     z[k] = a.add ? z[k] + w : w;
   }
 }

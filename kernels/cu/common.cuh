@@ -1,7 +1,7 @@
-// What every kernel needs, with no toolkit header: NVRTC compiles these with an empty include path.
+// Types and functions that all kernels share. No toolkit header: NVRTC compiles the kernels with an empty include path.
 //
-// Compiled with --fmad=false: a fused multiply-add stands where fmaf is written and nowhere else, as in the CPU player, so that
-// equal sums have equal bits. Division and square root are the exactly rounded ones (NVRTC's default).
+// Compiled with --fmad=false: a fused multiply-add is made only where fmaf is written, as on the CPU, so that equal sums have
+// equal bits. Division and square root are exactly rounded (NVRTC's default).
 #pragma once
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -23,7 +23,7 @@ typedef signed char i8;
 INLINE float from_bf16(u32 bits) { return __uint_as_float(bits << 16); }
 INLINE float low_bf16(u32 pair) { return __uint_as_float(pair << 16); }
 INLINE float high_bf16(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
-// Nearest even; a NaN stays one.
+// Rounds to nearest even; a NaN stays a NaN.
 INLINE u16 to_bf16(float x) {
   u32 b = __float_as_uint(x);
   if (x != x) return (u16)((b >> 16) | 0x40);
@@ -93,16 +93,16 @@ INLINE float tanh_(float x) {
   return x < 0.0f ? -t : t;
 }
 
-// A packed matrix (cuda/mat.rs): panels of 32 rows; inside a panel 16 bytes of each row side by side, so that a warp whose lane
-// is a row reads 512 bytes in one go. Scales of q8 and q4 lie [panel][cols / 32][32].
+// A packed matrix (cuda/mat.rs): panels of 32 rows; inside a panel 16 bytes of each row side by side, so that a warp, one row a
+// lane, reads 512 contiguous bytes. Scales of q8 and q4 are [panel][cols / 32][32].
 struct Mat {
   const uint4 *w;
   const float *scales;
   int rows, cols, format, vectors;  // vectors: 16-byte pieces of a row
 };
 
-// Weight I of the four in the lower half of a word of q4, as whole number -8 to 7: its bits, which stand for 8 more, become the
-// lowest of the mantissa of a power of two, and that and the 8 are taken off. Exact, and no conversion.
+// Weight I of the four in the lower half of a q4 word, an integer from -8 to 7. A file stores it plus 8: those bits become the
+// lowest mantissa bits of a power of two, and the power and the 8 are subtracted. Exact, without a conversion instruction.
 template <int I>
 INLINE float nibble(u32 word) {
   return __uint_as_float((word & (15u << 4 * I)) | (u32)(150 - 4 * I) << 23) - (float)((1 << (23 - 4 * I)) + 8);

@@ -1,18 +1,18 @@
-// Matrix products: y = act(W norm(x) + bias), or y += ..., and the step's qkv, which appends keys and values to the cache.
+// Matrix products: y = act(W norm(x) + bias), or y += ..., and qkv, which appends keys and values to the cache.
 //
-// A lane owns one output, a warp a panel of 32; x is read by all lanes alike, from shared memory. The sum over k of one output is
-// cut into segments of 128; accumulator w of 8 runs over segments w, w + 8, ... in ascending k, and the eight are added up in
-// ascending order. This order is the same in every kernel here, whatever the number of rows: a prefill equals its steps and a
-// batch its lanes, bit for bit; up to 128 columns the bits are the CPU's.
+// A lane computes one output, a warp a panel of 32. All lanes read the same x, from shared memory. The sum over k of one output
+// is cut into segments of 128; accumulator w of 8 takes segments w, w + 8, ... in ascending k, and the eight are added in
+// ascending order. Every kernel here keeps this order, whatever the number of rows. So, bit for bit, a prefill equals its steps
+// and a batch equals its lanes; up to 128 columns the bits are the CPU's.
 //
-// linear_F_R: up to R rows of x on one read of the weights; the 8 warps of a block have one accumulator each. Two normed rows of
-// up to 2048 values are held in shared memory whole, so that a block asks for them once.
-// linear_F_many: each of the 8 warps of a block has 8 rows of x, and the weights come from the first-level cache.
+// linear_F_R: up to R rows of x for one read of the weights; each of the 8 warps of a block has one accumulator. Two normalised
+// rows of up to 2048 values stay in shared memory, so that a block loads them once.
+// linear_F_many: each of the 8 warps of a block takes 8 rows of x, and the weights come from the first-level cache.
 #include "linear.cuh"
 #define SEGMENT 128
 #define WARPS 8
 
-// One segment of R rows of x, whose values are x(r, k), into shared memory, normed, zeros past the end.
+// Loads one segment of R rows of x, whose values are x(r, k), into shared memory: normalised, zeros past the end.
 template <int R, typename X>
 INLINE void stage_x(const Linear &a, X x, int rows, int first, int lane, const float (*stats)[2], float (*stage)[SEGMENT]) {
 #pragma unroll(R > 2 ? 1 : 4)
@@ -55,27 +55,27 @@ INLINE void fma_i4(u32 q, int k, float (*x)[SEGMENT], float *acc) {
   fma4<R>(nibble<0>(q), nibble<1>(q), nibble<2>(q), nibble<3>(q), k + 4, x, acc);
 }
 
-// Weights of a row in 16 bytes.
+// WIDTH: weights of a row in 16 bytes.
 template <int F>
 struct Piece {
   static constexpr int WIDTH = F == F32 ? 4 : F == BF16 ? 8 : F == Q8 ? 16 : 32;
 };
 
-// acc[r] += the products of one segment, ascending k.
+// Adds the products of one segment to acc[r], in ascending k.
 template <int F, int R>
 INLINE void dot(const Linear &a, int panel, int segment, int lane, float (*x)[SEGMENT], float *acc) {
   constexpr int WIDTH = Piece<F>::WIDTH;
   constexpr int EACH = SEGMENT / WIDTH;
-  // Loads in flight at a time.
+  // Loads in flight.
   constexpr int U = R > 2 ? 2 : F == Q8 || F == Q4 ? 4 : 8;
   int from = segment * EACH, to = min(from + EACH, a.m.vectors);
   const uint4 *w = a.m.w + ((i64)panel * a.m.vectors + from) * 32 + lane;
 #pragma unroll 1
   for (int v = from; v < to; v += U, w += U * 32) {
     uint4 q[U];
-    float scale[U];  // of q8 every other one
+    float scale[U];  // q8 uses every second one
 #pragma unroll
-    for (int u = 0; u < U; u++)  // past the end: zeros, times zeros
+    for (int u = 0; u < U; u++)  // past the end: zero weights times zero x
       q[u] = v + u < to ? w[u * 32] : make_uint4(0, 0, 0, 0);
     if (F == Q8) {
       const float *scales = a.m.scales + ((i64)panel * (a.m.vectors / 2) + v / 2) * 32 + lane;
@@ -124,8 +124,7 @@ INLINE void dot(const Linear &a, int panel, int segment, int lane, float (*x)[SE
   }
 }
 
-// Asks the second-level cache for the first 4 KB of weights of a warp (of q4 those of two segments): they come while the block
-// norms x.
+// Prefetches a warp's first 4 KB of weights (q4: those of two segments) to the second-level cache while the block normalises x.
 template <int F>
 INLINE void prefetch(const Linear &a, int panel, int segment, int lane) {
   constexpr int EACH = SEGMENT / Piece<F>::WIDTH;

@@ -1,23 +1,23 @@
-// What a matrix product takes, and what its sums become: for linear.cu and tiles.cu.
+// Arguments of a matrix product, and what is done with its sums: for linear.cu and tiles.cu.
 #pragma once
 #include "common.cuh"
 
 struct Linear {
   Mat m;
-  const float *bias, *norm_w, *norm_b;  // norm_w: a norm; norm_b: it is a LayerNorm
+  const float *bias, *norm_w, *norm_b;  // norm_w not null: a norm; norm_b not null: LayerNorm, else RMSNorm
   const float *x;
   float *y;
   i64 x_at, x_stride, y_at, y_stride;
   int count, act, add;
   float eps;
-  // qkv: keys and values of this layer, and where in them
+  // qkv (append = 1): keys and values of this layer, and the position in them
   u8 *k, *v;
   const int *pos;
   int append, n, dim, head_dim, padded, steps, keys_bf16, unused;
   i64 k_head, v_head;  // bytes of one head's keys, values
 };
 
-// Mean and 1/deviation of a row whose values are x(k), by one warp.
+// Mean and 1/standard deviation of a row whose values are x(k), by one warp.
 template <typename X>
 INLINE void row_stats(const Linear &a, X x, int lane, float &mean, float &rstd) {
   float sum = 0.0f, squares = 0.0f;
@@ -28,7 +28,7 @@ INLINE void row_stats(const Linear &a, X x, int lane, float &mean, float &rstd) 
   rstd = 1.0f / sqrtf(warp_sum(squares) / (float)a.m.cols + a.eps);
 }
 
-// Key and value of one output of qkv into the cache (cuda/kv.rs says how it lies).
+// Writes one output of qkv: a query to y, a key or value to the cache (layout in cuda/kv.rs).
 INLINE void append(const Linear &a, int x_row, int row, float value) {
   int lane = x_row / a.n, step = a.pos[0] + x_row % a.n, part = row / a.dim, column = row % a.dim;
   if (part == 0) {
@@ -48,7 +48,7 @@ INLINE void append(const Linear &a, int x_row, int row, float value) {
     ((float *)to)[at] = value;
 }
 
-// A sum becomes an output.
+// Bias, activation and residual of one sum; writes the output.
 INLINE void finish(const Linear &a, int x_row, int row, float sum) {
   if (row >= a.m.rows) return;
   if (a.bias) sum += a.bias[row];

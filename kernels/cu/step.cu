@@ -1,25 +1,25 @@
-// The two ends of a step: embeddings in, tokens out. Order and rounding are the CPU's (cpu/mod.rs, cpu/pick.rs): equal logits give
-// equal tokens.
+// First and last kernel of a step: embeddings and sampling. Order and rounding are the CPU's (cpu/mod.rs, cpu/sample.rs): equal
+// logits give equal tokens.
 #include "common.cuh"
 #define TABLES 24
 
 struct Embed {
-  Mat tables[TABLES];   // streams, then controls
-  const int *seq, *ctl, *deaf, *pos;
-  const float *place;   // sinusoids [steps, dim]
+  Mat tables[TABLES];      // streams, then controls
+  const int *seq, *ctl, *masked, *pos;
+  const float *sinusoids;  // [steps, dim]
   float *x;
   int streams, controls, steps, dim, n, branches;
 };
-// A block is one (lane, i).
+// One (lane, i) a block.
 KERNEL embed(Embed a) {
   int i = blockIdx.x % a.n, lane = blockIdx.x / a.n, song = lane / a.branches, branch = lane % a.branches, s = a.pos[0] + i;
   if (s < 0 || s >= a.steps) return;
   for (int d = threadIdx.x; d < a.dim; d += blockDim.x) {
-    float x = a.place[(i64)s * a.dim + d];
+    float x = a.sinusoids[(i64)s * a.dim + d];
     for (int t = 0; t < a.streams + a.controls; t++) {
       const Mat &m = a.tables[t];
       int r = t < a.streams ? a.seq[((i64)song * a.streams + t) * a.steps + s] : a.ctl[((i64)branch * a.controls + t - a.streams) * a.steps + s];
-      if (r < 0 || t < a.streams && a.deaf[branch * a.streams + t]) r = m.rows - 1;  // special, the last row
+      if (r < 0 || t < a.streams && a.masked[branch * a.streams + t]) r = m.rows - 1;  // the special id's row, the last one
       if (r < m.rows) x += weight(m, r, d);
     }
     a.x[((i64)lane * a.n + i) * a.dim + d] = x;
@@ -28,16 +28,16 @@ KERNEL embed(Embed a) {
 
 struct Sampling {
   float temperature, top_p, cfg;
-  u32 top_k, seed_low, seed_high, frame_base, faults;
+  u32 top_k, seed_low, seed_high, frame_base, nonfinite;
 };
-struct Pick {
+struct Sample {
   const float *logits;
   int *seq, *pos;
   Sampling *sampling;
   const int *cards, *delays;
-  const float *lean;  // how much of the guidance each stream takes
-  u32 *ticket;
-  int songs, branches, streams, steps, width, n, room, sort;  // room: largest card, up to fours; sort: the power of two from it on
+  const float *cfg_scale;  // factor of the guidance on each stream
+  u32 *finished;           // blocks that are done; 0 between launches
+  int songs, branches, streams, steps, width, n, logits_len, sort_len;  // largest card, rounded up to fours and to a power of two
 };
 
 INLINE void philox(u32 c[4], u32 k0, u32 k1) {
@@ -53,12 +53,12 @@ INLINE float gumbel(u32 word) {
   float u = ((float)(word >> 9) + 0.5f) * (1.0f / 8388608.0f);
   return -ln_(-ln_(u));
 }
-// Order of floats as order of whole numbers.
+// An integer that orders as the float does.
 INLINE u32 key(float x) {
   u32 b = __float_as_uint(x);
   return b & 0x80000000u ? ~b : b | 0x80000000u;
 }
-// First maximum over the block: the largest value above -inf, of equal ones the lowest index; none: index -1.
+// First maximum over the block: the largest value above -inf, of equal ones the lowest index; -1 if there is none.
 INLINE void first_maximum(float &best, int &at, float *values, int *places) {
   int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   for (int d = 16; d; d >>= 1) {
@@ -83,28 +83,28 @@ INLINE int block_count(int n, int *counts) {
   return n;
 }
 
-// A block of 256 threads is one (song, stream). Shared: sort keys [sort] of 8 bytes, logits [room].
-KERNEL __launch_bounds__(256, 2) pick(Pick a) {
+// Samples one token: one (song, stream) a block of 256 threads. Shared memory: sort keys [sort_len] of 8 bytes, logits [logits_len].
+KERNEL __launch_bounds__(256, 2) sample(Sample a) {
   extern __shared__ __align__(16) u8 memory[];
   u64 *order = (u64 *)memory;
-  float *logits = (float *)(memory + 8 * a.sort);
+  float *logits = (float *)(memory + 8 * a.sort_len);
   __shared__ float values[8];
   __shared__ int places[8];
   int t = threadIdx.x, song = blockIdx.x / a.streams, stream = blockIdx.x % a.streams, s = a.pos[0] + a.n - 1;
   int *slot = a.seq + ((i64)song * a.streams + stream) * a.steps + s + 1;
   int card = a.cards[stream], frame = s - a.delays[stream];
-  bool open = s + 1 < a.steps && *slot == -1;
+  bool unknown = s + 1 < a.steps && *slot == -1;
   int token = card;
-  if (open && frame >= 0) {
+  if (unknown && frame >= 0) {
     Sampling p = *a.sampling;
     int first = 0;
     for (int k = 0; k < stream; k++) first += a.cards[k];
     const float *cond = a.logits + (i64)song * a.branches * a.width + first, *null = cond + a.width;
-    float best = NEG_INF, lean = a.lean[stream], guide = fmaf(lean, p.cfg, 1.0f - lean);
+    float best = NEG_INF, scale = a.cfg_scale[stream], guidance = fmaf(scale, p.cfg, 1.0f - scale);
     int at = -1;
     for (int c = t; c < (card + 3 & ~3); c += 256) {
       float l = c < card ? cond[c] : NEG_INF;
-      if (c < card && a.branches == 2) l = fmaf(l - null[c], guide, null[c]);
+      if (c < card && a.branches == 2) l = fmaf(l - null[c], guidance, null[c]);
       if (!(fabsf(l) < __int_as_float(0x7f800000))) l = NEG_INF;
       logits[c] = l;
       if (l > best) best = l, at = c;
@@ -114,22 +114,22 @@ KERNEL __launch_bounds__(256, 2) pick(Pick a) {
     token = at;
     if (at < 0) {
       token = 0;
-      if (t == 0) atomicAdd(&a.sampling->faults, 1);
+      if (t == 0) atomicAdd(&a.sampling->nonfinite, 1);
     } else if (p.temperature > 0.0f) {
       if (p.top_p > 0.0f) {
         // By falling logit, equal ones by rising code: bitonic sort of (key, ~code), falling.
-        for (int c = t; c < a.sort; c += 256) order[c] = c < card ? (u64)key(logits[c]) << 32 | (0xffffffffu - c) : 0;
+        for (int c = t; c < a.sort_len; c += 256) order[c] = c < card ? (u64)key(logits[c]) << 32 | (0xffffffffu - c) : 0;
         __syncthreads();
-        for (int size = 2; size <= a.sort; size *= 2)
+        for (int size = 2; size <= a.sort_len; size *= 2)
           for (int stride = size / 2; stride; stride /= 2) {
-            for (int c = t; c < a.sort / 2; c += 256) {
+            for (int c = t; c < a.sort_len / 2; c += 256) {
               int lo = 2 * c - (c & (stride - 1)), hi = lo + stride;
               u64 x = order[lo], y = order[hi];
               if ((x < y) == ((lo & size) == 0)) order[lo] = y, order[hi] = x;
             }
             __syncthreads();
           }
-        // Weight of the c-th in order, kept in the low half beside its code in the high half.
+        // Weight of the c-th in order in the low half, its code in the high half.
         for (int c = t; c < card; c += 256) {
           u32 code = 0xffffffffu - (u32)order[c];
           order[c] = (u64)code << 32 | __float_as_uint(exp_((logits[code] - best) / p.temperature));
@@ -145,7 +145,7 @@ KERNEL __launch_bounds__(256, 2) pick(Pick a) {
         }
         __syncthreads();
       } else if (p.top_k > 0 && p.top_k < (u32)card) {
-        // The k-th largest, bit by bit from above.
+        // The k-th largest, bit by bit from the highest.
         u32 kth = 0;
         for (int bit = 31; bit >= 0; bit--) {
           u32 try_ = kth | 1u << bit;
@@ -159,31 +159,31 @@ KERNEL __launch_bounds__(256, 2) pick(Pick a) {
         __syncthreads();
       }
       float highest = NEG_INF;
-      int picked = -1;
+      int sampled = -1;
       for (int word = t; 4 * word < card; word += 256) {
-        u32 dice[4] = {(u32)word, p.frame_base + (u32)frame, (u32)stream, (u32)song};
-        philox(dice, p.seed_low, p.seed_high);
+        u32 random[4] = {(u32)word, p.frame_base + (u32)frame, (u32)stream, (u32)song};
+        philox(random, p.seed_low, p.seed_high);
         float4 four = *(const float4 *)(logits + 4 * word);  // -inf past the card
         float each[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
         for (int i = 0; i < 4; i++) {
           int c = 4 * word + i;
           float l = each[i];
-          float value = l / p.temperature + gumbel(dice[i]);
-          if (l > NEG_INF && value > highest) highest = value, picked = c;
+          float value = l / p.temperature + gumbel(random[i]);
+          if (l > NEG_INF && value > highest) highest = value, sampled = c;
         }
       }
-      first_maximum(highest, picked, values, places);
-      if (picked >= 0) token = picked;
+      first_maximum(highest, sampled, values, places);
+      if (sampled >= 0) token = sampled;
     }
   }
   __syncthreads();
-  if (open && t == 0) *slot = token;
-  // The last block moves the position: all have read it then.
+  if (unknown && t == 0) *slot = token;
+  // The last block to finish moves the position, which all have read by then.
   if (t == 0) {
     __threadfence();
-    if (atomicAdd(a.ticket, 1) == gridDim.x - 1) {
-      *a.ticket = 0;
+    if (atomicAdd(a.finished, 1) == gridDim.x - 1) {
+      *a.finished = 0;
       a.pos[0] = s + 1;
     }
   }

@@ -1,21 +1,23 @@
-// Matrix products of many rows by tensor cores (sm_80 and later): y = act(W norm(x) + bias), or y += ..., and qkv of a prefill.
+// Matrix products of many rows on tensor cores (sm_80 and later): y = act(W norm(x) + bias), or y += ..., and qkv of a prefill.
 //
-// Weights are exact in bf16 (bf16 themselves; the whole numbers of q8 and q4, times the scale of their 32 columns after each 32). x is split into
-// two bf16 numbers, upper and lower, that hold 16 bits of each value; both are multiplied and their sums kept in f32. So sums are
-// as good as f32's to about 1e-5, but not in the order of linear.cu: a prefill here is near its steps, not equal bit for bit.
+// Weights are exact in bf16: bf16 weights themselves, and the integers of q8 and q4, whose sums are multiplied by the scale after
+// each 32 columns. x is split into two bf16 numbers, upper and lower, that hold 16 bits of each value; both are multiplied, and
+// the sums kept in f32. So sums agree with f32's to about 1e-5, but not in the order of linear.cu: a prefill here is close to its
+// steps, not equal bit for bit.
 //
-// A block of 4 warps makes 64 outputs of 64 rows of x, 32 columns at a time; a warp makes 32 x 32 of them, in tiles of 16 x 8.
+// A block of 4 warps computes 64 outputs of 64 rows of x, 32 columns at a time; a warp computes 32 x 32 of them, in tiles of
+// 16 x 8.
 #include "linear.cuh"
 #define TILE 64
 #define STEP 32
-#define WIDE 40  // a row of a tile in shared memory: 80 bytes, so that ldmatrix meets no bank twice
+#define WIDE 40  // row stride of a tile in shared memory: 80 bytes, so that ldmatrix has no bank conflicts
 
 struct Tiles {
   Linear a;
-  u16 *parts;  // [2][count][columns up to 32s]: x normed, its upper parts, its lower ones
+  u16 *parts;  // [2][count][columns rounded up to 32]: upper and lower parts of the normalised x
 };
 
-// A warp is one row of x.
+// One row of x a warp.
 KERNEL __launch_bounds__(256) split_rows(Tiles t) {
   const Linear &a = t.a;
   int lane = threadIdx.x & 31, padded = (a.m.cols + STEP - 1) / STEP * STEP;
@@ -53,13 +55,13 @@ INLINE void mma(float *c, const u32 *a, const u32 *b) {
 #endif
 }
 
-// Four int8 as two pairs of bf16: whole numbers up to 127 are exact.
+// int8 I and I + 1 of four as a pair of bf16; integers up to 127 are exact.
 INLINE u32 pair(u32 word, int i) {
   float a = (float)((int)(word << (24 - 8 * i)) >> 24), b = (float)((int)(word << (16 - 8 * i)) >> 24);
   return __float_as_uint(a) >> 16 | (__float_as_uint(b) & 0xffff0000u);
 }
 
-// Weights I and I + 1 of the four in the lower half of a word of q4 likewise.
+// The same for weights I and I + 1 of the four in the lower half of a q4 word.
 template <int I>
 INLINE u32 pair4(u32 word) {
   return __float_as_uint(nibble<I>(word)) >> 16 | (__float_as_uint(nibble<I + 1>(word)) & 0xffff0000u);
@@ -69,8 +71,8 @@ INLINE uint4 eight(u32 word) { return make_uint4(pair4<0>(word), pair4<2>(word),
 template <int F>
 INLINE void tiles(const Tiles &t) {
   constexpr bool BLOCKS = F == Q8 || F == Q4;
-  constexpr int WIDTH = F == BF16 ? 8 : 16;             // columns of a piece, of q4 of half a one
-  constexpr int PIECES = TILE * STEP / WIDTH / 128;     // of the weights, a thread and step: 2 or 1
+  constexpr int WIDTH = F == BF16 ? 8 : 16;             // columns of a piece (q4: of half a piece)
+  constexpr int PIECES = TILE * STEP / WIDTH / 128;     // pieces of weights for each thread and step: 2 or 1
   const Linear &a = t.a;
   __shared__ __align__(16) u16 w[TILE][WIDE], x[2][TILE][WIDE];
   int tid = threadIdx.x, lane = tid & 31, warp = tid >> 5, outs = (warp & 1) * 32, rows = (warp >> 1) * 32;
@@ -78,7 +80,7 @@ INLINE void tiles(const Tiles &t) {
   i64 first_row = (i64)blockIdx.y * TILE;
   int steps = (a.m.cols + STEP - 1) / STEP, padded = steps * STEP;
   uint4 next_w[PIECES], next_x[4];
-  // What a thread brings: pieces of weights, a warp 32 outputs; 16 bytes of x, four threads a row.
+  // Each thread loads pieces of weights (a warp loads 32 outputs) and 16 bytes of x (four threads a row).
   auto fetch = [&](int s) {
 #pragma unroll
     for (int i = 0; i < PIECES; i++) {

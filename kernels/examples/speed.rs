@@ -3,7 +3,7 @@
 //! busy machine stretches less.
 
 use sideman_kernels::cpu::{CpuBackend, Isa, Mat};
-use sideman_kernels::{Act, Backend, Format, Heads, Linear, Rows};
+use sideman_kernels::{Act, Backend, Format, Heads, LayerRows, Linear, Rows};
 use std::time::Instant;
 
 /// Seconds: of this thread's processor time where `own`, else of the clock.
@@ -116,7 +116,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let kv = backend.kv(1, 2, steps, heads, format)?;
         let (q, mut out, mut pos) = (backend.buf(2 * 1536)?, backend.buf(2 * 1536)?, backend.ints(1)?);
         backend.advance(1249, &mut pos);
-        let (median, best) = time(own, 31, || backend.attend(&q, 2, 1, 0, &pos, &kv, &mut out));
+        let at = LayerRows { layer: 0, lanes: 2, n: 1 };
+        let (median, best) = time(own, 31, || backend.attend(&q, at, &pos, &kv, &mut out));
         let bytes = if format == Format::F32 { 4e-9 } else { 2e-9 } * (2 * 2 * 1250 * 1536) as f64;
         println!("attend to 1250 steps, 2 lanes, {format:?}: {:.0} µs median, {:.1} GB/s best", median * 1e6, bytes / best);
     }

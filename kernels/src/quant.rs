@@ -1,11 +1,11 @@
-//! Block formats of weights: bf16, q8 and q4, one row at a time. Players pack the result in their own order.
+//! Conversion of weights to bf16, q8 and q4 and back, one row at a time. Each backend packs the result in its own order.
 
 use half::bf16;
 
 /// Weights of one block of q8 or q4.
 pub const BLOCK: usize = 32;
 
-/// f32 to bf16 bits, nearest even.
+/// f32 to bf16 bits, rounded to nearest even.
 #[inline]
 pub fn to_bf16(x: f32) -> u16 {
     bf16::from_f32(x).to_bits()
@@ -36,7 +36,7 @@ pub fn to_q8(row: &[f32], ints: &mut [i8], scales: &mut [f32]) {
     }
 }
 
-/// The weights that a q8 row stands for.
+/// The weights of a q8 row.
 pub fn from_q8(ints: &[i8], scales: &[f32], row: &mut [f32]) {
     for ((ints, scale), row) in ints.chunks_exact(BLOCK).zip(scales).zip(row.chunks_exact_mut(BLOCK)) {
         for (int, w) in ints.iter().zip(row) {
@@ -45,8 +45,8 @@ pub fn from_q8(ints: &[i8], scales: &[f32], row: &mut [f32]) {
     }
 }
 
-/// Quantizes a row to q4 as a model file has it: `w ≈ scale · (nibble − 8)`, two weights a byte, the first in the low half, scale =
-/// max|w|/7, nibbles from 1 to 15. Else as [`to_q8`]. `nibbles` [len/2], `scales` [len/32].
+/// Quantizes a row to q4 as model files store it: `w ≈ scale · (nibble − 8)`, two weights a byte, the first in the low half,
+/// scale = max|w|/7, nibbles from 1 to 15. Otherwise as [`to_q8`]. `nibbles` [len/2], `scales` [len/32].
 pub fn to_q4(row: &[f32], nibbles: &mut [u8], scales: &mut [f32]) {
     assert!(
         row.len().is_multiple_of(BLOCK) && nibbles.len() * 2 == row.len() && scales.len() * BLOCK == row.len(),
@@ -64,7 +64,7 @@ pub fn to_q4(row: &[f32], nibbles: &mut [u8], scales: &mut [f32]) {
     }
 }
 
-/// The whole numbers that nibbles stand for, −8 to 7, in order.
+/// The integers of nibbles, −8 to 7, in order.
 pub fn ints_of(nibbles: &[u8]) -> impl Iterator<Item = i8> {
     nibbles.iter().flat_map(|byte| [(byte & 15) as i8 - 8, (byte >> 4) as i8 - 8])
 }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn q4_is_within_half_a_step_keeps_the_largest_and_stays_what_it_is() {
+    fn q4_is_within_half_a_step_keeps_the_largest_and_is_stable() {
         let row: Vec<f32> = (0..96).map(|i| ((i * 37 % 101) as f32 - 50.0) * 10f32.powi(i / 32 - 1)).collect();
         let (mut nibbles, mut scales) = (vec![0u8; 48], vec![0f32; 3]);
         let back = |nibbles: &[u8], scales: &[f32]| -> Vec<f32> {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn q8_of_zeros_and_of_nonsense_is_finite() {
+    fn zeros_nan_and_infinity_quantize_to_finite_weights() {
         let mut row = vec![0f32; 64];
         row[40] = f32::NAN;
         row[41] = f32::INFINITY;

@@ -2,7 +2,10 @@
 //! thread that the program began on. There the test harness waits for this test, and on a busy machine it prepares to in the middle of it.
 
 use sideman_kernels::cpu::CpuBackend;
-use sideman_kernels::{Act, Backend, Book, Format, Grid, Heads, Linear, Lstm, Norm, Rows, Sampling, UNKNOWN};
+use sideman_kernels::{
+    Act, Backend, Book, Depthwise, EmbedInput, Format, Grid, Heads, InverseStft, LaneText, LayerRows, Linear, Lstm, Norm, Rows,
+    Sampling, Stft, UNKNOWN,
+};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -65,32 +68,35 @@ fn nothing_is_allocated_after_the_first_round() {
     ];
     let input = plain(linear(backend, 4 * dim, dim, Format::F32));
     let lstm = Lstm { input: vec![input], hidden: vec![linear(backend, 4 * dim, dim, Format::F32).weight], size: dim };
+    let depthwise = Depthwise { taps: backend.buf(7 * dim).unwrap(), bias: backend.buf(dim).unwrap(), kernel: 7, dim };
     let mut kv = backend.kv(1, lanes, steps, heads, Format::Bf16).unwrap();
-    let mut picker = backend.picker(&grid).unwrap();
+    let mut sampler = backend.sampler(&grid).unwrap();
     let [mut x, mut q, mut y, mut state, mut tail] =
         [700 * dim, 700 * dim, 700 * 90, 2 * dim, 64].map(|n| backend.buf(n).unwrap());
     let [mut seq, ctl, masked, mut pos, mut codes] = [2 * steps, 2 * steps, 4, 1, 2 * 700].map(|n| backend.ints(n).unwrap());
     let mut round = |backend: &mut CpuBackend, n: usize, rows: usize| {
         backend.write_ints(&mut pos, 0, &[0]);
         seq.fill(UNKNOWN);
-        backend.embed(&grid, &tables, &controls, &seq, &ctl, &masked, &pos, n, &mut x);
-        backend.qkv(&w_qkv, &x, lanes, n, 0, &pos, &mut q, &mut kv);
-        backend.attend(&q, lanes, n, 0, &pos, &kv, &mut x);
-        backend.set_text(&mut kv, 0, 0, n, &q, &x);
-        backend.attend_text(&q, lanes, n, 0, &kv, &mut x);
+        let input = EmbedInput { grid: &grid, tables: &tables, controls: &controls, seq: &seq, ctl: &ctl, masked: &masked };
+        backend.embed(&input, &pos, n, &mut x);
+        let at = LayerRows { layer: 0, lanes, n };
+        backend.qkv(&w_qkv, &x, at, &pos, &mut q, &mut kv);
+        backend.attend(&q, at, &pos, &kv, &mut x);
+        backend.set_text(&mut kv, LaneText { layer: 0, lane: 0, len: n }, &q, &x);
+        backend.attend_text(&q, at, &kv, &mut x);
         backend.linear(&w, &x, Rows::packed(rows, dim), &mut y, Rows::packed(rows, 90));
         for (top_k, top_p) in [(7, 0.0), (0, 0.8), (0, 0.0)] {
-            backend.set_sampling(&mut picker, &Sampling { temperature: 1.0, top_k, top_p, cfg: 3.0, seed: 1, frame_base: 0 });
-            backend.pick(&mut picker, &y, 1, &mut pos, &mut seq);
+            backend.set_sampling(&mut sampler, &Sampling { temperature: 1.0, top_k, top_p, cfg: 3.0, seed: 1, frame_base: 0 });
+            backend.sample(&mut sampler, &y, 1, &mut pos, &mut seq);
         }
         backend.advance(1, &mut pos);
         backend.elu(&y, &mut q, rows * dim);
-        backend.depthwise(&q, &q, 7, dim, &y, 3, rows, &mut x);
+        backend.depthwise(&depthwise, &y, 3, rows, &mut x);
         backend.lstm(&lstm, &x, Rows::packed(rows, dim), &mut state, &mut y, Rows::packed(rows, dim));
-        backend.spectrum(64, 33, &x, 64, 16, 20, &mut y, Rows::packed(20, 40), 3);
-        backend.istft(64, 16, 7.0, &x, Rows::packed(20, 66), &mut tail, &mut y, 0);
-        backend.quantize(&books, dim, &mut x, Rows::packed(rows, dim), &mut codes, 700, 0);
-        backend.dequantize(&books, dim, &codes, 700, 0, &mut x, Rows::packed(rows, dim));
+        backend.spectrum(Stft { n_fft: 64, hop: 16, bins: 33 }, &x, 64, &mut y, Rows { count: 20, at: 3, stride: 40 });
+        backend.istft(InverseStft { n_fft: 64, hop: 16, max_log: 7.0 }, &x, Rows::packed(20, 66), &mut tail, &mut y, 0);
+        backend.quantize(&books, &mut x, Rows::packed(rows, dim), &mut codes, Rows::packed(2, 700));
+        backend.dequantize(&books, &codes, Rows::packed(2, 700), &mut x, Rows::packed(rows, dim));
     };
     round(backend, 20, 600);
     let before = COUNT.load(SeqCst);

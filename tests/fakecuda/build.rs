@@ -1,5 +1,5 @@
 //! Names the shared library "libcuda.so" in its SONAME, so that once a test has loaded it by path,
-//! a later `dlopen("libcuda.so")` by cudarc finds it already there and needs no environment variable.
+//! a later `dlopen("libcuda.so")` by cudarc finds it already loaded and needs no environment variable.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -181,11 +181,11 @@ pub fn encode_in_pieces<B: Backend>(
     let (mut codes, mut at) = (Vec::new(), 0);
     while at < samples.len() {
         let n = next().min(samples.len() - at);
-        encoder.push(codec, backend, &samples[at..at + n], &mut codes);
+        encoder.push(backend, &samples[at..at + n], &mut codes);
         at += n;
         assert_eq!(codes.len(), codec.books() * codec.known_frames(at), "frames after {at} samples");
     }
-    encoder.finish(codec, backend, &mut codes);
+    encoder.finish(backend, &mut codes);
     codes
 }
 
@@ -200,10 +200,10 @@ pub fn decode_in_pieces<B: Backend>(
     let (mut samples, mut at, books) = (Vec::new(), 0, codec.books());
     while at < codes.len() {
         let n = (next() * books).min(codes.len() - at);
-        decoder.push(codec, backend, &codes[at..at + n], &mut samples).expect("codes in range");
+        decoder.push(backend, &codes[at..at + n], &mut samples).expect("codes in range");
         at += n;
         assert_eq!(samples.len(), codec.known_samples(at / books), "samples after {} frames", at / books);
     }
-    decoder.finish(codec, backend, &mut samples);
+    decoder.finish(backend, &mut samples);
     samples
 }

@@ -97,7 +97,7 @@ impl Song {
         assert!(run.step(backend, &lm), "the last step is missing");
         let mut logits = vec![0.0; 2 * run.grid().cards.iter().sum::<usize>()];
         run.logits(backend, &mut logits);
-        assert_eq!(run.faults(backend), 0, "logits without any finite value");
+        assert_eq!(run.nonfinite_samples(backend), 0, "logits without any finite value");
         let mut tokens = vec![vec![UNKNOWN; self.frames]; lm.config().streams.len()];
         for (k, row) in tokens.iter_mut().enumerate() {
             run.codes(backend, 0, k, 0, row);

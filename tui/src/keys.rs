@@ -1,4 +1,4 @@
-//! `sideman keys`: prints the keys of the screen.
+//! `sideman keys`: the keys of the screen, as they are bound.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use crate::stdout;
 /// `keys`.
 ///
 /// # Errors
-/// The file of keys is not valid.
+/// What is wrong with the file of keys.
 pub fn run(args: &Keys) -> Result<ExitCode> {
     Keymap::find(args.keys.as_deref())?.lines().iter().for_each(|line| stdout::line(line.trim_end()));
     Ok(ExitCode::SUCCESS)

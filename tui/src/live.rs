@@ -94,7 +94,7 @@ fn play<B: Backend + Send + 'static>(
     standby: Option<(CpuBackend, Model<CpuBackend>)>,
 ) -> Result<ExitCode> {
     let mut band = Model::load(&mut backend, dir, args.run.precision.into())?;
-    if let Some(why) = backend.fault() {
+    if let Some(why) = backend.failure() {
         return Err(anyhow!("{why}"));
     }
     let asked = asked(args, dir)?;

@@ -28,7 +28,7 @@ impl LoadedModel {
             // Tensor cores change the order of sums. An offline song is made in one go, so nothing compares a prefill with single steps.
             cuda.tiles(true);
             match Model::load(&mut cuda, dir, format) {
-                Ok(model) if cuda.fault().is_none() => return Ok(LoadedModel::Cuda(Box::new((cuda, model)))),
+                Ok(model) if cuda.failure().is_none() => return Ok(LoadedModel::Cuda(Box::new((cuda, model)))),
                 Err(sideman_engine::Error::Backend(error @ (BackendError::Memory { .. } | BackendError::Lost(_))))
                     if choice == BackendChoice::Auto =>
                 {
@@ -36,9 +36,9 @@ impl LoadedModel {
                 }
                 Err(error) => return Err(error.into()),
                 Ok(_) if choice == BackendChoice::Auto => {
-                    tracing::warn!("{}; the processor computes instead", cuda.fault().unwrap_or_default());
+                    tracing::warn!("{}; the processor computes instead", cuda.failure().unwrap_or_default());
                 }
-                Ok(_) => return Err(anyhow!("--backend cuda: {}", cuda.fault().unwrap_or_default())),
+                Ok(_) => return Err(anyhow!("--backend cuda: {}", cuda.failure().unwrap_or_default())),
             }
         }
         let mut cpu = CpuBackend::new(threads);
@@ -94,7 +94,7 @@ impl OfflineTask<'_> {
             LoadedModel::Cpu(loaded) => Ok(Some(self.render(&mut loaded.0, &mut loaded.1, report)?)),
             LoadedModel::Cuda(loaded) => {
                 let songs = self.render(&mut loaded.0, &mut loaded.1, report);
-                let error = match (loaded.0.fault(), songs) {
+                let error = match (loaded.0.failure(), songs) {
                     (Some(fault), _) => fault.to_owned(),
                     (None, Err(sideman_engine::Error::Backend(error @ BackendError::Memory { .. }))) => error.to_string(),
                     (None, songs) => return Ok(Some(songs?)),

@@ -1,4 +1,4 @@
-//! `sideman osc`: prints every OSC address.
+//! `sideman osc`: the whole OSC namespace, from the table that the server reads.
 
 use std::process::ExitCode;
 

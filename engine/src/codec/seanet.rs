@@ -2,7 +2,8 @@
 
 use sideman_kernels::{Act, Backend, Format, Linear, Lstm};
 
-use crate::codec::stream::{Chain, Conv, Layer};
+use super::chain::{Chain, Layer};
+use super::conv::Conv;
 use crate::error::Result;
 use crate::model::{PadMode, SeanetConfig, Tensors, upload};
 

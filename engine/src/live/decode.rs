@@ -89,7 +89,7 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    pub(super) fn decode(&mut self, backend: &mut B, model: &Model<B>) -> Result<()> {
+    pub(super) fn decode(&mut self, backend: &mut B) -> Result<()> {
         for (s, codes) in self.to_decode.iter_mut().enumerate() {
             let books = self.history.streams[s].len();
             for run in codes.chunk_by(|a, b| (*a == REST) == (*b == REST)) {
@@ -97,7 +97,7 @@ impl<B: Backend> Session<B> {
                     let old = self.fifo[s].len();
                     self.fifo[s].resize(old + run.len() / books * FRAME, 0.0);
                 } else {
-                    self.decoders[s].push(&model.codecs[s], backend, run, &mut self.fifo[s])?;
+                    self.decoders[s].push(backend, run, &mut self.fifo[s])?;
                 }
             }
             codes.clear();

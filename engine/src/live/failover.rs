@@ -66,7 +66,7 @@ impl<B: Backend> Session<B> {
             // A new signal: its first frame is the next one to be heard.
             (ear.on, ear.next) = (was.on, self.n);
         }
-        self.warm(backend, model)?;
+        self.warm(backend)?;
 
         // Where the band was to begin, it begins; where it played, it comes in again.
         self.fresh = lost.fresh;
@@ -95,12 +95,12 @@ impl<B: Backend> Session<B> {
     }
 
     /// Decoders that have decoded as much silence as their predecessors hold back: what comes next fits what was given.
-    fn warm(&mut self, backend: &mut B, model: &Model<B>) -> Result<()> {
+    fn warm(&mut self, backend: &mut B) -> Result<()> {
         for s in 0..self.decoders.len() {
             let streams = &self.history.streams[s];
             let codes: Vec<u32> = (0..RING_OUT).flat_map(|_| streams.iter().map(|&k| self.history.silence[k] as u32)).collect();
             let mut dropped = Vec::new();
-            self.decoders[s].push(&model.codecs[s], backend, &codes, &mut dropped)?;
+            self.decoders[s].push(backend, &codes, &mut dropped)?;
         }
         Ok(())
     }

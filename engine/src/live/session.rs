@@ -190,12 +190,12 @@ impl<B: Backend> Session<B> {
         let windows = [Window::new(backend, &model.lm, &run, shape)?, Window::new(backend, &model.lm, &run, shape)?];
         let ear = |codec: &Codec<B>, backend: &mut B| -> Result<Ear<B>> {
             let mut encoder = codec.encoder(backend)?;
-            encoder.rehearse(codec, backend);
+            encoder.warm_up(backend);
             Ok(Ear { encoder, on: false, next: 0 })
         };
         let voice = |codec: &Codec<B>, backend: &mut B| -> Result<Decoder<B>> {
             let mut decoder = codec.decoder(backend)?;
-            decoder.rehearse(codec, backend);
+            decoder.warm_up(backend);
             Ok(decoder)
         };
         let most = (lag as i64 + largest as i64 + ahead) as usize + 2 * MAX_HOP + CHUNK;
@@ -259,7 +259,7 @@ impl<B: Backend> Session<B> {
         if let Some(from) = starts {
             (session.stems.from, session.stems.to) = (from, i64::MAX);
         }
-        session.listen(backend, model);
+        session.listen(backend);
         session.voices(0);
         session.begin(backend, model)?;
         Ok(session)
@@ -272,7 +272,7 @@ impl<B: Backend> Session<B> {
         while self.front <= self.edge() {
             self.tick(backend, model)?;
         }
-        self.decode(backend, model)?;
+        self.decode(backend)?;
         let lead = self.lead.max(0);
         for fifo in &mut self.fifo {
             // Where the band is late, the samples before song time 0 are silence.
@@ -302,8 +302,8 @@ impl<B: Backend> Session<B> {
         }
         self.clear();
         self.note();
-        self.listen(backend, model);
-        self.hear(backend, model, heard);
+        self.listen(backend);
+        self.hear(backend, heard);
         for _ in 0..heard.len() / FRAME {
             let at = self.n * FRAME as i64 + self.lead;
             self.sound(at, FRAME as i64);
@@ -312,7 +312,7 @@ impl<B: Backend> Session<B> {
                 self.tick(backend, model)?;
             }
         }
-        self.decode(backend, model)?;
+        self.decode(backend)?;
         self.give(heard.len());
         Ok(())
     }
@@ -335,12 +335,12 @@ impl<B: Backend> Session<B> {
     }
 
     /// Encodes what was heard, for every stem that the player plays or is about to play.
-    fn hear(&mut self, backend: &mut B, model: &Model<B>, heard: &[f32]) {
+    fn hear(&mut self, backend: &mut B, heard: &[f32]) {
         let loud = |peak: f32, x: &f32| if x.is_finite() { peak.max(x.abs()) } else { peak };
         self.heard_peak = heard.iter().fold(0.0, loud);
         for (stem, ear) in self.ears.iter_mut().enumerate().filter(|(_, ear)| ear.on) {
             self.codes.clear();
-            ear.encoder.push(&model.codecs[stem], backend, heard, &mut self.codes);
+            ear.encoder.push(backend, heard, &mut self.codes);
             let streams = self.history.streams[stem].len();
             for frame in 0..self.codes.len() / streams {
                 for level in 0..streams {
@@ -353,14 +353,14 @@ impl<B: Backend> Session<B> {
     }
 
     /// Listens to the stems that are the player's or are asked for, and to no others. What the new one played before counts as silence.
-    fn listen(&mut self, backend: &mut B, model: &Model<B>) {
+    fn listen(&mut self, backend: &mut B) {
         for stem in 0..self.ears.len() {
             let asked = |e: &mut super::schedule::Entry| matches!(e.request.command, Command::InputStem(Some(p)) if usize::from(p) == stem);
             let on = self.input_stem == Some(stem) || self.schedule.all().iter_mut().any(asked);
             let ear = &mut self.ears[stem];
             if on && !ear.on {
                 self.codes.clear();
-                ear.encoder.finish(&model.codecs[stem], backend, &mut self.codes);
+                ear.encoder.finish(backend, &mut self.codes);
                 (ear.next, ear.on) = (self.n, on);
                 self.history.forget(stem);
             }
@@ -440,7 +440,7 @@ impl<B: Backend> Session<B> {
 
     /// Draws without a finite logit so far, each mended by a code that can be played.
     pub fn faults(&mut self, backend: &mut B) -> u64 {
-        self.windows.iter_mut().map(|w| u64::from(w.run().faults(backend))).sum()
+        self.windows.iter_mut().map(|w| u64::from(w.run().nonfinite_samples(backend))).sum()
     }
 
     /// Where bar `bar` begins, in song time; not before what is decided next.

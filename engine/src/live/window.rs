@@ -86,7 +86,7 @@ pub(super) struct Window<B: Backend> {
 impl<B: Backend> Window<B> {
     pub fn new(backend: &mut B, lm: &Lm<B>, spec: &RunSpec, shape: Shape) -> Result<Self> {
         let mut run = lm.run(backend, spec)?;
-        run.rehearse(backend, lm)?;
+        run.warm_up(backend, lm)?;
         Ok(Window {
             run,
             shape,

@@ -1,7 +1,7 @@
 //! The language model: a causal transformer over columns of tokens, one per stream (docs/explanation/musicgen-stem.md sections 5 to 7).
 //!
-//! [`Lm`] is what doesn't change (configuration and weights), [`Run`] one generation (its sequence, cache and dice).
-//! Several runs may stand side by side on one `Lm`: live play primes the next window while the present one plays.
+//! [`Lm`] holds configuration and weights, which do not change. [`Run`] holds one generation: its sequence, key-value cache and
+//! sampler. Several runs can share one `Lm`: live play primes the next window while the current one plays.
 
 pub mod pattern;
 mod run;
@@ -28,7 +28,7 @@ impl<B: Backend> Lm<B> {
     /// Loads `lm.safetensors` of a model directory, its matrices kept in `format`.
     ///
     /// # Errors
-    /// A tensor is missing, misshapen or not known; the player's memory is full.
+    /// A tensor is missing, unknown or has the wrong shape; the backend's memory is full.
     pub fn load(backend: &mut B, dir: &ModelDir, format: Format) -> Result<Self> {
         let file = dir.tensors("lm.safetensors")?;
         let weights = weights::Weights::load(backend, &dir.config, file, format)?;
@@ -36,7 +36,7 @@ impl<B: Backend> Lm<B> {
         Ok(Lm { config: dir.config.clone(), weights, cache })
     }
 
-    /// How music is made with it keeps keys and values: as exact as the weights (bf16 beside bf16, q8 and q4, half of what a long song reads).
+    /// Format of the key-value cache for these weights: f32 for f32, else bf16, which halves what a step of a long song reads.
     pub fn cache(&self) -> Format {
         self.cache
     }
@@ -46,10 +46,10 @@ impl<B: Backend> Lm<B> {
         &self.config
     }
 
-    /// Begins a generation.
+    /// Starts a generation.
     ///
     /// # Errors
-    /// The spec doesn't fit the model (see [`RunSpec`]), or the player's memory is full.
+    /// The spec doesn't fit the model (see [`RunSpec`]), or the backend's memory is full.
     pub fn run(&self, backend: &mut B, spec: &RunSpec) -> Result<Run<B>> {
         Run::new(backend, self, spec)
     }

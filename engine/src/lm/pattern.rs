@@ -1,10 +1,11 @@
-//! The delay pattern: which frame of which stream sits at which step. Nothing else in the engine knows delays.
+//! The delay pattern: which frame of which stream is at which step. Only this module computes with delays.
 //!
-//! Column (step) 0 of the sequence is empty, special on every stream. The token of frame t of stream k lives in
-//! column `t + delay_k + 1`, and is foretold by the forward that is fed column `t + delay_k` (docs/explanation/musicgen-stem.md section 6).
-//! Delays need not be sorted; in a lagged run those of the player's streams are larger by the lag.
+//! Column (step) 0 of the sequence holds the special id on every stream. The token of frame t of stream k is in column
+//! `t + delay_k + 1`, and is predicted by the forward pass that is fed column `t + delay_k`
+//! (docs/explanation/musicgen-stem.md section 6). Delays need not be sorted. In a lagged run those of the input stem's streams
+//! are larger by the lag.
 
-/// Which frame of which stream sits at which step, for a grid of `frames` frames.
+/// The delay pattern of a grid of `frames` frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     delays: Vec<usize>,
@@ -17,7 +18,7 @@ impl Pattern {
         Pattern { delays: delays.to_vec(), frames }
     }
 
-    /// Delays with `lag` more on the streams that `input_stem` names: how live play sees the player's stem.
+    /// Delays with `lag` added on the streams for which `input_stem` is true, as live play uses them.
     pub fn lagged(delays: &[usize], input_stem: &[bool], lag: usize) -> Vec<usize> {
         delays.iter().zip(input_stem).map(|(&d, &p)| if p { d + lag } else { d }).collect()
     }
@@ -42,17 +43,17 @@ impl Pattern {
         1 + self.frames + self.delays.iter().max().copied().unwrap_or(0)
     }
 
-    /// Frame of `stream` that sits in column `step`; none where the slot is special.
+    /// Frame of `stream` in column `step`; `None` where the slot holds the special id.
     pub fn frame(&self, stream: usize, step: usize) -> Option<usize> {
         step.checked_sub(self.delays[stream] + 1).filter(|&t| t < self.frames)
     }
 
-    /// Column in which frame `frame` of `stream` sits.
+    /// Column of frame `frame` of `stream`.
     pub fn step(&self, stream: usize, frame: usize) -> usize {
         frame + self.delays[stream] + 1
     }
 
-    /// First column that holds frame `frame` of any stream: before it nothing of that frame is known or needed.
+    /// First column that holds frame `frame` of any stream.
     pub fn first_step(&self, frame: usize) -> usize {
         frame + self.delays.iter().min().copied().unwrap_or(0) + 1
     }
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn vector_of_six_streams() {
+    fn six_streams_follow_the_published_pattern() {
         let pattern = Pattern::new(&[0, 0, 0, 1, 2, 3], 4);
         let grid: Vec<i32> = (0..24).collect();
         let expected = rows(
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn vector_of_seven_streams() {
+    fn seven_streams_follow_the_published_pattern() {
         // First steps of the 7cb layout (section 15): frame of each stream, x where there is none.
         let pattern = Pattern::new(&[0, 1, 0, 0, 1, 2, 3], 10);
         let frames = |s| (0..7).map(|k| pattern.frame(k, s).map_or(-1, |t| t as i32)).collect::<Vec<_>>();
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn vector_of_an_edit() {
+    fn an_edit_follows_the_published_pattern() {
         // Toy of section 6: 10 source frames, decimation 5, bass regenerated, the others forced.
         let mut grid = vec![];
         for k in 0..6 {
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_of_the_full_model() {
+    fn the_full_model_has_the_published_number_of_steps() {
         assert_eq!(Pattern::new(&[0, 0, 0, 1, 2, 3], 1500).steps(), 1504);
         assert_eq!(Pattern::new(&Pattern::lagged(&[0, 0, 0, 1], &[true, false, false, false], 8), 10).delays(), [8, 0, 0, 1]);
     }

@@ -1,11 +1,11 @@
-//! One generation: its sequence of columns, known and unknown slots, controls, texts, cache and dice.
+//! One generation: its sequence of columns, with controls, texts, key-value cache and sampler.
 //!
-//! A slot of the sequence is *forced* (written by [`Run::put`]), special (the pattern has no frame there) or unknown; an unknown
-//! slot is drawn when the column before it has been fed. [`Run::next`] feeds columns that are known in blocks, and draws where
-//! something is unknown. A column may still be written as long as it hasn't been fed, and [`Run::rollback`] unfeeds columns at no
-//! cost: live play writes the player's tokens just before their column is fed, and takes back what it foretold wrongly.
+//! A slot of the sequence is *forced* (written by [`Run::put`]), *special* (the pattern has no frame there) or *unknown*. An
+//! unknown slot is sampled when the column before it has been fed. [`Run::next`] feeds known columns in blocks, and samples where
+//! something is unknown. A column can be written until it is fed. [`Run::rollback`] unfeeds columns without copying: live play
+//! writes the input stem's tokens just before their column is fed, and rolls back where it predicted them wrongly.
 
-use sideman_kernels::{Backend, Format, Grid, Rows, Sampling, UNKNOWN};
+use sideman_kernels::{Backend, Format, Grid, LaneText, Rows, Sampling, UNKNOWN};
 
 use super::pattern::Pattern;
 use super::state::State;
@@ -13,55 +13,55 @@ use super::{Lm, step};
 use crate::error::{Error, Result};
 use crate::text::Hidden;
 
-/// The longest text a run takes, in tokens.
+/// The most tokens of a text.
 pub const MAX_TEXT: usize = 512;
 
-/// What a run is to be.
+/// Parameters of a run.
 #[derive(Debug, Clone)]
 pub struct RunSpec<'a> {
     /// Songs generated side by side (variations); 1 or more.
     pub songs: usize,
-    /// Two lanes a song: conditioned and null. Needed wherever `cfg` isn't 1 and there is a text.
+    /// Two lanes a song, conditioned and null. Needed where `cfg` isn't 1 and there is a text.
     pub guided: bool,
     /// Delay of each stream (lag included: [`Pattern::lagged`]).
     pub delays: &'a [usize],
     /// Frames of the grid (prefix and transition included).
     pub frames: usize,
-    /// Text of each song; fewer than songs: none for the rest.
+    /// Text of each song. Songs beyond the end of the list have none.
     pub texts: &'a [Option<&'a Hidden>],
-    /// Tokens of text there shall be room for, so that [`Run::set_text`] can change it; the texts above make their own room.
+    /// Room for a text, in tokens, so that [`Run::set_text`] can set it later. At least the texts above fit in any case.
     pub text_room: usize,
     /// Format of the cache: f32, or bf16 at half the memory.
     pub kv: Format,
-    /// The most columns fed at once.
+    /// The most columns that are fed at a time.
     pub block: usize,
-    /// How tokens are drawn at first.
+    /// Sampling parameters at the start.
     pub sampling: Sampling,
 }
 
-/// One generation of `songs` songs in step. See the module's head. It is played with the [`Lm`] that made it.
+/// One generation of one or more songs, step by step together. Use it with the [`Lm`] that made it.
 pub struct Run<B: Backend> {
     grid: Grid,
     pattern: Pattern,
     state: State<B>,
     block: usize,
-    /// The sequence without what was drawn [songs, streams, steps]: forced tokens, special ids, UNKNOWN.
+    /// The sequence without sampled tokens [songs, streams, steps]: forced tokens, special ids, UNKNOWN.
     plan: Vec<i32>,
-    /// Columns fed: host's copy of `state.pos`.
+    /// Columns fed; the host's copy of `state.pos`.
     at: usize,
     text_room: usize,
-    /// The grid without guidance and its dice, where there is guidance: see [`Run::guide`].
-    plain: Option<(Grid, B::Picker)>,
+    /// The grid and the sampler without guidance, in a guided run of one song ([`Run::guide`]).
+    plain: Option<(Grid, B::Sampler)>,
     guided: bool,
-    /// Feeding one column [guidance off][with a draw]: what a GPU records once.
-    steps: [[B::Graph; 2]; 2],
+    /// What the backend has recorded of feeding one column, by (guidance off, with sampling).
+    graphs: B::Graphs,
 }
 
 impl<B: Backend> Run<B> {
     pub(super) fn new(backend: &mut B, lm: &Lm<B>, spec: &RunSpec) -> Result<Self> {
         let config = lm.config();
         if spec.songs == 0 || spec.block == 0 || spec.frames == 0 {
-            return Err(Error::Input("a run needs at least one song, one frame and blocks of one column".into()));
+            return Err(Error::Input("a run needs at least one song, one frame and blocks of at least one column".into()));
         }
         if spec.delays.len() != config.streams.len() {
             let what = format!("{} delays for a model of {} streams", spec.delays.len(), config.streams.len());
@@ -88,12 +88,12 @@ impl<B: Backend> Run<B> {
             let control = &config.controls[row % config.controls.len()];
             backend.write_ints(&mut state.ctl, row * grid.steps, &vec![control.card as i32; grid.steps]);
         }
-        backend.set_sampling(&mut state.picker, &spec.sampling);
+        backend.set_sampling(&mut state.sampler, &spec.sampling);
         let plain = if spec.guided && spec.songs == 1 {
             let plain = Grid { branches: 1, ..grid.clone() };
-            let mut picker = backend.picker(&plain)?;
-            backend.set_sampling(&mut picker, &spec.sampling);
-            Some((plain, picker))
+            let mut sampler = backend.sampler(&plain)?;
+            backend.set_sampling(&mut sampler, &spec.sampling);
+            Some((plain, sampler))
         } else {
             None
         };
@@ -107,7 +107,7 @@ impl<B: Backend> Run<B> {
             text_room,
             plain,
             guided: true,
-            steps: Default::default(),
+            graphs: B::Graphs::default(),
         };
         for (song, text) in spec.texts.iter().enumerate().take(spec.songs) {
             run.set_text(backend, lm, song, *text)?;
@@ -125,33 +125,34 @@ impl<B: Backend> Run<B> {
         &self.grid
     }
 
-    /// Columns fed so far; the column `at()` is the next one, and all of it is known.
+    /// Columns fed so far. Column `at()` is fed next, and all of it is known.
     pub fn at(&self) -> usize {
         self.at
     }
 
-    /// Changes how tokens are drawn from now on.
+    /// Changes the sampling parameters from now on.
     pub fn set_sampling(&mut self, backend: &mut B, sampling: &Sampling) {
-        backend.set_sampling(&mut self.state.picker, sampling);
-        if let Some((_, picker)) = &mut self.plain {
-            backend.set_sampling(picker, sampling);
+        backend.set_sampling(&mut self.state.sampler, sampling);
+        if let Some((_, sampler)) = &mut self.plain {
+            backend.set_sampling(sampler, sampling);
         }
     }
 
-    /// Switches guidance off, at half the work, and on again; only in a run of one song. What was fed without guidance is missing in the
-    /// null lane: switch it on where nothing has been fed.
+    /// Switches guidance off (which halves the work) or on; only in a run of one song. Columns fed without guidance are missing in
+    /// the null lane, so switch it on only before anything is fed.
     pub fn guide(&mut self, guided: bool) {
         self.guided = guided;
     }
 
-    /// Sets the text of a song, for every column fed from now on; allocates nothing. None (or no token) is the null condition.
+    /// Sets the text of a song for every column fed from now on. Allocates nothing. `None`, or a text of no tokens, is the null
+    /// condition.
     ///
     /// # Errors
     /// The text is longer than the run's room, or not of this model's width.
     pub fn set_text(&mut self, backend: &mut B, lm: &Lm<B>, song: usize, text: Option<&Hidden>) -> Result<()> {
         let (Some(state), Some(project)) = (&mut self.state.text, &lm.weights.project) else {
             return match text {
-                Some(text) if text.len > 0 => Err(Error::Input("a text for a run without room for one".into())),
+                Some(text) if text.len > 0 => Err(Error::Input("the run was made without room for a text".into())),
                 _ => Ok(()),
             };
         };
@@ -175,13 +176,13 @@ impl<B: Backend> Run<B> {
                 backend.linear(&cross.k, &state.condition, wide, &mut state.k, wide);
                 backend.linear(&cross.v, &state.condition, wide, &mut state.v, wide);
             }
-            backend.set_text(&mut state.kv, l, lane, len, &state.k, &state.v);
+            backend.set_text(&mut state.kv, LaneText { layer: l, lane, len }, &state.k, &state.v);
         }
         Ok(())
     }
 
-    /// Forces `codes` on `stream` of `song` from grid frame `frame` on. The special id (the stream's `card`) is allowed: it is the
-    /// mask; UNKNOWN gives a slot free again.
+    /// Forces `codes` on `stream` of `song` from grid frame `frame` on. The special id (the stream's `card`) hides a frame; UNKNOWN
+    /// makes a slot unknown again.
     ///
     /// # Errors
     /// A code out of range, frames past the grid, or a column that has been fed already (or is the next one, and would be unknown).
@@ -205,8 +206,9 @@ impl<B: Backend> Run<B> {
         Ok(())
     }
 
-    /// Sets control `control` (in the order of the configuration) from grid frame `frame` on; a value that the control doesn't
-    /// have (−1, say) is its null. Values of columns past the sequence are dropped. The null lane of guidance is not told what guides.
+    /// Sets control `control` (in the order of the configuration) from grid frame `frame` on. A value out of the control's
+    /// range, such as −1, is its null value. Values of columns past the sequence are dropped. A control that guides is null in
+    /// the null lane.
     pub fn control(&mut self, backend: &mut B, lm: &Lm<B>, control: usize, frame: usize, values: &[i32]) {
         let config = &lm.config().controls[control];
         let card = config.card as i32;
@@ -220,7 +222,7 @@ impl<B: Backend> Run<B> {
         }
     }
 
-    /// Whose streams the null lane doesn't hear, so that guidance leans on them: a player's, in a model that has practised it.
+    /// Masks streams in the null lane, so that guidance strengthens their influence: the input stem's, in a model trained for it.
     pub fn mask_null_lane(&mut self, backend: &mut B, masked: impl Fn(usize) -> bool) {
         for k in 0..self.pattern.streams() {
             if self.grid.branches > 1 {
@@ -229,8 +231,8 @@ impl<B: Backend> Run<B> {
         }
     }
 
-    /// Feeds the next column and draws the unknown slots of the one after it, always with logits ([`Run::logits`]).
-    /// False: there is no column left whose successor could be drawn.
+    /// Feeds the next column and samples the unknown slots of the one after it; computes logits in any case ([`Run::logits`]).
+    /// False where no column is left whose successor can be sampled.
     pub fn step(&mut self, backend: &mut B, lm: &Lm<B>) -> bool {
         if self.at + 1 >= self.grid.steps {
             return false;
@@ -239,9 +241,8 @@ impl<B: Backend> Run<B> {
         true
     }
 
-    /// Feeds columns up to `limit` (exclusive) at most: as many known ones as a block takes, and then draws the next column
-    /// where something in it is unknown. Gives the number of columns fed; 0: `limit` or the end is reached.
-    /// Any block size gives the same bits.
+    /// Feeds columns below `limit`: as many known ones as a block takes. Then samples the next column where something in it is
+    /// unknown. Gives the number of columns fed, 0 where `limit` or the end is reached. Any block size gives the same bits.
     pub fn next(&mut self, backend: &mut B, lm: &Lm<B>, limit: usize) -> usize {
         let limit = limit.min(self.grid.steps - 1);
         let most = self.block.min(limit.saturating_sub(self.at));
@@ -252,29 +253,29 @@ impl<B: Backend> Run<B> {
         while n < most && self.known(self.at + n) {
             n += 1;
         }
-        let draws = !self.known(self.at + n);
-        self.feed(backend, lm, n, draws);
+        let samples = !self.known(self.at + n);
+        self.feed(backend, lm, n, samples);
         n
     }
 
-    /// Feeds a few columns and takes them back, so that a player that records steps has recorded every kind of them, and none later needs
-    /// memory. Before anything is fed.
+    /// Feeds a few columns and takes them back, so that a backend that records graphs has recorded every kind of step, and no
+    /// later step allocates. Call it before anything is fed. Does nothing on other backends.
     ///
     /// # Errors
     /// Those of [`Run::rollback`].
-    pub fn rehearse(&mut self, backend: &mut B, lm: &Lm<B>) -> Result<()> {
-        if !B::RECORDS {
+    pub fn warm_up(&mut self, backend: &mut B, lm: &Lm<B>) -> Result<()> {
+        if B::GRAPH_SIZES.is_empty() {
             return Ok(());
         }
         let guided = self.guided;
         for with in [true, false] {
             self.guided = with;
-            for draws in [false, true] {
-                // The first lets scratch grow, the second is recorded.
+            for samples in [false, true] {
+                // The first run lets scratch memory grow, the second is recorded.
                 for _ in 0..2 {
                     self.at = 0;
                     backend.write_ints(&mut self.state.pos, 0, &[0]);
-                    self.feed(backend, lm, 1, draws);
+                    self.feed(backend, lm, 1, samples);
                 }
             }
         }
@@ -282,24 +283,24 @@ impl<B: Backend> Run<B> {
         self.rollback(backend, 0)
     }
 
-    fn feed(&mut self, backend: &mut B, lm: &Lm<B>, n: usize, draws: bool) {
-        let Run { grid, state, plain, guided, steps, .. } = self;
+    fn feed(&mut self, backend: &mut B, lm: &Lm<B>, n: usize, samples: bool) {
+        let Run { grid, state, plain, guided, graphs, .. } = self;
         let mut plain = plain.as_mut().filter(|_| !*guided);
-        let graph = &mut steps[usize::from(plain.is_some())][usize::from(draws)];
+        let key = [usize::from(plain.is_some()), usize::from(samples)];
         let mut work = |backend: &mut B| {
             let grid = plain.as_ref().map_or(&*grid, |plain| &plain.0);
             step::forward(backend, &lm.config, &lm.weights, grid, state, n);
-            if draws {
+            if samples {
                 step::logits(backend, &lm.config, &lm.weights, grid, state, n);
-                let State { logits, pos, seq, picker, .. } = &mut *state;
-                let picker = plain.as_mut().map_or(picker, |plain| &mut plain.1);
-                backend.pick(picker, logits, n, pos, seq);
+                let State { logits, pos, seq, sampler, .. } = &mut *state;
+                let sampler = plain.as_mut().map_or(sampler, |plain| &mut plain.1);
+                backend.sample(sampler, logits, n, pos, seq);
             } else {
                 backend.advance(n, &mut state.pos);
             }
         };
         if n == 1 {
-            backend.replay(graph, &mut work);
+            backend.run_recorded(graphs, &key, &mut work);
         } else {
             work(backend);
         }
@@ -311,13 +312,13 @@ impl<B: Backend> Run<B> {
         (0..self.grid.songs * self.pattern.streams()).all(|row| self.plan[row * self.grid.steps + step] != UNKNOWN)
     }
 
-    /// First column after which nothing is unknown any more: feeding up to it (exclusive) is all the work there is.
+    /// The last column with an unknown slot: feeding the columns before it completes the run.
     pub fn needed(&self) -> usize {
         (0..self.grid.steps).rev().find(|&s| !self.known(s)).unwrap_or(0)
     }
 
-    /// Unfeeds columns: `step` is the next one to be fed again. It keeps its tokens (and may be written); what was drawn after it
-    /// is unknown again, what was forced stays. Nothing is copied in the cache.
+    /// Unfeeds columns: `step` is the next one to be fed. It keeps its tokens (and can be written). Tokens sampled after it are
+    /// unknown again, forced ones stay. Nothing is copied in the cache.
     ///
     /// # Errors
     /// `step` has not been fed yet.
@@ -325,13 +326,13 @@ impl<B: Backend> Run<B> {
         if step > self.at {
             return Err(Error::Input(format!("rollback to column {step}, but only {} are fed", self.at)));
         }
-        let drawn = step + 1..(self.at + 1).min(self.grid.steps);
+        let sampled = step + 1..(self.at + 1).min(self.grid.steps);
         for row in 0..self.grid.songs * self.pattern.streams() {
             let at = row * self.grid.steps;
             backend.write_ints(
                 &mut self.state.seq,
-                at + drawn.start,
-                &self.plan[at + drawn.start..at + drawn.end.max(drawn.start)],
+                at + sampled.start,
+                &self.plan[at + sampled.start..at + sampled.end.max(sampled.start)],
             );
         }
         backend.write_ints(&mut self.state.pos, 0, &[step as i32]);
@@ -339,7 +340,7 @@ impl<B: Backend> Run<B> {
         Ok(())
     }
 
-    /// Tokens of column `step` into `tokens` [songs, streams]: UNKNOWN where they are still to come.
+    /// Tokens of column `step` into `tokens` [songs, streams]; UNKNOWN where they are not sampled yet.
     pub fn column(&self, backend: &mut B, step: usize, tokens: &mut [i32]) {
         for (row, token) in tokens.iter_mut().enumerate() {
             backend.read_ints(&self.state.seq, row * self.grid.steps + step, std::slice::from_mut(token));
@@ -357,13 +358,13 @@ impl<B: Backend> Run<B> {
         backend.read(&self.state.logits, 0, logits);
     }
 
-    /// How many draws met logits without a finite value.
-    pub fn faults(&self, backend: &mut B) -> u32 {
-        let plain = self.plain.as_ref().map_or(0, |(_, picker)| backend.faults(picker));
-        plain + backend.faults(&self.state.picker)
+    /// Number of tokens that were sampled from logits without a finite value.
+    pub fn nonfinite_samples(&self, backend: &mut B) -> u32 {
+        let plain = self.plain.as_ref().map_or(0, |(_, sampler)| backend.nonfinite_samples(sampler));
+        plain + backend.nonfinite_samples(&self.state.sampler)
     }
 
-    /// Where the row of a stream begins in the sequence.
+    /// Index of the first slot of a stream in the sequence.
     fn row(&self, song: usize, stream: usize) -> usize {
         (song * self.pattern.streams() + stream) * self.grid.steps
     }

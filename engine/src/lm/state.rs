@@ -1,15 +1,15 @@
-//! What one run keeps in the player's memory: every buffer by name and shape, allocated once.
+//! The buffers of one run in the backend's memory, by name and shape, allocated once.
 
 use sideman_kernels::{Backend, Format, Grid, Heads};
 
 use crate::error::Result;
 use crate::model::Config;
 
-/// What the texts of a run need: room for `room` tokens a lane.
+/// Buffers of the texts of a run, with room for `room` tokens a lane.
 pub(super) struct TextState<B: Backend> {
     /// Keys and values of the texts: layers × lanes × room × d.
     pub kv: B::Kv,
-    /// A text as the encoder gave it [room, text dim].
+    /// Hidden states of a text [room, text dim].
     pub hidden: B::Buf,
     /// The same in the model's width [room, d].
     pub condition: B::Buf,
@@ -25,26 +25,26 @@ pub(super) struct State<B: Backend> {
     pub seq: B::Ints,
     /// Control values [branches, controls, steps].
     pub ctl: B::Ints,
-    /// Streams that a branch doesn't hear [branches, streams].
+    /// Not 0 where a stream is masked in a branch [branches, streams].
     pub masked: B::Ints,
     /// Columns fed so far [1].
     pub pos: B::Ints,
     /// Keys and values of every fed column: layers × lanes × steps × d.
     pub kv: B::Kv,
-    /// Absent: no cross-attention.
+    /// Absent where there is no cross-attention.
     pub text: Option<TextState<B>>,
     /// Residual [rows, d].
     pub x: B::Buf,
     /// Queries [rows, d].
     pub q: B::Buf,
-    /// What attention gives [rows, d].
+    /// Output of attention [rows, d].
     pub att: B::Buf,
     /// Inside the feed-forward [rows, ffn].
     pub hidden: B::Buf,
-    /// Logits of the last column that was asked for [lanes, Σ cards].
+    /// Logits of the last column for which they were computed [lanes, Σ cards].
     pub logits: B::Buf,
-    /// Sampling parameters and scratch.
-    pub picker: B::Picker,
+    /// Sampling parameters and scratch memory.
+    pub sampler: B::Sampler,
 }
 
 impl<B: Backend> State<B> {
@@ -65,7 +65,7 @@ impl<B: Backend> State<B> {
         };
         Ok(State {
             seq: backend.ints(grid.songs * grid.cards.len() * grid.steps)?,
-            // One value at least, so that a model without controls needs no second path.
+            // At least one value, so that a model without controls needs no special case.
             ctl: backend.ints((grid.branches * config.controls.len() * grid.steps).max(1))?,
             masked: backend.ints(grid.branches * grid.cards.len())?,
             pos: backend.ints(1)?,
@@ -76,7 +76,7 @@ impl<B: Backend> State<B> {
             att: backend.buf(rows * d)?,
             hidden: backend.buf(rows * config.lm.ffn)?,
             logits: backend.buf(lanes * grid.cards.iter().sum::<usize>())?,
-            picker: backend.picker(grid)?,
+            sampler: backend.sampler(grid)?,
         })
     }
 }

@@ -1,12 +1,12 @@
-//! The model's step, written once over [`Backend`]: embed → layers → heads → pick (docs/explanation/musicgen-stem.md section 5).
+//! The model's step, written once over [`Backend`]: embed → layers → heads → sample (docs/explanation/musicgen-stem.md section 5).
 
-use sideman_kernels::{Backend, Grid, Rows};
+use sideman_kernels::{Backend, EmbedInput, Grid, LayerRows, Rows};
 
 use super::state::State;
 use super::weights::Weights;
 use crate::model::Config;
 
-/// Feeds the next `n` columns, which are known, through all layers. Nothing is drawn and the position stays.
+/// Feeds the next `n` columns, which are known, through all layers. Nothing is sampled and the position is not changed.
 pub(super) fn forward<B: Backend>(
     backend: &mut B,
     config: &Config,
@@ -20,14 +20,16 @@ pub(super) fn forward<B: Backend>(
     let State { seq, ctl, masked, pos, kv, text, x, q, att, hidden, .. } = state;
     let wide = Rows::packed(lanes * n, lm.dim);
     let inner = Rows::packed(lanes * n, lm.ffn);
-    backend.embed(grid, &weights.emb, &weights.controls, seq, ctl, masked, pos, n, x);
+    let input = EmbedInput { grid, tables: &weights.emb, controls: &weights.controls, seq, ctl, masked };
+    backend.embed(&input, pos, n, x);
     for (l, layer) in weights.layers.iter().enumerate() {
-        backend.qkv(&layer.qkv, x, lanes, n, l, pos, q, kv);
-        backend.attend(q, lanes, n, l, pos, kv, att);
+        let at = LayerRows { layer: l, lanes, n };
+        backend.qkv(&layer.qkv, x, at, pos, q, kv);
+        backend.attend(q, at, pos, kv, att);
         backend.linear(&layer.out, att, wide, x, wide);
         if let (Some(cross), Some(text)) = (&layer.cross, &*text) {
             backend.linear(&cross.q, x, wide, q, wide);
-            backend.attend_text(q, lanes, n, l, &text.kv, att);
+            backend.attend_text(q, at, &text.kv, att);
             backend.linear(&cross.out, att, wide, x, wide);
         }
         backend.linear(&layer.up, x, wide, hidden, inner);

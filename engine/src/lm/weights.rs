@@ -1,4 +1,4 @@
-//! Weights of the transformer in the player's memory, under the names of docs/reference/model-format.md.
+//! Weights of the transformer in the backend's memory, under the names of docs/reference/model-format.md.
 
 use sideman_kernels::{Act, Backend, Format, Linear, Norm};
 
@@ -39,7 +39,7 @@ pub(super) struct Weights<B: Backend> {
     pub controls: Vec<B::Mat>,
     /// In order.
     pub layers: Vec<Layer<B>>,
-    /// All streams' heads one under another, [Σ cards, d], with out_norm.
+    /// Heads of all streams, one after another, [Σ cards, d], with out_norm.
     pub heads: Linear<B>,
     /// Text to model: [d, text dim] with bias.
     pub project: Option<Linear<B>>,
@@ -56,8 +56,8 @@ fn adding<B: Backend>(weight: B::Mat) -> Linear<B> {
 }
 
 impl<B: Backend> Weights<B> {
-    /// Reads `lm.safetensors`. Matrices are kept in `format`; tables of embeddings (one row of each is read a step) in
-    /// f32 where that is f32, else in bf16, which is how the house model stores them.
+    /// Reads `lm.safetensors`. Matrices are stored in `format`, embedding tables (one row of each is read a step) in f32 where
+    /// `format` is f32, else in bf16, as in the house model's file.
     pub fn load(backend: &mut B, config: &Config, mut file: Tensors, format: Format) -> Result<Self> {
         let lm = &config.lm;
         let d = lm.dim;
@@ -118,7 +118,7 @@ impl<B: Backend> Weights<B> {
             Some(text) => {
                 let name = "condition_provider.conditioners.description.output_proj";
                 let bias = Some(file.buf(backend, &format!("{name}.bias"), d)?);
-                // Used once a text: not worth a coarse format.
+                // Used once for each text: a smaller format is not worth its error.
                 Some(Linear { bias, ..plain(file.mat(backend, &format!("{name}.weight"), d, text.dim, Format::F32)?) })
             }
         };

@@ -73,7 +73,7 @@ pub fn verify<B: Backend>(model: &mut Model<B>, backend: &mut B, golden: &Path) 
     for stem in 0..model.codecs.len() {
         check.codec(model, backend, stem)?;
     }
-    if let Some(why) = backend.fault() {
+    if let Some(why) = backend.failure() {
         return Err(BackendError::Lost(why.to_owned()).into());
     }
     if check.parts.is_empty() {

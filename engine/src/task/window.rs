@@ -109,7 +109,7 @@ impl Window<'_> {
                 return Err(Error::Cancelled);
             }
         }
-        match run.faults(backend) {
+        match run.nonfinite_samples(backend) {
             0 => {}
             n => {
                 return Err(Error::Input(format!(

@@ -1,14 +1,14 @@
-//! Which version of an inner loop runs: the choice by [`Isa`].
+//! Inner loops by [`Isa`]: each function here calls the scalar, AVX2 or AVX-512 version.
 
-use super::mat::{PANEL, Panels};
+use super::mat::{PANEL, PanelRange};
 use super::{Isa, Level, scalar};
 use crate::Act;
 
-/// Rows of x in the largest tile of any instruction set, and the accumulators of its rows and panels.
+/// Rows of x in the largest tile of any instruction set, and the accumulators of the largest tile.
 pub(super) const ROWS: usize = 12;
 pub(super) const ACC: usize = 2 * ROWS * PANEL;
 
-/// Rows of x in one tile, at most: as many as leave room in the registers.
+/// The most rows of x in one tile: as many as fit the registers.
 pub(super) fn rows(isa: Isa) -> usize {
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
@@ -26,7 +26,7 @@ pub(super) fn group(isa: Isa, rows: usize) -> usize {
         (Level::Avx2, 2) => 2,
         #[cfg(target_arch = "x86_64")]
         (Level::Avx2, _) => 1,
-        // Four sums hide the latency of one, and four runs of memory fill the bus better than eight (measured on Zen 4).
+        // Four sums hide the latency of one, and four streams of memory use more bandwidth than eight (measured on Zen 4).
         (_, 1 | 2) => 4,
         (_, _) => 2,
     }
@@ -50,7 +50,7 @@ macro_rules! compiled {
         #[cfg(target_arch = "x86_64")]
         mod $module {
             use crate::Act;
-            use crate::cpu::mat::Panels;
+            use crate::cpu::mat::{PanelRange, Panels};
             use crate::cpu::simd::$vector;
             use crate::cpu::{tile, vector};
 
@@ -90,8 +90,9 @@ macro_rules! compiled {
                 unsafe { tile::tile::<$vector, P, R>(view, first, k, x, acc) }
             }
             #[target_feature(enable = $features)]
-            pub fn tile(view: Panels, first: usize, panels: usize, k: usize, x: &[f32], rows: usize, acc: &mut [f32]) {
-                compiled!(@choose (panels, rows) (view, first, k, x, acc) $tiles)
+            pub fn tile(panels: PanelRange, k: usize, x: &[f32], rows: usize, acc: &mut [f32]) {
+                let PanelRange { view, first, count } = panels;
+                compiled!(@choose (count, rows) (view, first, k, x, acc) $tiles)
             }
         }
     };
@@ -127,7 +128,7 @@ macro_rules! choose {
         match $isa.0 {
             Level::Scalar => scalar::$name($($arg),*),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the Isa is made only where the machine has its features.
+            // SAFETY: an Isa is made only where the machine has its features.
             Level::Avx2 => unsafe { avx2::$name($($arg),*) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
@@ -137,8 +138,8 @@ macro_rules! choose {
 }
 
 /// [`scalar::tile`], at most [`group`] panels and [`rows`] rows.
-pub(super) fn tile(isa: Isa, view: Panels, first: usize, panels: usize, k: usize, x: &[f32], rows: usize, acc: &mut [f32]) {
-    choose!(isa, tile(view, first, panels, k, x, rows, acc))
+pub(super) fn tile(isa: Isa, panels: PanelRange, k: usize, x: &[f32], rows: usize, acc: &mut [f32]) {
+    choose!(isa, tile(panels, k, x, rows, acc))
 }
 
 /// [`scalar::norm`].

@@ -1,7 +1,8 @@
-//! The KV cache: keys and values as panels of 16, so that scores and sums are the same products as everything else.
+//! The key-value cache: keys and values as panels of 16, so that scores and weighted sums run through the same product tile as
+//! everything else.
 //!
-//! Keys lie [layer][lane][head][step/16][head_dim][16 steps]: a panel of 16 steps is 16 rows of a weight matrix whose k is the
-//! head's columns. Values lie [layer][lane][head][column/16][step][16 columns]: a panel of 16 columns, k the steps.
+//! Keys are [layer][lane][head][step/16][head_dim][16 steps]: a panel of 16 steps is 16 rows of a weight matrix whose k is the
+//! head's columns. Values are [layer][lane][head][column/16][step][16 columns]: a panel of 16 columns, whose k is the steps.
 
 use super::mat::{PANEL, Panels};
 use super::mem::Store;
@@ -16,7 +17,7 @@ pub struct Kv {
     pub(super) steps: usize,
     /// Steps of each lane's text ([`crate::Backend::set_text`]).
     pub(super) lens: Vec<usize>,
-    /// Values of one head's keys, and of its values.
+    /// Number of values of one head's keys, and of its values.
     key_size: usize,
     value_size: usize,
     data: Data,

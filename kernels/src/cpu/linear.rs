@@ -1,19 +1,20 @@
-//! Matrix products: one register tile for one row (GEMV) and for many (GEMM), each output one sum over ascending k.
+//! Matrix products: one register tile for one row (GEMV) and for many (GEMM). Each output is one sum over ascending k.
 //!
-//! Rows of x are packed tile by tile, [k][rows of the tile], so that the tile reads one run of memory; a norm is applied on the
-//! way. Then either the panels of the weights are dealt out to the workers (few rows: the weights are read once), or the rows
-//! are (many rows and few panels: a convolution over a whole recording).
+//! Rows of x are packed tile by tile, [k][rows of the tile], so that a tile reads contiguous memory; a norm is applied while
+//! packing. Then threads divide either the panels of the weights (few rows: weights are read once), or the rows (many rows and
+//! few panels: a convolution over a whole recording).
 
-use super::mat::{Mat, PANEL};
+use super::mat::{Mat, PANEL, PanelRange};
 use super::pool::Shared;
-use super::{CpuBackend, Workers, kernel};
+use super::{CpuBackend, Isa, Workers, kernel};
 use crate::{Act, Linear, Norm, Rows};
+use std::ops::Range;
 
-/// Rows that are packed at once where panels are dealt out.
+/// Rows that are packed at once where threads divide the panels.
 const PACKED_ROWS: usize = 480;
-/// Rows of one item where rows are dealt out.
+/// Rows of one item where threads divide the rows.
 const ITEM_ROWS: usize = 96;
-/// Below this many multiplications the caller is faster alone.
+/// Below this many multiplications one thread is faster than several.
 const ALONE: usize = 24 << 10;
 
 /// One product: a [`Linear`], or a bare matrix.
@@ -40,14 +41,14 @@ pub(super) fn product(work: &mut Workers, w: &Product, x: &[f32], xr: Rows, y: &
     let (rows, cols) = (w.mat.rows, w.mat.cols);
     assert_eq!(xr.count, yr.count, "linear: rows of x and y");
     assert!(yr.count <= 1 || yr.stride >= rows, "linear: rows of {rows} values overlap at stride {}", yr.stride);
-    assert!(span(xr, cols) <= x.len(), "linear: {xr:?} of {cols} values in x of {}", x.len());
-    assert!(span(yr, rows) <= y.len(), "linear: {yr:?} of {rows} values in y of {}", y.len());
+    assert!(xr.end(cols) <= x.len(), "linear: {xr:?} of {cols} values in x of {}", x.len());
+    assert!(yr.end(rows) <= y.len(), "linear: {yr:?} of {rows} values in y of {}", y.len());
     assert!(w.bias.is_none_or(|b| b.len() >= rows), "linear: bias shorter than {rows} rows");
     let normed = |n: &Norm<CpuBackend>| n.weight.len() >= cols && n.bias.as_ref().is_none_or(|b| b.len() >= cols);
     assert!(w.norm.is_none_or(normed), "linear: norm shorter than {cols} columns");
     let (panels, threads) = (rows.div_ceil(PANEL), work.pool.threads());
     let y = Shared::new(y);
-    // Room for either way, so that fewer rows later never need more.
+    // Room for both ways, so that a later call with fewer rows never needs more.
     work.packed.grow(xr.count.min(PACKED_ROWS) * cols);
     work.own.iter_mut().for_each(|own| own.grow((xr.count.min(ITEM_ROWS) + 1) * cols));
     let alone = rows * cols * xr.count < ALONE;
@@ -56,16 +57,16 @@ pub(super) fn product(work: &mut Workers, w: &Product, x: &[f32], xr: Rows, y: &
         let own = Shared::new(&mut work.own);
         let isa = work.isa;
         work.pool.each(items, &|worker, item| {
-            // SAFETY: each worker takes its own scratch only.
+            // SAFETY: each thread takes only its own scratch memory.
             let scratch = &mut unsafe { own.slice(worker, 1) }[0];
             let (row, packed) = scratch.split_at_mut(cols);
             let (first, count) = (item * ITEM_ROWS, ITEM_ROWS.min(xr.count - item * ITEM_ROWS));
             let tiles = Tiles::new(count, kernel::rows(isa));
             for t in 0..tiles.count {
                 let (at, rows) = tiles.at(t);
-                pack(isa, w, x, xr, first, (at, rows), &mut packed[at * cols..][..rows * cols], row);
+                pack(isa, w, x, xr.part(first + at, rows), &mut packed[at * cols..][..rows * cols], row);
             }
-            strip(isa, w, packed, tiles, 0, panels, y, shift(yr, first, count));
+            strip(isa, w, packed, tiles, 0..panels, y, yr.part(first, count));
         });
         return;
     }
@@ -81,9 +82,9 @@ pub(super) fn product(work: &mut Workers, w: &Product, x: &[f32], xr: Rows, y: &
             let packed = Shared::new(&mut work.packed[..count * cols]);
             let one = |worker: usize, t: usize| {
                 let (at, rows) = tiles.at(t);
-                // SAFETY: each worker takes its own scratch only, each item its own tile.
+                // SAFETY: each thread takes only its own scratch memory, each item its own tile.
                 let (row, packed) = unsafe { (&mut own.slice(worker, 1)[0], packed.slice(at * cols, rows * cols)) };
-                pack(isa, w, x, xr, first, (at, rows), packed, row);
+                pack(isa, w, x, xr.part(first + at, rows), packed, row);
             };
             if count * cols < ALONE {
                 (0..tiles.count).for_each(|t| one(0, t))
@@ -95,23 +96,14 @@ pub(super) fn product(work: &mut Workers, w: &Product, x: &[f32], xr: Rows, y: &
         let group = kernel::group(isa, tiles.largest());
         let items = if alone { 1 } else { panels.div_ceil(group).min(threads * 8) };
         let each = panels.div_ceil(group).div_ceil(items) * group;
-        let yr = shift(yr, first, count);
+        let yr = yr.part(first, count);
         work.pool.each(panels.div_ceil(each), &|_, item| {
-            strip(isa, w, packed, tiles, item * each, panels.min((item + 1) * each), y, yr);
+            strip(isa, w, packed, tiles, item * each..panels.min((item + 1) * each), y, yr);
         });
     }
 }
 
-/// Index after the last value of `rows` of `width` values.
-pub(super) fn span(rows: Rows, width: usize) -> usize {
-    if rows.count == 0 { 0 } else { rows.at + (rows.count - 1) * rows.stride + width }
-}
-
-fn shift(rows: Rows, first: usize, count: usize) -> Rows {
-    Rows { count, at: rows.at + first * rows.stride, stride: rows.stride }
-}
-
-/// Rows cut into tiles of nearly equal size.
+/// Rows divided into tiles of nearly equal size.
 #[derive(Clone, Copy)]
 struct Tiles {
     rows: usize,
@@ -134,62 +126,54 @@ impl Tiles {
     }
 }
 
-/// Packs one tile's rows of x, normed: [k][rows].
-fn pack(
-    isa: super::Isa,
-    w: &Product,
-    x: &[f32],
-    xr: Rows,
-    first: usize,
-    (tile_row, tile_rows): (usize, usize),
-    packed: &mut [f32],
-    scratch: &mut [f32],
-) {
+/// Packs one tile's rows of x, normalised: [k][rows]. `scratch` holds one row.
+fn pack(isa: Isa, w: &Product, x: &[f32], rows: Rows, packed: &mut [f32], scratch: &mut [f32]) {
     let cols = w.mat.cols;
-    let row_of = |row: usize| &x[xr.at + (first + tile_row + row) * xr.stride..][..cols];
+    let row_of = |row: usize| &x[rows.at + row * rows.stride..][..cols];
     match w.norm {
         Some(norm) => {
             let bias = norm.bias.as_ref().map(|b| &b[..cols]);
-            for row in 0..tile_rows {
+            for row in 0..rows.count {
                 kernel::norm(isa, row_of(row), &norm.weight[..cols], bias, norm.eps, &mut scratch[..cols]);
-                interleave(packed, row, tile_rows, &scratch[..cols]);
+                interleave(packed, row, rows.count, &scratch[..cols]);
             }
         }
-        // A stretch of all rows, then the next: what is written stays in the cache until it is full.
+        // A stretch of all rows, then the next one: what is written stays in the cache until its lines are full.
         None => {
-            for (k, packed) in packed.chunks_mut(STRETCH * tile_rows).enumerate() {
-                for row in 0..tile_rows {
-                    interleave(packed, row, tile_rows, &row_of(row)[k * STRETCH..cols.min((k + 1) * STRETCH)]);
+            for (k, packed) in packed.chunks_mut(STRETCH * rows.count).enumerate() {
+                for row in 0..rows.count {
+                    interleave(packed, row, rows.count, &row_of(row)[k * STRETCH..cols.min((k + 1) * STRETCH)]);
                 }
             }
         }
     }
 }
 
-/// Columns that [`pack`] writes of all rows before it goes on.
+/// Columns that [`pack`] writes for all rows before it goes on.
 const STRETCH: usize = 128;
 
-/// Row `row` of `rows` into [k][rows].
+/// Writes row `row` of `rows` into [k][rows].
 fn interleave(packed: &mut [f32], row: usize, rows: usize, x: &[f32]) {
     packed[row..].iter_mut().step_by(rows).zip(x).for_each(|(p, x)| *p = *x);
 }
 
-/// All tiles times panels `from..to`, finished into y.
-fn strip(isa: super::Isa, w: &Product, packed: &[f32], tiles: Tiles, from: usize, to: usize, y: Shared<f32>, yr: Rows) {
+/// All tiles times the given panels, finished into y.
+fn strip(isa: Isa, w: &Product, packed: &[f32], tiles: Tiles, panels: Range<usize>, y: Shared<f32>, yr: Rows) {
     let (rows, cols) = (w.mat.rows, w.mat.cols);
     let view = w.mat.panels();
     let group = kernel::group(isa, tiles.largest());
     let mut acc = kernel::Acc::default();
-    for first in (from..to).step_by(group) {
-        let panels = group.min(to - first);
+    let end = panels.end;
+    for first in panels.step_by(group) {
+        let panels = group.min(end - first);
         let (col, width) = (first * PANEL, (panels * PANEL).min(rows - first * PANEL));
         for t in 0..tiles.count {
             let (tile_row, tile_rows) = tiles.at(t);
             let x = &packed[tile_row * cols..][..tile_rows * cols];
-            kernel::tile(isa, view, first, panels, cols, x, tile_rows, &mut acc.0);
+            kernel::tile(isa, PanelRange { view, first, count: panels }, cols, x, tile_rows, &mut acc.0);
             for row in 0..tile_rows {
-                // SAFETY: y's rows don't overlap (checked), tiles of one strip come one after another, and other workers have
-                // other columns or other rows.
+                // SAFETY: the rows of y don't overlap (checked above), the tiles of one strip come one after another, and other
+                // threads write other columns or other rows.
                 let y = unsafe { y.slice(yr.at + (tile_row + row) * yr.stride + col, width) };
                 let bias = w.bias.map(|b| &b[col..][..width]);
                 kernel::finish(isa, &acc.0[row * panels * PANEL..][..width], bias, w.act, w.add, y);

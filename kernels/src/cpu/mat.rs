@@ -1,10 +1,10 @@
 //! A packed weight matrix: panels of 16 rows, and inside a panel the 16 weights of one k side by side.
 //!
-//! So 16 outputs are one vector of accumulators, and each of them sums over ascending k: the order that [`crate`] promises.
-//! Rows past the last one are zeros.
+//! So 16 outputs are one vector of accumulators, each of which sums over ascending k, the order that [`crate`] promises. The last
+//! panel is filled up with zero rows.
 //!
-//! In q4 the 16 side by side are words of 32 bits: the weights of 8 k, four bits with a sign each, the first in the lowest. So a
-//! cache line is 16 rows by 8 k, and one load brings what eight take of q8.
+//! In q4 the 16 side by side are 32-bit words of 8 weights each (8 consecutive k, four bits in two's complement, the first in the
+//! lowest bits). A cache line is then 16 rows by 8 k, and one load brings as many weights as eight loads of q8.
 
 use super::mem::Store;
 use crate::quant::{BLOCK, from_bf16, to_bf16, to_q4, to_q8};
@@ -15,14 +15,14 @@ pub(super) const PANEL: usize = 16;
 /// Weights of q4 in a word.
 pub(super) const WORD: usize = 8;
 
-/// A packed weight matrix [rows, cols] of the CPU player.
+/// A packed weight matrix [rows, cols] in host memory.
 pub struct Mat {
     pub(super) rows: usize,
     pub(super) cols: usize,
     weights: Weights,
 }
 
-/// [panel][k][16] values, q4 [panel][k/8][16] words; q8 and q4 have scales [panel][k/32][16] beside.
+/// Values [panel][k][16] (q4: words [panel][k/8][16]); q8 and q4 have scales [panel][k/32][16].
 enum Weights {
     F32(Store<f32>),
     Bf16(Store<u16>),
@@ -30,13 +30,21 @@ enum Weights {
     Q4 { words: Store<u32>, scales: Store<f32> },
 }
 
-/// A view of panels: panel `p` begins `p * stride` values after the first (its words of q4 `p * stride/8`, its scales `p * stride/32`).
+/// A view of panels: panel `p` begins `p * stride` values after the first (q4 words: `p * stride/8`; scales: `p * stride/32`).
 #[derive(Clone, Copy)]
 pub(super) enum Panels<'a> {
     F32 { w: &'a [f32], stride: usize },
     Bf16 { w: &'a [u16], stride: usize },
     Q8 { w: &'a [i8], scales: &'a [f32], stride: usize },
     Q4 { w: &'a [u32], scales: &'a [f32], stride: usize },
+}
+
+/// `count` panels of a view, from panel `first` on.
+#[derive(Clone, Copy)]
+pub(super) struct PanelRange<'a> {
+    pub view: Panels<'a>,
+    pub first: usize,
+    pub count: usize,
 }
 
 impl Panels<'_> {
@@ -48,7 +56,7 @@ impl Panels<'_> {
         }
     }
 
-    /// Values in all.
+    /// Number of values.
     pub(super) fn len(self) -> usize {
         match self {
             Panels::F32 { w, .. } => w.len(),
@@ -60,7 +68,7 @@ impl Panels<'_> {
 }
 
 impl Mat {
-    /// Packs row-major `data`. Q8 and Q4 with cols that 32 does not divide are kept as bf16.
+    /// Packs row-major `data`. Q8 and Q4 become bf16 where `cols` is not a multiple of 32.
     pub(super) fn new(rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Mat, BackendError> {
         let size = packed_len("mat", rows, cols, data.len())?;
         let weights = match format {
@@ -110,7 +118,7 @@ impl Mat {
         Ok(Mat { rows, cols, weights: packed.weights() })
     }
 
-    /// How it is kept.
+    /// Its format.
     pub fn format(&self) -> Format {
         match self.weights {
             Weights::F32(_) => Format::F32,
@@ -167,7 +175,7 @@ pub(super) fn int4(word: u32, i: usize) -> f32 {
     ((word << (28 - 4 * i)).cast_signed() >> 28) as f32
 }
 
-/// Errors unless a matrix of blocks has as many scales as blocks.
+/// Errors unless a matrix of blocks has one scale for each block.
 fn blocks(op: &'static str, rows: usize, cols: usize, scales: usize) -> Result<(), BackendError> {
     if cols.is_multiple_of(BLOCK) && scales == rows * (cols / BLOCK) {
         return Ok(());
@@ -176,7 +184,7 @@ fn blocks(op: &'static str, rows: usize, cols: usize, scales: usize) -> Result<(
     Err(BackendError::Shape { op, what })
 }
 
-/// Values of the packed matrix; `given` is what the caller handed in.
+/// Number of values of the packed matrix; `given` is the number that the caller passed.
 fn packed_len(op: &'static str, rows: usize, cols: usize, given: usize) -> Result<usize, BackendError> {
     if rows == 0 || cols == 0 || rows.checked_mul(cols) != Some(given) {
         return Err(BackendError::Shape { op, what: format!("{given} weights for a matrix [{rows}, {cols}]") });
@@ -233,7 +241,7 @@ impl Q4 {
     }
 
     fn put(&mut self, r: usize, nibbles: &[u8], scales: &[f32]) {
-        // Four bytes of the file are a word, but for the signs: 8 more than a number is that number with its sign bit turned.
+        // Four bytes of the file are a word, apart from the signs: an integer plus 8 is that integer with its sign bit flipped.
         let word = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) ^ 0x8888_8888;
         put(&mut self.words, r, nibbles.chunks_exact(WORD / 2).map(word));
         put(&mut self.scales, r, scales.iter().copied());
@@ -244,7 +252,7 @@ impl Q4 {
     }
 }
 
-/// Row `r` into panels of rows of `row`'s length.
+/// Writes row `r` into panels of rows of this length.
 fn put<T: super::mem::Plain>(panels: &mut [T], r: usize, row: impl ExactSizeIterator<Item = T>) {
     let at = r / PANEL * row.len() * PANEL + r % PANEL;
     row.enumerate().for_each(|(k, value)| panels[at + k * PANEL] = value);
@@ -255,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_come_back() {
+    fn unpacked_rows_are_within_the_formats_tolerance() {
         let (rows, cols) = (19, 64);
         let data: Vec<f32> = (0..rows * cols).map(|i| (i as f32 * 0.37).sin()).collect();
         for (format, tolerance) in
@@ -275,15 +283,15 @@ mod tests {
     }
 
     #[test]
-    fn blocks_of_odd_columns_are_bf16() {
+    fn block_formats_become_bf16_where_columns_are_not_blocks() {
         for format in [Format::Q8, Format::Q4] {
             assert_eq!(Mat::new(3, 33, &[0.5; 99], format).unwrap().format(), Format::Bf16);
         }
     }
 
-    /// Every number of four bits, at every place of a word, is what the file says.
+    /// Every value of four bits, at every position of a word.
     #[test]
-    fn q4_as_it_stands() {
+    fn q4_weights_are_those_of_the_file() {
         let (rows, cols) = (19, 64);
         let nibbles: Vec<u8> = (0..rows * cols / 2).map(|i| ((i * 40_503) >> 7) as u8).collect();
         let scales: Vec<f32> = (0..rows * 2).map(|i| i as f32 * 0.25 - 3.0).collect();
@@ -302,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_shapes_are_errors() {
+    fn sizes_that_do_not_fit_are_errors() {
         assert!(matches!(Mat::new(3, 4, &[0.0; 11], Format::F32), Err(BackendError::Shape { .. })));
         assert!(matches!(Mat::new(0, 4, &[], Format::F32), Err(BackendError::Shape { .. })));
         assert!(matches!(Mat::new(usize::MAX, 2, &[0.0; 4], Format::F32), Err(BackendError::Shape { .. })));

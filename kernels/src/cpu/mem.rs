@@ -1,18 +1,18 @@
-//! Memory of the CPU player: zeroed, aligned to a cache line, on huge pages where it is large.
+//! Memory of the CPU backend: zeroed, aligned to a cache line, on huge pages where it is large.
 
 use crate::BackendError;
 use std::alloc::{Layout, alloc, dealloc};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-/// Numbers whose all-zero bytes are a valid zero.
+/// Number types for which all-zero bytes are a valid zero.
 pub trait Plain: Copy + Send + Sync + 'static {}
 impl Plain for f32 {}
 impl Plain for u16 {}
 impl Plain for u32 {}
 impl Plain for i8 {}
 
-/// A fixed array of zeros at first, aligned to 64 bytes.
+/// A fixed array, zeroed when made, aligned to 64 bytes.
 pub struct Store<T> {
     at: NonNull<T>,
     len: usize,
@@ -27,7 +27,7 @@ unsafe impl<T: Sync> Sync for Store<T> {}
 const HUGE_PAGE: usize = 2 << 20;
 
 impl<T: Plain> Store<T> {
-    /// `len` zeros; `what` names them in the error. Every page is touched now, so that no later step waits for one.
+    /// `len` zeros; `what` names them in the error. Touches every page, so that no later step has a page fault.
     pub(super) fn zeros(len: usize, what: &str) -> Result<Self, BackendError> {
         if len == 0 {
             return Ok(Self::default());
@@ -41,7 +41,7 @@ impl<T: Plain> Store<T> {
         let at = NonNull::new(raw.cast::<T>()).ok_or_else(fail)?;
         #[cfg(target_os = "linux")]
         if align == HUGE_PAGE {
-            // SAFETY: advice on a range that we own; it can't fail in a way that matters (without it, pages are small).
+            // SAFETY: advice on a range that we own; where it fails, pages stay small.
             unsafe { libc::madvise(raw.cast(), bytes, libc::MADV_HUGEPAGE) };
         }
         // SAFETY: `bytes` bytes at `raw` are ours, and zero bytes are a valid T (Plain).
@@ -49,7 +49,7 @@ impl<T: Plain> Store<T> {
         Ok(Store { at, len, layout: Some(layout) })
     }
 
-    /// Scratch of at least `len` values; what it held is lost where it grows.
+    /// Grows scratch memory to at least `len` values; its content is lost where it grows.
     pub(super) fn grow(&mut self, len: usize) {
         if self.len < len {
             *self = Store::zeros(len, "scratch").unwrap_or_else(|e| panic!("{e}"));
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_taken_on_trust_are_errors() {
+    fn sizes_that_cannot_be_allocated_are_errors() {
         for len in [usize::MAX, usize::MAX / 4, 1 << 55] {
             assert!(matches!(Store::<f32>::zeros(len, "test"), Err(BackendError::Memory { .. })), "{len}");
         }

@@ -1,18 +1,20 @@
-//! The CPU player.
+//! The CPU backend.
 //!
-//! An inner loop has a scalar version ([`scalar`], the specification) and SIMD ones; [`Isa`] chooses at run time. Work is dealt
-//! out to a fixed pool of workers; how it is dealt out never changes a bit of the result.
+//! Each inner loop has a scalar version ([`scalar`], the specification) and SIMD versions; [`Isa`] chooses among them at run
+//! time. Work is divided among a fixed pool of threads. Neither choice changes a bit of the result.
 
 mod attention;
+mod isa;
 mod kernel;
 mod kv;
 mod linear;
 mod lstm;
 mod mat;
 mod mem;
-mod pick;
 mod pool;
 mod quantize;
+mod random;
+mod sample;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod simd;
@@ -24,96 +26,49 @@ mod tile;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 
+pub use isa::Isa;
 pub use kv::Kv;
 pub use mat::Mat;
 pub use mem::Store;
-pub use pick::Picker;
+pub use sample::Sampler;
 
-use crate::{Backend, BackendError, Book, Format, Grid, Heads, Linear, Lstm, Rows, Sampling, UNKNOWN};
-use linear::{Product, product, span};
+use crate::{
+    Backend, BackendError, Book, Depthwise, EmbedInput, Format, Grid, Heads, InverseStft, LaneText, LayerRows, Linear, Lstm,
+    Rows, Sampling, Stft, UNKNOWN,
+};
+use isa::Level;
+use linear::{Product, product};
 use pool::{Pool, Shared};
 
-/// Instructions that the inner loops use. Holding one is the proof that this machine has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Isa(Level);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Level {
-    Scalar,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
-impl Isa {
-    /// Plain loops: the specification.
-    pub const SCALAR: Isa = Isa(Level::Scalar);
-
-    /// AVX2 and FMA, where the machine has them.
-    pub fn avx2() -> Option<Isa> {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return Some(Isa(Level::Avx2));
-        }
-        None
-    }
-
-    /// AVX-512 F, where the machine has it.
-    pub fn avx512() -> Option<Isa> {
-        #[cfg(target_arch = "x86_64")]
-        if Isa::avx2().is_some() && is_x86_feature_detected!("avx512f") {
-            return Some(Isa(Level::Avx512));
-        }
-        None
-    }
-
-    /// The best that this machine has.
-    pub fn best() -> Isa {
-        Isa::avx512().or_else(Isa::avx2).unwrap_or(Isa::SCALAR)
-    }
-
-    /// A name for logs.
-    pub fn name(self) -> &'static str {
-        match self.0 {
-            Level::Scalar => "scalar",
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => "avx512",
-        }
-    }
-}
-
-/// Plays [`Backend`] on the processor.
+/// The CPU backend: runs each operation when it is called.
 pub struct CpuBackend {
     work: Workers,
-    /// q, k and v of a step's rows.
+    /// q, k and v of the rows of a step.
     qkv: Store<f32>,
     lstm: lstm::Scratch,
     quantize: quantize::Scratch,
     fourier: stft::Fourier,
-    /// 10000^(−i/(dim/2 − 1)) of the last dim.
+    /// 10000^(−i/(dim/2 − 1)), for the last dim that was asked for.
     wavelengths: Vec<f64>,
 }
 
-/// The pool and the scratch of its workers.
+/// The thread pool with its scratch memory.
 struct Workers {
     isa: Isa,
     pool: Pool,
-    /// Packed rows of x, shared by all.
+    /// Packed rows of x, read by all threads.
     packed: Store<f32>,
-    /// Scratch of each worker.
+    /// Scratch memory of each thread.
     own: Vec<Store<f32>>,
 }
 
 impl CpuBackend {
-    /// A player with `threads` workers (the caller is one of them; 0 counts as 1) and the best instructions of this machine.
+    /// A backend with `threads` threads (the caller is one of them; 0 counts as 1) and this machine's widest instructions.
     pub fn new(threads: usize) -> CpuBackend {
         CpuBackend::with_isa(threads, Isa::best())
     }
 
-    /// The same with chosen instructions.
+    /// The same with the given instructions.
     pub fn with_isa(threads: usize, isa: Isa) -> CpuBackend {
         let pool = Pool::new(threads);
         let own = (0..pool.threads()).map(|_| Store::default()).collect();
@@ -133,7 +88,7 @@ impl CpuBackend {
     }
 }
 
-/// The step that the player's `pos` holds.
+/// The step in `pos`.
 fn step(pos: &[i32]) -> usize {
     usize::try_from(pos[0]).unwrap_or_else(|_| panic!("position {}", pos[0]))
 }
@@ -143,10 +98,10 @@ impl Backend for CpuBackend {
     type Ints = Vec<i32>;
     type Mat = Mat;
     type Kv = Kv;
-    type Picker = Picker;
-    type Graph = ();
+    type Sampler = Sampler;
+    type Graphs = ();
 
-    fn replay(&mut self, _: &mut (), work: &mut dyn FnMut(&mut Self)) {
+    fn run_recorded(&mut self, _: &mut (), _: &[usize], work: &mut dyn FnMut(&mut Self)) {
         work(self);
     }
 
@@ -178,8 +133,8 @@ impl Backend for CpuBackend {
         Kv::new(layers, lanes, steps, heads, format)
     }
 
-    fn picker(&mut self, grid: &Grid) -> Result<Picker, BackendError> {
-        Picker::new(grid)
+    fn sampler(&mut self, grid: &Grid) -> Result<Sampler, BackendError> {
+        Sampler::new(grid)
     }
 
     fn write(&mut self, dst: &mut Store<f32>, at: usize, src: &[f32]) {
@@ -214,18 +169,8 @@ impl Backend for CpuBackend {
         buf[at..at + len].fill(0.0);
     }
 
-    fn embed(
-        &mut self,
-        grid: &Grid,
-        tables: &[Mat],
-        controls: &[Mat],
-        seq: &Vec<i32>,
-        ctl: &Vec<i32>,
-        masked: &Vec<i32>,
-        pos: &Vec<i32>,
-        n: usize,
-        x: &mut Store<f32>,
-    ) {
+    fn embed(&mut self, input: &EmbedInput<Self>, pos: &Vec<i32>, n: usize, x: &mut Store<f32>) {
+        let EmbedInput { grid, tables, controls, seq, ctl, masked } = *input;
         let (first, streams, steps) = (step(pos), tables.len(), grid.steps);
         assert!(first + n <= steps, "embed: steps {first}..{} of {steps}", first + n);
         assert_eq!(streams, grid.cards.len(), "embed: tables and streams");
@@ -259,35 +204,26 @@ impl Backend for CpuBackend {
         }
     }
 
-    fn qkv(
-        &mut self,
-        w: &Linear<Self>,
-        x: &Store<f32>,
-        lanes: usize,
-        n: usize,
-        layer: usize,
-        pos: &Vec<i32>,
-        q: &mut Store<f32>,
-        kv: &mut Kv,
-    ) {
-        let (rows, dim, first) = (lanes * n, w.weight.cols, step(pos));
+    fn qkv(&mut self, w: &Linear<Self>, x: &Store<f32>, at: LayerRows, pos: &Vec<i32>, q: &mut Store<f32>, kv: &mut Kv) {
+        let (rows, n, dim, first) = (at.count(), at.n, w.weight.cols, step(pos));
         assert_eq!(w.weight.rows, 3 * dim, "qkv: w is [3·dim, dim]");
         assert_eq!(kv.heads.heads * kv.heads.head_dim, dim, "qkv: the cache's heads");
         self.qkv.grow(rows * 3 * dim);
         product(&mut self.work, &Product::of(w), x, Rows::packed(rows, dim), &mut self.qkv, Rows::packed(rows, 3 * dim));
         for (row, qkv) in self.qkv.chunks_exact(3 * dim).take(rows).enumerate() {
             q[row * dim..][..dim].copy_from_slice(&qkv[..dim]);
-            kv.put(layer, row / n, first + row % n, &qkv[dim..2 * dim], &qkv[2 * dim..]);
+            kv.put(at.layer, row / n, first + row % n, &qkv[dim..2 * dim], &qkv[2 * dim..]);
         }
     }
 
-    fn attend(&mut self, q: &Store<f32>, lanes: usize, n: usize, layer: usize, pos: &Vec<i32>, kv: &Kv, out: &mut Store<f32>) {
+    fn attend(&mut self, q: &Store<f32>, at: LayerRows, pos: &Vec<i32>, kv: &Kv, out: &mut Store<f32>) {
         let first = step(pos);
-        assert!(first + n <= kv.steps, "attend: steps {first}..{} of {}", first + n, kv.steps);
-        attention::attend(&mut self.work, q, lanes, n, layer, kv, |_, i| first + i + 1, out);
+        assert!(first + at.n <= kv.steps, "attend: steps {first}..{} of {}", first + at.n, kv.steps);
+        attention::attend(&mut self.work, q, at, kv, |_, i| first + i + 1, out);
     }
 
-    fn set_text(&mut self, text: &mut Kv, layer: usize, lane: usize, len: usize, k: &Store<f32>, v: &Store<f32>) {
+    fn set_text(&mut self, text: &mut Kv, at: LaneText, k: &Store<f32>, v: &Store<f32>) {
+        let LaneText { layer, lane, len } = at;
         let dim = text.heads.heads * text.heads.head_dim;
         for s in 0..len {
             text.put(layer, lane, s, &k[s * dim..][..dim], &v[s * dim..][..dim]);
@@ -295,20 +231,20 @@ impl Backend for CpuBackend {
         text.lens[lane] = len;
     }
 
-    fn attend_text(&mut self, q: &Store<f32>, lanes: usize, n: usize, layer: usize, text: &Kv, out: &mut Store<f32>) {
-        attention::attend(&mut self.work, q, lanes, n, layer, text, |lane, _| text.lens[lane], out);
+    fn attend_text(&mut self, q: &Store<f32>, at: LayerRows, text: &Kv, out: &mut Store<f32>) {
+        attention::attend(&mut self.work, q, at, text, |lane, _| text.lens[lane], out);
     }
 
     fn linear(&mut self, w: &Linear<Self>, x: &Store<f32>, xr: Rows, y: &mut Store<f32>, yr: Rows) {
         product(&mut self.work, &Product::of(w), x, xr, y, yr);
     }
 
-    fn set_sampling(&mut self, picker: &mut Picker, s: &Sampling) {
-        picker.set(s);
+    fn set_sampling(&mut self, sampler: &mut Sampler, sampling: &Sampling) {
+        sampler.set(sampling);
     }
 
-    fn pick(&mut self, picker: &mut Picker, logits: &Store<f32>, n: usize, pos: &mut Vec<i32>, seq: &mut Vec<i32>) {
-        picker.pick(logits, (step(pos) + n).checked_sub(1).expect("pick: a step before"), seq);
+    fn sample(&mut self, sampler: &mut Sampler, logits: &Store<f32>, n: usize, pos: &mut Vec<i32>, seq: &mut Vec<i32>) {
+        sampler.sample(logits, (step(pos) + n).checked_sub(1).expect("sample: at least one step was fed"), seq);
         pos[0] += n as i32;
     }
 
@@ -316,8 +252,8 @@ impl Backend for CpuBackend {
         pos[0] += n as i32;
     }
 
-    fn faults(&mut self, picker: &Picker) -> u32 {
-        picker.faults()
+    fn nonfinite_samples(&mut self, sampler: &Sampler) -> u32 {
+        sampler.nonfinite()
     }
 
     fn elu(&mut self, x: &Store<f32>, y: &mut Store<f32>, len: usize) {
@@ -325,92 +261,44 @@ impl Backend for CpuBackend {
         let (isa, x, y) = (self.work.isa, &x[..len], Shared::new(&mut y[..len]));
         self.work.pool.each(len.div_ceil(ITEM), &|_, item| {
             let (at, len) = (item * ITEM, ITEM.min(len - item * ITEM));
-            // SAFETY: items are apart.
+            // SAFETY: items do not overlap.
             kernel::elu(isa, &x[at..at + len], unsafe { y.slice(at, len) });
         });
     }
 
-    fn depthwise(
-        &mut self,
-        w: &Store<f32>,
-        bias: &Store<f32>,
-        kernel: usize,
-        dim: usize,
-        x: &Store<f32>,
-        x_at: usize,
-        count: usize,
-        y: &mut Store<f32>,
-    ) {
+    fn depthwise(&mut self, w: &Depthwise<Self>, x: &Store<f32>, x_at: usize, count: usize, y: &mut Store<f32>) {
         const ITEM: usize = 16;
-        assert!(kernel > 0 && w.len() >= kernel * dim && bias.len() >= dim, "depthwise: weights of {kernel} × {dim}");
-        let (isa, w, bias) = (self.work.isa, &w[..kernel * dim], &bias[..dim]);
-        let x = &x[x_at..span(Rows { count, at: x_at, stride: dim }, kernel * dim).max(x_at)];
+        let Depthwise { ref taps, ref bias, kernel, dim } = *w;
+        assert!(kernel > 0 && taps.len() >= kernel * dim && bias.len() >= dim, "depthwise: weights of {kernel} × {dim}");
+        let (isa, taps, bias) = (self.work.isa, &taps[..kernel * dim], &bias[..dim]);
+        let x = &x[x_at..Rows { count, at: x_at, stride: dim }.end(kernel * dim).max(x_at)];
         let y = Shared::new(&mut y[..count * dim]);
         self.work.pool.each(count.div_ceil(ITEM), &|_, item| {
             for t in item * ITEM..count.min((item + 1) * ITEM) {
-                // SAFETY: rows are apart.
+                // SAFETY: rows do not overlap.
                 let y = unsafe { y.slice(t * dim, dim) };
-                kernel::depthwise(isa, w, bias, kernel, &x[t * dim..][..kernel * dim], y);
+                kernel::depthwise(isa, taps, bias, kernel, &x[t * dim..][..kernel * dim], y);
             }
         });
     }
 
     fn lstm(&mut self, w: &Lstm<Self>, x: &Store<f32>, xr: Rows, state: &mut Store<f32>, y: &mut Store<f32>, yr: Rows) {
-        lstm::lstm(&mut self.work, &mut self.lstm, w, x, xr, state, y, yr);
+        self.lstm.run(&mut self.work, w, (x, xr), state, (y, yr));
     }
 
-    fn spectrum(
-        &mut self,
-        n_fft: usize,
-        bins: usize,
-        x: &Store<f32>,
-        first_end: usize,
-        hop: usize,
-        count: usize,
-        y: &mut Store<f32>,
-        yr: Rows,
-        col: usize,
-    ) {
-        self.fourier.spectrum(n_fft, bins, x, first_end, hop, count, y, yr, col);
+    fn spectrum(&mut self, stft: Stft, x: &Store<f32>, first_end: usize, y: &mut Store<f32>, yr: Rows) {
+        self.fourier.spectrum(stft, x, first_end, y, yr);
     }
 
-    fn istft(
-        &mut self,
-        n_fft: usize,
-        hop: usize,
-        max_log: f32,
-        x: &Store<f32>,
-        xr: Rows,
-        tail: &mut Store<f32>,
-        y: &mut Store<f32>,
-        y_at: usize,
-    ) {
-        self.fourier.istft(n_fft, hop, max_log, x, xr, tail, y, y_at);
+    fn istft(&mut self, stft: InverseStft, x: &Store<f32>, xr: Rows, tail: &mut Store<f32>, y: &mut Store<f32>, y_at: usize) {
+        self.fourier.istft(stft, x, xr, tail, y, y_at);
     }
 
-    fn quantize(
-        &mut self,
-        books: &[Book<Self>],
-        dim: usize,
-        z: &mut Store<f32>,
-        zr: Rows,
-        codes: &mut Vec<i32>,
-        codes_stride: usize,
-        at: usize,
-    ) {
-        quantize::quantize(&mut self.work, &mut self.quantize, books, dim, z, zr, codes, codes_stride, at);
+    fn quantize(&mut self, books: &[Book<Self>], z: &mut Store<f32>, zr: Rows, codes: &mut Vec<i32>, cr: Rows) {
+        self.quantize.run(&mut self.work, books, (z, zr), (codes, cr));
     }
 
-    fn dequantize(
-        &mut self,
-        books: &[Book<Self>],
-        dim: usize,
-        codes: &Vec<i32>,
-        codes_stride: usize,
-        at: usize,
-        z: &mut Store<f32>,
-        zr: Rows,
-    ) {
-        quantize::dequantize(books, dim, codes, codes_stride, at, z, zr);
+    fn dequantize(&mut self, books: &[Book<Self>], codes: &Vec<i32>, cr: Rows, z: &mut Store<f32>, zr: Rows) {
+        quantize::dequantize(books, (codes, cr), (z, zr));
     }
 }

@@ -1,8 +1,9 @@
-//! Fixed workers that deal out the items of one operation after another.
+//! A fixed pool of threads that divide the items of one operation after another.
 //!
-//! An operation of a step lasts 10 µs to 1 ms, and the next follows at once: workers spin for a while, then park. The caller is
-//! worker 0 and never waits for a worker that has not begun: items are taken from a counter, whoever comes takes the next, and
-//! when none is left the caller closes the job to latecomers. So a descheduled worker costs its help, not a wait for it to wake.
+//! An operation of a step lasts 10 µs to 1 ms, and the next one follows at once, so workers spin for a while before they park.
+//! The caller is worker 0. Workers take items from a shared counter; when none is left, the caller closes the job and waits only
+//! for workers that have begun. So a descheduled worker slows the operation by its share of the work, never by the time it takes
+//! to wake up.
 
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,15 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::thread::{self, JoinHandle};
 
-/// Looks at the state before a worker parks: some 50 µs.
+/// Polls of the state before a worker parks: about 50 µs.
 const SPINS: u32 = 4000;
-/// State: epoch of the job in the high half, [`CLOSED`], and how many workers are at it in the low bits.
+/// The state: number of the job in the high half, [`CLOSED`], and the number of active workers in the low bits.
 const CLOSED: u64 = 1 << 31;
-const AT_IT: u64 = (1 << 31) - 1;
+const ACTIVE: u64 = (1 << 31) - 1;
 
 type Item<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
-/// The workers of one player; the caller is worker 0.
+/// The workers of one backend; the caller is worker 0.
 pub(super) struct Pool {
     inner: Arc<Inner>,
     threads: Vec<JoinHandle<()>>,
@@ -34,14 +35,14 @@ struct Inner {
     started: AtomicUsize,
 }
 
-// SAFETY: `job` is written by the caller alone, while the state is closed and no worker is at it; workers read it only after
-// they have entered an open state.
+// SAFETY: only the caller writes `job`, while the state is closed and no worker is active; workers read it only after they have
+// entered an open state.
 unsafe impl Sync for Inner {}
 // SAFETY: the job's reference is to a Sync closure.
 unsafe impl Send for Inner {}
 
 impl Pool {
-    /// `threads` workers, the caller included (0 counts as 1). A thread that can't be made is done without.
+    /// `threads` workers, the caller included (0 counts as 1). The pool is smaller where a thread can't be made.
     pub(super) fn new(threads: usize) -> Pool {
         let inner = Arc::new(Inner {
             state: AtomicU64::new(CLOSED),
@@ -57,7 +58,7 @@ impl Pool {
             thread::Builder::new().name(format!("kernels {worker}")).spawn(move || inner.work(worker)).ok()
         };
         let threads: Vec<_> = (1..threads).map_while(start).collect();
-        // A thread that begins allocates; on a busy machine that could be in the middle of the music.
+        // A thread allocates when it starts; on a busy machine that could happen during playback.
         while inner.started.load(Acquire) < threads.len() {
             thread::yield_now();
         }
@@ -75,9 +76,9 @@ impl Pool {
             return (0..items).for_each(|item| f(0, item));
         }
         let inner = &*self.inner;
-        // SAFETY: only the lifetime changes; `Close` below doesn't let this call end while a worker uses `f`.
+        // SAFETY: only the lifetime changes; `Close` below keeps this call from returning while a worker uses `f`.
         let f: Item<'static> = unsafe { std::mem::transmute(f) };
-        // SAFETY: the state is closed and nobody is at it (the end of the call before): nobody reads the job.
+        // SAFETY: the state is closed and no worker is active (the previous call ended so): nobody reads the job.
         unsafe { *inner.job.get() = (f, items) };
         inner.next.store(0, Relaxed);
         let epoch = (inner.state.load(Relaxed) >> 32) + 1;
@@ -94,14 +95,14 @@ impl Pool {
     }
 }
 
-/// Closes the job to latecomers and waits for those at it, also when the caller's own item panics.
+/// Closes the job and waits for the active workers, also when an item of the caller panics.
 struct Close<'a>(&'a Inner);
 
 impl Drop for Close<'_> {
     fn drop(&mut self) {
         let mut spins = 0u32;
         let mut state = self.0.state.fetch_or(CLOSED, AcqRel);
-        while state & AT_IT != 0 {
+        while state & ACTIVE != 0 {
             spins += 1;
             if spins < SPINS {
                 std::hint::spin_loop()
@@ -136,7 +137,7 @@ impl Inner {
                     seen = state >> 32;
                 } else if self.state.compare_exchange(state, state + 1, AcqRel, Relaxed).is_ok() {
                     seen = state >> 32;
-                    // SAFETY: this worker is counted in the open state, so the caller waits for it and the job stands.
+                    // SAFETY: this worker is counted as active, so the caller waits for it before it changes the job.
                     let (f, items) = unsafe { *self.job.get() };
                     if catch_unwind(AssertUnwindSafe(|| self.items(worker, f, items))).is_err() {
                         self.panicked.store(true, Relaxed);
@@ -148,7 +149,7 @@ impl Inner {
                 std::hint::spin_loop();
             } else {
                 parked.store(true, SeqCst);
-                // The caller stores the state, then looks at `parked`; here the other way round: one of both sees the other.
+                // The caller stores the state, then loads `parked`; here it is the other way round. One of the two sees the other.
                 if self.state.load(SeqCst) >> 32 == seen && !self.quit.load(SeqCst) {
                     thread::park();
                 }
@@ -170,14 +171,14 @@ impl Drop for Pool {
     }
 }
 
-/// A slice that workers write to, each at places of its own.
+/// A slice that several workers write to, each in its own ranges.
 #[derive(Clone, Copy)]
 pub(super) struct Shared<T> {
     at: *mut T,
     len: usize,
 }
 
-// SAFETY: handing it to another thread gives nothing by itself: `slice` is unsafe and its caller keeps places apart.
+// SAFETY: sending it gives no access by itself: `slice` is unsafe, and its caller keeps ranges apart.
 unsafe impl<T: Send> Send for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Shared<T> {}
@@ -204,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_item_runs_once_however_many_workers() {
+    fn every_item_runs_once_with_any_number_of_workers() {
         for threads in [0, 1, 2, 3, 5] {
             let mut pool = Pool::new(threads);
             assert_eq!(pool.threads(), threads.max(1));
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
+    fn a_panic_reaches_the_caller_and_the_pool_still_works() {
         let mut pool = Pool::new(3);
         for bad in 0..8 {
             let panics = catch_unwind(AssertUnwindSafe(|| pool.each(8, &|_, item| assert!(item != bad, "on purpose"))));

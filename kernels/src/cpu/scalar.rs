@@ -1,9 +1,9 @@
-//! The specification: every operation in plain loops, which the SIMD versions must equal bit for bit.
+//! The specification: every inner loop in plain Rust. The SIMD versions equal it bit for bit.
 //!
-//! Order matters, so it is stated: sums of products run over ascending k in one accumulator by fused multiply-add; sums over a
-//! row (norms, softmax) run in 16 partial sums, element j into partial j mod 16, added up by [`sum16`].
+//! The order of sums is part of it. Sums of products run over ascending k in one accumulator, by fused multiply-add. Sums over a
+//! row (norms, softmax) run in 16 partial sums, element j into partial sum j mod 16, added up by [`sum16`].
 
-use super::mat::{PANEL, Panels, WORD, int4};
+use super::mat::{PANEL, PanelRange, Panels, WORD, int4};
 use crate::Act;
 use crate::quant::{BLOCK, from_bf16};
 
@@ -27,7 +27,7 @@ pub(super) const LN2_LOW: f32 = -2.121_944_4e-4;
 /// 1/7!, 1/6!, …, 1/1!, 1/0!.
 pub(super) const EXP: [f32; 8] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
 
-/// e^x within 2 ulp on −87..88; 0 below (also for −∞), held at e^88 above. NaN stays NaN.
+/// e^x within 2 ulp for −87..88; 0 below (also for −∞), e^88 above. NaN stays NaN.
 #[inline]
 pub(super) fn exp(x: f32) -> f32 {
     let held = if EXP_MAX < x { EXP_MAX } else { x };
@@ -116,8 +116,9 @@ pub(super) fn norm(x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32, y:
     }
 }
 
-/// The products of `panels` panels from `first` with `rows` rows of `x`, packed [k][rows]: acc [rows][panels][16].
-pub(super) fn tile(view: Panels, first: usize, panels: usize, k: usize, x: &[f32], rows: usize, acc: &mut [f32]) {
+/// The products of a range of panels with `rows` rows of `x`, packed [k][rows]: acc [rows][panels][16].
+pub(super) fn tile(panels: PanelRange, k: usize, x: &[f32], rows: usize, acc: &mut [f32]) {
+    let PanelRange { view, first, count: panels } = panels;
     for row in 0..rows {
         for panel in 0..panels {
             let acc: &mut [f32] = &mut acc[(row * panels + panel) * PANEL..][..PANEL];
@@ -156,7 +157,7 @@ pub(super) fn tile(view: Panels, first: usize, panels: usize, k: usize, x: &[f32
     }
 }
 
-/// A sum becomes an output: y = act(acc + bias), or y += act(acc + bias).
+/// Finishes sums: y = act(acc + bias), or y += act(acc + bias).
 pub(super) fn finish(acc: &[f32], bias: Option<&[f32]>, act: Act, add: bool, y: &mut [f32]) {
     for j in 0..y.len() {
         let sum = bias.map_or(acc[j], |b| acc[j] + b[j]);
@@ -175,7 +176,7 @@ pub(super) fn finish(acc: &[f32], bias: Option<&[f32]>, act: Act, add: bool, y: 
     }
 }
 
-/// Scaled scores to weights: e^(scale·s − max) in place (unnormalised), and their sum.
+/// Turns scores into unnormalised weights e^(scale·s − max), in place; gives the sum of the weights.
 pub(super) fn softmax(scores: &mut [f32], scale: f32) -> f32 {
     let largest = scores.iter().fold(f32::NEG_INFINITY, |m, s| if s * scale > m { s * scale } else { m });
     scores.iter_mut().for_each(|s| *s = exp(*s * scale - largest));
@@ -190,7 +191,7 @@ pub(super) fn depthwise(w: &[f32], bias: &[f32], kernel: usize, x: &[f32], y: &m
     }
 }
 
-/// Gates of one LSTM row: `gates` [4H] from the input (i, f, g, o), `hidden` [4H] from the recurrence; c and h [H] move on.
+/// Gates of one LSTM row: `gates` [4H] from the input (i, f, g, o), `hidden` [4H] from the recurrence; c and h [H] are updated.
 pub(super) fn lstm_gates(gates: &[f32], hidden: &[f32], c: &mut [f32], h: &mut [f32]) {
     (0..c.len()).for_each(|j| lstm_gate(gates, hidden, c, h, j));
 }
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn ln_is_close() {
+    fn ln_is_within_its_tolerance() {
         for i in 1..200_000 {
             for x in [i as f32 * 1.1e-4, i as f32 / 200_000.0, i as f32 * 1e-12] {
                 let exact = f64::from(x).ln();
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn gelu_elu_sigmoid_tanh_are_close() {
+    fn gelu_elu_sigmoid_and_tanh_are_within_their_tolerance() {
         for i in -12_000..12_000 {
             let x = i as f32 * 1e-3;
             let d = f64::from(x);

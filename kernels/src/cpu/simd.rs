@@ -1,16 +1,16 @@
 //! Sixteen f32 side by side: one 512-bit register, or two of 256.
 //!
-//! Inner loops are written once over [`V16`] and compiled for each instruction set. All of it must be inlined into a function
-//! with `#[target_feature]` (see [`super::kernel`]); a call left over would pass vectors through memory.
+//! Inner loops are written once over [`V16`] and compiled for each instruction set. Everything must be inlined into a function
+//! with `#[target_feature]` (see [`super::kernel`]); a call that is not inlined passes vectors through memory.
 
 use std::arch::x86_64::*;
 
-/// Sixteen lanes of f32. Every operation is correctly rounded, so both versions have the bits of the scalar twin.
+/// Sixteen lanes of f32. Every operation is correctly rounded, so both implementations give the bits of the scalar loops.
 ///
 /// # Safety (of all methods)
-/// The machine must have the instructions of the implementation. Pointers must be good for 16 values (no alignment asked).
+/// The machine must have the instructions of the implementation. Pointers must be valid for 16 values; they need no alignment.
 pub(super) trait V16: Copy {
-    /// Sixteen words of q4 ([`super::mat`]).
+    /// Sixteen q4 words ([`super::mat`]).
     type Words: Copy;
     /// x in each lane.
     unsafe fn splat(x: f32) -> Self;
@@ -18,7 +18,7 @@ pub(super) trait V16: Copy {
     unsafe fn load_bf16(at: *const u16) -> Self;
     unsafe fn load_i8(at: *const i8) -> Self;
     unsafe fn load_words(at: *const u32) -> Self::Words;
-    /// Weight `I` of 8 of each word: −8 to 7.
+    /// Weight `I` of the 8 of each word, −8 to 7.
     unsafe fn int4<const I: u32>(words: Self::Words) -> Self;
     unsafe fn store(self, at: *mut f32);
     /// self · b + c with one rounding.
@@ -28,7 +28,7 @@ pub(super) trait V16: Copy {
     unsafe fn mul(self, b: Self) -> Self;
     unsafe fn div(self, b: Self) -> Self;
     unsafe fn abs(self) -> Self;
-    /// Where a < b `yes`, else (also for NaN) `no`.
+    /// `yes` where a < b, else (also for NaN) `no`.
     unsafe fn if_less(a: Self, b: Self, yes: Self, no: Self) -> Self;
     /// self · 2^n, n in the low bits of t ([`super::scalar::exp`]).
     unsafe fn power(self, t: Self) -> Self;
@@ -77,17 +77,17 @@ impl V16 for Wide {
     unsafe fn int4<const I: u32>(words: __m512i) -> Self {
         // SAFETY: see above.
         unsafe {
-            // Two ways in turn, each of which keeps other units of the processor busy (measured on Zen 4). One: only the lowest four
-            // bits choose of a table.
+            // Two methods in turn, which use different execution units (measured on Zen 4). The first: the lowest four bits index a
+            // table.
             let pair = _mm512_srlv_epi32(words, _mm512_set1_epi32((I / 2 * 8) as i32));
             if I.is_multiple_of(2) {
                 let table =
                     _mm512_setr_ps(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, -8.0, -7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0);
                 return Wide(_mm512_permutexvar_ps(pair, table));
             }
-            // The other: bits 4 to 7, made 0 to 15 by the sign turned, are the lowest bits of the mantissa of 2^19. (pair & mask ^ turn)
-            let (mask, turn) = (_mm512_set1_epi32(0xf0), _mm512_set1_epi32(((1u32 << 19) as f32).to_bits() as i32 | 0x80));
-            let sum = _mm512_castsi512_ps(_mm512_ternarylogic_epi32::<0x6a>(pair, mask, turn));
+            // The second: bits 4 to 7 with the sign bit flipped, 0 to 15, become the lowest mantissa bits of 2^19 (pair & mask ^ flip).
+            let (mask, flip) = (_mm512_set1_epi32(0xf0), _mm512_set1_epi32(((1u32 << 19) as f32).to_bits() as i32 | 0x80));
+            let sum = _mm512_castsi512_ps(_mm512_ternarylogic_epi32::<0x6a>(pair, mask, flip));
             Wide(_mm512_sub_ps(sum, _mm512_set1_ps(((1 << 19) + 8) as f32)))
         }
     }
@@ -142,7 +142,7 @@ impl V16 for Wide {
 }
 
 impl V16 for Pair {
-    /// Where they are: sixteen registers have no room for them.
+    /// Their address: 16 registers have no room for the words.
     type Words = *const u32;
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {

@@ -1,13 +1,12 @@
 //! The house codecs' Fourier transforms (docs/reference/model-format.md, kind `istft`): log-magnitude spectra and the inverse STFT.
 
-use super::linear::span;
 use super::scalar;
-use crate::Rows;
+use crate::{InverseStft, Rows, Stft};
 use realfft::num_complex::Complex32;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use std::sync::Arc;
 
-/// Plans, windows and scratch of each size seen.
+/// Plans, windows and scratch memory for each size that was asked for.
 #[derive(Default)]
 pub(super) struct Fourier {
     sizes: Vec<Size>,
@@ -27,7 +26,7 @@ struct Size {
 }
 
 impl Fourier {
-    /// Transforms of `n_fft`, an even number, made at first use.
+    /// The transforms of `n_fft` samples, made at first use.
     fn size(&mut self, n_fft: usize, hop: usize) -> &mut Size {
         assert!(n_fft >= 2 && n_fft.is_multiple_of(2) && (1..=n_fft).contains(&hop), "n_fft {n_fft}, hop {hop}");
         if let Some(i) = self.sizes.iter().position(|s| s.n_fft == n_fft && s.hop == hop) {
@@ -53,21 +52,11 @@ impl Fourier {
     }
 
     /// [`crate::Backend::spectrum`].
-    pub(super) fn spectrum(
-        &mut self,
-        n_fft: usize,
-        bins: usize,
-        x: &[f32],
-        first_end: usize,
-        hop: usize,
-        count: usize,
-        y: &mut [f32],
-        yr: Rows,
-        col: usize,
-    ) {
+    pub(super) fn spectrum(&mut self, stft: Stft, x: &[f32], first_end: usize, y: &mut [f32], yr: Rows) {
+        let (Stft { n_fft, hop, bins }, count) = (stft, yr.count);
         assert!(first_end >= n_fft, "spectrum: the first window of {n_fft} ends at {first_end}");
         assert!(bins <= n_fft / 2 + 1, "spectrum: {bins} bins of n_fft {n_fft}");
-        assert!(yr.count >= count && count <= 1 + (x.len() - first_end.min(x.len())) / hop.max(1), "spectrum: {count} frames");
+        assert!(count <= 1 + (x.len() - first_end.min(x.len())) / hop.max(1), "spectrum: {count} frames");
         let size = self.size(n_fft, n_fft);
         for t in 0..count {
             let end = first_end + t * hop;
@@ -75,7 +64,7 @@ impl Fourier {
             size.time.iter_mut().zip(windowed).for_each(|(out, (x, w))| *out = x * w);
             let done = size.forward.process_with_scratch(&mut size.time, &mut size.bins, &mut size.scratch);
             done.expect("the buffers have the plan's lengths");
-            let row = &mut y[yr.at + t * yr.stride + col..][..bins];
+            let row = &mut y[yr.at + t * yr.stride..][..bins];
             for (y, bin) in row.iter_mut().zip(&size.bins) {
                 let magnitude = bin.im.mul_add(bin.im, bin.re * bin.re).sqrt() * (4.0 / n_fft as f32);
                 *y = (scalar::ln(magnitude + 1e-5) + 6.0) / 3.0;
@@ -84,19 +73,10 @@ impl Fourier {
     }
 
     /// [`crate::Backend::istft`].
-    pub(super) fn istft(
-        &mut self,
-        n_fft: usize,
-        hop: usize,
-        max_log: f32,
-        x: &[f32],
-        xr: Rows,
-        tail: &mut [f32],
-        y: &mut [f32],
-        y_at: usize,
-    ) {
+    pub(super) fn istft(&mut self, stft: InverseStft, x: &[f32], xr: Rows, tail: &mut [f32], y: &mut [f32], y_at: usize) {
+        let InverseStft { n_fft, hop, max_log } = stft;
         let half = n_fft / 2 + 1;
-        assert!(span(xr, 2 * half) <= x.len(), "istft: {xr:?} of {} values in x of {}", 2 * half, x.len());
+        assert!(xr.end(2 * half) <= x.len(), "istft: {xr:?} of {} values in x of {}", 2 * half, x.len());
         assert!(y_at + xr.count * hop <= y.len(), "istft: {} hops of {hop} at {y_at} in y of {}", xr.count, y.len());
         let tail = &mut tail[..n_fft];
         let size = self.size(n_fft, hop);

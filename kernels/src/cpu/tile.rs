@@ -1,7 +1,7 @@
 //! The register tile of every matrix product: P panels × R rows of x, one accumulator an output over ascending k.
 //!
-//! R = 1 is a GEMV: several panels at once, so that as many runs of memory stream in and no sum waits for the one before it.
-//! R = 12 (AVX-512) or 6 (AVX2) is the heart of a GEMM.
+//! R = 1 is a GEMV: several panels at once, so that several streams of memory come in and no sum waits for the one before it.
+//! R = 12 (AVX-512) or 6 (AVX2) is the inner loop of a GEMM.
 
 use super::mat::{PANEL, Panels, WORD};
 use super::simd::V16;
@@ -23,7 +23,7 @@ pub(super) unsafe fn tile<V: V16, const P: usize, const R: usize>(
     let (at, end) = (first * view.stride(), (first + P - 1) * view.stride() + k * PANEL);
     assert!(end <= view.len(), "tile: panels to {end} of {}", view.len());
     let (x, acc) = (x.as_ptr(), acc.as_mut_ptr());
-    // SAFETY: the assertions hold every read inside `x` and the panels, every write inside `acc`.
+    // SAFETY: by the assertions every read is inside `x` and the panels, every write inside `acc`.
     unsafe {
         match view {
             Panels::F32 { w, stride } => {
@@ -78,7 +78,7 @@ pub(super) unsafe fn tile<V: V16, const P: usize, const R: usize>(
                     #[inline(always)]
                     |block, sums| {
                         for p in 0..P {
-                            ahead::<R>(scales.wrapping_add((P + p) * (stride / BLOCK) + block * PANEL));
+                            prefetch::<R>(scales.wrapping_add((P + p) * (stride / BLOCK) + block * PANEL));
                         }
                         for i in block * (BLOCK / WORD)..(block + 1) * (BLOCK / WORD) {
                             word(w.add(i * PANEL), stride / WORD, x.add(i * WORD * R), sums);
@@ -116,8 +116,8 @@ unsafe fn plain<V: V16, const P: usize, const R: usize>(
     }
 }
 
-/// One k: the weights of P panels times R values of x, onto their sums. (Loops, not `array::from_fn`: what the compiler leaves as a
-/// call has not the vector's instructions.)
+/// One k: adds the weights of P panels times R values of x to their sums. (Loops, not `array::from_fn`, which the compiler may
+/// leave as a call without the vector's instructions.)
 #[inline(always)]
 unsafe fn column<V: V16, const P: usize, const R: usize>(x: *const f32, sums: &mut [[V; P]; R], weight: impl Fn(usize) -> V) {
     // SAFETY: see `tile`.
@@ -135,17 +135,17 @@ unsafe fn column<V: V16, const P: usize, const R: usize>(x: *const f32, sums: &m
     }
 }
 
-/// Asks for what the next P panels have at this place, where weights are read for the sake of one row or two: 5 bytes of q4 go by in the
-/// time of 16 of f32, and runs of memory this short end before the processor has foreseen them. Past the end is no fault.
+/// Prefetches the same position of the next P panels where weights are read for one or two rows. A panel of q4 is so short that
+/// the hardware prefetcher does not follow it in time. An address past the end does no harm.
 #[inline(always)]
-fn ahead<const R: usize>(at: *const impl Sized) {
+fn prefetch<const R: usize>(at: *const impl Sized) {
     if R <= 2 {
-        // SAFETY: any x86-64 has it, and it reads nothing.
+        // SAFETY: every x86-64 has the instruction, and it faults on no address.
         unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast()) }
     }
 }
 
-/// Eight k of q4: one word of each row.
+/// Eight k of q4: one word from each row.
 #[inline(always)]
 unsafe fn word<V: V16, const P: usize, const R: usize>(w: *const u32, stride: usize, x: *const f32, sums: &mut [[V; P]; R]) {
     macro_rules! columns {
@@ -158,13 +158,13 @@ unsafe fn word<V: V16, const P: usize, const R: usize>(w: *const u32, stride: us
         let mut words = [V::load_words(w); P];
         for (p, words) in words.iter_mut().enumerate() {
             *words = V::load_words(w.add(p * stride));
-            ahead::<R>(w.wrapping_add((P + p) * stride));
+            prefetch::<R>(w.wrapping_add((P + p) * stride));
         }
         columns!(words: 0 1 2 3 4 5 6 7);
     }
 }
 
-/// q8 and q4: `products` adds those of one block to its sums, which the block's scales then take to the outer ones.
+/// q8 and q4: `products` sums one block; the block's sums times its scales are added to the outer sums.
 #[inline(always)]
 unsafe fn blocks<V: V16, const P: usize, const R: usize>(
     scales: *const f32,
@@ -181,7 +181,7 @@ unsafe fn blocks<V: V16, const P: usize, const R: usize>(
         for block in 0..k / BLOCK {
             let mut sums = [[V::splat(0.0); P]; R];
             products(block, &mut sums);
-            // The outer sums live in memory: touched once in 32 k, while the registers go to the block.
+            // The outer sums stay in memory: they are used once in 32 k, and the block needs the registers.
             for p in 0..P {
                 let scale = V::load(scales.add(p * (stride / BLOCK) + block * PANEL));
                 for (r, sums) in sums.iter().enumerate() {

@@ -1,10 +1,10 @@
-//! Rows and elements: norms, activations, softmax, gates, over [`V16`]; the tail of a row by [`scalar`].
+//! Norms, activations, softmax and LSTM gates over [`V16`]. The rest of a row that fills no vector goes through [`scalar`].
 
 use super::scalar;
 use super::simd::V16;
 use crate::Act;
 
-// SAFETY (all functions): the machine must have V's instructions; slices are cut to whole vectors before pointers are used.
+// SAFETY (all functions): the machine must have V's instructions; pointers are taken of whole vectors inside slices.
 
 #[inline(always)]
 unsafe fn exp<V: V16>(x: V) -> V {
@@ -58,7 +58,7 @@ unsafe fn tanh<V: V16>(x: V) -> V {
     }
 }
 
-/// Sixteen partial sums of f over a row, vectors first, the tail by `tail`.
+/// Sixteen partial sums of a row: `f` for whole vectors, `tail` for the values after them.
 #[inline(always)]
 unsafe fn partial<V: V16>(x: &[f32], f: impl Fn(V, V) -> V, tail: impl Fn(f32, f32) -> f32) -> f32 {
     // SAFETY: see above.

@@ -1,7 +1,7 @@
-//! One device, one stream, our kernels: launches, copies, and what the driver says when something fails.
+//! One device with one stream and the loaded kernels: launches, copies and errors of the driver.
 //!
-//! Everything happens in order on the one stream. The first error stays: after it nothing is launched any more and reads give
-//! zeros, until the owner asks ([`crate::Backend::fault`]) and takes another player.
+//! Everything runs in order on the one stream. The first error is kept ([`crate::Backend::failure`]): after it nothing is launched
+//! any more, and reads give zeros.
 
 use super::kernel::{Arguments, Kernel, SOURCES, TENSOR_CORES, needs};
 use super::mem::{Array, Block, Plain};
@@ -12,34 +12,34 @@ use std::ffi::{CString, c_void};
 use std::sync::Arc;
 use std::thread::ThreadId;
 
-/// Bytes of the pinned memory that results come back through.
+/// Bytes of the pinned host memory that reads go through.
 const PINNED: usize = 1 << 18;
 
-/// What the player has of the driver.
+/// A device with what the driver made for it.
 pub(super) struct Device {
     pub(super) context: Arc<CudaContext>,
     pub(super) stream: CUstream,
     modules: Vec<CUmodule>,
-    /// By [`Kernel`]; null where the device is too old for it.
+    /// Indexed by [`Kernel`]; null where the device is too old for the kernel.
     functions: Vec<CUfunction>,
-    /// It has tensor cores for bf16.
+    /// Whether it has tensor cores for bf16.
     pub(super) tensor_cores: bool,
-    /// Products of many rows go to them ([`super::CudaBackend::tiles`]), by way of this scratch.
+    /// Whether products of many rows use them ([`super::CudaBackend::tiles`]), and their scratch memory.
     pub(super) tiles: bool,
     pub(super) parts: Option<Array<u8>>,
-    /// [`PINNED`] bytes that the device writes.
+    /// [`PINNED`] bytes of host memory that the device writes to.
     pinned: *mut u8,
     /// The thread that the context is current on.
     bound: Option<ThreadId>,
-    pub(super) fault: Option<String>,
-    /// What a graph in the making uses.
+    pub(super) failure: Option<String>,
+    /// Memory that the graph being recorded uses; `None` while nothing is recorded.
     pub(super) recorded: Option<Vec<Arc<Block>>>,
     /// Kernels launched, those of replayed graphs not counted.
     pub(super) launches: u64,
 }
 
-// SAFETY: the driver's handles may be used from any thread that has the context current, which `bind` sees to, one at a time,
-// which `&mut` sees to; the pinned memory is ours alone.
+// SAFETY: the driver's handles may be used from any thread that has the context current (`bind` makes it so), by one thread at a
+// time (`&mut` ensures it); nothing else uses the pinned memory.
 unsafe impl Send for Device {}
 
 impl Device {
@@ -62,16 +62,16 @@ impl Device {
             parts: None,
             pinned: std::ptr::null_mut(),
             bound: Some(std::thread::current().id()),
-            fault: None,
+            failure: None,
             recorded: None,
             launches: 0,
         };
-        // SAFETY: a plain allocation, freed in drop; flags 0 leave it cached, so that the host reads it fast.
+        // SAFETY: a plain allocation, freed in drop; flags 0 leave it cached, for fast reads by the host.
         device.pinned = unsafe { result::malloc_host(PINNED, 0) }.map_err(error("allocating pinned memory"))?.cast();
         let known = |source: &usize| capability >= needs(*source);
         for source in (0..SOURCES.len()).filter(known).map(|n| SOURCES[n]) {
             let text = CString::new(source).expect("PTX has no zero byte");
-            // SAFETY: a text that ends in 0.
+            // SAFETY: the text ends with a zero byte.
             let module = unsafe { result::module::load_data(text.as_ptr().cast()) }.map_err(error("loading kernels"))?;
             device.modules.push(module);
         }
@@ -81,16 +81,16 @@ impl Device {
                 continue;
             }
             let name = CString::new(kernel.name()).expect("a name has no zero byte");
-            // SAFETY: the module is loaded and stays so until drop.
+            // SAFETY: the module stays loaded until drop.
             let function = unsafe { result::module::get_function(device.modules[kernel.source()], name) };
             device.functions.push(function.map_err(error("finding a kernel"))?);
         }
         Ok(device)
     }
 
-    /// Makes the context current on this thread; false: the device is lost.
+    /// Makes the context current on this thread; false where the device has failed.
     pub(super) fn bind(&mut self) -> bool {
-        if self.fault.is_some() {
+        if self.failure.is_some() {
             return false;
         }
         let here = std::thread::current().id();
@@ -99,17 +99,17 @@ impl Device {
             self.check("binding the context", bound);
             self.bound = Some(here);
         }
-        self.fault.is_none()
+        self.failure.is_none()
     }
 
-    /// Keeps the first error.
+    /// Keeps an error if it is the first one.
     pub(super) fn check(&mut self, at: &'static str, result: Result<(), DriverError>) {
-        if let (Err(e), None) = (result, &self.fault) {
-            self.fault = Some(format!("the GPU is lost: {:?} at {at}", e.0));
+        if let (Err(e), None) = (result, &self.failure) {
+            self.failure = Some(format!("the GPU is lost: {:?} at {at}", e.0));
         }
     }
 
-    /// Where an array lies. A graph in the making keeps the array alive.
+    /// Address of an array. A graph being recorded keeps the array alive.
     pub(super) fn at<T>(&mut self, array: &Array<T>) -> u64 {
         if let Some(recorded) = &mut self.recorded
             && !recorded.iter().any(|b| Arc::ptr_eq(b, &array.block))
@@ -119,7 +119,7 @@ impl Device {
         array.block.at
     }
 
-    /// Launches a kernel on `grid` blocks of `threads`, with `shared` bytes of shared memory beside what it declares.
+    /// Launches a kernel on `grid` blocks of `threads`, with `shared` bytes of dynamic shared memory.
     pub(super) fn launch<A: Arguments>(&mut self, kernel: Kernel, grid: (u32, u32), threads: u32, shared: u32, mut arguments: A) {
         if !self.bind() {
             return;
@@ -127,8 +127,8 @@ impl Device {
         debug_assert!(A::KERNELS.contains(&kernel), "{} takes other arguments", kernel.name());
         let mut parameters = [(&raw mut arguments).cast::<c_void>()];
         let function = self.functions[kernel as usize];
-        // SAFETY: the function is of a loaded module, and `A` is its parameter to the byte (a test compares their sizes). What a
-        // kernel does to the device's memory can't touch the host's.
+        // SAFETY: the function is of a loaded module, and `A` has the layout of its parameter (a test compares the sizes). A kernel
+        // can't write to the host's memory.
         let launched = unsafe {
             result::launch_kernel(function, (grid.0, grid.1, 1), (threads, 1, 1), shared, self.stream, &mut parameters)
         };
@@ -143,12 +143,12 @@ impl Device {
             return;
         }
         let to = self.at(dst) + (at * size_of::<T>()) as u64;
-        // SAFETY: the target is `src.len()` values inside a live array; pageable memory has been taken when the call returns.
+        // SAFETY: the target is `src.len()` values inside a live array; pageable memory has been copied when the call returns.
         let copied = unsafe { result::memcpy_htod_async(to, src, self.stream) };
         self.check("a copy to the GPU", copied);
     }
 
-    /// Waits for everything before and reads from index `at`; zeros from a lost device.
+    /// Waits for everything launched so far and reads from index `at`; gives zeros after a failure.
     pub(super) fn read<T: Plain>(&mut self, src: &Array<T>, at: usize, dst: &mut [T]) {
         assert!(at + dst.len() <= src.len(), "read: {} values at {at} of {}", dst.len(), src.len());
         let each = PINNED / size_of::<T>();
@@ -164,7 +164,7 @@ impl Device {
             let copied = unsafe { result::memcpy_dtoh_async(staged, from, self.stream) };
             self.check("a copy from the GPU", copied);
             self.wait();
-            if self.fault.is_some() {
+            if self.failure.is_some() {
                 dst.fill(T::default());
             } else {
                 dst.copy_from_slice(staged);
@@ -184,7 +184,7 @@ impl Device {
     /// Copies `bytes` bytes on the device.
     pub(super) fn copy(&mut self, from: u64, to: u64, bytes: usize) {
         if bytes > 0 && self.bind() {
-            // SAFETY: the callers take both addresses from live arrays with room for the bytes.
+            // SAFETY: both addresses are inside live arrays with room for the bytes (the callers check it).
             let copied = unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream) };
             self.check("a copy on the GPU", copied);
         }
@@ -203,7 +203,7 @@ impl Device {
 impl Drop for Device {
     fn drop(&mut self) {
         let _ = self.context.bind_to_thread();
-        // SAFETY: all of them were made by `new`, once, and are not used after. An error of a lost device changes nothing.
+        // SAFETY: each was made once by `new` and is not used afterwards. Errors of a lost device don't matter here.
         unsafe {
             let _ = result::stream::synchronize(self.stream);
             let _ = result::stream::destroy(self.stream);

@@ -1,15 +1,15 @@
-//! The house codecs' Fourier transforms as matrix products: the window and the transform are one matrix, made once for a size.
+//! Fourier transforms of the house codecs as matrix products: window and transform are one matrix, made once for each size.
 
+use super::blocks;
 use super::device::Device;
 use super::kernel::{self, Kernel};
 use super::linear::{Product, product};
 use super::mat::Mat;
 use super::mem::Array;
-use super::{blocks, span};
-use crate::{BackendError, Format, Rows};
+use crate::{BackendError, Format, InverseStft, Rows, Stft};
 use std::f64::consts::TAU;
 
-/// Matrices of each size seen, and scratch.
+/// Matrices for each size that was asked for, and scratch memory.
 #[derive(Default)]
 pub(super) struct Fourier {
     /// (n_fft, bins): [2 bins, n_fft].
@@ -59,9 +59,9 @@ fn inverse(device: &mut Device, n: usize, hop: usize) -> Result<(Mat, Array<f32>
     Ok((Mat::new(device, n, 2 * half, &w, Format::F32)?, Array::of(device, &envelope, "an envelope")?))
 }
 
-/// Keeps an error as the device's fault: an operation can't give it back.
+/// Keeps an error as the device's failure: an operation has no way to return it.
 fn kept<T>(device: &mut Device, made: Result<T, BackendError>) -> Option<T> {
-    made.map_err(|e| _ = device.fault.get_or_insert(e.to_string())).ok()
+    made.map_err(|e| _ = device.failure.get_or_insert(e.to_string())).ok()
 }
 
 impl Fourier {
@@ -69,25 +69,20 @@ impl Fourier {
     pub(super) fn spectrum(
         &mut self,
         device: &mut Device,
-        n_fft: usize,
-        bins: usize,
+        stft: Stft,
         x: &Array<f32>,
         first_end: usize,
-        hop: usize,
-        count: usize,
         y: &mut Array<f32>,
         yr: Rows,
-        col: usize,
     ) {
+        let (Stft { n_fft, hop, bins }, count) = (stft, yr.count);
         assert!(n_fft >= 2 && n_fft.is_multiple_of(2), "spectrum: n_fft {n_fft}");
         assert!(first_end >= n_fft, "spectrum: the first window of {n_fft} ends at {first_end}");
         assert!((1..=n_fft / 2 + 1).contains(&bins), "spectrum: {bins} bins of n_fft {n_fft}");
-        assert!(yr.count >= count, "spectrum: {count} frames for {} rows", yr.count);
         if count == 0 {
             return;
         }
-        let to = Rows { count, at: yr.at + col, stride: yr.stride };
-        assert!(span(to, bins) <= y.len(), "spectrum: {count} rows of {bins} at column {col} in y of {}", y.len());
+        assert!(yr.end(bins) <= y.len(), "spectrum: {yr:?} of {bins} values in y of {}", y.len());
         if !self.forward.iter().any(|f| (f.0, f.1) == (n_fft, bins)) {
             let made = forward(device, n_fft, bins);
             let Some(mat) = kept(device, made) else { return };
@@ -102,8 +97,8 @@ impl Fourier {
         let arguments = kernel::Magnitude {
             parts: device.at(parts),
             y: device.at(y),
-            y_at: to.at as i64,
-            y_stride: to.stride as i64,
+            y_at: yr.at as i64,
+            y_stride: yr.stride as i64,
             count: count as i32,
             bins: bins as i32,
             scale: 4.0 / n_fft as f32,
@@ -116,18 +111,15 @@ impl Fourier {
     pub(super) fn istft(
         &mut self,
         device: &mut Device,
-        n_fft: usize,
-        hop: usize,
-        max_log: f32,
-        x: &Array<f32>,
-        xr: Rows,
+        stft: InverseStft,
+        (x, xr): (&Array<f32>, Rows),
         tail: &mut Array<f32>,
-        y: &mut Array<f32>,
-        y_at: usize,
+        (y, y_at): (&mut Array<f32>, usize),
     ) {
+        let InverseStft { n_fft, hop, max_log } = stft;
         assert!(n_fft >= 2 && n_fft.is_multiple_of(2) && (1..=n_fft).contains(&hop), "n_fft {n_fft}, hop {hop}");
         let (half, count) = (n_fft / 2 + 1, xr.count);
-        assert!(span(xr, 2 * half) <= x.len(), "istft: {xr:?} of {} values in x of {}", 2 * half, x.len());
+        assert!(xr.end(2 * half) <= x.len(), "istft: {xr:?} of {} values in x of {}", 2 * half, x.len());
         assert!(y_at + count * hop <= y.len(), "istft: {count} hops of {hop} at {y_at} in y of {}", y.len());
         assert!(tail.len() >= n_fft, "istft: tail of {}", tail.len());
         if count == 0 {

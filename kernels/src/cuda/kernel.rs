@@ -1,5 +1,5 @@
-//! Our kernels: their PTX, which ships with the program (kernels/cu, compiled by kernels/cu/compile.py), their names, and the
-//! one structure that each of them takes. Fields lie as in the .cu files; a test compares the sizes.
+//! The kernels: their PTX, which ships with the program (kernels/cu, compiled by kernels/cu/compile.py), their names, and the
+//! one structure that each of them takes as its argument. Fields are in the order of the .cu files; a test compares the sizes.
 
 /// PTX texts, in the order of [`Kernel::source`]. The last needs tensor cores for bf16, [`TENSOR_CORES`].
 pub(super) const SOURCES: [&str; 5] = [
@@ -10,7 +10,7 @@ pub(super) const SOURCES: [&str; 5] = [
     include_str!("../../cu/ptx/tiles.sm_80.ptx"),
 ];
 
-/// The compute capability from which on a source can be loaded.
+/// The lowest compute capability that can load a source.
 pub(super) fn needs(source: usize) -> (i32, i32) {
     if source == 4 { TENSOR_CORES } else { (7, 5) }
 }
@@ -54,7 +54,7 @@ kernels! {
     AttendBf16 "attend_bf16" 1,
     SetText "set_text" 1,
     Embed "embed" 2,
-    Pick "pick" 2,
+    Sample "sample" 2,
     Advance "advance" 2,
     CopyRows "copy_rows" 3,
     Elu "elu" 3,
@@ -64,8 +64,8 @@ kernels! {
     Magnitude "magnitude" 3,
     Polar "polar" 3,
     Overlap "overlap" 3,
-    Choose "choose" 3,
-    Stand "stand" 3,
+    ArgmaxCode "argmax_code" 3,
+    LookupCodes "lookup_codes" 3,
     SplitRows "split_rows" 4,
     TilesBf16 "tiles_bf16" 4,
     TilesQ8 "tiles_q8" 4,
@@ -88,7 +88,7 @@ macro_rules! arguments {
                 const KERNELS: &'static [Kernel] = &[$(Kernel::$kernel),+];
             }
         )*
-        /// Kernels and the bytes that they take.
+        /// Kernels and the size of their argument in bytes.
         #[cfg(test)]
         pub(super) const SIZES: &[(&[Kernel], usize)] = &[$(($name::KERNELS, size_of::<$name>())),*];
     };
@@ -111,7 +111,7 @@ impl MatArgument {
     pub(super) const NONE: MatArgument = MatArgument { w: 0, scales: 0, rows: 0, cols: 0, format: 0, vectors: 0 };
 }
 
-/// Tables that [`Embed`] has room for: streams and controls.
+/// The most tables that [`Embed`] takes: streams and controls.
 pub(super) const TABLES: usize = 24;
 
 arguments! {
@@ -126,7 +126,7 @@ arguments! {
     }
     Tiles for SplitRows TilesBf16 TilesQ8 TilesQ4 { a: Linear, parts: u64, }
     Attend for AttendF32 AttendBf16 {
-        q: u64, k: u64, v: u64, pos: u64, lens: u64, out: u64, partial: u64, tickets: u64,
+        q: u64, k: u64, v: u64, pos: u64, lens: u64, out: u64, partial: u64, finished: u64,
         k_head: i64, v_head: i64,
         first_row: i32, n: i32, heads: i32, head_dim: i32, padded: i32, steps: i32, splits: i32, scale: f32,
     }
@@ -135,12 +135,12 @@ arguments! {
         heads: i32, head_dim: i32, padded: i32, bf16: i32,
     }
     Embed for Embed {
-        tables: [MatArgument; TABLES], seq: u64, ctl: u64, masked: u64, pos: u64, place: u64, x: u64,
+        tables: [MatArgument; TABLES], seq: u64, ctl: u64, masked: u64, pos: u64, sinusoids: u64, x: u64,
         streams: i32, controls: i32, steps: i32, dim: i32, n: i32, branches: i32,
     }
-    Pick for Pick {
-        logits: u64, seq: u64, pos: u64, sampling: u64, cards: u64, delays: u64, cfg_scale: u64, ticket: u64,
-        songs: i32, branches: i32, streams: i32, steps: i32, width: i32, n: i32, room: i32, sort: i32,
+    Sample for Sample {
+        logits: u64, seq: u64, pos: u64, sampling: u64, cards: u64, delays: u64, cfg_scale: u64, finished: u64,
+        songs: i32, branches: i32, streams: i32, steps: i32, width: i32, n: i32, logits_len: i32, sort_len: i32,
     }
     Advance for Advance { pos: u64, n: i32, unused: i32, }
     CopyRows for CopyRows {
@@ -157,8 +157,8 @@ arguments! {
     Overlap for Overlap {
         windows: u64, tail: u64, envelope: u64, y: u64, next: u64, y_at: i64, count: i32, n_fft: i32, hop: i32, unused: i32,
     }
-    Choose for Choose { codes: MatArgument, scores: u64, norms: u64, z: u64, chosen: u64, z_at: i64, z_stride: i64, }
-    Stand for Stand { codes: MatArgument, chosen: u64, z: u64, z_at: i64, z_stride: i64, add: i32, unused: i32, }
+    ArgmaxCode for ArgmaxCode { vectors: MatArgument, scores: u64, norms: u64, z: u64, codes: u64, z_at: i64, z_stride: i64, }
+    LookupCodes for LookupCodes { vectors: MatArgument, codes: u64, z: u64, z_at: i64, z_stride: i64, add: i32, unused: i32, }
 }
 
 #[cfg(test)]
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_have_the_size_that_the_kernels_read() {
+    fn arguments_have_the_size_that_the_kernels_declare() {
         let mut seen = Vec::new();
         for (kernels, size) in SIZES {
             for kernel in *kernels {
@@ -184,11 +184,11 @@ mod tests {
                 seen.push(*kernel);
             }
         }
-        assert!(Kernel::ALL.iter().all(|k| seen.contains(k)), "a kernel without arguments");
+        assert!(Kernel::ALL.iter().all(|k| seen.contains(k)), "a kernel has no argument structure");
     }
 
     #[test]
-    fn shipped_ptx_is_that_of_the_sources() {
+    fn shipped_ptx_was_compiled_from_these_sources() {
         let sources = [
             ("linear", include_str!("../../cu/linear.cu")),
             ("attention", include_str!("../../cu/attention.cu")),

@@ -1,11 +1,11 @@
-//! The KV cache on the device. One head's keys lie as a packed matrix whose rows are steps: [step / 32][16 bytes of the columns]
-//! [32 steps]; its values row by row, [step][columns]; columns are padded to 8. Heads follow each other in lanes, lanes in layers.
+//! The key-value cache on the device. One head's keys are a packed matrix whose rows are steps, [step / 32][16 bytes of the
+//! columns][32 steps]; its values are [step][columns]. Columns are padded to a multiple of 8. Order: layer, lane, head.
 
 use super::device::Device;
 use super::mem::Array;
 use crate::{BackendError, Format, Heads};
 
-/// The widest head that the attention kernel takes.
+/// The most columns of a head that the attention kernel takes.
 const WIDEST: usize = 256;
 
 /// Keys and values of all layers and lanes.
@@ -15,7 +15,7 @@ pub struct Kv {
     pub(super) lanes: usize,
     pub(super) steps: usize,
     pub(super) bf16: bool,
-    /// Columns of a head as they are kept.
+    /// Columns of a head with padding.
     pub(super) padded: usize,
     /// Bytes of one head's keys and of its values.
     pub(super) head_bytes: (usize, usize),
@@ -63,7 +63,7 @@ impl Kv {
         })
     }
 
-    /// Where keys and values of one layer begin.
+    /// Addresses of the keys and values of one layer.
     pub(super) fn layer(&self, device: &mut Device, layer: usize) -> (u64, u64) {
         assert!(layer < self.layers, "layer {layer} of {}", self.layers);
         let heads = layer * self.lanes * self.heads.heads;

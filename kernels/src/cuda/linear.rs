@@ -1,19 +1,20 @@
-//! Matrix products: which kernel of linear.cu runs, and on how many blocks. The order of a sum is the same in all of them.
+//! Matrix products: which kernel of linear.cu or tiles.cu runs, and on how many blocks. All kernels of linear.cu have one order of
+//! sums.
 
+use super::CudaBackend;
 use super::device::Device;
 use super::kernel::{Kernel, Linear as Argument, Tiles};
 use super::kv::Kv;
 use super::mat::Mat;
 use super::mem::Array;
-use super::{CudaBackend, span};
-use crate::{Act, Format, Linear, Norm, Rows};
+use crate::{Act, Format, LayerRows, Linear, Norm, Rows};
 
-/// Columns of one segment of a sum, and accumulators of an output: one a warp.
+/// Columns of one segment of a sum, and accumulators of one output (linear.cu).
 const SEGMENT: usize = 128;
 const WARPS: usize = 8;
-/// From this many rows of x on, a warp takes 8 rows and all columns; or tensor cores take 64.
+/// From this many rows of x on, a warp takes 8 rows and all columns, or tensor cores are used.
 const MANY: usize = 64;
-/// Outputs and rows of a block of tiles.cu, and columns that it takes at a time.
+/// Outputs and rows of a block of tiles.cu, and the columns that it takes at a time.
 const TILE: usize = 64;
 const STEP: usize = 32;
 
@@ -35,11 +36,11 @@ impl<'a> Product<'a> {
         Product { mat, bias: None, norm: None, act: Act::None, add: false }
     }
 
-    /// What the kernel takes; where y's rows lie is the caller's to check.
+    /// The kernel's argument. The caller checks the rows of y.
     fn argument(&self, device: &mut Device, x: &Array<f32>, xr: Rows, y: &Array<f32>, yr: Rows) -> Argument {
         let (rows, cols) = (self.mat.rows, self.mat.cols);
         assert_eq!(xr.count, yr.count, "linear: rows of x and y");
-        assert!(span(xr, cols) <= x.len(), "linear: {xr:?} of {cols} values in x of {}", x.len());
+        assert!(xr.end(cols) <= x.len(), "linear: {xr:?} of {cols} values in x of {}", x.len());
         assert!(self.bias.is_none_or(|b| b.len() >= rows), "linear: bias shorter than {rows} rows");
         let normed = |n: &Norm<CudaBackend>| n.weight.len() >= cols && n.bias.as_ref().is_none_or(|b| b.len() >= cols);
         assert!(self.norm.is_none_or(normed), "linear: norm shorter than {cols} columns");
@@ -104,7 +105,7 @@ fn launch(device: &mut Device, mat: &Mat, arguments: Argument) {
     }
 }
 
-/// By tensor cores: x is normed and split into two bf16 parts first.
+/// On tensor cores: x is normalised and split into two bf16 parts first.
 fn tiled(device: &mut Device, mat: &Mat, arguments: Argument) {
     let (count, padded) = (arguments.count as usize, mat.cols.next_multiple_of(STEP));
     let mut scratch = device.parts.take();
@@ -127,23 +128,22 @@ fn tiled(device: &mut Device, mat: &Mat, arguments: Argument) {
 pub(super) fn product(device: &mut Device, w: &Product, x: &Array<f32>, xr: Rows, y: &mut Array<f32>, yr: Rows) {
     let rows = w.mat.rows;
     assert!(yr.count <= 1 || yr.stride >= rows, "linear: rows of {rows} values overlap at stride {}", yr.stride);
-    assert!(span(yr, rows) <= y.len(), "linear: {yr:?} of {rows} values in y of {}", y.len());
+    assert!(yr.end(rows) <= y.len(), "linear: {yr:?} of {rows} values in y of {}", y.len());
     let arguments = w.argument(device, x, xr, y, yr);
     launch(device, w.mat, arguments);
 }
 
-/// [`crate::Backend::qkv`]: q to its rows, keys and values straight into the cache.
+/// [`crate::Backend::qkv`]: the kernel writes keys and values directly to the cache.
 pub(super) fn qkv(
     device: &mut Device,
     w: &Linear<CudaBackend>,
     x: &Array<f32>,
-    lanes: usize,
-    n: usize,
-    layer: usize,
+    at: LayerRows,
     pos: &Array<i32>,
     q: &mut Array<f32>,
     kv: &mut Kv,
 ) {
+    let LayerRows { layer, lanes, n } = at;
     let (rows, dim) = (lanes * n, w.weight.cols);
     assert_eq!(w.weight.rows, 3 * dim, "qkv: w is [3·dim, dim]");
     assert_eq!(kv.heads.heads * kv.heads.head_dim, dim, "qkv: the cache's heads");

@@ -1,5 +1,5 @@
-//! Weights as the kernels read them: panels of 32 rows, and inside a panel 16 bytes of each row side by side, so that a warp whose
-//! lane is a row reads 512 bytes in one go (kernels/cu/common.cuh).
+//! A packed weight matrix in the layout of the kernels (kernels/cu/common.cuh): panels of 32 rows, and inside a panel 16 bytes of
+//! each row side by side, so that a warp, one row a lane, reads 512 contiguous bytes.
 
 use super::device::Device;
 use super::kernel::MatArgument;
@@ -9,10 +9,10 @@ use crate::{BackendError, Format};
 
 /// Rows of a panel.
 const PANEL: usize = 32;
-/// Bytes of one row side by side.
+/// Contiguous bytes of one row.
 const PIECE: usize = 16;
 
-/// A packed weight matrix [rows, cols] of the CUDA player.
+/// A packed weight matrix [rows, cols] on the device.
 pub struct Mat {
     pub(super) rows: usize,
     pub(super) cols: usize,
@@ -60,7 +60,7 @@ impl Mat {
         Ok(Mat { rows, cols, format: Format::Q8, weights, scales: Some(scales) })
     }
 
-    /// Bytes of the file as they stand: a piece is a block.
+    /// The file's bytes are not changed: 16 bytes are one block.
     pub(super) fn q4(device: &mut Device, rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, BackendError> {
         check("mat_q4", rows, cols, nibbles.len().saturating_mul(2))?;
         let scales = pack_scales(device, "mat_q4", rows, cols, scales)?;
@@ -68,7 +68,7 @@ impl Mat {
         Ok(Mat { rows, cols, format: Format::Q4, weights, scales: Some(scales) })
     }
 
-    /// How it is kept.
+    /// Its format.
     pub fn format(&self) -> Format {
         self.format
     }
@@ -96,7 +96,7 @@ fn check(op: &'static str, rows: usize, cols: usize, given: usize) -> Result<(),
     if fits { Ok(()) } else { Err(BackendError::Shape { op, what: what() }) }
 }
 
-/// Pieces of a row.
+/// 16-byte pieces of a row.
 fn pieces(cols: usize, format: Format) -> usize {
     let bits = match format {
         Format::F32 => 32,
@@ -107,7 +107,7 @@ fn pieces(cols: usize, format: Format) -> usize {
     (cols * bits).div_ceil(8 * PIECE)
 }
 
-/// Rows of `len` values of `N` bytes: [panel][piece][32][16 bytes].
+/// Packs rows of `len` values of `N` bytes: [panel][piece][32][16 bytes].
 fn pack<const N: usize>(
     device: &mut Device,
     rows: usize,
@@ -125,7 +125,7 @@ fn pack<const N: usize>(
     Array::of(device, &packed, "weights")
 }
 
-/// Scales of blocks: [panel][cols / 32][32].
+/// Packs the scales of blocks: [panel][cols / 32][32].
 fn pack_scales(
     device: &mut Device,
     op: &'static str,

@@ -1,4 +1,4 @@
-//! Memory of the device: arrays that are freed when the last owner (a player's buffer, or a graph that uses it) goes.
+//! Device memory: arrays that are freed with their last owner (a buffer, or a recorded graph that uses it).
 
 use super::device::Device;
 use crate::BackendError;
@@ -7,7 +7,7 @@ use cudarc::driver::{CudaContext, result};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// Numbers whose bytes are all valid.
+/// Number types for which all bytes are valid.
 pub trait Plain: Copy + Default + Send + Sync + 'static {}
 impl Plain for f32 {}
 impl Plain for i32 {}
@@ -23,7 +23,7 @@ pub(super) struct Block {
 impl Drop for Block {
     fn drop(&mut self) {
         let _ = self.context.bind_to_thread();
-        // SAFETY: allocated in `zeros`, freed once; the driver waits for kernels that use it. A lost device's error says nothing new.
+        // SAFETY: allocated in `zeros`, freed once; the driver waits for kernels that use it. Errors of a lost device don't matter.
         let _ = unsafe { result::free_sync(self.at) };
     }
 }
@@ -39,10 +39,10 @@ impl<T: Plain> Array<T> {
     /// `len` zeros; `what` names them in the error.
     pub(super) fn zeros(device: &mut Device, len: usize, what: &str) -> Result<Array<T>, BackendError> {
         let fail = || BackendError::Memory { bytes: len.saturating_mul(size_of::<T>()), what: format!("{what} on the GPU") };
-        // At least one vector, so that every array has an address.
+        // At least 16 bytes, so that every array has an address.
         let bytes = len.checked_mul(size_of::<T>()).filter(|b| *b < 1 << 48).ok_or_else(fail)?.max(16);
         if !device.bind() {
-            return Err(BackendError::Lost(device.fault.clone().unwrap_or_default()));
+            return Err(BackendError::Lost(device.failure.clone().unwrap_or_default()));
         }
         // SAFETY: a plain allocation, owned by the block from here on.
         let at = match unsafe { result::malloc_sync(bytes) } {
@@ -50,7 +50,7 @@ impl<T: Plain> Array<T> {
             Err(e) if e.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY => return Err(fail()),
             Err(e) => {
                 device.check("allocating memory", Err(e));
-                return Err(BackendError::Lost(device.fault.clone().unwrap_or_default()));
+                return Err(BackendError::Lost(device.failure.clone().unwrap_or_default()));
             }
         };
         let block = Arc::new(Block { at, context: device.context.clone() });
@@ -65,13 +65,14 @@ impl<T: Plain> Array<T> {
         Ok(array)
     }
 
-    /// Scratch of at least `len` values; what it held is lost where it grows. A graph keeps the one it was made with.
+    /// Grows scratch memory to at least `len` values; its content is lost where it grows. A graph keeps the memory it was recorded
+    /// with.
     pub(super) fn grow(this: &mut Option<Array<T>>, device: &mut Device, len: usize) {
         if this.as_ref().is_none_or(|a| a.len < len) {
             *this = match Array::zeros(device, len, "scratch") {
                 Ok(array) => Some(array),
                 Err(e) => {
-                    device.fault.get_or_insert(e.to_string());
+                    device.failure.get_or_insert(e.to_string());
                     None
                 }
             };
@@ -80,12 +81,12 @@ impl<T: Plain> Array<T> {
 }
 
 impl<T> Array<T> {
-    /// Values.
+    /// Number of values.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether it has no values.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

@@ -1,9 +1,11 @@
-//! The CUDA player: our own kernels (kernels/cu), driven by cudarc, whose PTX ships with the program. The driver is looked for at
-//! run time; a machine without one gets a [`CudaError`] of one sentence and plays on the CPU.
+//! The CUDA backend: our own kernels (kernels/cu), whose PTX ships with the program, launched through cudarc.
 //!
-//! Where a sum's order matters it is the kernels' own, and the same for any number of rows, lanes and steps (linear.cu,
-//! attention.cu): a prefill equals its steps and a batch its lanes, bit for bit. Against the CPU sums differ in their last bits; what
-//! follows from equal logits (guidance, top-k, top-p, dice) is equal bit for bit.
+//! The driver is looked up at run time. On a machine without one, [`CudaBackend::new`] returns a [`CudaError`] of one sentence, and
+//! the caller uses the CPU instead.
+//!
+//! The kernels have their own order of sums, the same for any number of rows, lanes and steps (linear.cu, attention.cu). So, bit
+//! for bit, a prefill equals its steps and a batch equals its lanes. GPU and CPU sums differ in their last bits; equal logits give
+//! equal tokens on both (guidance, top-k, top-p and random numbers are exact).
 
 mod attention;
 mod device;
@@ -12,68 +14,71 @@ mod graph;
 mod kernel;
 mod kv;
 mod linear;
+mod lstm;
 mod mat;
 mod mem;
-mod pick;
 mod probe;
 mod quantize;
-mod recurrent;
 mod rows;
+mod sample;
 
-pub use graph::Graph;
+pub use graph::Graphs;
 pub use kv::Kv;
 pub use mat::Mat;
 pub use mem::Array;
-pub use pick::Picker;
 pub use probe::{CudaError, devices};
+pub use sample::Sampler;
 
-use crate::{Backend, BackendError, Book, Format, Grid, Heads, Linear, Lstm, Rows, Sampling};
+use crate::{
+    Backend, BackendError, Book, Depthwise, EmbedInput, Format, Grid, Heads, InverseStft, LaneText, LayerRows, Linear, Lstm,
+    Rows, Sampling, Stft,
+};
 use cudarc::driver::result;
 use device::Device;
 use kernel::{Kernel, MatArgument, TABLES};
 
-/// Plays [`Backend`] on an NVIDIA GPU.
+/// The CUDA backend: one device, one stream.
 pub struct CudaBackend {
     device: Device,
     attention: attention::Scratch,
-    recurrent: recurrent::Scratch,
+    lstm: lstm::Scratch,
     quantize: quantize::Scratch,
     fourier: fourier::Fourier,
-    /// Scratch of [`Backend::shift`].
+    /// Scratch memory of [`Backend::shift`].
     moved: Option<Array<f32>>,
-    /// Sinusoids of the last width [steps, dim].
-    place: Option<(usize, Array<f32>)>,
+    /// Sinusoids [steps, dim] of the last width.
+    sinusoids: Option<(usize, Array<f32>)>,
 }
 
-/// What the device is.
+/// Name, capability and memory of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
-    /// What it calls itself.
+    /// Its name, as the driver gives it.
     pub name: String,
     /// Compute capability, major and minor.
     pub capability: (i32, i32),
-    /// Bytes of its memory that are free, and all of them.
+    /// Free bytes and all bytes of its memory.
     pub memory: (usize, usize),
 }
 
 impl CudaBackend {
-    /// A player on device `ordinal` (0: the first).
+    /// A backend on device `ordinal`, counted from 0.
     ///
     /// # Errors
-    /// Why this device can't play, in a sentence.
+    /// There is no usable driver or device; the error is one sentence.
     pub fn new(ordinal: usize) -> Result<CudaBackend, CudaError> {
         Ok(CudaBackend {
             device: Device::new(ordinal)?,
             attention: attention::Scratch::default(),
-            recurrent: recurrent::Scratch::default(),
+            lstm: lstm::Scratch::default(),
             quantize: quantize::Scratch::default(),
             fourier: fourier::Fourier::default(),
             moved: None,
-            place: None,
+            sinusoids: None,
         })
     }
 
-    /// What the device is.
+    /// Name, capability and memory of the device.
     ///
     /// # Errors
     /// The device is lost.
@@ -86,26 +91,26 @@ impl CudaBackend {
         Ok(About { name, capability, memory: result::mem_get_info().map_err(error)? })
     }
 
-    /// Whether products of 64 rows and more go to the tensor cores, where there are any for bf16 and the weights are bf16 or q8: a
-    /// prefill is several times faster, and near its steps (sums differ by about 1e-5) instead of equal to them bit for bit. Off at
-    /// first: live play needs equal bits, a render does not.
+    /// Sets whether products of 64 rows and more use tensor cores, where the device has them for bf16 and the weights are bf16, q8 or
+    /// q4. A prefill is then several times faster, and close to its steps (sums differ by about 1e-5) instead of equal bit for bit.
+    /// Off by default: live play needs equal bits, a render does not.
     pub fn tiles(&mut self, on: bool) {
         self.device.tiles = on;
     }
 
-    /// Kernels launched since the player was made, those of replayed graphs not counted.
+    /// Kernels launched since the backend was made, those of replayed graphs not counted.
     pub fn launches(&self) -> u64 {
         self.device.launches
     }
 
-    /// Waits until all that was launched is done.
+    /// Waits until everything launched so far is done.
     pub fn wait(&mut self) {
         self.device.wait();
     }
 
-    /// Sinusoids for `steps` steps of `dim` columns, worked out by the host in f64.
-    fn place(&mut self, steps: usize, dim: usize) -> u64 {
-        if self.place.as_ref().is_none_or(|(d, a)| *d != dim || a.len() < steps * dim) {
+    /// Address of the sinusoids for `steps` steps of `dim` columns, which the host computes in f64.
+    fn sinusoids(&mut self, steps: usize, dim: usize) -> u64 {
+        if self.sinusoids.as_ref().is_none_or(|(d, a)| *d != dim || a.len() < steps * dim) {
             let half = dim / 2;
             let mut all = vec![0.0; steps * dim];
             for (s, row) in all.chunks_exact_mut(dim).enumerate() {
@@ -116,22 +121,17 @@ impl CudaBackend {
                 }
             }
             match Array::of(&mut self.device, &all, "sinusoids") {
-                Ok(array) => self.place = Some((dim, array)),
-                Err(e) => _ = self.device.fault.get_or_insert(e.to_string()),
+                Ok(array) => self.sinusoids = Some((dim, array)),
+                Err(e) => _ = self.device.failure.get_or_insert(e.to_string()),
             }
         }
-        self.place.as_ref().map_or(0, |(_, array)| self.device.at(array))
+        self.sinusoids.as_ref().map_or(0, |(_, array)| self.device.at(array))
     }
 }
 
-/// Blocks of 256 threads for `items` values, each thread taking more than one where there are very many.
+/// A grid of blocks of 256 threads for `items` values. Above 2^20 values each thread takes several.
 fn blocks(items: usize) -> (u32, u32) {
     (items.div_ceil(256).clamp(1, 4096) as u32, 1)
-}
-
-/// Index after the last value of `rows` of `width` values.
-fn span(rows: Rows, width: usize) -> usize {
-    if rows.count == 0 { 0 } else { rows.at + (rows.count - 1) * rows.stride + width }
 }
 
 impl Backend for CudaBackend {
@@ -139,16 +139,16 @@ impl Backend for CudaBackend {
     type Ints = Array<i32>;
     type Mat = Mat;
     type Kv = Kv;
-    type Picker = Picker;
-    type Graph = Graph;
-    const RECORDS: bool = true;
+    type Sampler = Sampler;
+    type Graphs = Graphs;
+    const GRAPH_SIZES: &'static [usize] = &[4, 1];
 
-    fn fault(&self) -> Option<&str> {
-        self.device.fault.as_deref()
+    fn failure(&self) -> Option<&str> {
+        self.device.failure.as_deref()
     }
 
-    fn replay(&mut self, graph: &mut Graph, work: &mut dyn FnMut(&mut Self)) {
-        graph::replay(self, graph, work);
+    fn run_recorded(&mut self, graphs: &mut Graphs, key: &[usize], work: &mut dyn FnMut(&mut Self)) {
+        graph::run_recorded(self, graphs, key, work);
     }
 
     fn buf(&mut self, len: usize) -> Result<Array<f32>, BackendError> {
@@ -175,8 +175,8 @@ impl Backend for CudaBackend {
         Kv::new(&mut self.device, layers, lanes, steps, heads, format)
     }
 
-    fn picker(&mut self, grid: &Grid) -> Result<Picker, BackendError> {
-        Picker::new(&mut self.device, grid)
+    fn sampler(&mut self, grid: &Grid) -> Result<Sampler, BackendError> {
+        Sampler::new(&mut self.device, grid)
     }
 
     fn write(&mut self, dst: &mut Array<f32>, at: usize, src: &[f32]) {
@@ -197,7 +197,7 @@ impl Backend for CudaBackend {
 
     fn copy(&mut self, src: &Array<f32>, from: Rows, dst: &mut Array<f32>, to: Rows, width: usize) {
         assert_eq!(from.count, to.count, "copy: rows of both sides");
-        assert!(span(from, width) <= src.len() && span(to, width) <= dst.len(), "copy: rows of {width} out of bounds");
+        assert!(from.end(width) <= src.len() && to.end(width) <= dst.len(), "copy: rows of {width} out of bounds");
         if from.count * width == 0 {
             return;
         }
@@ -216,7 +216,7 @@ impl Backend for CudaBackend {
 
     fn shift(&mut self, buf: &mut Array<f32>, from: usize, to: usize, len: usize) {
         assert!(from.max(to) + len <= buf.len(), "shift: {len} values from {from} to {to} of {}", buf.len());
-        // By way of scratch: a copy on the device must not overlap itself.
+        // Through scratch memory: source and target of a device copy must not overlap.
         Array::grow(&mut self.moved, &mut self.device, len);
         let Some(moved) = &self.moved else { return };
         let (at, scratch) = (self.device.at(buf), self.device.at(moved));
@@ -230,25 +230,15 @@ impl Backend for CudaBackend {
         self.device.zero(to, 4 * len);
     }
 
-    fn embed(
-        &mut self,
-        grid: &Grid,
-        tables: &[Mat],
-        controls: &[Mat],
-        seq: &Array<i32>,
-        ctl: &Array<i32>,
-        masked: &Array<i32>,
-        pos: &Array<i32>,
-        n: usize,
-        x: &mut Array<f32>,
-    ) {
+    fn embed(&mut self, input: &EmbedInput<Self>, pos: &Array<i32>, n: usize, x: &mut Array<f32>) {
+        let EmbedInput { grid, tables, controls, seq, ctl, masked } = *input;
         assert_eq!(tables.len(), grid.cards.len(), "embed: tables and streams");
         let (dim, all) = (tables[0].cols, tables.len() + controls.len());
         assert!(all <= TABLES, "embed: {all} streams and controls; the kernel takes {TABLES}");
         assert!(tables.iter().chain(controls).all(|t| t.cols == dim), "embed: tables of {dim} columns");
         assert!(seq.len() >= grid.songs * tables.len() * grid.steps, "embed: sequence of {}", seq.len());
         assert!(ctl.len() >= grid.branches * controls.len() * grid.steps, "embed: controls of {}", ctl.len());
-        assert!(masked.len() >= grid.branches * tables.len(), "embed: deafness of {}", masked.len());
+        assert!(masked.len() >= grid.branches * tables.len(), "embed: masks of {}", masked.len());
         assert!(x.len() >= grid.songs * grid.branches * n * dim, "embed: x of {}", x.len());
         let mut arguments = kernel::Embed {
             tables: [MatArgument::NONE; TABLES],
@@ -256,7 +246,7 @@ impl Backend for CudaBackend {
             ctl: self.device.at(ctl),
             masked: self.device.at(masked),
             pos: self.device.at(pos),
-            place: self.place(grid.steps, dim),
+            sinusoids: self.sinusoids(grid.steps, dim),
             x: self.device.at(x),
             streams: tables.len() as i32,
             controls: controls.len() as i32,
@@ -272,42 +262,32 @@ impl Backend for CudaBackend {
         self.device.launch(Kernel::Embed, ((lanes * n) as u32, 1), dim.next_multiple_of(32).min(256) as u32, 0, arguments);
     }
 
-    fn qkv(
-        &mut self,
-        w: &Linear<Self>,
-        x: &Array<f32>,
-        lanes: usize,
-        n: usize,
-        layer: usize,
-        pos: &Array<i32>,
-        q: &mut Array<f32>,
-        kv: &mut Kv,
-    ) {
-        linear::qkv(&mut self.device, w, x, lanes, n, layer, pos, q, kv);
+    fn qkv(&mut self, w: &Linear<Self>, x: &Array<f32>, at: LayerRows, pos: &Array<i32>, q: &mut Array<f32>, kv: &mut Kv) {
+        linear::qkv(&mut self.device, w, x, at, pos, q, kv);
     }
 
-    fn attend(&mut self, q: &Array<f32>, lanes: usize, n: usize, layer: usize, pos: &Array<i32>, kv: &Kv, out: &mut Array<f32>) {
-        attention::attend(&mut self.device, &mut self.attention, q, lanes, n, layer, Some(pos), kv, out);
+    fn attend(&mut self, q: &Array<f32>, at: LayerRows, pos: &Array<i32>, kv: &Kv, out: &mut Array<f32>) {
+        self.attention.attend(&mut self.device, q, at, Some(pos), kv, out);
     }
 
-    fn set_text(&mut self, text: &mut Kv, layer: usize, lane: usize, len: usize, k: &Array<f32>, v: &Array<f32>) {
-        attention::set_text(&mut self.device, text, layer, lane, len, k, v);
+    fn set_text(&mut self, text: &mut Kv, at: LaneText, k: &Array<f32>, v: &Array<f32>) {
+        attention::set_text(&mut self.device, text, at, k, v);
     }
 
-    fn attend_text(&mut self, q: &Array<f32>, lanes: usize, n: usize, layer: usize, text: &Kv, out: &mut Array<f32>) {
-        attention::attend(&mut self.device, &mut self.attention, q, lanes, n, layer, None, text, out);
+    fn attend_text(&mut self, q: &Array<f32>, at: LayerRows, text: &Kv, out: &mut Array<f32>) {
+        self.attention.attend(&mut self.device, q, at, None, text, out);
     }
 
     fn linear(&mut self, w: &Linear<Self>, x: &Array<f32>, xr: Rows, y: &mut Array<f32>, yr: Rows) {
         linear::product(&mut self.device, &linear::Product::of(w), x, xr, y, yr);
     }
 
-    fn set_sampling(&mut self, picker: &mut Picker, s: &Sampling) {
-        picker.set(&mut self.device, s);
+    fn set_sampling(&mut self, sampler: &mut Sampler, sampling: &Sampling) {
+        sampler.set(&mut self.device, sampling);
     }
 
-    fn pick(&mut self, picker: &mut Picker, logits: &Array<f32>, n: usize, pos: &mut Array<i32>, seq: &mut Array<i32>) {
-        picker.pick(&mut self.device, logits, n, pos, seq);
+    fn sample(&mut self, sampler: &mut Sampler, logits: &Array<f32>, n: usize, pos: &mut Array<i32>, seq: &mut Array<i32>) {
+        sampler.sample(&mut self.device, logits, n, pos, seq);
     }
 
     fn advance(&mut self, n: usize, pos: &mut Array<i32>) {
@@ -315,84 +295,35 @@ impl Backend for CudaBackend {
         self.device.launch(Kernel::Advance, (1, 1), 1, 0, arguments);
     }
 
-    fn faults(&mut self, picker: &Picker) -> u32 {
-        picker.faults(&mut self.device)
+    fn nonfinite_samples(&mut self, sampler: &Sampler) -> u32 {
+        sampler.nonfinite(&mut self.device)
     }
 
     fn elu(&mut self, x: &Array<f32>, y: &mut Array<f32>, len: usize) {
         rows::elu(&mut self.device, x, y, len);
     }
 
-    fn depthwise(
-        &mut self,
-        w: &Array<f32>,
-        bias: &Array<f32>,
-        kernel: usize,
-        dim: usize,
-        x: &Array<f32>,
-        x_at: usize,
-        count: usize,
-        y: &mut Array<f32>,
-    ) {
-        rows::depthwise(&mut self.device, w, bias, kernel, dim, x, x_at, count, y);
+    fn depthwise(&mut self, w: &Depthwise<Self>, x: &Array<f32>, x_at: usize, count: usize, y: &mut Array<f32>) {
+        rows::depthwise(&mut self.device, w, x, x_at, count, y);
     }
 
     fn lstm(&mut self, w: &Lstm<Self>, x: &Array<f32>, xr: Rows, state: &mut Array<f32>, y: &mut Array<f32>, yr: Rows) {
-        recurrent::lstm(&mut self.device, &mut self.recurrent, w, x, xr, state, y, yr);
+        self.lstm.run(&mut self.device, w, (x, xr), state, (y, yr));
     }
 
-    fn spectrum(
-        &mut self,
-        n_fft: usize,
-        bins: usize,
-        x: &Array<f32>,
-        first_end: usize,
-        hop: usize,
-        count: usize,
-        y: &mut Array<f32>,
-        yr: Rows,
-        col: usize,
-    ) {
-        self.fourier.spectrum(&mut self.device, n_fft, bins, x, first_end, hop, count, y, yr, col);
+    fn spectrum(&mut self, stft: Stft, x: &Array<f32>, first_end: usize, y: &mut Array<f32>, yr: Rows) {
+        self.fourier.spectrum(&mut self.device, stft, x, first_end, y, yr);
     }
 
-    fn istft(
-        &mut self,
-        n_fft: usize,
-        hop: usize,
-        max_log: f32,
-        x: &Array<f32>,
-        xr: Rows,
-        tail: &mut Array<f32>,
-        y: &mut Array<f32>,
-        y_at: usize,
-    ) {
-        self.fourier.istft(&mut self.device, n_fft, hop, max_log, x, xr, tail, y, y_at);
+    fn istft(&mut self, stft: InverseStft, x: &Array<f32>, xr: Rows, tail: &mut Array<f32>, y: &mut Array<f32>, y_at: usize) {
+        self.fourier.istft(&mut self.device, stft, (x, xr), tail, (y, y_at));
     }
 
-    fn quantize(
-        &mut self,
-        books: &[Book<Self>],
-        dim: usize,
-        z: &mut Array<f32>,
-        zr: Rows,
-        codes: &mut Array<i32>,
-        codes_stride: usize,
-        at: usize,
-    ) {
-        quantize::quantize(&mut self.device, &mut self.quantize, books, dim, z, zr, codes, codes_stride, at);
+    fn quantize(&mut self, books: &[Book<Self>], z: &mut Array<f32>, zr: Rows, codes: &mut Array<i32>, cr: Rows) {
+        self.quantize.run(&mut self.device, books, (z, zr), (codes, cr));
     }
 
-    fn dequantize(
-        &mut self,
-        books: &[Book<Self>],
-        dim: usize,
-        codes: &Array<i32>,
-        codes_stride: usize,
-        at: usize,
-        z: &mut Array<f32>,
-        zr: Rows,
-    ) {
-        quantize::dequantize(&mut self.device, books, dim, codes, codes_stride, at, z, zr);
+    fn dequantize(&mut self, books: &[Book<Self>], codes: &Array<i32>, cr: Rows, z: &mut Array<f32>, zr: Rows) {
+        quantize::dequantize(&mut self.device, books, (codes, cr), (z, zr));
     }
 }

@@ -1,4 +1,4 @@
-//! Residual quantizers: scores by a matrix product, then the best code and what is left, a block a row.
+//! Residual quantizers: scores by a matrix product, then the best code and the residual, one row a block.
 
 use super::CudaBackend;
 use super::device::Device;
@@ -6,13 +6,12 @@ use super::kernel::{self, Kernel};
 use super::linear::{Product, product};
 use super::mat::Mat;
 use super::mem::Array;
-use super::span;
 use crate::{Book, Rows};
 
-/// Rows that are scored at once.
+/// Rows that are scored at a time.
 const ROWS: usize = 256;
 
-/// Scratch of [`quantize`].
+/// Scratch memory of quantizers.
 #[derive(Default)]
 pub(super) struct Scratch {
     scores: Option<Array<f32>>,
@@ -20,7 +19,7 @@ pub(super) struct Scratch {
 }
 
 impl Book<CudaBackend> {
-    /// What the codes stand for, [card, dim].
+    /// The code vectors, [card, dim].
     fn codes(&self) -> &Mat {
         match self {
             Book::Euclidean { codes, .. } | Book::Factorised { codes, .. } => codes,
@@ -28,87 +27,84 @@ impl Book<CudaBackend> {
     }
 }
 
-/// [`crate::Backend::quantize`].
-pub(super) fn quantize(
-    device: &mut Device,
-    scratch: &mut Scratch,
-    books: &[Book<CudaBackend>],
-    dim: usize,
-    z: &mut Array<f32>,
-    zr: Rows,
-    codes: &mut Array<i32>,
-    stride: usize,
-    at: usize,
-) {
-    check("quantize", books, dim, z.len(), zr, codes.len(), stride, at);
-    for first in (0..zr.count).step_by(ROWS) {
-        let rows = Rows { count: ROWS.min(zr.count - first), at: zr.at + first * zr.stride, stride: zr.stride };
-        for (q, book) in books.iter().enumerate() {
-            let card = book.codes().rows;
-            Array::grow(&mut scratch.scores, device, rows.count * card);
-            let Some(scores) = &mut scratch.scores else { return };
-            let scores_at = Rows::packed(rows.count, card);
-            let norms = match book {
-                Book::Euclidean { codes, norms } => {
-                    product(device, &Product::bare(codes), z, rows, scores, scores_at);
-                    device.at(norms)
-                }
-                Book::Factorised { project_in, unit, .. } => {
-                    let width = project_in.weight.rows;
-                    Array::grow(&mut scratch.projected, device, rows.count * width);
-                    let Some(projected) = &mut scratch.projected else { return };
-                    let projected_at = Rows::packed(rows.count, width);
-                    product(device, &Product::of(project_in), z, rows, projected, projected_at);
-                    product(device, &Product::bare(unit), projected, projected_at, scores, scores_at);
-                    0
-                }
-            };
-            let arguments = kernel::Choose {
-                codes: book.codes().argument(device),
-                scores: device.at(scores),
-                norms,
-                z: device.at(z),
-                chosen: device.at(codes) + 4 * (q * stride + at + first) as u64,
-                z_at: rows.at as i64,
-                z_stride: rows.stride as i64,
-            };
-            device.launch(Kernel::Choose, (rows.count as u32, 1), 128, 0, arguments);
+impl Scratch {
+    /// [`crate::Backend::quantize`].
+    pub(super) fn run(
+        &mut self,
+        device: &mut Device,
+        books: &[Book<CudaBackend>],
+        (z, zr): (&mut Array<f32>, Rows),
+        (codes, cr): (&mut Array<i32>, Rows),
+    ) {
+        check("quantize", books, (z.len(), zr), (codes.len(), cr));
+        for first in (0..zr.count).step_by(ROWS) {
+            let rows = zr.part(first, ROWS.min(zr.count - first));
+            for (q, book) in books.iter().enumerate() {
+                let card = book.codes().rows;
+                Array::grow(&mut self.scores, device, rows.count * card);
+                let Some(scores) = &mut self.scores else { return };
+                let scores_at = Rows::packed(rows.count, card);
+                let norms = match book {
+                    Book::Euclidean { codes, norms } => {
+                        product(device, &Product::bare(codes), z, rows, scores, scores_at);
+                        device.at(norms)
+                    }
+                    Book::Factorised { project_in, unit, .. } => {
+                        let width = project_in.weight.rows;
+                        Array::grow(&mut self.projected, device, rows.count * width);
+                        let Some(projected) = &mut self.projected else { return };
+                        let projected_at = Rows::packed(rows.count, width);
+                        product(device, &Product::of(project_in), z, rows, projected, projected_at);
+                        product(device, &Product::bare(unit), projected, projected_at, scores, scores_at);
+                        0
+                    }
+                };
+                let arguments = kernel::ArgmaxCode {
+                    vectors: book.codes().argument(device),
+                    scores: device.at(scores),
+                    norms,
+                    z: device.at(z),
+                    codes: device.at(codes) + 4 * (cr.at + q * cr.stride + first) as u64,
+                    z_at: rows.at as i64,
+                    z_stride: rows.stride as i64,
+                };
+                device.launch(Kernel::ArgmaxCode, (rows.count as u32, 1), 128, 0, arguments);
+            }
         }
     }
 }
 
-/// [`crate::Backend::dequantize`]. A code out of range stands for nothing here (the engine never hands one in).
+/// [`crate::Backend::dequantize`]. A code out of range adds nothing here; the engine never passes one.
 pub(super) fn dequantize(
     device: &mut Device,
     books: &[Book<CudaBackend>],
-    dim: usize,
-    codes: &Array<i32>,
-    stride: usize,
-    at: usize,
-    z: &mut Array<f32>,
-    zr: Rows,
+    (codes, cr): (&Array<i32>, Rows),
+    (z, zr): (&mut Array<f32>, Rows),
 ) {
-    check("dequantize", books, dim, z.len(), zr, codes.len(), stride, at);
+    check("dequantize", books, (z.len(), zr), (codes.len(), cr));
     if zr.count == 0 {
         return;
     }
     for (q, book) in books.iter().enumerate() {
-        let arguments = kernel::Stand {
-            codes: book.codes().argument(device),
-            chosen: device.at(codes) + 4 * (q * stride + at) as u64,
+        let arguments = kernel::LookupCodes {
+            vectors: book.codes().argument(device),
+            codes: device.at(codes) + 4 * (cr.at + q * cr.stride) as u64,
             z: device.at(z),
             z_at: zr.at as i64,
             z_stride: zr.stride as i64,
             add: i32::from(q > 0),
             unused: 0,
         };
-        device.launch(Kernel::Stand, (zr.count as u32, 1), 128, 0, arguments);
+        device.launch(Kernel::LookupCodes, (zr.count as u32, 1), 128, 0, arguments);
     }
 }
 
-fn check(op: &str, books: &[Book<CudaBackend>], dim: usize, z: usize, zr: Rows, codes: usize, stride: usize, at: usize) {
-    assert!(!books.is_empty() && span(zr, dim) <= z, "{op}: {zr:?} of {dim} values in z of {z}");
-    assert!((books.len() - 1) * stride + at + zr.count <= codes, "{op}: codes of {codes}");
+/// Panics unless books, rows of `z` and rows of codes fit together.
+fn check(op: &str, books: &[Book<CudaBackend>], (z, zr): (usize, Rows), (codes, cr): (usize, Rows)) {
+    assert!(!books.is_empty() && cr.count == books.len(), "{op}: {} books, {cr:?} of codes", books.len());
+    let dim = books[0].codes().cols;
+    assert!(zr.end(dim) <= z, "{op}: {zr:?} of {dim} values in z of {z}");
+    assert!(cr.end(zr.count) <= codes, "{op}: {cr:?} of {} codes in {codes}", zr.count);
     for (q, book) in books.iter().enumerate() {
         assert!(book.codes().cols == dim, "{op}: codes of book {q} have {} columns, not {dim}", book.codes().cols);
         let fits = match book {

@@ -1,10 +1,10 @@
-//! Operations on rows, one thread a value.
+//! Operations on rows whose kernels compute one value a thread.
 
 use super::device::Device;
 use super::kernel::{self, Kernel};
 use super::mem::Array;
-use super::{blocks, span};
-use crate::Rows;
+use super::{CudaBackend, blocks};
+use crate::{Depthwise, Rows};
 
 /// [`crate::Backend::elu`].
 pub(super) fn elu(device: &mut Device, x: &Array<f32>, y: &mut Array<f32>, len: usize) {
@@ -18,21 +18,19 @@ pub(super) fn elu(device: &mut Device, x: &Array<f32>, y: &mut Array<f32>, len: 
 /// [`crate::Backend::depthwise`].
 pub(super) fn depthwise(
     device: &mut Device,
-    w: &Array<f32>,
-    bias: &Array<f32>,
-    kernel: usize,
-    dim: usize,
+    w: &Depthwise<CudaBackend>,
     x: &Array<f32>,
     x_at: usize,
     count: usize,
     y: &mut Array<f32>,
 ) {
-    assert!(kernel > 0 && w.len() >= kernel * dim && bias.len() >= dim, "depthwise: weights of {kernel} × {dim}");
-    assert!(span(Rows { count, at: x_at, stride: dim }, kernel * dim) <= x.len(), "depthwise: {count} rows of x");
+    let Depthwise { ref taps, ref bias, kernel, dim } = *w;
+    assert!(kernel > 0 && taps.len() >= kernel * dim && bias.len() >= dim, "depthwise: weights of {kernel} × {dim}");
+    assert!(Rows { count, at: x_at, stride: dim }.end(kernel * dim) <= x.len(), "depthwise: {count} rows of x");
     assert!(count * dim <= y.len(), "depthwise: {count} rows of y");
     if count > 0 {
         let arguments = kernel::Depthwise {
-            w: device.at(w),
+            w: device.at(taps),
             bias: device.at(bias),
             x: device.at(x) + 4 * x_at as u64,
             y: device.at(y),

@@ -8,7 +8,9 @@
 
 use sideman_fakecuda::Fake;
 use sideman_kernels::cuda::CudaBackend;
-use sideman_kernels::{Act, Backend, Format, Grid, Heads, Linear, Norm, Rows, Sampling, UNKNOWN};
+use sideman_kernels::{
+    Act, Backend, EmbedInput, Format, Grid, Heads, LaneText, LayerRows, Linear, Norm, Rows, Sampling, UNKNOWN,
+};
 
 const DIM: usize = 1536;
 const FFN: usize = 4 * DIM;
@@ -131,26 +133,28 @@ fn step(format: Format) -> Vec<Part> {
     let (ctl, masked) = (backend.ints(1).unwrap(), backend.ints(LANES * CARDS.len()).unwrap());
     let rows = LANES * CARDS.len() * DIM * 2;
     parts.push(part(&fake, backend, "embeddings", rows, |backend| {
-        backend.embed(&grid, &tables, &[], &seq, &ctl, &masked, &pos, 1, &mut x)
+        let input = EmbedInput { grid: &grid, tables: &tables, controls: &[], seq: &seq, ctl: &ctl, masked: &masked };
+        backend.embed(&input, &pos, 1, &mut x)
     }));
     drop(tables);
 
+    let at = LayerRows { layer: 0, lanes: LANES, n: 1 };
     let mut kv = backend.kv(1, LANES, STEPS, HEADS, Format::Bf16).unwrap();
     let w = linear(backend, 3 * DIM, DIM, true, false);
     parts.push(part(&fake, backend, "norm, qkv, append", each(3 * DIM, DIM), |backend| {
-        backend.qkv(&w, &x, LANES, 1, 0, &pos, &mut q, &mut kv);
+        backend.qkv(&w, &x, at, &pos, &mut q, &mut kv);
     }));
     let seen = LANES * (CONTEXT + 1) * DIM * 2 * 2;
-    parts.push(part(&fake, backend, "self-attention", seen, |backend| backend.attend(&q, LANES, 1, 0, &pos, &kv, &mut att)));
+    parts.push(part(&fake, backend, "self-attention", seen, |backend| backend.attend(&q, at, &pos, &kv, &mut att)));
     let w = linear(backend, DIM, DIM, false, true);
     parts.push(part(&fake, backend, "out, residual", each(DIM, DIM), |backend| backend.linear(&w, &att, wide, &mut x, wide)));
     let w = linear(backend, DIM, DIM, true, false);
     parts.push(part(&fake, backend, "norm, text's q", each(DIM, DIM), |backend| backend.linear(&w, &x, wide, &mut q, wide)));
     let mut text = backend.kv(1, LANES, TEXT, HEADS, Format::F32).unwrap();
     let (k, v) = (backend.buf(TEXT * DIM).unwrap(), backend.buf(TEXT * DIM).unwrap());
-    backend.set_text(&mut text, 0, 0, TEXT, &k, &v);
+    backend.set_text(&mut text, LaneText { layer: 0, lane: 0, len: TEXT }, &k, &v);
     parts.push(part(&fake, backend, "text's attention", TEXT * DIM * 2 * 4, |backend| {
-        backend.attend_text(&q, LANES, 1, 0, &text, &mut att);
+        backend.attend_text(&q, at, &text, &mut att);
     }));
     let w = linear(backend, DIM, DIM, false, true);
     parts.push(part(&fake, backend, "text's out, residual", each(DIM, DIM), |backend| {
@@ -169,13 +173,13 @@ fn step(format: Format) -> Vec<Part> {
     parts.push(part(&fake, backend, "norm, heads", each(width, DIM), |backend| {
         backend.linear(&w, &x, wide, &mut logits, Rows::packed(LANES, width));
     }));
-    let mut picker = backend.picker(&grid).unwrap();
+    let mut sampler = backend.sampler(&grid).unwrap();
     let sampling = Sampling { temperature: 1.0, top_k: 250, top_p: 0.0, cfg: 3.0, seed: 1, frame_base: 0 };
-    backend.set_sampling(&mut picker, &sampling);
+    backend.set_sampling(&mut sampler, &sampling);
     parts.push(part(&fake, backend, "draw", LANES * width * 4, |backend| {
-        backend.pick(&mut picker, &logits, 1, &mut pos, &mut seq)
+        backend.sample(&mut sampler, &logits, 1, &mut pos, &mut seq)
     }));
-    assert_eq!((backend.fault(), fake.faults()), (None, vec![]));
+    assert_eq!((backend.failure(), fake.faults()), (None, vec![]));
     parts
 }
 

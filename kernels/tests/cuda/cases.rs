@@ -1,6 +1,8 @@
 //! What both players are given to do, each case written once over [`Backend`]: operations of the model's step, and the helpers of all.
 
-use sideman_kernels::{Act, Backend, Format, Grid, Heads, Linear, Norm, Rows, Sampling, UNKNOWN};
+use sideman_kernels::{
+    Act, Backend, EmbedInput, Format, Grid, Heads, LaneText, LayerRows, Linear, Norm, Rows, Sampling, UNKNOWN,
+};
 
 /// Numbers in −1..1 that look random, the same for a seed.
 pub fn noise(seed: u64, len: usize) -> Vec<f32> {
@@ -102,11 +104,12 @@ impl Case for Attention {
         let most = lanes * self.first.max(self.n);
         let (mut q, mut out) = (backend.buf(most * dim).unwrap(), backend.buf(lanes * self.n * dim).unwrap());
         let x = buf(backend, &noise(2, lanes * self.first * dim));
-        backend.qkv(&linear, &x, lanes, self.first, layer, &pos, &mut q, &mut kv);
+        backend.qkv(&linear, &x, LayerRows { layer, lanes, n: self.first }, &pos, &mut q, &mut kv);
         backend.advance(self.first, &mut pos);
         let x = buf(backend, &noise(3, lanes * self.n * dim));
-        backend.qkv(&linear, &x, lanes, self.n, layer, &pos, &mut q, &mut kv);
-        backend.attend(&q, lanes, self.n, layer, &pos, &kv, &mut out);
+        let at = LayerRows { layer, lanes, n: self.n };
+        backend.qkv(&linear, &x, at, &pos, &mut q, &mut kv);
+        backend.attend(&q, at, &pos, &kv, &mut out);
         all(backend, &out, lanes * self.n * dim)
     }
 }
@@ -132,8 +135,8 @@ impl Case for Text {
         let (q, mut y) = (buf(backend, &noise(1, lanes * n * dim)), buf(backend, &noise(2, lanes * n * dim)));
         for (i, (lane, len)) in self.sets.iter().enumerate() {
             let (k, v) = (buf(backend, &noise(30 + i as u64, room * dim)), buf(backend, &noise(90 + i as u64, room * dim)));
-            backend.set_text(&mut text, 1, *lane, *len, &k, &v);
-            backend.attend_text(&q, lanes, n, 1, &text, &mut y);
+            backend.set_text(&mut text, LaneText { layer: 1, lane: *lane, len: *len }, &k, &v);
+            backend.attend_text(&q, LayerRows { layer: 1, lanes, n }, &text, &mut y);
             out.extend(all(backend, &y, lanes * n * dim));
         }
         out
@@ -183,7 +186,8 @@ impl Case for Embeddings {
         let (seq, ctl) = (ints(backend, &tokens), ints(backend, if values.is_empty() { &[0] } else { &values }));
         let (masked, pos) = (ints(backend, &masked), ints(backend, &[pos as i32]));
         let mut x = backend.buf(songs * branches * n * dim).unwrap();
-        backend.embed(&grid, &tables, &controls, &seq, &ctl, &masked, &pos, n, &mut x);
+        let input = EmbedInput { grid: &grid, tables: &tables, controls: &controls, seq: &seq, ctl: &ctl, masked: &masked };
+        backend.embed(&input, &pos, n, &mut x);
         all(backend, &x, songs * branches * n * dim)
     }
 }
@@ -212,8 +216,8 @@ impl Case for Draws {
         let (delays, cfg_scale) = self.streams.iter().map(|s| (s.1, s.2)).unzip();
         let (width, first) = (cards.iter().sum::<usize>(), cards[0]);
         let grid = Grid { songs: self.songs, branches: self.branches, cards, delays, cfg_scale, steps };
-        let mut picker = backend.picker(&grid).unwrap();
-        backend.set_sampling(&mut picker, &self.sampling);
+        let mut sampler = backend.sampler(&grid).unwrap();
+        backend.set_sampling(&mut sampler, &self.sampling);
         let mut tokens = vec![UNKNOWN; self.songs * self.streams.len() * steps];
         tokens[3] = 7.min(first as i32);
         let (mut seq, mut pos) = (ints(backend, &tokens), ints(backend, &[0]));
@@ -230,14 +234,14 @@ impl Case for Draws {
                 logits[..first].fill(f32::NAN);
             }
             let logits = buf(backend, &logits);
-            backend.pick(&mut picker, &logits, if step == 0 { 2 } else { 1 }, &mut pos, &mut seq);
+            backend.sample(&mut sampler, &logits, if step == 0 { 2 } else { 1 }, &mut pos, &mut seq);
         }
         backend.read_ints(&seq, 0, &mut tokens);
         let mut at = [0];
         backend.read_ints(&pos, 0, &mut at);
-        let faults = backend.faults(&picker);
-        assert!(faults > 0);
-        tokens.extend([at[0], faults as i32]);
+        let nonfinite = backend.nonfinite_samples(&sampler);
+        assert!(nonfinite > 0);
+        tokens.extend([at[0], nonfinite as i32]);
         tokens.iter().map(|t| *t as f32).collect()
     }
 }

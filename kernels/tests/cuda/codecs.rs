@@ -1,7 +1,7 @@
 //! What both players are given to do for the codecs, each case written once over [`Backend`].
 
 use crate::cases::{Case, all, buf, ints, noise};
-use sideman_kernels::{Act, Backend, Book, Format, Linear, Lstm, Rows};
+use sideman_kernels::{Act, Backend, Book, Format, InverseStft, Linear, Lstm, Rows, Stft};
 
 /// Values moved within a buffer and cleared.
 #[derive(Debug, Clone)]
@@ -64,10 +64,11 @@ pub struct Depthwise {
 impl Case for Depthwise {
     fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let Depthwise { kernel, dim, count, at } = *self;
-        let (w, bias) = (buf(backend, &noise(3, kernel * dim)), buf(backend, &noise(4, dim)));
+        let (taps, bias) = (buf(backend, &noise(3, kernel * dim)), buf(backend, &noise(4, dim)));
+        let w = sideman_kernels::Depthwise::<B> { taps, bias, kernel, dim };
         let x = buf(backend, &noise(5, at + (count + kernel - 1) * dim));
         let mut y = buf(backend, &noise(6, count * dim + 2));
-        backend.depthwise(&w, &bias, kernel, dim, &x, at, count, &mut y);
+        backend.depthwise(&w, &x, at, count, &mut y);
         all(backend, &y, count * dim + 2)
     }
 }
@@ -115,7 +116,7 @@ impl Case for Spectra {
         let (end, stride) = (n_fft + 5, col + bins + 3);
         let x = buf(backend, &noise(1, end + count * hop));
         let mut y = buf(backend, &noise(2, 3 + count * stride));
-        backend.spectrum(n_fft, bins, &x, end, hop, count, &mut y, Rows { count, at: 3, stride }, col);
+        backend.spectrum(Stft { n_fft, hop, bins }, &x, end, &mut y, Rows { count, at: 3 + col, stride });
         all(backend, &y, 3 + count * stride)
     }
 }
@@ -141,7 +142,7 @@ impl Case for Inverse {
         let mut done = 0;
         for n in parts {
             let rows = Rows { count: *n, at: done * stride, stride };
-            backend.istft(n_fft, hop, max_log, &x, rows, &mut tail, &mut wave, 2 + done * hop);
+            backend.istft(InverseStft { n_fft, hop, max_log }, &x, rows, &mut tail, &mut wave, 2 + done * hop);
             done += n;
         }
         [all(backend, &wave, 2 + count * hop), all(backend, &tail, n_fft)].concat()
@@ -183,11 +184,12 @@ impl Case for Codes {
         let (stride, zr) = (count + 5, Rows { count, at: 5, stride: dim + 1 });
         let len = 5 + count * (dim + 1);
         let (mut z, mut out) = (buf(backend, &noise(1, len)), ints(backend, &vec![-7; n * stride]));
-        backend.quantize(&books, dim, &mut z, zr, &mut out, stride, 4);
+        let cr = Rows { count: n, at: 4, stride };
+        backend.quantize(&books, &mut z, zr, &mut out, cr);
         let mut host = vec![0; n * stride];
         backend.read_ints(&out, 0, &mut host);
         let mut back = buf(backend, &noise(2, len));
-        backend.dequantize(&books, dim, &out, stride, 4, &mut back, zr);
+        backend.dequantize(&books, &out, cr, &mut back, zr);
         [host.iter().map(|c| *c as f32).collect(), all(backend, &z, len), all(backend, &back, len)].concat()
     }
 }

@@ -21,7 +21,7 @@ fn held<C: Case>(name: &str, case: &C, tolerance: f32) {
         let fake = Fake::load(words).unwrap();
         let mut cuda = CudaBackend::new(0).unwrap_or_else(|e| panic!("{e}"));
         let got = case.play(&mut cuda);
-        assert_eq!(cuda.fault(), None, "{name} {words}: {:?}", fake.faults());
+        assert_eq!(cuda.failure(), None, "{name} {words}: {:?}", fake.faults());
         drop(cuda);
         assert_eq!(fake.faults(), [""; 0], "{name} {words}");
         close(&format!("{name} {words}"), &got, &want, tolerance);
@@ -97,7 +97,7 @@ fn products_by_tensor_cores_are_near_those_in_order() {
             cuda.tiles(tiles);
             let got = case.play(&mut cuda);
             let launches = cuda.launches();
-            assert_eq!((cuda.fault(), fake.faults()), (None, vec![]), "{words}");
+            assert_eq!((cuda.failure(), fake.faults()), (None, vec![]), "{words}");
             (got, launches)
         };
         let name = format!("{format:?} {rows}x{cols} on {count} rows");
@@ -189,10 +189,10 @@ fn quantizers_have_the_same_bits() {
 fn replayed_work_is_the_work_and_keeps_its_memory() {
     let fake = Fake::load("sm=80 lazy").unwrap();
     let mut backend = CudaBackend::new(0).unwrap();
-    let (mut pos, mut graph) = (ints(&mut backend, &[0]), <CudaBackend as Backend>::Graph::default());
+    let (mut pos, mut graphs) = (ints(&mut backend, &[0]), <CudaBackend as Backend>::Graphs::default());
     let mut host = [0];
     for times in 1..=5 {
-        backend.replay(&mut graph, &mut |backend| {
+        backend.run_recorded(&mut graphs, &[7, 1], &mut |backend| {
             backend.advance(2, &mut pos);
             backend.advance(1, &mut pos);
         });
@@ -201,10 +201,16 @@ fn replayed_work_is_the_work_and_keeps_its_memory() {
     }
     // Two runs in the open (the second is recorded), the rest by replay.
     assert_eq!(backend.launches(), 4);
+    // Another key is other work.
+    for _ in 0..2 {
+        backend.run_recorded(&mut graphs, &[7, 2], &mut |backend| backend.advance(5, &mut pos));
+    }
+    backend.read_ints(&pos, 0, &mut host);
+    assert_eq!(host[0], 15 + 10);
     drop(pos);
-    backend.replay(&mut graph, &mut |_| panic!("recorded already"));
+    backend.run_recorded(&mut graphs, &[7, 1], &mut |_| panic!("recorded already"));
     backend.wait();
-    assert_eq!((backend.fault(), fake.faults()), (None, vec![]));
+    assert_eq!((backend.failure(), fake.faults()), (None, vec![]));
 }
 
 #[test]
@@ -222,8 +228,8 @@ fn what_does_not_fit_is_an_error() {
     assert!(matches!(backend.mat_q4(2, 64, &[0; 64], &[0.0; 3]), Err(BackendError::Shape { .. })));
     assert!(matches!(backend.mat_q4(2, 40, &[0; 40], &[0.0; 2]), Err(BackendError::Shape { .. })));
     let grid = Grid { songs: 1, branches: 1, cards: vec![5000], delays: vec![0], cfg_scale: vec![1.0], steps: 4 };
-    assert!(matches!(backend.picker(&grid), Err(BackendError::Shape { .. })));
-    assert_eq!(backend.fault(), None);
+    assert!(matches!(backend.sampler(&grid), Err(BackendError::Shape { .. })));
+    assert_eq!(backend.failure(), None);
 }
 
 #[test]
@@ -234,12 +240,12 @@ fn a_lost_gpu_says_so_and_gives_zeros() {
     assert_eq!(all(&mut backend, &b, 2), [1.0, 2.0]);
     // A position that can't be: the draw reads far outside its memory.
     let grid = Grid { songs: 1, branches: 1, cards: vec![4], delays: vec![0], cfg_scale: vec![1.0], steps: 4 };
-    let mut picker = backend.picker(&grid).unwrap();
+    let mut sampler = backend.sampler(&grid).unwrap();
     let (logits, mut pos, mut seq) =
         (buf(&mut backend, &[0.0; 4]), ints(&mut backend, &[-1 << 24]), ints(&mut backend, &[UNKNOWN; 4]));
-    backend.pick(&mut picker, &logits, 1, &mut pos, &mut seq);
+    backend.sample(&mut sampler, &logits, 1, &mut pos, &mut seq);
     assert_eq!(all(&mut backend, &b, 2), [0.0, 0.0]);
-    assert!(backend.fault().is_some_and(|why| why.starts_with("the GPU is lost: CUDA_ERROR_")), "{:?}", backend.fault());
+    assert!(backend.failure().is_some_and(|why| why.starts_with("the GPU is lost: CUDA_ERROR_")), "{:?}", backend.failure());
     assert_eq!(fake.faults().len(), 1);
     // All goes on, and does nothing.
     let launches = backend.launches();

@@ -1,4 +1,4 @@
-//! How long the machine takes for the matrices of a two-layer step of medium width (1536): 75 M weights in bf16.
+//! Time that the emulator takes for the matrices of a step of two layers of width 1536: 75 M weights in bf16.
 //! `cargo run --release -p sideman-fakecuda --example step`
 
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! A device: memory, modules and launches, without streams. The driver API stands on this; tests may use it directly.
+//! A device: memory, modules and launches, without streams. The driver API is built on it; tests may use it directly.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use crate::ptx::{self, LoadError, Space};
 pub struct Limits {
     /// 80 for sm_80.
     pub sm: u32,
-    /// Static and un-asked-for dynamic shared memory a block.
+    /// Shared memory a block has by default, static and dynamic together.
     pub shared_default: u32,
-    /// Shared memory a block may ask for.
+    /// Shared memory a block may opt in to.
     pub shared_optin: u32,
     /// Shared memory of a multiprocessor.
     pub shared_multiprocessor: u32,
@@ -62,9 +62,9 @@ pub struct Device {
     pub memory: Memory,
     /// Its limits.
     pub limits: Limits,
-    /// How it runs launches.
+    /// How launches run.
     pub options: Options,
-    /// What each kernel has done so far.
+    /// Counts of each kernel so far.
     pub counts: Vec<Counts>,
 }
 
@@ -185,7 +185,7 @@ impl Device {
     }
 }
 
-/// Lays arguments out as a kernel's parameter block. Each must have its parameter's size.
+/// Arguments as a kernel's parameter block. Each must have its parameter's size.
 pub fn pack(code: &Code, args: &[&[u8]]) -> Result<Vec<u8>, Fault> {
     let mut block = vec![0; code.param_bytes];
     let sizes = || code.params.iter().map(|p| p.bytes).collect::<Vec<_>>();

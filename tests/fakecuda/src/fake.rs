@@ -1,10 +1,10 @@
-//! The Rust side of a test: loads the shared library before cudarc does, and asks it what it found.
+//! The handle for tests in Rust: loads the shared library before cudarc does, and reads what it found.
 
 use std::ffi::{CString, c_char, c_void};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
-/// The fake driver, loaded into this process. One test has it at a time: the driver is one per process.
+/// The fake driver, loaded into this process. There is one driver a process, so one test has it at a time.
 pub struct Fake {
     library: *mut c_void,
     _turn: MutexGuard<'static, ()>,
@@ -13,16 +13,16 @@ pub struct Fake {
 static TURN: Mutex<()> = Mutex::new(());
 
 impl Fake {
-    /// Loads the library, makes the driver fresh and configures it with words such as `"sm=75 lazy order=random"`
+    /// Loads the library, resets the driver and configures it with words such as `"sm=75 lazy order=random"`
     /// (see the README). From then on `dlopen("libcuda.so")` finds it, so cudarc does.
     ///
     /// # Errors
-    /// Names the library that is missing, or the word that is not known.
+    /// The library is missing, or a word is unknown; the error names it.
     pub fn load(words: &str) -> Result<Fake, String> {
         let turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
         let path = library()?;
         let name = CString::new(path.to_string_lossy().as_bytes()).map_err(|e| e.to_string())?;
-        // SAFETY: a plain dlopen of our own library, whose constructors do nothing; it is never closed.
+        // SAFETY: dlopen of this crate's library, whose constructors do nothing; it is never closed.
         let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
         if library.is_null() {
             return Err(format!("{} can't be loaded", path.display()));
@@ -40,7 +40,7 @@ impl Fake {
     }
 
     fn symbol(&self, name: &std::ffi::CStr) -> *mut c_void {
-        // SAFETY: the library is loaded and stays so.
+        // SAFETY: the library stays loaded.
         let found = unsafe { libc::dlsym(self.library, name.as_ptr()) };
         assert!(!found.is_null(), "the library lacks {name:?}");
         found
@@ -59,7 +59,7 @@ impl Fake {
         .collect()
     }
 
-    /// Loses the device: every call that would use it fails from now on.
+    /// Simulates a lost device: every call that uses it fails from now on.
     pub fn lose(&self) {
         // SAFETY: the symbol has this signature (driver/api_test.rs).
         let f: unsafe extern "C" fn() = unsafe { std::mem::transmute(self.symbol(c"fakecuda_lose")) };
@@ -67,7 +67,7 @@ impl Fake {
         unsafe { f() }
     }
 
-    /// What every kernel did since `load`, as JSON.
+    /// Counts of every kernel since `load`, as JSON.
     pub fn counts_json(&self) -> String {
         self.counts(0)
     }

@@ -1,14 +1,14 @@
-//! Device memory: allocations at made-up addresses that are never used twice, each with a host buffer behind it.
-//! Blocks on several threads read and write it at once, so every access is atomic (relaxed) in the host's eyes.
+//! Device memory: allocations at artificial addresses that are never reused, each with a host buffer behind it.
+//! Blocks on several threads read and write it at the same time, so every access is a relaxed atomic on the host.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// First device address: above all that a host pointer can be, so the two never mix.
+/// First device address, above every possible host pointer, so that the two can't be confused.
 pub const DEVICE_BASE: u64 = 0xB000_0000_0000;
-/// Host pointers lie below this.
+/// Host pointers are below this.
 pub const HOST_END: u64 = 0x8000_0000_0000;
 
 /// What an allocation is.
@@ -82,7 +82,7 @@ impl Region {
         }
     }
 
-    /// Stores 1, 2, 4 or 8 bytes and says whether that changed anything.
+    /// Stores 1, 2, 4 or 8 bytes; true if that changed them.
     #[inline(always)]
     pub fn store(&self, address: u64, bytes: u32, value: u64) -> bool {
         let p = self.pointer(address, bytes as u64);
@@ -107,7 +107,7 @@ impl Region {
         }
     }
 
-    /// Replaces 2, 4 or 8 bytes by `f` of them, atomically; returns what was there.
+    /// Replaces 2, 4 or 8 bytes by `f` of them, atomically; returns the old value.
     pub fn update(&self, address: u64, bytes: u32, f: impl Fn(u64) -> u64) -> u64 {
         let p = self.pointer(address, bytes as u64);
         // SAFETY: as in `load`.
@@ -128,7 +128,7 @@ impl Region {
     pub fn write(&self, address: u64, data: &[u8]) {
         assert!(self.holds(address, data.len() as u64));
         let p = self.backing.pointer.wrapping_add((address - self.base) as usize);
-        // SAFETY: inside the buffer; copies run between launches, when no kernel thread is at work.
+        // SAFETY: inside the buffer; copies run between launches, when no kernel thread runs.
         unsafe { std::ptr::copy(data.as_ptr(), p, data.len()) }
     }
 
@@ -146,7 +146,7 @@ impl Region {
 /// All allocations of a device.
 pub struct Memory {
     regions: BTreeMap<u64, Region>,
-    /// What was freed, for reports: base to size.
+    /// Freed allocations, for reports: base to size.
     freed: BTreeMap<u64, u64>,
     next: u64,
     used: u64,
@@ -165,12 +165,12 @@ impl Memory {
         self.next += (n % 256) << 36;
     }
 
-    /// Allocates; fresh memory is all ones (NaN), so that using it shows. None if it does not fit.
+    /// Allocates; fresh memory is all ones (NaN), so that its use shows. None if it does not fit.
     pub fn alloc(&mut self, bytes: u64, kind: Kind) -> Option<u64> {
         if bytes > self.total - self.used {
             return None;
         }
-        // Whole pages: pinned memory is closed to the host page by page.
+        // Whole pages: pinned memory is protected from the host page by page.
         let layout = Layout::from_size_align((bytes as usize).max(1).checked_next_multiple_of(4096)?, 4096).ok()?;
         // SAFETY: the layout's size is not zero.
         let pointer = unsafe { alloc_zeroed(layout) };
@@ -182,13 +182,13 @@ impl Memory {
             Kind::Pinned | Kind::Managed => pointer as u64,
             Kind::Device | Kind::Variable => {
                 let base = self.next;
-                // A gap of at least 4 KB: one past the end is nobody's.
+                // A gap of at least 4 KB, so that one past the end is in no allocation.
                 self.next += (bytes + 4096).next_multiple_of(4096);
                 base
             }
         };
         if kind == Kind::Device {
-            // SAFETY: `layout.size()` bytes were just allocated, and nobody else has them yet.
+            // SAFETY: `layout.size()` bytes were just allocated, and nothing else uses them yet.
             unsafe { std::ptr::write_bytes(pointer, 0xff, layout.size()) };
         }
         self.freed.remove(&base);
@@ -197,7 +197,7 @@ impl Memory {
         Some(base)
     }
 
-    /// Frees what starts at `base`; false if nothing does.
+    /// Frees the allocation at `base`; false if there is none.
     pub fn free(&mut self, base: u64) -> bool {
         match self.regions.remove(&base) {
             Some(r) => {
@@ -224,18 +224,18 @@ impl Memory {
         self.regions.values().cloned().collect()
     }
 
-    /// What is at or near an address, in words, for reports.
+    /// Describes what is at or near an address, for reports.
     pub fn describe(&self, address: u64) -> String {
         describe(&self.regions(), &self.freed, address)
     }
 
-    /// What was freed: base to size.
+    /// Freed allocations: base to size.
     pub fn freed(&self) -> &BTreeMap<u64, u64> {
         &self.freed
     }
 }
 
-/// What is at or near an address, in words.
+/// Describes what is at or near an address.
 pub fn describe(regions: &[Region], freed: &BTreeMap<u64, u64>, address: u64) -> String {
     if address < 4096 {
         return format!("address {address:#x} is null or nearly so");

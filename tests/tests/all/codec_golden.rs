@@ -104,12 +104,12 @@ fn quantizers_choose_the_codes_of_the_reference() {
         let want: Vec<i32> = want.iter().map(|c| *c as i32).collect();
         let (mut z, mut codes) = (backend.buf(latents.len()).unwrap(), backend.ints(books * frames).unwrap());
         backend.write(&mut z, 0, &latents);
-        backend.quantize(&loaded, 16, &mut z, Rows::packed(frames, 16), &mut codes, frames, 0);
+        backend.quantize(&loaded, &mut z, Rows::packed(frames, 16), &mut codes, Rows::packed(books, frames));
         let mut got = vec![0; books * frames];
         backend.read_ints(&codes, 0, &mut got);
         assert_eq!(got, want, "{prefix}");
 
-        backend.dequantize(&loaded, 16, &codes, frames, 0, &mut z, Rows::packed(frames, 16));
+        backend.dequantize(&loaded, &codes, Rows::packed(books, frames), &mut z, Rows::packed(frames, 16));
         let mut decoded = vec![0.0; latents.len()];
         backend.read(&z, 0, &mut decoded);
         assert_close(&decoded, &floats(&mut file, &format!("{prefix}.decoded")), prefix);

@@ -22,14 +22,14 @@ fn codecs_allocate_nothing_after_the_first_push() {
         let mut round = |codes: &mut Vec<u32>, samples: &mut Vec<f32>| {
             codes.clear();
             samples.clear();
-            encoder.push(&codec, backend, &audio, codes);
+            encoder.push(backend, &audio, codes);
             for piece in audio.chunks(1000) {
-                encoder.push(&codec, backend, piece, codes);
+                encoder.push(backend, piece, codes);
             }
-            encoder.finish(&codec, backend, codes);
-            decoder.push(&codec, backend, codes, samples).unwrap();
-            decoder.push(&codec, backend, &codes[..codec.books()], samples).unwrap();
-            decoder.finish(&codec, backend, samples);
+            encoder.finish(backend, codes);
+            decoder.push(backend, codes, samples).unwrap();
+            decoder.push(backend, &codes[..codec.books()], samples).unwrap();
+            decoder.finish(backend, samples);
         };
         round(&mut codes, &mut samples);
         let before = violation_count();

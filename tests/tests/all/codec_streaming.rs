@@ -100,10 +100,10 @@ fn finish_resets_an_encoder_and_a_decoder() {
         for first in [true, false, false] {
             let (mut codes, mut samples) = (Vec::new(), Vec::new());
             let other: Vec<f32> = signal(5000, 22).iter().map(|x| x * 50.0).collect();
-            encoder.push(&codec, backend, if first { &other } else { &audio }, &mut codes);
-            encoder.finish(&codec, backend, &mut codes);
-            decoder.push(&codec, backend, &codes, &mut samples).unwrap();
-            decoder.finish(&codec, backend, &mut samples);
+            encoder.push(backend, if first { &other } else { &audio }, &mut codes);
+            encoder.finish(backend, &mut codes);
+            decoder.push(backend, &codes, &mut samples).unwrap();
+            decoder.finish(backend, &mut samples);
             results.push((codes, samples));
         }
         assert_ne!(results[0].0, results[1].0[..results[0].0.len()], "{name}");
@@ -206,15 +206,15 @@ fn codes_out_of_range_are_an_error_and_leave_the_decoder_unchanged() {
         let mut samples = Vec::new();
         let mut bad = codes.clone();
         bad[5] = codec.card() as u32;
-        let e = decoder.push(&codec, backend, &bad, &mut samples).unwrap_err().to_string();
+        let e = decoder.push(backend, &bad, &mut samples).unwrap_err().to_string();
         assert!(e.contains(&codec.card().to_string()), "{name}: {e}");
         bad[5] = u32::MAX;
-        assert!(decoder.push(&codec, backend, &bad, &mut samples).is_err());
+        assert!(decoder.push(backend, &bad, &mut samples).is_err());
         if codec.books() > 1 {
-            assert!(decoder.push(&codec, backend, &codes[..codec.books() + 1], &mut samples).is_err());
+            assert!(decoder.push(backend, &codes[..codec.books() + 1], &mut samples).is_err());
         }
-        decoder.push(&codec, backend, &codes, &mut samples).unwrap();
-        decoder.finish(&codec, backend, &mut samples);
+        decoder.push(backend, &codes, &mut samples).unwrap();
+        decoder.finish(backend, &mut samples);
         assert_eq!(samples, codec.decode(backend, &codes).unwrap(), "{name}");
     }
 }

@@ -50,7 +50,7 @@ fn compare_backends(shapes: impl Strategy<Value = CodecConfig>, weights: impl Fn
         let fake = Fake::load(&format!("sm={sm} {when} order={order}")).unwrap();
         let mut cuda = CudaBackend::new(0).unwrap();
         let (gpu_codes, gpu_samples) = encode_and_decode(&mut cuda, &config, &weights, Some(seed));
-        assert_eq!((cuda.fault(), fake.faults()), (None, vec![]));
+        assert_eq!((cuda.failure(), fake.faults()), (None, vec![]));
         drop(cuda);
         assert_eq!(gpu_codes, codes);
         assert_close(&gpu_samples, &samples);
@@ -181,7 +181,6 @@ fn seanet(causal: bool, pad_mode: PadMode) -> SeanetConfig {
 /// Encodes a signal in pieces. Also returns how many kernels each piece launched outside graphs.
 fn encode_counting_launches(
     cuda: &mut CudaBackend,
-    codec: &Codec<CudaBackend>,
     encoder: &mut Encoder<CudaBackend>,
     audio: &[f32],
     mut pieces: impl FnMut() -> usize,
@@ -190,11 +189,11 @@ fn encode_counting_launches(
     while !rest.is_empty() {
         let (piece, after) = rest.split_at(pieces().min(rest.len()));
         let before = cuda.launches();
-        encoder.push(codec, cuda, piece, &mut codes);
+        encoder.push(cuda, piece, &mut codes);
         launches.push(cuda.launches() - before);
         rest = after;
     }
-    encoder.finish(codec, cuda, &mut codes);
+    encoder.finish(cuda, &mut codes);
     (codes, launches)
 }
 
@@ -210,11 +209,11 @@ fn decode_counting_launches(
         let (hop, after) = rest.split_at(hop * codec.books());
         rest = after;
         let before = cuda.launches();
-        decoder.push(codec, cuda, hop, &mut samples).unwrap();
+        decoder.push(cuda, hop, &mut samples).unwrap();
         cuda.launches() - before
     });
     assert!(rest.is_empty());
-    decoder.finish(codec, cuda, &mut samples);
+    decoder.finish(cuda, &mut samples);
     (samples, launches.to_vec())
 }
 
@@ -264,15 +263,15 @@ fn a_hop_of_an_istft_codec_runs_in_graphs() {
     // The first hop has three frames, because of the look-ahead: one launches kernels, one is recorded as a graph, one replays it. The next
     // hops have four frames: one launches kernels, one is recorded, the others replay.
     let want = (codes, vec![90, 45, 45, 0, 0, 0, 0]);
-    assert_eq!(encode_counting_launches(&mut cuda, &on_gpu, &mut encoder, &audio, hops()), want);
+    assert_eq!(encode_counting_launches(&mut cuda, &mut encoder, &audio, hops()), want);
     // The next signal uses the graphs of the first.
     let want = (want.0, vec![0; HOPS.len()]);
-    assert_eq!(encode_counting_launches(&mut cuda, &on_gpu, &mut encoder, &audio, hops()), want);
+    assert_eq!(encode_counting_launches(&mut cuda, &mut encoder, &audio, hops()), want);
     let mut encoder = on_gpu.encoder(&mut cuda).unwrap();
-    encoder.rehearse(&on_gpu, &mut cuda);
+    encoder.warm_up(&mut cuda);
     let mut rng = Rng(8);
     let odd = || 1 + rng.below(6 * on_gpu.frame());
-    let (codes, launches) = encode_counting_launches(&mut cuda, &on_gpu, &mut encoder, &audio, odd);
+    let (codes, launches) = encode_counting_launches(&mut cuda, &mut encoder, &audio, odd);
     assert_eq!(codes, want.0);
     assert!(launches.len() > 5 && launches.iter().all(|n| *n == 0), "{launches:?}");
 
@@ -282,12 +281,12 @@ fn a_hop_of_an_istft_codec_runs_in_graphs() {
     assert_eq!(launches, [42, 42, 0, 0, 42, 42, 0]);
     assert_close(&launched, &samples);
     let mut decoder = on_gpu.decoder(&mut cuda).unwrap();
-    decoder.rehearse(&on_gpu, &mut cuda);
+    decoder.warm_up(&mut cuda);
     assert_eq!(
         decode_counting_launches(&mut cuda, &on_gpu, &mut decoder, &random_codes(&on_gpu, total_frames())),
         (launched, vec![0; HOPS.len()])
     );
-    assert_eq!((cuda.fault(), fake.faults()), (None, vec![]));
+    assert_eq!((cuda.failure(), fake.faults()), (None, vec![]));
 }
 
 /// A hop of a `seanet` codec runs in graphs if it has whole frames. Other pieces launch kernels, as do the first frames of a signal, which
@@ -304,29 +303,29 @@ fn a_hop_of_a_seanet_codec_runs_in_graphs_after_the_first_frames() {
         let all_graphs_after_start = |launches: &[u64]| launches[0] > 0 && launches[2..].iter().all(|n| *n == 0);
 
         let mut encoder = on_gpu.encoder(&mut cuda).unwrap();
-        encoder.rehearse(&on_gpu, &mut cuda);
+        encoder.warm_up(&mut cuda);
         let mut hops = HOPS.into_iter().map(|frames| frames * on_gpu.frame());
-        let (got, launches) = encode_counting_launches(&mut cuda, &on_gpu, &mut encoder, &audio, || hops.next().unwrap());
+        let (got, launches) = encode_counting_launches(&mut cuda, &mut encoder, &audio, || hops.next().unwrap());
         assert_eq!(got, codes);
         assert!(all_graphs_after_start(&launches), "causal {causal}, {pad_mode:?}: {launches:?}");
         let mut rng = Rng(8);
         let odd = || 1 + rng.below(6 * on_gpu.frame());
-        assert_eq!(encode_counting_launches(&mut cuda, &on_gpu, &mut encoder, &audio, odd).0, codes);
+        assert_eq!(encode_counting_launches(&mut cuda, &mut encoder, &audio, odd).0, codes);
         // Whole frames and half frames in turn.
         let mut n = 0;
         let mixed = || {
             n += 1;
             [4 * on_gpu.frame(), 4 * on_gpu.frame(), on_gpu.frame() / 2][n % 3]
         };
-        assert_eq!(encode_counting_launches(&mut cuda, &on_gpu, &mut encoder, &audio, mixed).0, codes);
+        assert_eq!(encode_counting_launches(&mut cuda, &mut encoder, &audio, mixed).0, codes);
 
         let mut decoder = on_gpu.decoder(&mut cuda).unwrap();
-        decoder.rehearse(&on_gpu, &mut cuda);
+        decoder.warm_up(&mut cuda);
         let (got, launches) = decode_counting_launches(&mut cuda, &on_gpu, &mut decoder, &random_codes(&on_gpu, total_frames()));
         assert!(all_graphs_after_start(&launches), "causal {causal}, {pad_mode:?}: {launches:?}");
         assert_close(&got, &samples);
         let mut decoder = on_gpu.decoder(&mut cuda).unwrap();
         assert_eq!(decode_counting_launches(&mut cuda, &on_gpu, &mut decoder, &random_codes(&on_gpu, total_frames())).0, got);
-        assert_eq!((cuda.fault(), fake.faults()), (None, vec![]));
+        assert_eq!((cuda.failure(), fake.faults()), (None, vec![]));
     }
 }

@@ -17,7 +17,7 @@ fn in_emulator<T>(settings: &str, work: impl FnOnce(&mut CudaBackend) -> T) -> T
     let fake = Fake::load(settings).unwrap();
     let mut cuda = CudaBackend::new(0).unwrap_or_else(|e| panic!("{e}"));
     let out = work(&mut cuda);
-    assert_eq!(cuda.fault(), None, "{settings}: {:?}", fake.faults());
+    assert_eq!(cuda.failure(), None, "{settings}: {:?}", fake.faults());
     drop(cuda);
     assert_eq!(fake.faults(), [""; 0], "{settings}");
     out

@@ -32,7 +32,7 @@ fn compare_backends(song: &Song, all_settings: &[&str]) {
         let mut cuda = CudaBackend::new(0).unwrap();
         let song = Song { block, model: song.model.clone(), ..*song };
         let got = song.sample(&mut cuda);
-        assert_eq!(cuda.fault(), None, "{settings}: {:?}", fake.faults());
+        assert_eq!(cuda.failure(), None, "{settings}: {:?}", fake.faults());
         drop(cuda);
         assert_eq!(fake.faults(), [""; 0], "{settings}");
         assert_eq!(got.tokens, want.tokens, "{settings}");

@@ -45,5 +45,5 @@ fn nothing_is_allocated_in_a_hop_on_a_gpu() {
         }
     }
     assert!(cuda.launches() > launches, "nothing was played");
-    assert_eq!((cuda.fault(), fake.faults()), (None, vec![]));
+    assert_eq!((cuda.failure(), fake.faults()), (None, vec![]));
 }

@@ -10,10 +10,10 @@ thread_local! {
     static CURRENT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Writes a result through a pointer of the caller's.
+/// Writes a result through the caller's pointer.
 ///
 /// # Safety
-/// `to` is null or valid for a write of `T`, as the driver API demands of its caller.
+/// `to` is null or valid for a write of `T`, as the driver API requires.
 pub(crate) unsafe fn give<T>(to: *mut T, value: T) -> Result<(), Code> {
     if to.is_null() {
         return Err(code::INVALID_VALUE);

@@ -105,7 +105,7 @@ unsafe extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> Cod
     })
 }
 
-/// Host to device: pinned bytes are read when the copy runs, others now.
+/// Host to device: pinned memory is read when the copy runs, other memory at the call.
 unsafe fn upload(s: &mut State, to: u64, from: *const c_void, bytes: usize, stream: u64) -> Result<(), Code> {
     s.lane(stream)?;
     if bytes == 0 {
@@ -124,7 +124,7 @@ unsafe fn upload(s: &mut State, to: u64, from: *const c_void, bytes: usize, stre
     s.enqueue(stream, Work::Upload { to, data: Arc::new(data) })
 }
 
-/// Device to host: to pinned memory when the copy runs; other memory waits for the stream.
+/// Device to host: pinned memory is written when the copy runs; for other memory the call waits for the stream.
 unsafe fn download(s: &mut State, to: *mut c_void, from: u64, bytes: usize, stream: u64) -> Result<(), Code> {
     let lane = s.lane(stream)?;
     if bytes == 0 {

@@ -127,7 +127,7 @@ unsafe extern "C" fn cuFuncGetAttribute(value: *mut c_int, attribute: c_int, fun
             1 => f.kernel.shared_bytes,
             2 => constants as u32,
             3 => f.kernel.local_bytes,
-            // Real registers are unknown without ptxas: a usual number.
+            // The number of real registers is unknown without ptxas; this is a usual one.
             4 => 32,
             5 => f.kernel.version,
             6 => s.config.sm,

@@ -50,7 +50,7 @@ extern "C" fn cuStreamQuery(stream: u64) -> Code {
         if s.streams.get(&lane).is_none_or(|q| q.queue.is_empty()) {
             return Ok(());
         }
-        // Polling gets there: the work has run by the next query.
+        // Polling ends: the work has run by the next query.
         s.drain(lane);
         Err(code::NOT_READY)
     })

@@ -1,4 +1,4 @@
-//! What a test asks of the fake driver beside CUDA: configuration, faults found, counts. See `Fake` for Rust.
+//! Functions for tests besides the CUDA API: configuration, faults found, counts. Rust tests use `Fake`.
 
 use std::ffi::{CStr, c_char};
 
@@ -16,8 +16,8 @@ fn text(s: String, to: *mut u8, room: usize) -> usize {
     s.len()
 }
 
-/// Makes the driver fresh (all handles and allocations are gone) and configures it with words as in `Config`.
-/// Returns 0, or 1 for a word that is not known.
+/// Resets the driver (all handles and allocations are gone) and configures it with words as in `Config`.
+/// Returns 0, or 1 for an unknown word.
 ///
 /// # Safety
 /// `words` points to a string that ends in 0.
@@ -36,7 +36,7 @@ pub unsafe extern "C" fn fakecuda_configure(words: *const c_char) -> i32 {
     0
 }
 
-/// Writes the faults found so far, one a line, and forgets them; returns the length. With a null buffer, only the length.
+/// Writes the faults found so far, one a line, and clears them; returns the length. With a null buffer, only the length.
 ///
 /// # Safety
 /// `to` is null or has `room` writable bytes.
@@ -51,7 +51,8 @@ pub unsafe extern "C" fn fakecuda_faults(to: *mut u8, room: usize) -> usize {
     text(lines.join("\n"), to, room)
 }
 
-/// The device falls off the bus: from now on every call that would use it fails with CUDA_ERROR_LAUNCH_FAILED, for good. This is no fault.
+/// Simulates a lost device: from now on every call that uses it fails with CUDA_ERROR_LAUNCH_FAILED. It is not noted as a
+/// fault.
 #[unsafe(no_mangle)]
 pub extern "C" fn fakecuda_lose() {
     state().lock().unwrap_or_else(|e| e.into_inner()).sticky = Some(code::LAUNCH_FAILED);

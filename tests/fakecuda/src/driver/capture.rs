@@ -1,4 +1,4 @@
-//! Stream capture: what may be recorded, what may not, and how streams join.
+//! Stream capture: which calls may be recorded, which may not, and how streams join.
 
 use std::collections::HashMap;
 use std::thread::ThreadId;
@@ -8,7 +8,7 @@ use super::queue::Work;
 use super::state::State;
 use crate::machine::FaultKind;
 
-/// A capture under way.
+/// A capture in progress.
 pub struct Capture {
     /// The stream it began in, the thread and the mode (0 global, 1 thread-local, 2 relaxed).
     pub origin: u64,
@@ -16,13 +16,13 @@ pub struct Capture {
     pub thread: ThreadId,
     #[allow(missing_docs)]
     pub mode: i32,
-    /// What was recorded, in call order.
+    /// The recorded work, in call order.
     pub works: Vec<Work>,
     /// Streams in it.
     pub streams: Vec<u64>,
-    /// Per forked stream: how much work it has recorded, and how much of that somebody has waited for.
+    /// For each forked stream: how much work it has recorded, and how much of that has been waited for.
     pub tails: HashMap<u64, (u64, u64)>,
-    /// Something forbidden happened.
+    /// A forbidden call was made.
     pub invalid: bool,
 }
 
@@ -40,7 +40,7 @@ impl State {
         Ok(())
     }
 
-    /// Refuses a call that no capture allows on a capturing stream.
+    /// Refuses a call that is not allowed on a capturing stream.
     pub fn not_capturing(&mut self, stream: u64, what: &str) -> Result<(), Code> {
         match self.streams.get(&stream).and_then(|s| s.capture) {
             Some(id) => self.break_capture(id, what),
@@ -48,7 +48,7 @@ impl State {
         }
     }
 
-    /// Refuses a call that might wait for the device while this thread captures (in a mode that minds).
+    /// Refuses a call that might wait for the device while this thread captures (in a mode that forbids it).
     pub fn no_capture(&mut self, what: &str) -> Result<(), Code> {
         let me = std::thread::current().id();
         let found = self.captures.iter().find(|(_, c)| c.mode == 0 || c.mode == 1 && c.thread == me).map(|(id, _)| *id);
@@ -65,7 +65,7 @@ impl State {
         self.refuse(FaultKind::Capture, what.into(), code::CAPTURE_UNSUPPORTED)
     }
 
-    /// Begins.
+    /// Begins a capture.
     pub fn begin_capture(&mut self, stream: u64, mode: i32) -> Result<(), Code> {
         if stream <= 2 {
             return self.refuse(FaultKind::Capture, "the default stream cannot be captured".into(), code::CAPTURE_UNSUPPORTED);
@@ -90,7 +90,7 @@ impl State {
         Ok(())
     }
 
-    /// Ends, and returns what was recorded.
+    /// Ends a capture and returns the recorded work.
     pub fn end_capture(&mut self, stream: u64) -> Result<Vec<Work>, Code> {
         let id = self.streams.get(&stream).ok_or(code::INVALID_HANDLE)?.capture;
         let Some(c) = id.and_then(|id| self.captures.get(&id)) else { return Err(code::INVALID_VALUE) };
@@ -119,7 +119,7 @@ impl State {
         Ok(c.works)
     }
 
-    /// Records an event: in a capture it marks a point of it.
+    /// Records an event; in a capture it marks a point of the capture.
     pub fn record(&mut self, event: u64, stream: u64) -> Result<(), Code> {
         self.lane(stream)?;
         let capture = self.streams.get(&stream).and_then(|s| s.capture);
@@ -137,7 +137,7 @@ impl State {
         self.enqueue(stream, Work::Record { event, ticket })
     }
 
-    /// Makes a stream wait for an event: captured events draw the stream into their capture.
+    /// Makes a stream wait for an event; a captured event brings the stream into its capture.
     pub fn wait(&mut self, stream: u64, event: u64) -> Result<(), Code> {
         self.lane(stream)?;
         let e = self.events.get(&event).ok_or(code::INVALID_HANDLE)?;

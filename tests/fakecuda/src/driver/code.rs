@@ -1,4 +1,4 @@
-//! Result codes, as `cuda.h` numbers them.
+//! Result codes, with the numbers of `cuda.h`.
 
 use std::ffi::CStr;
 
@@ -54,7 +54,7 @@ codes! {
     UNKNOWN = 999, c"CUDA_ERROR_UNKNOWN", c"unknown error";
 }
 
-/// The code that a fault in a kernel ends in, as on the hardware.
+/// The code that a fault in a kernel leads to on hardware.
 pub fn of_fault(kind: FaultKind) -> Code {
     match kind {
         FaultKind::OutOfBounds | FaultKind::BadArgument => ILLEGAL_ADDRESS,

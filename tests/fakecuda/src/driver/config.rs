@@ -1,18 +1,18 @@
-//! What kind of device a test asks for: words such as `sm=75 lazy order=reverse`, from the environment variable
+//! Options of the device that a test asks for: words such as `sm=75 lazy order=reverse`, from the environment variable
 //! `FAKECUDA` or from `fakecuda_configure`.
 
 use crate::machine::{Options, Order};
 
-/// The choices.
+/// The options.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Compute capability of the device: `sm=80`.
     pub sm: u32,
     /// Number of devices, 0 or 1: `devices=0`.
     pub devices: i32,
-    /// Nothing runs before a synchronising call: `lazy`; or at once: `eager`.
+    /// `lazy`: nothing runs before a synchronising call; `eager`: work runs at its call.
     pub lazy: bool,
-    /// Newest PTX version that the driver takes, 80 for 8.0: `ptx=80`.
+    /// Newest PTX version that the driver accepts, 80 for 8.0: `ptx=80`.
     pub ptx: u32,
     /// How launches run: `order=forward|reverse|random`, `seed=7`, `races=0`, `touched`, `threads=2`, `sms=16`.
     pub options: Options,

@@ -1,5 +1,5 @@
-//! Finds host code that touches pinned memory too early. While a queued copy has yet to write a pinned buffer, its
-//! pages are closed; the first touch opens them again, is noted, and goes on with what it finds there: old bytes.
+//! Finds host code that accesses pinned memory too early. Until a queued copy has written a pinned buffer, its pages
+//! are protected. The first access is noted and unprotects them, and reads the old bytes.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 const SLOTS: usize = 64;
 const PAGE: u64 = 4096;
 
-/// Closed ranges (start, end; 0 is a free slot), and per slot the address at which it was touched.
+/// Protected ranges (start, end; 0 is a free slot), and for each slot the address that was accessed.
 static START: [AtomicU64; SLOTS] = [const { AtomicU64::new(0) }; SLOTS];
 static END: [AtomicU64; SLOTS] = [const { AtomicU64::new(0) }; SLOTS];
 static TOUCHED: [AtomicU64; SLOTS] = [const { AtomicU64::new(0) }; SLOTS];
@@ -30,7 +30,7 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut li
             return;
         }
     }
-    // Not ours: as if we had never been here.
+    // Not in a protected range: handled as if this handler were not installed.
     let old = OLD.load(SeqCst);
     if old == libc::SIG_DFL as u64 || old == libc::SIG_IGN as u64 {
         // SAFETY: restoring the default action is always allowed; the access then faults again and ends the process.
@@ -58,7 +58,7 @@ fn install() {
     });
 }
 
-/// Closes the pages of a pinned buffer (which has them to itself).
+/// Protects the pages of a pinned buffer, which shares them with nothing.
 pub fn close(base: u64, bytes: u64) {
     install();
     let end = (base + bytes).next_multiple_of(PAGE);
@@ -72,7 +72,7 @@ pub fn close(base: u64, bytes: u64) {
     }
 }
 
-/// Opens them, before the copy writes them or the buffer is freed.
+/// Unprotects them, before the copy writes them or the buffer is freed.
 pub fn open(base: u64) {
     for i in 0..SLOTS {
         if START[i].load(SeqCst) == base {
@@ -82,12 +82,12 @@ pub fn open(base: u64) {
     }
 }
 
-/// Opens whatever is closed.
+/// Unprotects all.
 pub fn open_all() {
     START.iter().map(|s| s.load(SeqCst)).filter(|s| *s != 0).for_each(open);
 }
 
-/// Addresses that were touched too early since the last call.
+/// Addresses that were accessed too early since the last call.
 pub fn touched() -> Vec<u64> {
     TOUCHED.iter().map(|t| t.swap(0, SeqCst)).filter(|a| *a != 0).collect()
 }

@@ -1,4 +1,4 @@
-//! The CUDA driver API in C, as cudarc calls it, over one device on paper.
+//! The CUDA driver API in C, as cudarc calls it, over one emulated device.
 
 pub mod capture;
 pub mod code;

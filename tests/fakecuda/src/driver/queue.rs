@@ -1,4 +1,4 @@
-//! Streams and events: what is queued, and running it.
+//! Streams and events: their queued work, and running it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::machine::{Fault, FaultKind, Launch};
 use crate::memory::Kind;
 use crate::program::Code as Kernel;
 
-/// Something a stream does.
+/// One piece of a stream's work.
 #[derive(Clone)]
 #[allow(missing_docs)]
 pub enum Work {
@@ -28,7 +28,7 @@ pub enum Work {
         value: u8,
         bytes: u64,
     },
-    /// Host bytes as they were at the call.
+    /// Host bytes, copied at the call.
     Upload {
         to: u64,
         data: Arc<Vec<u8>>,
@@ -78,9 +78,9 @@ pub struct Event {
     pub done: u64,
     #[allow(missing_docs)]
     pub at: Option<Instant>,
-    /// It was last recorded in this capture, by this stream, after so much of its work.
+    /// The capture and stream it was last recorded in, and after how much of the stream's work.
     pub captured: Option<(u64, u64, u64)>,
-    /// A query has already said "not ready".
+    /// A query has already returned "not ready".
     pub asked: bool,
     /// `CU_EVENT_DISABLE_TIMING`.
     pub untimed: bool,
@@ -94,7 +94,7 @@ impl State {
         Ok(if s.non_blocking { stream } else { 0 })
     }
 
-    /// Queues work, or adds it to the stream's capture. Eagerly, it runs at once.
+    /// Queues work, or adds it to the stream's capture. In eager mode it runs at once.
     pub fn enqueue(&mut self, stream: u64, work: Work) -> Result<(), Code> {
         let lane = self.lane(stream)?;
         if let Some(id) = self.streams.get(&stream).and_then(|s| s.capture) {
@@ -103,7 +103,7 @@ impl State {
         if lane == 0 && self.captures.values().any(|c| c.streams.iter().any(|s| self.lane(*s) == Ok(0))) {
             return Err(code::CAPTURE_IMPLICIT);
         }
-        // Closed until the copy has run: whoever looks too early is found.
+        // Protected until the copy has run, so that an access that comes too early is found.
         if let (true, Work::Copy { to, .. }) = (self.config.lazy, &work)
             && let Some(r) = self.device.memory.find(*to, 1).filter(|r| r.kind == Kind::Pinned)
         {
@@ -118,7 +118,7 @@ impl State {
         Ok(())
     }
 
-    /// Runs what a stream has queued.
+    /// Runs a stream's queued work.
     pub fn drain(&mut self, lane: u64) {
         while let Some(work) = self.streams.get_mut(&lane).and_then(|s| s.queue.pop_front()) {
             self.run(work);
@@ -155,7 +155,7 @@ impl State {
         }
         match work {
             Work::Kernel { kernel, grid, block, shared, params, cooperative } => {
-                // A kernel may reach pinned memory too.
+                // A kernel may access pinned memory too.
                 guard::open_all();
                 let launch = Launch { code: &kernel, grid, block, dynamic_shared: shared, params, cooperative };
                 if let Err(fault) = self.device.run(launch) {

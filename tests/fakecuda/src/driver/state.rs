@@ -1,4 +1,4 @@
-//! Everything the driver knows, behind one lock.
+//! The driver's state, behind one lock.
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +14,7 @@ use crate::device::{Device, Loaded};
 use crate::machine::{Fault, FaultKind};
 use crate::program::Code as Kernel;
 
-/// A function handle: the kernel and what was set on it.
+/// A function handle: the kernel and its attributes.
 pub struct Function {
     /// The kernel.
     pub kernel: Arc<Kernel>,
@@ -26,15 +26,15 @@ pub struct Function {
 
 /// The driver.
 pub struct State {
-    /// What the test asked for.
+    /// The test's options.
     pub config: Config,
     /// The device.
     pub device: Device,
     /// Set by `cuInit`.
     pub ready: bool,
-    /// The error that a faulty kernel leaves behind: every later call returns it.
+    /// The error of a faulty kernel, which every later call returns.
     pub sticky: Option<Code>,
-    /// What was found so far.
+    /// Faults found so far.
     pub faults: Vec<Fault>,
     next: u64,
     #[allow(missing_docs)]
@@ -45,11 +45,11 @@ pub struct State {
     pub modules: HashMap<u64, Loaded>,
     #[allow(missing_docs)]
     pub functions: HashMap<u64, Function>,
-    /// Graphs and executable graphs: what they do, in an order that keeps their dependencies.
+    /// Graphs and executable graphs: their work, in an order that keeps their dependencies.
     pub graphs: HashMap<u64, Arc<Vec<Work>>>,
     #[allow(missing_docs)]
     pub execs: HashMap<u64, Arc<Vec<Work>>>,
-    /// Captures under way.
+    /// Captures in progress.
     pub captures: HashMap<u64, Capture>,
     /// Devices whose primary context is retained, and contexts alive.
     pub contexts: HashSet<u64>,
@@ -59,9 +59,9 @@ pub struct State {
 pub const CONTEXT: u64 = 0x10;
 
 impl State {
-    /// A fresh driver with this configuration.
+    /// A new driver with these options.
     pub fn new(config: Config) -> Self {
-        // Handles and addresses of an earlier driver of this process must not mean anything to this one.
+        // Handles and addresses of an earlier driver of this process must be invalid in this one.
         static DRIVERS: AtomicU64 = AtomicU64::new(0);
         let number = DRIVERS.fetch_add(1, SeqCst);
         let mut device = Device::new(config.sm, config.options.clone());
@@ -104,7 +104,7 @@ impl State {
         Err(code)
     }
 
-    /// Notes touches of pinned memory that came too early.
+    /// Notes accesses to pinned memory that came too early.
     pub fn collect_touches(&mut self) {
         for address in guard::touched() {
             let what = self.device.memory.describe(address);
@@ -127,7 +127,7 @@ pub fn state() -> &'static Mutex<State> {
     })
 }
 
-/// Runs an API call: under the lock, with the sticky error first, and without letting a panic out into C.
+/// Runs an API call under the lock. Returns the sticky error first, and lets no panic out into C.
 pub fn call(f: impl FnOnce(&mut State) -> Result<(), Code>) -> Code {
     let run = || {
         let mut state = state().lock().unwrap_or_else(|e| e.into_inner());
@@ -146,7 +146,7 @@ pub fn call(f: impl FnOnce(&mut State) -> Result<(), Code>) -> Code {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or(code::UNKNOWN)
 }
 
-/// The same for calls that only release or look: no sticky error.
+/// The same for calls that only release or query: without the sticky error.
 pub fn quiet(f: impl FnOnce(&mut State) -> Result<(), Code>) -> Code {
     let run = || {
         let mut state = state().lock().unwrap_or_else(|e| e.into_inner());

@@ -1,4 +1,4 @@
-//! Loads, stores and asynchronous copies of a warp: where the addresses lie, whether they may, and what they cost.
+//! Loads, stores and asynchronous copies of a warp: their addresses, whether they are allowed, and their counts.
 
 use super::block::Env;
 use super::count;
@@ -18,7 +18,7 @@ pub fn lanes(mask: u32) -> impl Iterator<Item = usize> {
     (0..32).filter(move |i| mask >> i & 1 == 1)
 }
 
-/// The address of each lane, in its space, and which lanes lie in which space.
+/// The address of each lane, in its space, and the lanes of each space.
 pub fn resolve(at: &Place, warp: &Warp, env: &Env, active: u32) -> (V, Vec<(Space, u32)>) {
     let base = warp.get(at.base, &env.launch.constants);
     let mut address: V = std::array::from_fn(|i| base[i].wrapping_add(at.offset as u64));
@@ -49,7 +49,7 @@ pub fn resolve(at: &Place, warp: &Warp, env: &Env, active: u32) -> (V, Vec<(Spac
     (address, found)
 }
 
-/// The region an address lies in, if it may be accessed so.
+/// The region of an address, if this access to it is allowed.
 pub fn region<'a>(env: &mut Env<'a>, slot: u32, address: u64, bytes: u32, lane: usize) -> Run<&'a Region> {
     let launch = env.launch;
     let cached = env.cache[slot as usize] as usize;
@@ -136,7 +136,7 @@ fn read_only_clash(env: &Env, lane: usize, address: u64, verb: &str) -> Box<Trou
     Trouble::new(FaultKind::GlobalRace, lane as u32, detail)
 }
 
-/// What is published by a strong write, before it.
+/// What a strong write publishes; taken before the write.
 pub fn release(env: &mut Env, warp: usize, space: Space, address: u64, order: Order) {
     if env.launch.races.is_none() {
         return;
@@ -151,7 +151,7 @@ pub fn release(env: &mut Env, warp: usize, space: Space, address: u64, order: Or
     }
 }
 
-/// What a strong read learns, after it. (Reading without a fence is taken for acquiring, as on the hardware in practice.)
+/// What a strong read acquires; taken after the read. (A read without a fence counts as acquiring, as on hardware in practice.)
 pub fn acquire(env: &mut Env, warp: usize, space: Space, address: u64) {
     if env.launch.races.is_none() {
         return;
@@ -219,8 +219,8 @@ fn little(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(b)
 }
 
-/// The lanes of a warp's load whose notes say all that the notes of all would: where all read one place, the first two (one of them
-/// is not who wrote there) and the last (who stays in the record).
+/// The lanes of a warp's load that need to be noted. Where all lanes read one address, three are enough: the first two (at
+/// least one of them did not write there) and the last (which stays in the record).
 fn witnesses(address: &V, mask: u32) -> u32 {
     let lowest = |mask: u32| mask & mask.wrapping_neg();
     let first = lowest(mask);
@@ -289,7 +289,7 @@ pub fn load(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<()> {
                 acquire(env, warp.index, space, a);
             }
         }
-        // After the bounds are known to be good.
+        // After the bounds have been checked.
         if space == Space::Global && !strong && !read_only {
             note_loads(env, warp.index, &address, heard, whole)?;
         }
@@ -366,7 +366,7 @@ pub fn store(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<()> {
     Ok(())
 }
 
-/// Asks for an asynchronous copy.
+/// Starts an asynchronous copy.
 pub fn copy_async(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<()> {
     let Op::CopyAsync { to, to_offset, from, bytes, read, slot } = op else { return Ok(()) };
     let to = *warp.get(*to, &env.launch.constants);
@@ -396,7 +396,7 @@ pub fn copy_async(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<(
     Ok(())
 }
 
-/// Lands the copies that a wait waits for: all but the newest `left` groups, or all.
+/// Completes the copies that a wait waits for: all but the newest `left` groups, or all.
 pub fn land(warp: &mut Warp, env: &mut Env, active: u32, left: Option<u32>) -> Run<()> {
     let mut rest = Vec::new();
     for c in std::mem::take(&mut warp.copies) {
@@ -416,9 +416,9 @@ pub fn land(warp: &mut Warp, env: &mut Env, active: u32, left: Option<u32>) -> R
     Ok(())
 }
 
-/// The words of a failed `assert`.
+/// The message of a failed `assert`.
 pub fn assertion(args: &[Src], warp: &Warp, env: &Env, lane: u32) -> String {
-    // The operands name places in local memory that hold: message, file, line, function, size of a char.
+    // The operands are addresses in local memory of: message, file, line, function, size of a char.
     let word = |s: &Src, bytes: usize| {
         let at = warp.get(*s, &env.launch.constants)[lane as usize] as usize;
         let start = lane as usize * env.launch.code.local_bytes as usize + at;

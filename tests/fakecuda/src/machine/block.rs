@@ -1,4 +1,4 @@
-//! One block: its warps in turn, its barriers, and what a worker needs to run it.
+//! One block: its warps in turn, its barriers, and the state that a worker needs to run it.
 
 use super::clock::{Arrival, Clocks};
 use super::count::InstCount;
@@ -12,7 +12,7 @@ use crate::program::op::Barrier;
 
 /// Why a warp stopped.
 pub enum Stop {
-    /// It spins: others should run.
+    /// It is in a wait loop; other warps should run.
     Yield,
     /// It reached a barrier.
     #[allow(missing_docs)]
@@ -21,7 +21,7 @@ pub enum Stop {
     Done,
 }
 
-/// What a warp sees besides itself.
+/// What a warp uses besides its own state.
 pub struct Env<'a> {
     /// The launch.
     pub launch: &'a Prepared<'a>,
@@ -33,11 +33,11 @@ pub struct Env<'a> {
     pub shared: Shared,
     #[allow(missing_docs)]
     pub clocks: Clocks,
-    /// Per memory instruction: the region it last touched.
+    /// For each memory instruction: the region it last accessed.
     pub cache: Vec<u32>,
-    /// Per instruction: what it did.
+    /// Counts of each instruction.
     pub counts: Vec<InstCount>,
-    /// Grows whenever memory changes or a warp gets on.
+    /// Grows whenever memory changes or a warp makes progress.
     pub progress: u64,
     /// Instruction being run.
     pub pc: u32,
@@ -47,7 +47,7 @@ pub struct Env<'a> {
 
 #[derive(Default)]
 struct BarrierState {
-    /// Who has come, with what it brings: clocks, threads, votes.
+    /// The warps that have arrived: clocks, threads, votes.
     arrivals: Vec<Arrival>,
     threads: u32,
     votes: Vec<(usize, Barrier, u32)>,
@@ -64,19 +64,19 @@ pub struct Block<'a> {
     seed: u64,
 }
 
-/// How far a round got.
+/// Result of a round.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Round {
     /// Every warp has exited.
     Done,
-    /// Something moved.
+    /// There was progress.
     Moved,
-    /// All warps wait or spin, and nothing changed.
+    /// All warps wait, and nothing changed.
     Stuck,
 }
 
 impl<'a> Block<'a> {
-    /// A block with nothing in it yet.
+    /// A block that has not been started.
     pub fn new(launch: &'a Prepared<'a>) -> Self {
         let env = Env {
             launch,
@@ -94,7 +94,7 @@ impl<'a> Block<'a> {
         Block { env, warps, barriers: Vec::new(), seed: launch.options.seed | 1 }
     }
 
-    /// Becomes block `number` of the grid, at its start.
+    /// Starts block `number` of the grid.
     pub fn start(&mut self, number: u32) {
         let launch = self.env.launch;
         let [gx, gy, _] = launch.grid;
@@ -130,7 +130,7 @@ impl<'a> Block<'a> {
         self.env.progress
     }
 
-    /// Runs every warp that can run once, until it waits or gives way.
+    /// Runs every warp that can run once, until it waits or yields.
     pub fn round(&mut self) -> Result<Round, Box<Fault>> {
         let before = self.env.progress;
         let mut order: Vec<usize> = (0..self.warps.len()).collect();
@@ -169,7 +169,7 @@ impl<'a> Block<'a> {
         self.seed >> 8
     }
 
-    /// Deals with a warp that stopped; true if its turn is over.
+    /// Handles a warp that stopped; true if its turn is over.
     fn stopped(&mut self, w: usize, stop: Stop) -> Run<bool> {
         match stop {
             Stop::Yield => return Ok(true),
@@ -203,7 +203,7 @@ impl<'a> Block<'a> {
         b.expected = count;
         b.pc = pc;
         b.arrivals.push(self.env.clocks.arrive(w));
-        // With a count, whole warps count; without, the threads that still live.
+        // With a count, whole warps are counted; without, the threads that have not exited.
         b.threads += if count.is_some() { 32 } else { warp.live.count_ones() };
         if count.is_some_and(|c| b.threads > c) {
             return trouble(format!("barrier {id} is for {} threads, {} came", count.unwrap_or(0), b.threads));
@@ -224,7 +224,7 @@ impl<'a> Block<'a> {
         self.open_if_full(id as usize)
     }
 
-    /// Opens a barrier that all have reached.
+    /// Opens a barrier that all warps have reached.
     fn open_if_full(&mut self, id: usize) -> Run<()> {
         let live: u32 = self.warps.iter().map(|w| w.live.count_ones()).sum();
         let b = &mut self.barriers[id];
@@ -233,7 +233,7 @@ impl<'a> Block<'a> {
         }
         let b = std::mem::take(b);
         if self.env.shared.uninitialised.is_some() {
-            // Nobody wrote there until now: no race explains it. (`fault` fills in which read it was.)
+            // Nothing has been written there so far, so no race explains it. (`fault` fills in the read.)
             return Err(Trouble::new(FaultKind::SharedUninitialised, 0, ""));
         }
         self.env.clocks.open(&b.arrivals, &b.waiting);
@@ -259,8 +259,8 @@ impl<'a> Block<'a> {
         Ok(())
     }
 
-    /// A fault with its place filled in. A read of uninitialised bytes that came before is the cause, unless
-    /// a race explains both.
+    /// A fault with its location. An earlier read of uninitialised bytes is reported instead, unless a race explains
+    /// both.
     fn fault(&mut self, warp: usize, t: Trouble) -> Box<Fault> {
         let (warp, t) = match self.env.shared.uninitialised.take() {
             Some((warp, pc, first)) if t.kind != FaultKind::SharedRace => {
@@ -274,7 +274,7 @@ impl<'a> Block<'a> {
         Box::new(self.env.launch.fault(t.kind, self.env.pc, Some((self.env.index, thread)), t.detail))
     }
 
-    /// The fault of a block in which nothing will ever move again.
+    /// The fault of a block that can make no more progress.
     pub fn deadlock(&mut self) -> Box<Fault> {
         if let Some((warp, pc, t)) = self.env.shared.uninitialised.take() {
             self.env.pc = pc;

@@ -1,26 +1,26 @@
-//! Who has synchronised with whom, in one block: what happened before what.
+//! The happens-before order of one block: which warps have synchronised with which.
 //!
-//! A block has one time, which ticks at every synchronisation. An access notes the time; it happened before
-//! what warp `w` does now if `w` has since met the accessing warp at a barrier (directly or through others).
+//! A block has one time, which ticks at every synchronisation. An access notes the time. It happened before what
+//! warp `w` does now if `w` has since synchronised with the accessing warp (directly or through others).
 
 /// The clocks of a block.
 #[derive(Default)]
 pub struct Clocks {
-    /// Now.
+    /// The current time.
     pub now: u32,
-    /// Per warp: when its lanes last synchronised with each other.
+    /// For each warp: when its lanes last synchronised with each other.
     warp_sync: Vec<u32>,
-    /// Per warp: up to when it knows each other warp's past.
+    /// For each warp: up to when it has synchronised with each other warp.
     seen: Vec<[u32; 32]>,
-    /// Per warp: when it last fenced for the grid; what it did before then is published by its next strong write.
+    /// For each warp: its last fence of grid scope. Its next strong write publishes what it did before that.
     fenced: Vec<u32>,
-    /// The same for any fence: published within the block.
+    /// The same for fences of any scope, published within the block.
     fenced_block: Vec<u32>,
-    /// Per other block: up to when this block knows its past. Empty until the first acquire.
+    /// For each other block: up to when this block has synchronised with it. Empty until the first acquire.
     pub blocks: Vec<u32>,
 }
 
-/// What a warp knows as it reaches a barrier.
+/// The clocks of a warp as it reaches a barrier.
 #[derive(Clone, Copy)]
 pub struct Arrival {
     warp: usize,
@@ -30,7 +30,7 @@ pub struct Arrival {
 }
 
 impl Clocks {
-    /// A fresh block of `warps`.
+    /// A new block of `warps`.
     pub fn reset(&mut self, warps: usize) {
         self.now = 1;
         self.warp_sync.clear();
@@ -61,8 +61,8 @@ impl Clocks {
         Arrival { warp, time: self.now, seen: self.seen[warp], fenced: self.fenced[warp] }
     }
 
-    /// A barrier opens: each of `waiting` now knows what all arrivals knew, and what they fenced for the grid, each for itself, is
-    /// published by the strong write of any of them.
+    /// A barrier opens: each of `waiting` is now synchronised with whatever any of the arrivals was, and a strong write of any of
+    /// them publishes what each has fenced for the grid.
     pub fn open(&mut self, arrivals: &[Arrival], waiting: &[usize]) {
         let mut all = [0u32; 32];
         let fenced = arrivals.iter().map(|a| a.fenced).max().unwrap_or(0);
@@ -93,7 +93,7 @@ impl Clocks {
     }
 
     /// What a strong write by this warp publishes: to other blocks the time of its last fence (0 is nothing), to its own
-    /// what it knows. A write that releases fences first. None if it never fenced.
+    /// block its clocks. A releasing write fences first. None if it never fenced.
     pub fn release(&mut self, warp: usize, releases: bool) -> Option<(u32, [u32; 32])> {
         if releases {
             self.fence(warp, true);
@@ -106,14 +106,14 @@ impl Clocks {
         })
     }
 
-    /// A warp learns what another of its block published.
+    /// A warp acquires what another warp of its block published.
     pub fn learn(&mut self, warp: usize, seen: &[u32; 32]) {
         for (to, from) in self.seen[warp].iter_mut().zip(seen) {
             *to = (*to).max(*from);
         }
     }
 
-    /// The block learns of other blocks' pasts.
+    /// The block acquires what other blocks published.
     pub fn learn_blocks(&mut self, times: &[u32]) {
         if self.blocks.len() < times.len() {
             self.blocks.resize(times.len(), 0);

@@ -1,4 +1,4 @@
-//! What the lanes of a warp do together: shuffles, votes, matches, reductions, warp barriers, matrices.
+//! Instructions that the lanes of a warp run together: shuffles, votes, matches, reductions, warp barriers, matrices.
 
 use super::access::lanes;
 use super::block::Env;
@@ -8,7 +8,7 @@ use super::warp::{Warp, ranges};
 use crate::program::lane::V;
 use crate::program::op::{Atomic, Op, Shuffle, Src, Vote};
 
-/// Whether the instruction needs other lanes of the warp to come along.
+/// Whether the instruction needs other lanes of the warp.
 pub fn needs_others(op: &Op) -> bool {
     membership(op).is_some()
         || matches!(op, Op::LoadMatrix { .. } | Op::StoreMatrix { .. } | Op::MoveMatrix { .. } | Op::Mma { .. })
@@ -28,7 +28,7 @@ fn membership(op: &Op) -> Option<Src> {
     }
 }
 
-/// Lanes that ought to be here and are not. A lane outside its own mask is an error.
+/// Lanes of the mask that have not arrived. A lane outside its own mask is an error.
 pub fn missing(op: &Op, warp: &Warp, env: &Env, active: u32) -> Run<u32> {
     let Some(mask) = membership(op) else {
         if warp.live != u32::MAX {

@@ -1,21 +1,21 @@
-//! What a kernel did: the figures of a roofline, per kernel and per PTX line, as a table and as JSON.
+//! Counts for a roofline, by kernel and by PTX line, as a table and as JSON.
 
 use std::fmt::Write;
 
 /// Totals of one instruction.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct InstCount {
-    /// Times a warp ran it, and lanes in all.
+    /// Times a warp ran it, and the lanes that ran it.
     pub warps: u64,
     #[allow(missing_docs)]
     pub lanes: u64,
-    /// Bytes asked of global memory, and the 32-byte sectors that takes.
+    /// Bytes of global memory accessed, and the 32-byte sectors that they are in.
     pub global_bytes: u64,
     #[allow(missing_docs)]
     pub sectors: u64,
-    /// Sectors if the same distinct bytes lay side by side.
+    /// Sectors if the same distinct bytes were contiguous.
     pub ideal_sectors: u64,
-    /// Passes through shared memory, and as many as there would be without a bank conflict.
+    /// Passes through shared memory, and their number without bank conflicts.
     pub waves: u64,
     #[allow(missing_docs)]
     pub ideal_waves: u64,
@@ -44,7 +44,7 @@ pub struct Counts {
     pub blocks: u64,
     /// Barriers that opened.
     pub barriers: u64,
-    /// Distinct sectors that launches read and wrote, each launch on its own (the word `touched`; else 0).
+    /// Distinct sectors that launches read and wrote, summed over launches (option `touched`; else 0).
     pub read: u64,
     #[allow(missing_docs)]
     pub written: u64,
@@ -167,7 +167,7 @@ pub fn json(all: &[Counts]) -> String {
     format!("[{}]", all.iter().map(one).collect::<Vec<_>>().join(","))
 }
 
-/// Sectors that these accesses touch, and the fewest that as many distinct bytes could.
+/// Sectors of these accesses, and the fewest for as many distinct bytes.
 pub fn sectors(addresses: &V32, mask: u32, bytes: u32) -> (u64, u64) {
     let (mut list, mut n) = ([0u64; 32], 0);
     let mut sorted = true;
@@ -201,7 +201,7 @@ pub fn sectors(addresses: &V32, mask: u32, bytes: u32) -> (u64, u64) {
 
 type V32 = [u64; 32];
 
-/// Passes through shared memory for these accesses, and as many as there would be without a bank conflict.
+/// Passes through shared memory for these accesses, and their number without bank conflicts.
 /// 32 banks of four bytes; 8-byte accesses go by half warps, 16-byte ones by quarters.
 pub fn waves(addresses: &V32, mask: u32, bytes: u32) -> (u64, u64) {
     let lanes = match bytes {

@@ -1,4 +1,4 @@
-//! Runs a warp until it must wait, gives way, or is done.
+//! Runs a warp until it waits, yields or is done.
 
 use super::block::{Env, Stop};
 use super::fault::{FaultKind, Run, Trouble};
@@ -9,7 +9,7 @@ use crate::program::op::{Barrier, Op, Order, PredSrc};
 use crate::program::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, WINDOW};
 use crate::ptx::Space;
 
-/// Runs `warp` on.
+/// Continues `warp`.
 pub fn run(warp: &mut Warp, env: &mut Env) -> Run<Stop> {
     let code = env.launch.code;
     loop {
@@ -112,7 +112,7 @@ pub fn run(warp: &mut Warp, env: &mut Env) -> Run<Stop> {
     }
 }
 
-/// Parks the active lanes of a group until `needs` have come; the others go on. False if none are left.
+/// Parks the active lanes of a group until the lanes `needs` have arrived; the others continue. False if none are left.
 fn park(warp: &mut Warp, group: &mut Group, pc: u32, active: u32, needs: u32) -> bool {
     warp.groups.push(Group { pc, mask: active, needs, asleep: false });
     group.mask &= !active;
@@ -131,7 +131,7 @@ fn waits(env: &Env, g: &Group) -> String {
     format!("lanes {} wait at PTX line {line} for lanes {}", ranges(g.mask), ranges(g.needs))
 }
 
-/// No group can run: all sleep, or all wait for each other, or there is none.
+/// No group can run: all yield, all wait for each other, or there is none.
 fn idle(warp: &mut Warp, env: &mut Env) -> Run<Stop> {
     if warp.groups.is_empty() {
         if let Some(c) = warp.copies.first() {
@@ -155,7 +155,7 @@ fn idle(warp: &mut Warp, env: &mut Env) -> Run<Stop> {
     Err(Trouble::new(kind_at(env, g.pc), g.mask.trailing_zeros(), detail))
 }
 
-/// An instruction that each lane runs for itself.
+/// An instruction that each lane runs on its own.
 fn one(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<()> {
     let constants = &env.launch.constants;
     match op {
@@ -285,7 +285,7 @@ fn one(op: &Op, warp: &mut Warp, env: &mut Env, active: u32) -> Run<()> {
         Op::Clock { to, bits } => {
             let now = if *bits == 64 { warp.steps } else { warp.steps & 0xffff_ffff };
             warp.set(*to, active, &[now; 32]);
-            // A loop on the clock waits too.
+            // A loop on the clock is a wait loop too.
             warp.polled = true;
         }
         Op::Trap if active != 0 => {

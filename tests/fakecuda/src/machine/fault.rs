@@ -1,4 +1,4 @@
-//! What went wrong, where: kernel, PTX line, source line, block, thread.
+//! Faults with their location: kernel, PTX line, source line, block, thread.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// The kind as reports name it.
+    /// Name of the kind in reports.
     pub fn name(self) -> &'static str {
         match self {
             FaultKind::OutOfBounds => "out of bounds",
@@ -50,20 +50,20 @@ impl FaultKind {
     }
 }
 
-/// A fault with its place.
+/// A fault with its location.
 #[derive(Clone, Debug)]
 pub struct Fault {
     /// What kind.
     pub kind: FaultKind,
-    /// Kernel, empty if none is at fault.
+    /// Kernel; empty outside one.
     pub kernel: String,
     /// PTX line, 0 if unknown.
     pub line: u32,
     /// Source file and line, where the PTX has line information.
     pub source: Option<(String, u32)>,
-    /// Block and thread, where one is at fault.
+    /// Block and thread, where there is one.
     pub thread: Option<([u32; 3], [u32; 3])>,
-    /// The particulars.
+    /// Details.
     pub detail: String,
 }
 
@@ -95,19 +95,19 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// A fault before its place is filled in: kind, lane, particulars.
+/// A fault before its location is filled in: kind, lane, details.
 #[derive(Debug)]
 pub struct Trouble {
     /// What kind.
     pub kind: FaultKind,
     /// Which lane of the warp, if one.
     pub lane: Option<u32>,
-    /// The particulars.
+    /// Details.
     pub detail: String,
 }
 
 impl Trouble {
-    /// A trouble in one lane.
+    /// A fault in one lane.
     pub fn new(kind: FaultKind, lane: u32, detail: impl Into<String>) -> Box<Self> {
         Box::new(Trouble { kind, lane: Some(lane), detail: detail.into() })
     }

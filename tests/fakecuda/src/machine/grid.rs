@@ -1,4 +1,4 @@
-//! One launch: its blocks over worker threads, in the order asked for, until all are done or one is at fault.
+//! One launch: its blocks on worker threads, in the chosen order, until all are done or one has a fault.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use crate::memory::Region;
 use crate::program::Code;
 use crate::program::lane::V;
 
-/// In which order blocks, and warps within a block, are run.
+/// Order in which blocks, and warps within a block, run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Order {
@@ -22,20 +22,20 @@ pub enum Order {
     Random,
 }
 
-/// How launches are run.
+/// Options of launches.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Order of blocks and warps.
     pub order: Order,
     /// Seed of the random order.
     pub seed: u64,
-    /// Whether races are looked for.
+    /// Whether races are searched for.
     pub races: bool,
     /// Whether distinct sectors are counted.
     pub touched: bool,
     /// Worker threads.
     pub threads: usize,
-    /// Instructions after which a warp is taken to run for ever.
+    /// Instructions after which a warp counts as endless.
     pub max_steps: u64,
     /// Multiprocessors of the device.
     pub multiprocessors: u32,
@@ -72,7 +72,7 @@ pub struct Launch<'a> {
     pub cooperative: bool,
 }
 
-/// A launch with all that its blocks share.
+/// A launch with the state that its blocks share.
 pub struct Prepared<'a> {
     #[allow(missing_docs)]
     pub code: &'a Code,
@@ -88,15 +88,15 @@ pub struct Prepared<'a> {
     pub params: Vec<u8>,
     /// The kernel's constants, one copy a lane.
     pub constants: Vec<V>,
-    /// Device memory as it is during the launch, by address.
+    /// Device memory during the launch, by address.
     pub regions: Vec<Region>,
-    /// What was freed before: base to size.
+    /// Freed allocations: base to size.
     pub freed: BTreeMap<u64, u64>,
     #[allow(missing_docs)]
     pub options: Options,
-    /// The history of global memory, if races are looked for.
+    /// The history of global memory, if races are searched for.
     pub races: Option<GlobalRaces>,
-    /// The sectors touched, if they are counted.
+    /// The sectors accessed, if they are counted.
     pub touched: Option<Touched>,
     /// What strong writes to global memory have published.
     pub published: Mutex<HashMap<u64, Published>>,
@@ -111,10 +111,10 @@ impl Prepared<'_> {
     }
 }
 
-/// Rounds without progress after which a wait is taken to be never satisfied.
+/// Rounds without progress after which a wait counts as never satisfied.
 const PATIENCE: u32 = 500;
 
-/// Runs a launch on these regions. On a fault, what was written before it stays written.
+/// Runs a launch on these regions. After a fault, what was written before it stays.
 pub fn run(
     launch: Launch,
     regions: Vec<Region>,
@@ -123,7 +123,7 @@ pub fn run(
 ) -> (Counts, Result<(), Box<Fault>>) {
     let code = launch.code;
     let blocks = launch.grid.iter().map(|g| *g as u64).product::<u64>();
-    // A record has 20 bits for the block: beyond a million blocks, nothing is said about races.
+    // A record has 20 bits for the block: beyond a million blocks, races are not searched for.
     let races = options.races && blocks <= 1 << 20;
     let prepared = Prepared {
         code,
@@ -177,7 +177,7 @@ pub fn run(
     (counts, fault.map_or(Ok(()), Err))
 }
 
-/// What the workers share.
+/// State that the workers share.
 struct Work {
     next: AtomicU32,
     order: Vec<u32>,
@@ -187,10 +187,10 @@ struct Work {
     idle: Vec<Idle>,
 }
 
-/// How long a worker has seen nothing move.
+/// How long a worker has seen no progress.
 #[derive(Default)]
 struct Idle {
-    /// The sum of all progress it last saw, and for how many rounds since.
+    /// The sum of all progress that it last saw, and the rounds since.
     seen: AtomicU64,
     rounds: AtomicU32,
     /// It has no block left.
@@ -208,8 +208,8 @@ impl Work {
         self.fault.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(fault);
     }
 
-    /// A worker's round moved nothing. Whether nobody will ever move again: each worker has tried long enough
-    /// since anything moved anywhere. (One that the host does not schedule has not tried, however long it lasts.)
+    /// A worker's round made no progress. True if no block can make progress any more: each worker has tried often enough
+    /// since the last progress of any. (A worker that the host does not schedule has not tried.)
     fn hopeless(&self, worker: usize) -> bool {
         let now: u64 = self.progress.iter().map(|p| p.load(SeqCst)).sum();
         let mine = &self.idle[worker];
@@ -239,7 +239,7 @@ fn order(blocks: u32, options: &Options) -> Vec<u32> {
     list
 }
 
-/// Runs blocks one after another; of a cooperative launch, all that fall to this worker in turns.
+/// Runs blocks one after another; in a cooperative launch, this worker's blocks in turns.
 fn work(prepared: &Prepared, shared: &Work, worker: usize, together: bool) -> (Vec<InstCount>, u64) {
     let mut counts = vec![InstCount::default(); prepared.code.insts.len()];
     let mut barriers = 0;

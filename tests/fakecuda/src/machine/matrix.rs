@@ -44,7 +44,7 @@ pub fn load_matrix(op: &Op, warp: &mut Warp, env: &mut Env) -> Run<()> {
     Ok(())
 }
 
-/// `stmatrix`: the way back.
+/// `stmatrix`: the inverse.
 pub fn store_matrix(op: &Op, warp: &mut Warp, env: &mut Env) -> Run<()> {
     let Op::StoreMatrix { at, from, transposed, .. } = op else { return Ok(()) };
     let address = rows(at, warp, env, from.len());
@@ -126,7 +126,7 @@ fn write_sum(shape: &Shape, out: &mut [V], lane: usize, i: usize, sum: f64) {
     match shape.d {
         Sum::F32 => out[i][lane] = (sum as f32).bits(),
         Sum::F16 => out[i / 2][lane] |= (Format::F16.write(sum, Round::Nearest) as u64) << (16 * (i % 2)),
-        // Sums of products of bytes are exact in f64; beyond s32 they wrap, or stay at the end.
+        // Sums of products of bytes are exact in f64; beyond s32 they wrap or saturate.
         Sum::S32 if shape.satfinite => out[i][lane] = (sum as i32).bits(),
         Sum::S32 => out[i][lane] = (sum as i64 as i32).bits(),
     }

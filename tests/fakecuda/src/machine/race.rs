@@ -1,4 +1,4 @@
-//! Races: who last wrote and read each four bytes, and whether a new access is ordered after them.
+//! Data races: the last write and reads of each four bytes, and whether a new access is ordered after them.
 //!
 //! A record is one thread's access: block, warp, lane, time, which of the four bytes, and whether it was strong
 //! (atomic or volatile: two strong accesses never race). A cell keeps the last write and reads by two warps.
@@ -57,7 +57,7 @@ impl Record {
     }
 }
 
-/// Four bytes' history.
+/// The history of four bytes.
 #[derive(Clone, Copy, Default)]
 pub struct Cell {
     write: Record,
@@ -66,7 +66,7 @@ pub struct Cell {
 
 impl Cell {
     /// Notes an access and returns the earlier one it races with, and whether that one was a write.
-    /// `before` says whether a record happened before now; `same` that the bytes keep their value.
+    /// `before` tells whether a record happened before now; `same`, that the bytes keep their value.
     #[inline(always)]
     pub fn access(&mut self, r: Record, writes: bool, same: bool, before: impl Fn(Record) -> bool) -> Option<(Record, bool)> {
         let races = |old: Record| {
@@ -128,7 +128,7 @@ pub enum Clash {
     ReadOnly,
 }
 
-/// The history of global memory in one launch. Pages come to be when touched.
+/// The history of global memory in one launch. Pages are made at their first access.
 pub struct GlobalRaces {
     shards: Vec<Mutex<HashMap<u64, Page>>>,
 }
@@ -139,7 +139,7 @@ impl Default for GlobalRaces {
     }
 }
 
-/// The words of a page that `bytes` at `address` touch, and which of their four bytes.
+/// The words of a page that `bytes` at `address` are in, and which of their four bytes.
 fn words(address: u64, bytes: u32) -> impl Iterator<Item = (usize, u8)> {
     let (first, end) = (address / 4, address + bytes as u64);
     (first..end.div_ceil(4)).map(move |word| {
@@ -165,7 +165,7 @@ impl GlobalRaces {
             let mut shard = self.shards[(number % 64) as usize].lock().unwrap_or_else(|e| e.into_inner());
             let page = shard.entry(number).or_default();
             let seen = page.read_only.get_or_insert_with(|| Box::new([0; 32]));
-            // An access is aligned, so it lies in one page. Lanes of this page go in one visit.
+            // An access is aligned, so it is in one page. Lanes of the same page share one lock.
             for i in (lanes.trailing_zeros() as usize..32).filter(|i| mask >> i & 1 == 1) {
                 if lanes >> i & 1 == 0 || addresses[i] / PAGE != number {
                     continue;
@@ -212,8 +212,9 @@ impl GlobalRaces {
         found
     }
 
-    /// Notes one lane's access to `bytes` at `address` and does it (`act`) before another is noted there: atomics of two blocks must be
-    /// noted in the order in which they happen, or the last one's own plain store would seem to race with the one before.
+    /// Notes one lane's access to `bytes` at `address` and does it (`act`) before another is noted there. Atomics of two blocks
+    /// must be noted in the order in which they happen; otherwise a later plain store would seem to race with the earlier
+    /// atomic.
     #[allow(clippy::too_many_arguments)]
     pub fn access<T>(
         &self,
@@ -242,12 +243,12 @@ impl GlobalRaces {
     }
 }
 
-/// What strong writes to a place have published.
+/// What strong writes to an address have published.
 #[derive(Default)]
 pub struct Published {
-    /// Per block: up to when its past is published here.
+    /// For each block: up to when its accesses are published here.
     blocks: Vec<u32>,
-    /// The last publishing block, and what its warp knew of that block.
+    /// The last publishing block, and its warp's clocks of that block.
     within: Option<(u32, [u32; 32])>,
 }
 
@@ -268,7 +269,7 @@ impl Published {
         }
     }
 
-    /// What a warp of `block` learns here.
+    /// What a warp of `block` acquires here.
     pub fn learn(&self, clocks: &mut super::clock::Clocks, block: u32, warp: usize) {
         clocks.learn_blocks(&self.blocks);
         if let Some((_, seen)) = self.within.as_ref().filter(|(b, _)| *b == block) {

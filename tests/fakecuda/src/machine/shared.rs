@@ -1,4 +1,4 @@
-//! A block's shared memory, with what it takes to check it: bounds, initialised bytes, copies under way, races.
+//! A block's shared memory with its checks: bounds, initialised bytes, copies in progress, races.
 
 use std::collections::HashMap;
 
@@ -10,19 +10,19 @@ use super::race::{Cell, Published, Record};
 #[derive(Default)]
 pub struct Shared {
     bytes: Vec<u8>,
-    /// Per four bytes: which are initialised (low bits), which await an asynchronous copy (high bits).
+    /// For each four bytes: which are initialised (low bits), which wait for an asynchronous copy (high bits).
     state: Vec<u8>,
     cells: Vec<Cell>,
     races: bool,
-    /// What strong writes to a place have published.
+    /// What strong writes to an address have published.
     pub published: HashMap<u32, Published>,
     names: Vec<(u32, u32, String)>,
-    /// The first read of uninitialised bytes: who, at which instruction. It is reported when nothing explains it better
-    /// (a missing barrier often shows this way first, and as a race a little later).
+    /// The first read of uninitialised bytes: its thread and instruction. It is reported when nothing explains it better (a
+    /// missing barrier often shows this way first, and as a race a little later).
     pub uninitialised: Option<(usize, u32, Trouble)>,
 }
 
-/// Who accesses.
+/// The thread that accesses.
 #[derive(Clone, Copy)]
 pub struct Who<'a> {
     /// The block's clocks.
@@ -38,7 +38,7 @@ pub struct Who<'a> {
 }
 
 impl Shared {
-    /// Makes it fresh: `bytes` uninitialised bytes.
+    /// Resets it to `bytes` uninitialised bytes.
     pub fn reset(&mut self, bytes: usize, races: bool, names: &[(u32, u32, String)]) {
         self.bytes.clear();
         self.bytes.resize(bytes, 0xff);
@@ -140,7 +140,7 @@ impl Shared {
         Ok(self.raw(at, bytes))
     }
 
-    /// Stores up to 8 bytes and says whether that changed anything.
+    /// Stores up to 8 bytes; true if that changed them.
     pub fn store(&mut self, at: u64, bytes: u32, value: u64, who: Who) -> Run<bool> {
         self.check(at, bytes, who.lane)?;
         let mask = if bytes == 8 { u64::MAX } else { (1 << (8 * bytes)) - 1 };
@@ -150,7 +150,7 @@ impl Shared {
         Ok(!same)
     }
 
-    /// Reads and writes at once.
+    /// Reads and writes in one operation.
     pub fn update(&mut self, at: u64, bytes: u32, who: Who, f: impl Fn(u64) -> u64) -> Run<u64> {
         self.check(at, bytes, who.lane)?;
         self.note(at, bytes, who, false, false)?;
@@ -163,13 +163,13 @@ impl Shared {
     /// Marks bytes that an asynchronous copy will write.
     pub fn promise(&mut self, at: u64, bytes: u32, who: Who) -> Run<()> {
         self.check(at, bytes, who.lane)?;
-        // The copy may land at any moment: it must not race with earlier accesses either.
+        // The copy may write at any moment: it must not race with earlier accesses either.
         self.note(at, bytes, who, true, false)?;
         self.state[at as usize / 4..(at + bytes as u64) as usize / 4].fill(0xf0);
         Ok(())
     }
 
-    /// The copy lands.
+    /// The copy is complete.
     pub fn keep(&mut self, at: u64, data: &[u8], who: Who) -> Run<()> {
         let at = at as usize;
         self.state[at / 4..(at + data.len()) / 4].fill(0);

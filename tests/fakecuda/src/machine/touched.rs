@@ -1,5 +1,5 @@
-//! Which sectors of device memory a launch read and wrote: what it takes from memory and gives back at least, however often its
-//! blocks ask for the same ones.
+//! Distinct sectors of device memory that a launch reads and writes: its least memory traffic, however often its blocks access
+//! the same sectors.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -9,20 +9,20 @@ use crate::memory::Region;
 /// Bytes of a sector.
 pub const SECTOR: u64 = 32;
 
-/// One bit a sector, by region; made where a region is first touched.
+/// One bit a sector, by region; made at the first access to a region.
 pub struct Touched {
     read: Vec<OnceLock<Box<[AtomicU64]>>>,
     written: Vec<OnceLock<Box<[AtomicU64]>>>,
 }
 
 impl Touched {
-    /// Nothing is touched yet.
+    /// No accesses.
     pub fn new(regions: &[Region]) -> Self {
         let none = || regions.iter().map(|_| OnceLock::new()).collect();
         Touched { read: none(), written: none() }
     }
 
-    /// Marks an access. One outside of all regions is no sector (and is a fault of its own).
+    /// Marks an access. One outside of all regions has no sector (and is a fault).
     pub fn mark(&self, regions: &[Region], address: u64, bytes: u64, write: bool) {
         let i = regions.partition_point(|r| r.base <= address).wrapping_sub(1);
         let Some(region) = regions.get(i).filter(|r| r.holds(address, bytes)) else { return };

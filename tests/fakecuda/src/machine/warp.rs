@@ -1,26 +1,26 @@
-//! A warp: registers of 32 lanes, and which lanes are where.
+//! A warp: registers of 32 lanes, and the program counter of each lane.
 //!
-//! Lanes at one place run in lockstep; the group with the lowest pc runs first, so groups meet again where
-//! their paths join. A group that must wait for other lanes (a `.sync` instruction) is parked until they come.
+//! Lanes with the same program counter run in lockstep. The group with the lowest one runs first, so groups merge
+//! where their paths join. A group that waits for other lanes (a `.sync` instruction) is parked until they arrive.
 
 use super::fault::{FaultKind, Run, Trouble};
 use crate::program::lane::V;
 use crate::program::op::{CONSTANT, Pred, Reg, Src};
 
-/// Lanes that are at the same place.
+/// Lanes with the same program counter.
 #[derive(Clone, Copy, Debug)]
 pub struct Group {
-    /// Where.
+    /// Program counter.
     pub pc: u32,
-    /// Which lanes.
+    /// Its lanes.
     pub mask: u32,
     /// Lanes that it waits for; 0 if it can run.
     pub needs: u32,
-    /// It spins: let others run first.
+    /// It is in a wait loop: others run first.
     pub asleep: bool,
 }
 
-/// Where a warp stands.
+/// State of a warp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// It can run.
@@ -31,15 +31,15 @@ pub enum State {
     Done,
 }
 
-/// A copy that has been asked for and not yet waited for.
+/// An asynchronous copy that has not been waited for.
 pub struct PendingCopy {
-    /// Lane that asked.
+    /// Lane that started it.
     pub lane: u32,
     /// Shared address.
     pub to: u64,
-    /// What it brings.
+    /// Its bytes.
     pub data: Vec<u8>,
-    /// Which commit group of its lane it belongs to; `u32::MAX` before the commit.
+    /// Its lane's commit group; `u32::MAX` before the commit.
     pub group: u32,
 }
 
@@ -55,17 +55,17 @@ pub struct Warp {
     pub carry: u32,
     /// Lanes that have not exited.
     pub live: u32,
-    /// Where they are; the running group is taken out while it runs.
+    /// Groups; the running one is taken out while it runs.
     pub groups: Vec<Group>,
     /// Whether it can run.
     pub state: State,
     /// Local memory of all lanes, one after another.
     pub local: Vec<u8>,
-    /// Asynchronous copies under way, oldest first.
+    /// Asynchronous copies in progress, oldest first.
     pub copies: Vec<PendingCopy>,
     /// Commit groups so far, per lane.
     pub commits: [u32; 32],
-    /// A strong load or an atomic ran since the last jump back: the loop may be waiting for somebody.
+    /// A strong load or an atomic ran since the last jump back: the loop may be a wait loop.
     pub polled: bool,
     /// Instructions run.
     pub steps: u64,
@@ -144,7 +144,7 @@ impl Warp {
         *p = *p & !mask | value & mask;
     }
 
-    /// Takes out the group to run next: the lowest that neither waits nor sleeps. None if there is none.
+    /// Takes out the group to run next: the lowest that neither waits nor yields. None if there is none.
     pub fn take_next(&mut self) -> Option<Group> {
         let best = (0..self.groups.len())
             .filter(|i| self.groups[*i].needs == 0 && !self.groups[*i].asleep)
@@ -152,7 +152,7 @@ impl Warp {
         Some(self.groups.swap_remove(best))
     }
 
-    /// Joins a running group with what waits at its place; returns the lowest pc among the others that can run.
+    /// Merges a running group with those at its program counter; returns the lowest one among the others that can run.
     pub fn join(&mut self, group: &mut Group) -> u32 {
         let mut lowest = u32::MAX;
         let mut i = 0;
@@ -170,7 +170,7 @@ impl Warp {
         lowest
     }
 
-    /// Lanes exit. Somebody may be waiting for them: that is the fault of who waits.
+    /// Lanes exit. Other lanes may wait for them, which is a fault of the waiting lanes.
     pub fn exit(&mut self, lanes: u32, describe: impl Fn(&Group) -> (FaultKind, String)) -> Run<()> {
         self.live &= !lanes;
         if let Some(g) = self.groups.iter().find(|g| g.needs & lanes != 0) {
@@ -183,7 +183,7 @@ impl Warp {
     }
 }
 
-/// Lanes in words: `0-15,31`.
+/// Lanes as text: `0-15,31`.
 pub fn ranges(mask: u32) -> String {
     let mut out = Vec::new();
     let mut i = 0;

@@ -1,4 +1,4 @@
-//! Bits: logic, shifts, fields, counts, permutations.
+//! Instructions on bits: logic, shifts, fields, counts, permutations.
 
 use super::decoder::{Decoder, Result, Words, alu};
 use super::lane::{Alu, lift};
@@ -15,7 +15,7 @@ macro_rules! bits {
         }
     };
 }
-/// Decodes an instruction on bits, or says it is none.
+/// Decodes an instruction on bits; `None` for any other instruction.
 pub fn decode(d: &mut Decoder, first: &str, w: &mut Words) -> Result<Option<Op>> {
     let op = match first {
         "and" | "or" | "xor" => {

@@ -119,7 +119,7 @@ impl Spec {
     }
 }
 
-/// Decodes `cvt` and `mov`, or says it is neither.
+/// Decodes `cvt` and `mov`; `None` for any other instruction.
 pub fn decode(d: &mut Decoder, first: &str, w: &mut Words) -> Result<Option<Op>> {
     match first {
         "cvt" => convert(d, w).map(Some),

@@ -1,4 +1,4 @@
-//! One kernel's statements to instructions. The families (integer, float, ...) each decode their own opcodes.
+//! Decodes one kernel's statements. Each family of instructions (integer, float, ...) decodes its own opcodes.
 
 use std::collections::HashMap;
 

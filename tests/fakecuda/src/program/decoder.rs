@@ -1,4 +1,4 @@
-//! What the statements of a kernel are decoded with: opcode words, operands, registers, constants.
+//! Helpers for decoding the statements of a kernel: opcode words, operands, registers, constants.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::ptx::{Arg, Kernel, Space, Statement, Ty};
 pub type Refusal = String;
 pub(crate) type Result<T> = std::result::Result<T, Refusal>;
 
-/// The dotted words of an opcode that nobody has read yet. What is left at the end is unknown, and refused.
+/// The dotted words of an opcode that have not been read yet. Words left at the end are unknown, and refused.
 pub struct Words<'a> {
     pub(super) left: Vec<&'a str>,
 }
@@ -56,7 +56,7 @@ pub(super) enum Home {
     Pred(u32),
 }
 
-/// What the statements of one kernel are decoded with.
+/// State of decoding one kernel.
 pub struct Decoder<'a> {
     pub(super) kernel: &'a Kernel,
     pub(super) homes: Vec<Home>,
@@ -279,7 +279,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Which statement a label stands before.
+    /// The statement after a label.
     pub fn label(&self, arg: &Arg) -> Result<u32> {
         let Arg::Name(name, scope) = arg else { return Err("a label expected".into()) };
         let mut scope = *scope;

@@ -1,5 +1,5 @@
 //! f32 and f64: arithmetic with every rounding, flushing and saturation, and the approximate functions.
-//! What the hardware approximates is rounded correctly here.
+//! Functions that hardware approximates are rounded correctly here.
 
 use super::decoder::{Decoder, Result, Words, alu};
 use super::lane::{Alu, Lane, lift};
@@ -44,7 +44,7 @@ pub fn flush(x: f32) -> f32 {
     if x.is_subnormal() { 0f32.copysign(x) } else { x }
 }
 
-/// Sum rounded to odd: rounding it once more to a much narrower format is as good as rounding the exact sum.
+/// Sum rounded to odd: rounding it again to a much narrower format equals rounding the exact sum.
 pub fn add_odd(a: f64, b: f64) -> f64 {
     let s = a + b;
     if !s.is_finite() {
@@ -159,7 +159,7 @@ fn min_max64(a: f64, b: f64, larger: bool) -> f64 {
     pick(a, b, larger, false, f64::is_nan, f64::is_sign_negative)
 }
 
-/// Decodes an instruction on f32 or f64, or says it is none.
+/// Decodes an instruction on f32 or f64; `None` for any other instruction.
 pub fn decode(d: &mut Decoder, first: &str, w: &mut Words) -> Result<Option<Op>> {
     let ty = w.one_of(&[("f32", Ty::F32), ("f64", Ty::F64), ("f32x2", Ty::F32x2)]);
     let Some(ty) = ty else { return Ok(None) };

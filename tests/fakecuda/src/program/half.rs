@@ -129,7 +129,7 @@ impl Spec {
     }
 }
 
-/// Decodes an instruction on f16, bf16 or pairs of them, or says it is none.
+/// Decodes an instruction on f16, bf16 or pairs of them; `None` for any other instruction.
 pub fn decode(d: &mut Decoder, first: &str, w: &mut Words) -> Result<Option<Op>> {
     let ty = w.one_of(&[("f16x2", Ty::F16x2), ("bf16x2", Ty::Bf16x2), ("f16", Ty::F16), ("bf16", Ty::Bf16)]);
     let Some(ty) = ty else { return Ok(None) };

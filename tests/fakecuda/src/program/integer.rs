@@ -29,7 +29,7 @@ macro_rules! signed {
         }
     };
 }
-/// Decodes an integer instruction, or says it is none.
+/// Decodes an integer instruction; `None` for any other instruction.
 pub fn decode(d: &mut Decoder, first: &str, w: &mut Words) -> Result<Option<Op>> {
     let op = match first {
         "add" | "sub" | "addc" | "subc" => return add(d, first, w).map(Some),

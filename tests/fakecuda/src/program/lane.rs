@@ -3,7 +3,7 @@
 /// One register of a warp: the bits of each lane, zero-extended.
 pub type V = [u64; 32];
 
-/// A function over whole warps. It is pure, so it may run on lanes that are off.
+/// A function over whole warps. It is pure, so it may run on inactive lanes.
 #[derive(Clone, Copy)]
 pub enum Alu {
     /// One operand.
@@ -22,7 +22,7 @@ pub enum Alu {
     Lop3(u8),
 }
 
-/// How a value lies in a lane.
+/// Conversion of a value to and from a lane's bits.
 pub trait Lane: Copy {
     /// From the lane's bits.
     fn of(bits: u64) -> Self;
@@ -45,7 +45,7 @@ impl Lane for f32 {
     fn of(bits: u64) -> Self {
         f32::from_bits(bits as u32)
     }
-    /// The one NaN that the hardware makes is 0x7fffffff.
+    /// Hardware makes only one NaN, 0x7fffffff.
     #[inline(always)]
     fn bits(self) -> u64 {
         if self.is_nan() { 0x7fff_ffff } else { self.to_bits() as u64 }
@@ -63,7 +63,7 @@ impl Lane for f64 {
     }
 }
 
-/// Whether the CPU has AVX2, by which lanes are worked on several times faster.
+/// Whether the CPU has AVX2, with which lanes run several times faster.
 pub fn wide() -> bool {
     #[cfg(target_arch = "x86_64")]
     return is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");

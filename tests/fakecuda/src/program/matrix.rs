@@ -1,4 +1,4 @@
-//! The matrix instructions: which shapes and types there are, and where each element of a tile lies.
+//! The matrix instructions: shapes, types, and the position of each element of a tile.
 
 use super::decoder::{Decoder, Result, Words};
 use super::half::Format;
@@ -35,7 +35,7 @@ pub struct Shape {
     pub b: Element,
     pub c: Sum,
     pub d: Sum,
-    /// Integer sums stay in range instead of wrapping.
+    /// Integer sums saturate instead of wrapping.
     pub satfinite: bool,
 }
 
@@ -57,7 +57,7 @@ impl Element {
 }
 
 impl Shape {
-    /// Row and column of element `i` of register `r` of A in a lane (PTX ISA, "Matrix Fragments for mma.m16n8k16" and its kin):
+    /// Row and column of element `i` of register `r` of A in a lane (PTX ISA, "Matrix Fragments for mma.m16n8k16" and related sections):
     /// registers go down 8 rows first, then right by half of k.
     pub fn a_place(&self, lane: usize, r: usize, i: usize) -> (usize, usize) {
         let per = self.a.per_register();
@@ -82,7 +82,7 @@ impl Shape {
     }
 }
 
-/// Decodes a matrix instruction, or says it is none.
+/// Decodes a matrix instruction; `None` for any other instruction.
 pub fn decode(d: &mut Decoder, first: &str, w: &mut Words) -> Result<Option<Op>> {
     match first {
         "mma" => mma(d, w).map(Some),

@@ -17,7 +17,7 @@ const SPACES: [(&str, Space); 8] = [
     ("param::func", Space::Local),
 ];
 
-/// Decodes a memory instruction, or says it is none.
+/// Decodes a memory instruction; `None` for any other instruction.
 pub fn decode(d: &mut Decoder, first: &str, w: &mut Words) -> Result<Option<Op>> {
     match first {
         "ld" | "ldu" => load(d, w).map(Some),
@@ -30,7 +30,7 @@ pub fn decode(d: &mut Decoder, first: &str, w: &mut Words) -> Result<Option<Op>>
             let args = d.args(2)?;
             Ok(Some(Op::InWindow { to: d.to_pred(&args[0])?, a: d.from(&args[1], Ty::U64)?, space }))
         }
-        // Hints: nothing to do, whatever they say.
+        // Hints: nothing to do.
         "prefetch" | "prefetchu" | "applypriority" => {
             while w.front().is_some() {}
             Ok(Some(Op::Nothing))

@@ -1,5 +1,5 @@
 //! Syntax to a program that the machine runs: opcodes become functions, names become numbers.
-//! An opcode, modifier or operand that is not known is an error here, before anything runs.
+//! An unknown opcode, modifier or operand is an error here, before anything runs.
 
 pub mod bits;
 pub mod convert;
@@ -19,7 +19,7 @@ use std::collections::HashMap;
 
 use op::Inst;
 
-/// Generic addresses of shared memory, local memory and parameters start here; device memory lies below.
+/// Generic addresses of shared memory, local memory and parameters start here; device memory is below.
 pub const SHARED_WINDOW: u64 = 0xE000_0000_0000;
 #[allow(missing_docs)]
 pub const LOCAL_WINDOW: u64 = 0xF000_0000_0000;

@@ -1,4 +1,4 @@
-//! Decoded instructions: what the machine runs.
+//! Decoded instructions, which the machine runs.
 
 use super::lane::{Alu, V};
 use super::matrix::Shape;
@@ -8,7 +8,7 @@ use crate::ptx::{Space, Ty};
 pub type Reg = u32;
 /// A register, or (from `CONSTANT` up) a constant of the kernel.
 pub type Src = u32;
-/// First number that means a constant.
+/// First number of a constant.
 pub const CONSTANT: u32 = 1 << 31;
 
 /// A predicate operand: its number and whether it is negated.
@@ -29,7 +29,7 @@ pub enum Order {
     AcquireRelease,
 }
 
-/// A place in memory: register plus offset.
+/// An address: register plus offset.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub struct Place {
@@ -38,7 +38,7 @@ pub struct Place {
     pub offset: i64,
 }
 
-/// What an atomic does.
+/// Operation of an atomic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Atomic {
@@ -64,7 +64,7 @@ pub enum Shuffle {
     Index,
 }
 
-/// What a vote asks.
+/// Kind of a vote.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub enum Vote {
@@ -73,21 +73,21 @@ pub enum Vote {
     Uniform,
 }
 
-/// What a barrier does for the warp that reaches it.
+/// What a barrier does to the warp that reaches it.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub enum Barrier {
     /// Waits.
     Sync,
-    /// Counts in and goes on.
+    /// Arrives without waiting.
     Arrive,
-    /// Waits, and gives each the number of threads whose predicate held.
+    /// Waits, and gives each thread the number of threads whose predicate is true.
     Count { into: Reg, pred: Pred },
-    /// Waits, and gives each whether all (or any) predicates held.
+    /// Waits, and gives each thread whether all (or any) predicates are true.
     Reduce { into: u32, pred: Pred, any: bool },
 }
 
-/// What a decoded instruction does.
+/// A decoded operation.
 #[allow(missing_docs)]
 pub enum Op {
     /// `to = f(a, b, c)`.
@@ -154,7 +154,7 @@ pub enum Op {
         parts: Vec<Src>,
         bits: u32,
     },
-    /// Cuts one wide register up.
+    /// Splits one wide register.
     Unpack {
         to: Vec<Option<Reg>>,
         a: Src,
@@ -186,7 +186,7 @@ pub enum Op {
         order: Order,
         slot: u32,
     },
-    /// `cp.async`: `bytes` land in shared memory at the wait; `from` says how many are read, the rest is zero.
+    /// `cp.async`: `bytes` are in shared memory after the wait; `from` gives how many are read, the rest is zero.
     CopyAsync {
         to: Src,
         to_offset: i64,
@@ -196,7 +196,7 @@ pub enum Op {
         slot: u32,
     },
     CopyCommit,
-    /// Waits until at most this many groups are under way.
+    /// Waits until at most this many groups are in progress.
     CopyWait {
         left: u32,
     },
@@ -342,9 +342,9 @@ pub enum PredSrc {
     Const(bool),
 }
 
-/// One instruction with its place in the text.
+/// One instruction with its line in the text.
 pub struct Inst {
-    /// What it does.
+    /// The operation.
     pub op: Op,
     /// Lanes whose guard does not hold skip it.
     pub guard: Option<Pred>,

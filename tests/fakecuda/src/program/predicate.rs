@@ -127,7 +127,7 @@ fn named(w: &mut Words) -> Result<&'static str> {
     COMPARISONS.iter().find(|c| w.take(c)).copied().ok_or_else(|| "a comparison such as .lt is missing".into())
 }
 
-/// Decodes comparisons, selections and predicate logic, or says it is none.
+/// Decodes comparisons, selections and predicate logic; `None` for any other instruction.
 pub fn decode(d: &mut Decoder, first: &str, w: &mut Words) -> Result<Option<Op>> {
     match first {
         "setp" => setp(d, w).map(Some),

@@ -1,10 +1,10 @@
-//! Branches, barriers, fences, and what the lanes of a warp do together.
+//! Branches, barriers, fences, and instructions that the lanes of a warp run together.
 
 use super::decoder::{Decoder, Result, Words};
 use super::op::{Atomic, Barrier, Op, Shuffle, Vote};
 use crate::ptx::{Arg, Ty};
 
-/// Decodes control and warp instructions, or says it is none.
+/// Decodes control and warp instructions; `None` for any other instruction.
 pub fn decode(d: &mut Decoder, first: &str, w: &mut Words) -> Result<Option<Op>> {
     let op = match first {
         "bra" => {

@@ -127,7 +127,7 @@ impl<'a> Parser<'a> {
         let line = self.number()? as u32;
         self.number()?;
         self.loc = (file, line);
-        // `, function_name $L, inlined_at 1 2 3`: the innermost place is enough.
+        // `, function_name $L, inlined_at 1 2 3`: the innermost location is enough.
         while self.mark(',') {
             let what = self.word()?;
             if what == "function_name" {

@@ -1,4 +1,4 @@
-//! PTX text to syntax: tokens, then statements with their registers resolved. Knows no opcode.
+//! PTX text to syntax: tokens, then statements with their registers resolved. Opcodes stay text.
 
 mod kernel;
 mod operand;

@@ -1,4 +1,4 @@
-//! Tokens to a `Module`. Sizes in the text are limits to check, never to trust.
+//! Tokens to a `Module`. Sizes in the text are checked against limits before anything is allocated.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ const MAX_BYTES: u64 = 1 << 28;
 
 pub(super) type Result<T> = std::result::Result<T, LoadError>;
 
-/// Parses a PTX text. An error names the kernel, the line and the text at fault.
+/// Parses a PTX text. An error names the kernel, the line and the faulty text.
 pub fn parse(text: &str) -> Result<Module> {
     let tokens = tokens(text)?;
     let mut parser = Parser { tokens: &tokens, at: 0, loc: (0, 0), module: Module::default(), kernel: None };

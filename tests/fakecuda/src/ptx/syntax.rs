@@ -9,7 +9,7 @@ pub struct LoadError {
     pub kernel: String,
     /// 1-based line of the PTX text.
     pub line: u32,
-    /// The statement or word at fault.
+    /// The faulty statement or word.
     pub text: String,
     /// What is wrong.
     pub why: String,
@@ -58,7 +58,7 @@ pub enum Ty {
 }
 
 impl Ty {
-    /// The type that a suffix such as `s32` names; none if it is no type we know.
+    /// The type of a suffix such as `s32`; none if it is unknown.
     pub fn named(s: &str) -> Option<Ty> {
         use Ty::*;
         Some(match s {
@@ -114,7 +114,7 @@ impl Ty {
     }
 }
 
-/// Where a variable or an access lives.
+/// The state space of a variable or an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Space {
@@ -189,7 +189,7 @@ pub struct Statement {
     pub args: Vec<Arg>,
 }
 
-/// A label and the statement it stands before.
+/// A label and the statement after it.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct Label {
@@ -198,7 +198,7 @@ pub struct Label {
     pub at: usize,
 }
 
-/// A kernel (or a device function, which we can only refuse by name when it is called).
+/// A kernel (or a device function, which is refused by name when it is called).
 #[derive(Clone, Debug, Default)]
 #[allow(missing_docs)]
 pub struct Kernel {

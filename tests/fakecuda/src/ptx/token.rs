@@ -1,4 +1,4 @@
-//! Cuts PTX text into tokens, each with its line.
+//! Splits PTX text into tokens, each with its line.
 
 use super::LoadError;
 
@@ -23,7 +23,7 @@ fn in_word(c: u8) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, b'_' | b'$' | b'%' | b'.')
 }
 
-/// Cuts `text` into tokens with their 1-based lines. Comments and blanks are dropped.
+/// Splits `text` into tokens with their 1-based lines. Comments and blanks are dropped.
 pub fn tokens(text: &str) -> Result<Vec<(Token<'_>, u32)>, LoadError> {
     let bytes = text.as_bytes();
     let mut found = Vec::new();
@@ -83,7 +83,7 @@ pub fn tokens(text: &str) -> Result<Vec<(Token<'_>, u32)>, LoadError> {
     Ok(found)
 }
 
-/// Reads an integer as PTX writes it: decimal, octal, `0x`, `0b`, with an optional `U`.
+/// Reads a PTX integer: decimal, octal, `0x`, `0b`, with an optional `U`.
 pub fn integer(text: &str) -> Option<u64> {
     let t = text.strip_suffix('U').unwrap_or(text);
     let lower = t.to_ascii_lowercase();

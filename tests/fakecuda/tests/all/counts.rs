@@ -1,4 +1,4 @@
-//! The figures of the roofline, on kernels whose traffic can be counted by hand.
+//! Counts of kernels whose traffic can be counted by hand.
 
 use super::common::{Bench, arg, options};
 use sideman_fakecuda::machine::{Order, count};
@@ -14,7 +14,7 @@ fn text(stride: u32) -> String {
 }
 
 #[test]
-fn sectors_wavefronts_barriers() {
+fn sectors_wavefronts_and_barriers_are_counted() {
     for (stride, sectors, waves) in [(1, 4, 1), (2, 8, 2), (3, 12, 1), (8, 32, 8), (32, 32, 32), (0, 1, 1)] {
         let mut b = Bench::new(&text(stride), 80, options(Order::Forward));
         let a = b.put(&[0f32; 4096]);

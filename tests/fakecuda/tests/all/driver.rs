@@ -1,5 +1,5 @@
 //! The unmodified cudarc on the fake driver: what its examples do (allocate, copy, launch, streams, graph, events),
-//! the rules of CUDA that it must keep to, and faults found on the way.
+//! the rules of CUDA that it checks, and faults that it finds.
 
 use cudarc::driver::sys::{CUevent_flags, CUfunction_attribute, CUgraphInstantiate_flags, CUresult, CUstreamCaptureMode};
 use cudarc::driver::{CudaContext, CudaGraph, CudaStream, DriverError, LaunchConfig, PushKernelArg};
@@ -23,11 +23,11 @@ fn is<T>(r: Result<T, DriverError>, code: CUresult) {
     }
 }
 
-/// Both modes: at once, and nothing before a synchronising call.
+/// Both modes, eager and lazy.
 const MODES: [&str; 2] = ["eager", "lazy"];
 
 #[test]
-fn allocate_and_copy() {
+fn copies_move_the_bytes_they_should() {
     for mode in MODES {
         let fake = Fake::load(mode).unwrap();
         let ctx = CudaContext::new(0).unwrap();
@@ -54,7 +54,7 @@ fn allocate_and_copy() {
 }
 
 #[test]
-fn fresh_memory_is_no_number() {
+fn fresh_memory_is_nan() {
     let _fake = Fake::load("").unwrap();
     let stream = CudaContext::new(0).unwrap().default_stream();
     // SAFETY: the bytes are read as floats, whatever they are.
@@ -63,7 +63,7 @@ fn fresh_memory_is_no_number() {
 }
 
 #[test]
-fn launch_and_function_attributes() {
+fn launches_run_and_functions_have_attributes() {
     for mode in MODES {
         let fake = Fake::load(mode).unwrap();
         let ctx = CudaContext::new(0).unwrap();
@@ -89,7 +89,7 @@ fn launch_and_function_attributes() {
 }
 
 #[test]
-fn constant_memory() {
+fn constant_memory_is_written_and_read() {
     let _fake = Fake::load("lazy").unwrap();
     let ctx = CudaContext::new(0).unwrap();
     let stream = ctx.default_stream();
@@ -108,7 +108,7 @@ fn constant_memory() {
 }
 
 #[test]
-fn streams_threads_and_events() {
+fn streams_wait_for_events_of_other_threads() {
     for mode in MODES {
         let fake = Fake::load(mode).unwrap();
         let ctx = CudaContext::new(0).unwrap();
@@ -156,7 +156,7 @@ fn end(stream: &Arc<CudaStream>) -> Result<Option<CudaGraph>, DriverError> {
 }
 
 #[test]
-fn graph_captured_once_and_replayed() {
+fn a_captured_graph_replays() {
     for mode in MODES {
         let fake = Fake::load(mode).unwrap();
         let ctx = CudaContext::new(0).unwrap();
@@ -195,14 +195,14 @@ impl AllocPinned for Arc<CudaContext> {
 }
 
 #[test]
-fn read_before_synchronise_is_found() {
+fn a_read_before_synchronising_is_found() {
     let fake = Fake::load("lazy").unwrap();
     let ctx = CudaContext::new(0).unwrap();
     let stream = capturing(&ctx);
     let a = stream.clone_htod(&[7f32; 4]).unwrap();
     let mut host = ctx.alloc_pinned_with_flags_for_test(4);
     stream.memcpy_dtoh(&a, &mut host).unwrap();
-    // With event tracking off, cudarc's slice does not wait: the old values are there, and the touch is noted.
+    // With event tracking off, cudarc's slice does not wait: the old values are there, and the access is noted.
     assert_eq!(host.as_slice().unwrap(), [0.0; 4]);
     let faults = fake.faults();
     assert!(faults.len() == 1 && faults[0].starts_with("read before synchronise"), "{faults:?}");
@@ -212,7 +212,7 @@ fn read_before_synchronise_is_found() {
 }
 
 #[test]
-fn a_kernel_reaches_pinned_memory() {
+fn a_kernel_accesses_pinned_memory() {
     for mode in MODES {
         let fake = Fake::load(mode).unwrap();
         let ctx = CudaContext::new(0).unwrap();
@@ -231,7 +231,7 @@ fn a_kernel_reaches_pinned_memory() {
 }
 
 #[test]
-fn capture_rules() {
+fn calls_that_a_capture_forbids_are_refused() {
     let fake = Fake::load("").unwrap();
     let ctx = CudaContext::new(0).unwrap();
     let stream = capturing(&ctx);
@@ -286,7 +286,7 @@ fn capture_rules() {
 }
 
 #[test]
-fn faulty_launches_give_the_codes_of_cuda() {
+fn faulty_launches_return_the_codes_of_cuda() {
     let cases: [(&str, CUresult, &str); 4] = [
         ("out_of_bounds", CUresult::CUDA_ERROR_ILLEGAL_ADDRESS, "out of bounds"),
         ("misaligned", CUresult::CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned"),
@@ -320,7 +320,7 @@ fn faulty_launches_give_the_codes_of_cuda() {
 }
 
 #[test]
-fn host_pointer_as_an_argument() {
+fn a_host_pointer_as_an_argument_is_found() {
     let fake = Fake::load("lazy").unwrap();
     let ctx = CudaContext::new(0).unwrap();
     let stream = capturing(&ctx);
@@ -336,7 +336,7 @@ fn host_pointer_as_an_argument() {
 }
 
 #[test]
-fn launch_limits_and_cooperative_launch() {
+fn launch_limits_hold_and_a_cooperative_launch_runs() {
     let fake = Fake::load("sm=75 sms=2").unwrap();
     let ctx = CudaContext::new(0).unwrap();
     let stream = ctx.default_stream();
@@ -365,7 +365,7 @@ fn launch_limits_and_cooperative_launch() {
 }
 
 #[test]
-fn the_device_is_of_the_choice_asked_for() {
+fn the_device_has_the_options_given() {
     let fake = Fake::load("sm=75 ptx=80").unwrap();
     let ctx = CudaContext::new(0).unwrap();
     assert_eq!(ctx.compute_capability().unwrap(), (7, 5));
@@ -385,7 +385,7 @@ fn the_device_is_of_the_choice_asked_for() {
 }
 
 #[test]
-fn what_is_left_of_an_earlier_driver_does_no_harm() {
+fn handles_of_an_earlier_driver_are_invalid() {
     let fake = Fake::load("").unwrap();
     let ctx = CudaContext::new(0).unwrap();
     let stream = ctx.new_stream().unwrap();
@@ -402,7 +402,7 @@ fn what_is_left_of_an_earlier_driver_does_no_harm() {
 }
 
 #[test]
-fn a_word_that_is_not_known_is_refused() {
+fn an_unknown_option_is_refused() {
     assert!(Fake::load("sm=eighty").is_err());
     assert!(Fake::load("colour=red").is_err());
 }

@@ -1,4 +1,4 @@
-//! Planted faults: each is found, named, and placed (kernel, PTX line, source line, block, thread).
+//! Planted faults: each is found and reported with kernel, PTX line, source line, block and thread.
 
 use super::common::{Bench, arg, options, ptx};
 use sideman_fakecuda::machine::{Fault, FaultKind, Order};
@@ -14,7 +14,7 @@ fn source_line(kernel: &str, text: &str) -> u32 {
     (start + at + 1) as u32
 }
 
-/// Runs a kernel of faults.cu everywhere; it must fail with this kind, at this source line, with these words.
+/// Runs a kernel of faults.cu on every architecture; it must fail with this kind, at this source line, with these words.
 fn planted(kernel: &str, kind: FaultKind, line_of: &str, words: &[&str], start: impl Fn(&mut Bench) -> Result<(), Fault>) {
     for sm in [75, 80, 90, 120] {
         if kernel == "no_copy_wait" && sm == 75 {
@@ -54,7 +54,7 @@ fn two(kernel: &'static str, threads: u32) -> impl Fn(&mut Bench) -> Result<(), 
 }
 
 #[test]
-fn missing_barrier_write_then_read() {
+fn a_missing_barrier_between_write_and_read_is_found() {
     let run = two("no_barrier_write_read", 64);
     planted(
         "no_barrier_write_read",
@@ -66,18 +66,18 @@ fn missing_barrier_write_then_read() {
 }
 
 #[test]
-fn missing_barrier_read_then_write() {
+fn a_missing_barrier_between_read_and_write_is_found() {
     let run = two("no_barrier_read_write", 64);
     planted("no_barrier_read_write", FaultKind::SharedRace, "v * 2.0f|63 - threadIdx", &["no __syncthreads between"], run);
 }
 
 #[test]
-fn missing_syncwarp() {
+fn a_missing_syncwarp_is_found() {
     planted("no_syncwarp", FaultKind::SharedRace, "31 - threadIdx", &["no __syncwarp between"], two("no_syncwarp", 32));
 }
 
 #[test]
-fn out_of_bounds_by_one() {
+fn an_access_one_past_the_end_is_found() {
     planted(
         "out_of_bounds",
         FaultKind::OutOfBounds,
@@ -91,12 +91,12 @@ fn out_of_bounds_by_one() {
 }
 
 #[test]
-fn misaligned_vector_load() {
+fn a_misaligned_vector_load_is_found() {
     planted("misaligned", FaultKind::Misaligned, "float4 v", &["16 bytes", "no multiple of 16"], two("misaligned", 32));
 }
 
 #[test]
-fn shared_array_overrun() {
+fn a_shared_array_overrun_is_found() {
     planted("shared_overrun", FaultKind::SharedOutOfBounds, "s[threadIdx.x + extra]", &["past the end of", "256 bytes"], |b| {
         let y = b.alloc(256);
         b.launch("shared_overrun", [1, 1, 1], [64, 1, 1], 0, &[&arg(y), &arg(1i32)])
@@ -104,7 +104,7 @@ fn shared_array_overrun() {
 }
 
 #[test]
-fn uninitialised_shared_read() {
+fn a_read_of_uninitialised_shared_memory_is_found() {
     planted("shared_uninitialised", FaultKind::SharedUninitialised, "y[threadIdx.x] = s", &["never written"], |b| {
         let y = b.alloc(256);
         b.launch("shared_uninitialised", [1, 1, 1], [64, 1, 1], 0, &[&arg(y), &arg(63i32)])
@@ -112,7 +112,7 @@ fn uninitialised_shared_read() {
 }
 
 #[test]
-fn half_warp_shuffle() {
+fn a_shuffle_from_an_absent_lane_is_found() {
     planted("half_warp_shuffle", FaultKind::DivergentCollective, "__shfl_xor_sync", &["lanes 0-15", "lanes 16-31 exited"], |b| {
         let y = b.alloc(128);
         b.launch("half_warp_shuffle", [1, 1, 1], [32, 1, 1], 0, &[&arg(y)])
@@ -120,7 +120,7 @@ fn half_warp_shuffle() {
 }
 
 #[test]
-fn divergent_barrier() {
+fn a_barrier_that_some_lanes_miss_is_found() {
     planted("divergent_barrier", FaultKind::DivergentBarrier, "__syncthreads", &["lanes 0-15 wait", "16-31"], |b| {
         let y = b.alloc(128);
         b.launch("divergent_barrier", [1, 1, 1], [32, 1, 1], 0, &[&arg(y)])
@@ -128,7 +128,7 @@ fn divergent_barrier() {
 }
 
 #[test]
-fn wait_that_is_never_satisfied() {
+fn a_wait_that_never_ends_is_found() {
     planted("wait_for_ever", FaultKind::Deadlock, "while (*flag", &["nothing moves any more", "spins"], |b| {
         let (flag, y) = (b.put(&[0u32]), b.alloc(4));
         b.launch("wait_for_ever", [1, 1, 1], [32, 1, 1], 0, &[&arg(flag), &arg(y)])
@@ -185,7 +185,7 @@ DONE:
 ";
 
 #[test]
-fn what_each_warp_fences_before_a_barrier_is_published_after_it() {
+fn a_barrier_publishes_what_each_warp_fenced_before_it() {
     let run = |fence: &str, order| {
         let mut b = Bench::new(&LAST_BLOCK.replace("FENCE", fence), 75, options(order));
         let (data, ticket) = (b.put(&[0u32; 3 * 96]), b.put(&[0u32]));
@@ -195,7 +195,7 @@ fn what_each_warp_fences_before_a_barrier_is_published_after_it() {
         run("membar.gl;", order).unwrap();
         assert_eq!(run("", order).unwrap_err().kind, FaultKind::GlobalRace, "{order:?}");
     }
-    // The first warp alone: what the others write after it is not published.
+    // Only the first warp: what the others write after it is not published.
     let first = "setp.lt.u32 %p1, %r1, 32;\n@!%p1 bra ON;\nmembar.gl;\nON:";
     assert_eq!(run(first, Order::Forward).unwrap_err().kind, FaultKind::GlobalRace);
 }
@@ -222,9 +222,9 @@ const ONE_WORD: &str = "
 }
 ";
 
-/// Where all lanes read one place, few of them stand for all: whoever wrote there is found out by another.
+/// Where all lanes read one address, only a few reads are noted; they are enough to find the race with any writing lane.
 #[test]
-fn one_word_for_all_lanes_needs_a_syncwarp_whoever_wrote_it() {
+fn a_word_read_by_all_lanes_needs_a_syncwarp_after_any_writer() {
     let places = [("shared", "s", FaultKind::SharedRace), ("global", "%rd1", FaultKind::GlobalRace)];
     for ((space, word, kind), writer) in places.into_iter().flat_map(|p| [0u32, 1, 5, 31].map(|w| (p, w))) {
         let run = |sync: &str| {
@@ -241,7 +241,7 @@ fn one_word_for_all_lanes_needs_a_syncwarp_whoever_wrote_it() {
 }
 
 #[test]
-fn races_in_global_memory() {
+fn races_in_global_memory_are_found() {
     planted("global_race", FaultKind::GlobalRace, "y[0] =", &["nothing that orders the two"], |b| {
         let y = b.alloc(4);
         b.launch("global_race", [4, 1, 1], [1, 1, 1], 0, &[&arg(y)])
@@ -250,7 +250,7 @@ fn races_in_global_memory() {
         let y = b.put(&[0u32; 128]);
         b.launch("global_race_read", [4, 1, 1], [32, 1, 1], 0, &[&arg(y)])
     });
-    // As sum_last_block with the fence forgotten: the sum may be of old parts.
+    // As sum_last_block without the fence: the sum may be of old parts.
     planted("no_fence", FaultKind::GlobalRace, "v += parts[i]", &["written by block"], |b| {
         let (out, parts, done) = (b.alloc(4), b.alloc(64), b.put(&[0u32]));
         b.launch("no_fence", [8, 1, 1], [32, 1, 1], 0, &[&arg(out), &arg(parts), &arg(done)])
@@ -258,17 +258,17 @@ fn races_in_global_memory() {
 }
 
 #[test]
-fn copy_that_is_not_waited_for() {
+fn a_copy_that_is_not_waited_for_is_found() {
     planted("no_copy_wait", FaultKind::CopyNotWaited, "y[threadIdx.x] = s", &["cp.async still writes"], two("no_copy_wait", 128));
 }
 
 #[test]
-fn trap() {
+fn a_trap_is_reported() {
     planted("trap_at_once", FaultKind::Trap, "", &[], |b| b.launch("trap_at_once", [1, 1, 1], [1, 1, 1], 0, &[]));
 }
 
 #[test]
-fn bad_arguments() {
+fn bad_arguments_are_refused() {
     planted("fine", FaultKind::BadArgument, "", &["argument 1", "host pointer"], |b| {
         let (y, x) = (b.alloc(128), Box::new([0f32; 32]));
         b.launch("fine", [1, 1, 1], [32, 1, 1], 0, &[&arg(y), &arg(x.as_ptr() as u64), &arg(32i32)])
@@ -281,7 +281,7 @@ fn bad_arguments() {
 }
 
 #[test]
-fn launch_limits() {
+fn launches_beyond_the_limits_are_refused() {
     let try_block = |block: [u32; 3], grid: [u32; 3], shared: u32, words: &str| {
         planted("fine", FaultKind::LaunchLimit, "", &[words], |b| {
             let (y, x) = floats(b, 32);
@@ -300,7 +300,7 @@ fn launch_limits() {
 }
 
 #[test]
-fn an_input_that_is_also_the_output() {
+fn an_input_that_is_also_the_output_is_found() {
     // `const __restrict__` lets the compiler read through the read-only path: writing there in one launch is an error.
     let mut b = Bench::new(&ptx("norm", 80), 80, options(Order::Forward));
     let (x, gain) = (b.put(&[1f32; 256]), b.put(&[1f32; 64]));

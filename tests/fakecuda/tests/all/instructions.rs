@@ -1,10 +1,10 @@
-//! Every family of instructions against plain Rust, on random bits, sane numbers and edge values, bit for bit.
+//! Every family of instructions against plain Rust, bit for bit, on random bits, ordinary numbers and edge values.
 
 use super::common::{Bench, Random, arg, options};
 use half::{bf16, f16};
 use sideman_fakecuda::machine::Order;
 
-/// One instruction: PTX with operands d a b c, the widths of their registers, and what it must give.
+/// One instruction: PTX with operands d a b c, the widths of their registers, and its expected result.
 struct Case {
     text: String,
     widths: [u32; 4],
@@ -17,7 +17,7 @@ fn case(text: &str, widths: [u32; 4], want: impl Fn(u64, u64, u64) -> u64 + 'sta
 
 const N: usize = 1024;
 
-/// Edge values of integers and floats of all widths, then random bits, then sane floats.
+/// Edge values of integers and floats of all widths, then random bits, then ordinary floats.
 fn inputs(r: &mut Random) -> Vec<u64> {
     let mut edges: Vec<u64> =
         vec![0, 1, 2, 3, 7, 8, 15, 16, 31, 32, 33, 63, 64, 65, 127, 128, 255, 256, 32767, 32768, 65535, 65536];
@@ -111,7 +111,7 @@ fn s(v: u64, bits: u32) -> i128 {
 }
 
 #[test]
-fn integer_arithmetic() {
+fn integer_arithmetic_is_exact() {
     let mut cases = Vec::new();
     for bits in [16u32, 32, 64] {
         let w = [bits; 4];
@@ -174,7 +174,7 @@ fn integer_arithmetic() {
 }
 
 #[test]
-fn bits_and_shifts() {
+fn bits_and_shifts_are_exact() {
     let mut cases = Vec::new();
     for bits in [16u32, 32, 64] {
         let w = [bits; 4];
@@ -268,7 +268,7 @@ fn ftz(x: f32) -> f32 {
 }
 
 #[test]
-fn floats() {
+fn floats_are_exact() {
     let d = f64::from_bits;
     let least = |a: f32, b: f32| {
         if a.is_nan() {
@@ -332,7 +332,7 @@ fn floats() {
 
 /// Directed rounding, on multiples of 2^-12 below 2^5, whose products and sums f64 holds exactly.
 #[test]
-fn directed_rounding() {
+fn directed_rounding_is_exact() {
     let small = |x: u64| ((x as i32 % (1 << 17)) as f64) / 4096.0;
     let toward = |x: f64, name: &str| {
         let r = x as f32;
@@ -374,7 +374,7 @@ fn directed_rounding() {
     check(cases);
 }
 
-/// All bit patterns are few: the nearest of a format is found by looking.
+/// The nearest value of a 16-bit format, found by search over its bit patterns.
 fn nearest(x: f64, read: fn(u16) -> f64) -> u64 {
     if x.is_nan() {
         return 0x7fff;
@@ -406,7 +406,7 @@ fn b16(b: u16) -> f64 {
 }
 
 #[test]
-fn halves() {
+fn halves_are_exact() {
     let mut cases = Vec::new();
     for (t, read) in [("f16", h16 as fn(u16) -> f64), ("bf16", b16)] {
         let r = move |x: u64| read(x as u16);
@@ -456,7 +456,7 @@ fn halves() {
         }
         let whole = (x * y * 2f64.powi(48)) as i128 + (z * 2f64.powi(48)) as i128;
         let up = whole.unsigned_abs();
-        // To odd at 50 bits, so that the f64 holds all that rounding can see.
+        // Rounded to odd at 50 bits, so that the f64 keeps all that rounding depends on.
         let shift = (128 - up.leading_zeros()).saturating_sub(50);
         let odd = up >> shift | u128::from(up & ((1 << shift) - 1) != 0);
         let v = odd as f64 * 2f64.powi(shift as i32 - 48);
@@ -466,7 +466,7 @@ fn halves() {
 }
 
 #[test]
-fn conversions() {
+fn conversions_are_exact() {
     let d = f64::from_bits;
     let even = |x: f64| x.round_ties_even();
     check(vec![
@@ -512,7 +512,7 @@ fn conversions() {
 }
 
 #[test]
-fn comparisons_and_predicates() {
+fn comparisons_and_predicates_are_exact() {
     let mut cases = Vec::new();
     type Order = fn(std::cmp::Ordering) -> bool;
     let orders: [(&str, Order); 6] = [
@@ -563,7 +563,7 @@ fn comparisons_and_predicates() {
 
 /// Divergence: nested branches, a loop of uneven length, and a branch table, against the same in Rust.
 #[test]
-fn control_flow() {
+fn divergent_control_flow_runs_every_lane() {
     let mut cases = vec![case(
         "and.b32 w0, a, 15;\nmov.u32 d, 0;\nLOOP: setp.eq.u32 p, w0, 0;\n@p bra DONE;\nand.b32 w1, w0, 1;\nsetp.eq.u32 q, w1, 0;\n@q bra EVEN;\nadd.u32 d, d, b;\nbra.uni NEXT;\nEVEN: xor.b32 d, d, c;\nNEXT: sub.u32 w0, w0, 1;\nbra LOOP;\nDONE:",
         W32,
@@ -578,7 +578,7 @@ fn control_flow() {
 }
 
 #[test]
-fn lanes_together() {
+fn shuffles_votes_and_reductions_are_exact() {
     let lane = |i: usize| i % 32;
     let text = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 out, .param .u64 a)\n{\n.reg .b64 %o, %a, %t;\n.reg .b32 %i, %v, %d<24>;\n.reg .pred %p<8>;\n\
         mov.u32 %i, %tid.x;\nmul.wide.u32 %t, %i, 4;\nld.param.u64 %a, [a];\nadd.s64 %a, %a, %t;\nld.global.u32 %v, [%a];\n\
@@ -625,7 +625,7 @@ fn lanes_together() {
 }
 
 #[test]
-fn atomics_on_global_and_shared_memory() {
+fn atomics_on_global_and_shared_memory_are_exact() {
     type Apply = fn(u64, u64) -> u64;
     let ops: [(&str, &str, Apply, u64); 9] = [
         ("add.u32", "b32", |a, b| (a + b) & 0xffff_ffff, 7),
@@ -666,7 +666,7 @@ fn atomics_on_global_and_shared_memory() {
 }
 
 #[test]
-fn loads_and_stores_of_every_width() {
+fn loads_and_stores_of_every_width_are_exact() {
     // Bytes out of one buffer into another by every type; narrow signed loads extend their sign.
     let mut text = String::from(
         ".version 8.8\n.target sm_100\n.address_size 64\n.visible .entry k(.param .u64 out, .param .u64 a)\n{\n.reg .b64 %o, %a, %d<4>;\n.reg .b32 %r<8>;\n.reg .b16 %h;\nld.param.u64 %o, [out];\nld.param.u64 %a, [a];\n",
@@ -693,7 +693,7 @@ fn loads_and_stores_of_every_width() {
 }
 
 #[test]
-fn what_is_not_known_is_refused_with_its_line() {
+fn unknown_instructions_are_refused_with_their_line() {
     let cases = [
         ("frobnicate.f32 %r0, %r1;", "not known"),
         ("add.q31 %r0, %r1, %r1;", "type"),

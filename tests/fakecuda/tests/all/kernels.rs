@@ -7,7 +7,7 @@ use sideman_fakecuda::machine::Order;
 const ARCHS: [u32; 4] = [75, 80, 90, 120];
 const ORDERS: [Order; 3] = [Order::Forward, Order::Reverse, Order::Random];
 
-/// Runs a test on every architecture and in every order. A fault is a panic: the good kernels must raise none.
+/// Runs a test on every architecture and in every order. Any fault is a panic.
 fn everywhere(file: &str, test: impl Fn(&mut Bench, u32)) {
     for sm in ARCHS {
         for order in ORDERS {
@@ -74,7 +74,7 @@ fn erf(x: f64) -> f64 {
 }
 
 #[test]
-fn layer_norm_and_gelu() {
+fn layer_norm_and_gelu_match_f64() {
     let (rows, cols) = (5, 200);
     let mut r = Random(3);
     let (x, gain, bias) = (r.units(rows * cols), r.units(cols), r.units(cols));
@@ -98,7 +98,7 @@ fn layer_norm_and_gelu() {
 }
 
 #[test]
-fn sines_through_local_memory() {
+fn sines_through_local_memory_match_f64() {
     let mut r = Random(4);
     let mut x: Vec<f32> = (0..60).map(|_| r.unit() * 300.0).collect();
     x.extend([0.0, 1e6, -3e7, 1e30, 105615.0, 3.4e38]);
@@ -131,7 +131,7 @@ fn axpy_on_pairs_of_f16() {
 }
 
 #[test]
-fn softmax_attention() {
+fn softmax_attention_matches_f64() {
     let (heads, len) = (3, 77);
     let mut r = Random(6);
     let (q, k, v) = (r.units(heads * 64), r.units(heads * len * 64), r.units(heads * len * 64));
@@ -154,7 +154,7 @@ fn softmax_attention() {
 }
 
 #[test]
-fn gemm_by_mma_tiles() {
+fn gemm_by_mma_tiles_matches_f64() {
     let (m, n, k) = (64, 96, 160);
     let mut r = Random(8);
     let (af, bf) = (r.units(m * k), r.units(n * k));
@@ -167,7 +167,7 @@ fn gemm_by_mma_tiles() {
         let args = [arg(c), arg(ad), arg(bd), arg(m as i32), arg(n as i32), arg(k as i32)];
         let result = b.launch("gemm_bf16", [n as u32 / 32, m as u32 / 32, 1], [128, 1, 1], 0, &args.each_ref().map(|a| &a[..]));
         if sm == 75 {
-            // No bf16 tiles there: the kernel traps, and the machine says so.
+            // sm_75 has no bf16 tiles: the kernel traps, and the emulator reports it.
             assert_eq!(result.unwrap_err().kind, sideman_fakecuda::machine::FaultKind::Trap);
             return;
         }
@@ -208,7 +208,7 @@ fn gemm_in_s8_is_exact() {
 }
 
 #[test]
-fn prefix_scan_over_blocks_that_wait_for_each_other() {
+fn a_prefix_scan_over_waiting_blocks_is_exact() {
     let n = 2500;
     let mut r = Random(11);
     let x: Vec<i32> = (0..n).map(|_| (r.next() % 2001) as i32 - 1000).collect();
@@ -228,7 +228,7 @@ fn prefix_scan_over_blocks_that_wait_for_each_other() {
 }
 
 #[test]
-fn sum_by_the_last_block() {
+fn the_last_block_sums_all_parts() {
     let mut r = Random(12);
     let x = r.units(5000);
     let want = [x.iter().map(|v| *v as f64).sum::<f64>()];
@@ -241,7 +241,7 @@ fn sum_by_the_last_block() {
 }
 
 #[test]
-fn histogram_by_atomics() {
+fn a_histogram_by_atomics_is_exact() {
     let mut r = Random(13);
     let x: Vec<u8> = (0..4000).map(|_| (r.next() % 97) as u8).collect();
     let mut want = vec![0u32; 256];
@@ -255,7 +255,7 @@ fn histogram_by_atomics() {
 }
 
 #[test]
-fn top_k() {
+fn top_k_is_sorted_with_ties_to_the_lower_index() {
     let (n, k) = (700, 12);
     let mut r = Random(14);
     let mut x = r.units(n);
@@ -273,7 +273,7 @@ fn top_k() {
 }
 
 #[test]
-fn votes_and_matches() {
+fn votes_and_matches_find_the_largest() {
     let mut r = Random(15);
     let x: Vec<u32> = (0..32).map(|_| (r.next() % 7) as u32 + 1).collect();
     let top = *x.iter().max().unwrap();
@@ -289,7 +289,7 @@ fn votes_and_matches() {
 }
 
 #[test]
-fn cooperative_barrier() {
+fn a_cooperative_barrier_orders_all_blocks() {
     let (n, steps) = (500, 7);
     let mut r = Random(16);
     let x = r.units(n);
@@ -307,7 +307,7 @@ fn cooperative_barrier() {
 }
 
 #[test]
-fn named_barriers() {
+fn named_barriers_pass_values_between_warps() {
     let rounds = 9;
     everywhere("grid", |b, _| {
         let out = b.alloc(4 * 33);
@@ -321,7 +321,7 @@ fn named_barriers() {
 }
 
 #[test]
-fn lstm_layer() {
+fn an_lstm_layer_matches_f64() {
     let (steps, inputs) = (6, 20);
     let mut r = Random(17);
     let scale = |v: Vec<f32>| v.iter().map(|x| x * 0.3).collect::<Vec<_>>();

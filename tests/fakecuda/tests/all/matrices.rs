@@ -1,5 +1,5 @@
-//! Matrix instructions and asynchronous copies against plain loops. The fragment layouts are written down here as the
-//! PTX manual tabulates them, element by element, not as `program::matrix` computes them.
+//! Matrix instructions and asynchronous copies against plain loops. The fragment layouts are those of the tables in
+//! the PTX manual, element by element, not those that `program::matrix` computes.
 
 use super::common::{Bench, Random, arg, options};
 use half::{bf16, f16};
@@ -30,7 +30,7 @@ fn c_place(lane: usize, i: usize) -> (usize, usize) {
 }
 
 #[test]
-fn products_of_tiles() {
+fn products_of_tiles_equal_plain_loops() {
     let forms: [(&str, usize, usize, &str, &str); 9] = [
         ("m16n8k8", 16, 8, "f16", "f32"),
         ("m16n8k8", 16, 8, "bf16", "f32"),
@@ -106,7 +106,7 @@ fn products_of_tiles() {
 }
 
 #[test]
-fn tiles_through_shared_memory() {
+fn tiles_move_through_shared_memory() {
     // stmatrix plain, ldmatrix transposed; and movmatrix, which must give the same.
     let text = format!(
         "{HEAD}.visible .entry k(.param .u64 out)\n{{\n.shared .align 16 .b8 s[128];\n.reg .b64 %o;\n.reg .b32 %t, %v, %w, %x, %y, %s;\n\
@@ -129,7 +129,7 @@ fn tiles_through_shared_memory() {
     }
 }
 
-/// Two groups in flight; a wait for all but one lands the first only. `wait` and `size` are varied.
+/// Two groups in flight; a wait for all but one completes only the first. `wait` and `size` are varied.
 fn copies(wait: &str, size: &str) -> String {
     format!(
         "{HEAD}.visible .entry k(.param .u64 out, .param .u64 a)\n{{\n.shared .align 16 .b8 s[32];\n.reg .b64 %o, %a;\n.reg .b32 %v<8>;\n.reg .b32 %n;\n\
@@ -142,7 +142,7 @@ fn copies(wait: &str, size: &str) -> String {
 }
 
 #[test]
-fn asynchronous_copies_land_at_their_wait() {
+fn asynchronous_copies_are_complete_after_their_wait() {
     let data: Vec<u32> = (1..9).collect();
     let run = |wait: &str, size: &str| {
         let mut b = Bench::new(&copies(wait, size), 90, options(Order::Forward));
@@ -158,7 +158,7 @@ fn asynchronous_copies_land_at_their_wait() {
 }
 
 #[test]
-fn barriers_that_vote() {
+fn barriers_reduce_predicates() {
     let text = format!(
         "{HEAD}.visible .entry k(.param .u64 out)\n{{\n.reg .b64 %o;\n.reg .b32 %t, %n, %x, %y;\n.reg .pred %p, %q;\n\
          ld.param.u64 %o, [out];\nmov.u32 %t, %tid.x;\nsetp.lt.u32 %p, %t, 40;\n\

@@ -1,4 +1,4 @@
-//! What the machine's tests share: a device, buffers, launches, deterministic random numbers.
+//! Helpers of the tests: a device, buffers, launches, deterministic random numbers.
 #![allow(dead_code)] // Each test binary compiles this file, and none uses all of it.
 
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ impl Random {
     }
 }
 
-/// Values that laid out as bytes.
+/// Types that convert to bytes.
 pub trait Plain: Copy {
     fn bytes(list: &[Self]) -> Vec<u8>;
     fn from(bytes: &[u8]) -> Vec<Self>;

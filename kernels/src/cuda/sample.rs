@@ -1,34 +1,36 @@
-//! The draw on the device: sampling parameters, grid shape, and how much shared memory the kernel needs.
+//! Sampling on the device: parameters, grid shape, and the shared memory that the kernel needs.
 
 use super::device::Device;
 use super::kernel::{self, Kernel};
 use super::mem::Array;
 use crate::{BackendError, Grid, Sampling};
 
-/// Shared memory that every device gives a block, less what the kernel declares itself.
+/// Shared memory that a block has on every device, less what the kernel declares itself.
 const SHARED: usize = (48 << 10) - 256;
-/// Where `faults` lies among the sampling parameters.
-const FAULTS: usize = 7;
+/// Index of the counter of samples without a finite logit.
+const NONFINITE: usize = 7;
 
 /// Sampling parameters, grid shape and counters in the device's memory.
-pub struct Picker {
+pub struct Sampler {
     grid: Grid,
-    /// temperature, top_p, cfg (bits), top_k, seed low and high, frame_base, faults.
+    /// temperature, top_p, cfg (bits), top_k, seed low and high, frame_base, samples without a finite logit.
     sampling: Array<u32>,
     cards: Array<i32>,
     delays: Array<i32>,
     cfg_scale: Array<f32>,
-    ticket: Array<u32>,
-    /// Largest card up to fours, and the power of two from it on.
-    room: (usize, usize),
+    /// Blocks of a launch that are done; zero between launches.
+    finished: Array<u32>,
+    /// The largest card, rounded up to a multiple of four and to a power of two.
+    logits_len: usize,
+    sort_len: usize,
 }
 
-impl Picker {
-    pub(super) fn new(device: &mut Device, grid: &Grid) -> Result<Picker, BackendError> {
-        let bad = |what: String| Err(BackendError::Shape { op: "picker", what });
+impl Sampler {
+    pub(super) fn new(device: &mut Device, grid: &Grid) -> Result<Sampler, BackendError> {
+        let bad = |what: String| Err(BackendError::Shape { op: "sampler", what });
         let (cards, delays, cfg_scale) = (grid.cards.len(), grid.delays.len(), grid.cfg_scale.len());
         if cards != delays || cards != cfg_scale || cards == 0 {
-            return bad(format!("{cards} cards, {delays} delays and {cfg_scale} leans; one of each for every stream"));
+            return bad(format!("{cards} cards, {delays} delays and {cfg_scale} guidance scales; one of each for every stream"));
         }
         if grid.songs == 0 || !(1..=2).contains(&grid.branches) || grid.steps == 0 {
             return bad(format!("{} songs of {} branches, {} steps; branches is 1 or 2", grid.songs, grid.branches, grid.steps));
@@ -39,17 +41,18 @@ impl Picker {
             return bad(format!("cards {:?}; from 1 to 4032 on a GPU", grid.cards));
         }
         let ints = |v: &[usize]| v.iter().map(|x| *x as i32).collect::<Vec<_>>();
-        let mut picker = Picker {
+        let mut sampler = Sampler {
             grid: grid.clone(),
-            sampling: Array::zeros(device, FAULTS + 1, "sampling")?,
+            sampling: Array::zeros(device, NONFINITE + 1, "sampling")?,
             cards: Array::of(device, &ints(&grid.cards), "cards")?,
             delays: Array::of(device, &ints(&grid.delays), "delays")?,
-            cfg_scale: Array::of(device, &grid.cfg_scale, "leans")?,
-            ticket: Array::zeros(device, 1, "a counter")?,
-            room: (largest.next_multiple_of(4), sort),
+            cfg_scale: Array::of(device, &grid.cfg_scale, "guidance scales")?,
+            finished: Array::zeros(device, 1, "a counter")?,
+            logits_len: largest.next_multiple_of(4),
+            sort_len: sort,
         };
-        picker.set(device, &Sampling { temperature: 1.0, top_k: 0, top_p: 0.0, cfg: 1.0, seed: 0, frame_base: 0 });
-        Ok(picker)
+        sampler.set(device, &Sampling { temperature: 1.0, top_k: 0, top_p: 0.0, cfg: 1.0, seed: 0, frame_base: 0 });
+        Ok(sampler)
     }
 
     pub(super) fn set(&mut self, device: &mut Device, s: &Sampling) {
@@ -65,13 +68,13 @@ impl Picker {
         device.write(&mut self.sampling, 0, &words);
     }
 
-    pub(super) fn faults(&self, device: &mut Device) -> u32 {
-        let mut faults = [0];
-        device.read(&self.sampling, FAULTS, &mut faults);
-        faults[0]
+    pub(super) fn nonfinite(&self, device: &mut Device) -> u32 {
+        let mut count = [0];
+        device.read(&self.sampling, NONFINITE, &mut count);
+        count[0]
     }
 
-    pub(super) fn pick(
+    pub(super) fn sample(
         &mut self,
         device: &mut Device,
         logits: &Array<f32>,
@@ -81,9 +84,9 @@ impl Picker {
     ) {
         let Grid { songs, branches, ref cards, steps, .. } = self.grid;
         let width: usize = cards.iter().sum();
-        assert!(logits.len() >= songs * branches * width, "pick: logits of {}", logits.len());
-        assert!(seq.len() >= songs * cards.len() * steps, "pick: sequence of {}", seq.len());
-        let arguments = kernel::Pick {
+        assert!(logits.len() >= songs * branches * width, "sample: logits of {}", logits.len());
+        assert!(seq.len() >= songs * cards.len() * steps, "sample: sequence of {}", seq.len());
+        let arguments = kernel::Sample {
             logits: device.at(logits),
             seq: device.at(seq),
             pos: device.at(pos),
@@ -91,17 +94,17 @@ impl Picker {
             cards: device.at(&self.cards),
             delays: device.at(&self.delays),
             cfg_scale: device.at(&self.cfg_scale),
-            ticket: device.at(&self.ticket),
+            finished: device.at(&self.finished),
             songs: songs as i32,
             branches: branches as i32,
             streams: cards.len() as i32,
             steps: steps as i32,
             width: width as i32,
             n: n as i32,
-            room: self.room.0 as i32,
-            sort: self.room.1 as i32,
+            logits_len: self.logits_len as i32,
+            sort_len: self.sort_len as i32,
         };
-        let shared = 4 * self.room.0 + 8 * self.room.1;
-        device.launch(Kernel::Pick, ((songs * cards.len()) as u32, 1), 256, shared as u32, arguments);
+        let shared = 4 * self.logits_len + 8 * self.sort_len;
+        device.launch(Kernel::Sample, ((songs * cards.len()) as u32, 1), 256, shared as u32, arguments);
     }
 }

@@ -1,0 +1,170 @@
+//! Operations of the codecs' networks: LSTM, depthwise convolution, ELU, Fourier transforms.
+
+use super::*;
+
+/// LSTM of random weights small enough not to saturate.
+fn random_lstm(backend: &mut CpuBackend, size: usize, layers: usize) -> Lstm<CpuBackend> {
+    let scaled =
+        |seed: usize, len: usize| -> Vec<f32> { noise(seed as u64, len).iter().map(|w| w / (size as f32).sqrt()).collect() };
+    let mut lstm = Lstm { input: Vec::new(), hidden: Vec::new(), size };
+    for layer in 0..layers {
+        let weight = backend.mat(4 * size, size, &scaled(10 + layer, 4 * size * size), Format::F32).unwrap();
+        let bias = Some(buf(backend, &scaled(20 + layer, 4 * size)));
+        lstm.input.push(Linear { weight, bias, norm: None, act: Act::None, add: false });
+        lstm.hidden.push(backend.mat(4 * size, size, &scaled(30 + layer, 4 * size * size), Format::F32).unwrap());
+    }
+    lstm
+}
+
+#[test]
+fn lstm_follows_its_equations() {
+    let (size, layers, count) = (11, 2, 9);
+    let mut backend = CpuBackend::new(1);
+    let lstm = random_lstm(&mut backend, size, layers);
+    let (x, start) = (noise(1, count * size), noise(2, layers * 2 * size));
+    let (x_buf, mut state, mut y) = (buf(&mut backend, &x), buf(&mut backend, &start), backend.buf(count * size).unwrap());
+    backend.lstm(&lstm, &x_buf, Rows::packed(count, size), &mut state, &mut y, Rows::packed(count, size));
+    let mut rows: Vec<Vec<f64>> = x.chunks(size).map(|r| r.iter().map(|x| f64::from(*x)).collect()).collect();
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let mut end = Vec::new();
+    for layer in 0..layers {
+        let (input, hidden) = (unpacked(&lstm.input[layer].weight), unpacked(&lstm.hidden[layer]));
+        let bias = lstm.input[layer].bias.as_ref().unwrap();
+        let part = |i: usize| -> Vec<f64> { start[(layer * 2 + i) * size..][..size].iter().map(|x| f64::from(*x)).collect() };
+        let (mut h, mut c) = (part(0), part(1));
+        for row in &mut rows {
+            let times = |w: &[f32], g: usize, v: &[f64]| -> f64 {
+                w[g * size..][..size].iter().zip(v).map(|(w, v)| f64::from(*w) * v).sum()
+            };
+            let gate: Vec<f64> =
+                (0..4 * size).map(|g| times(&input, g, row) + times(&hidden, g, &h) + f64::from(bias[g])).collect();
+            for j in 0..size {
+                c[j] = sigmoid(gate[size + j]) * c[j] + sigmoid(gate[j]) * gate[2 * size + j].tanh();
+                h[j] = sigmoid(gate[3 * size + j]) * c[j].tanh();
+            }
+            row.clone_from(&h);
+        }
+        end.extend([h, c].concat());
+    }
+    let want: Vec<f64> = rows.concat().iter().zip(&x).map(|(y, x)| y + f64::from(*x)).collect();
+    close("lstm", &y, &want, 2e-6);
+    close("lstm state", &state, &end, 2e-6);
+}
+
+#[test]
+fn depthwise_and_elu_follow_their_equations() {
+    let (dim, kernel, count, at) = (21, 7, 12, 4);
+    let (w, bias, x) = (noise(1, kernel * dim), noise(2, dim), noise(3, at + (count + kernel - 1) * dim));
+    let mut backend = CpuBackend::new(1);
+    let weights = Depthwise { taps: buf(&mut backend, &w), bias: buf(&mut backend, &bias), kernel, dim };
+    let (xb, mut y) = (buf(&mut backend, &x), backend.buf(count * dim).unwrap());
+    backend.depthwise(&weights, &xb, at, count, &mut y);
+    let mut want = Vec::new();
+    for t in 0..count {
+        for c in 0..dim {
+            let taps = (0..kernel).map(|i| f64::from(w[i * dim + c]) * f64::from(x[at + (t + i) * dim + c]));
+            want.push(f64::from(bias[c]) + taps.sum::<f64>());
+        }
+    }
+    close("depthwise", &y, &want, 1e-6);
+    backend.elu(&xb, &mut y, 100);
+    let elu = |x: &f32| if *x > 0.0 { f64::from(*x) } else { f64::from(*x).exp_m1() };
+    close("elu", &y[..100], &x[..100].iter().map(elu).collect::<Vec<_>>(), 2e-7);
+}
+
+#[test]
+fn spectra_are_log_magnitudes_of_windows() {
+    let (n_fft, bins, hop, count, first_end) = (48, 20, 10, 4, 53);
+    let x = noise(1, first_end + 3 * hop);
+    let mut backend = CpuBackend::new(1);
+    let (xb, mut y) = (buf(&mut backend, &x), backend.buf(3 + count * 30).unwrap());
+    backend.spectrum(Stft { n_fft, hop, bins }, &xb, first_end, &mut y, Rows { count, at: 3 + 7, stride: 30 });
+    let tau = std::f64::consts::TAU;
+    for t in 0..count {
+        let mut want = vec![0.0; 30];
+        for (k, want) in want[7..27].iter_mut().enumerate() {
+            let (mut re, mut im) = (0.0, 0.0);
+            for u in 0..n_fft {
+                let v = f64::from(x[first_end + t * hop - n_fft + u]) * (0.5 - 0.5 * (tau * u as f64 / n_fft as f64).cos());
+                let angle = tau * (k * u) as f64 / n_fft as f64;
+                (re, im) = (re + v * angle.cos(), im - v * angle.sin());
+            }
+            *want = ((re.hypot(im) * 4.0 / n_fft as f64 + 1e-5).ln() + 6.0) / 3.0;
+        }
+        close("spectrum", &y[3 + t * 30..][..30.min(y.len() - 3 - t * 30)], &want, 2e-5);
+    }
+}
+
+#[test]
+fn istft_is_windowed_overlap_add_divided_by_the_steady_envelope() {
+    let (n_fft, hop, count, half) = (40, 10, 9, 21);
+    let x: Vec<f32> = noise(1, count * 2 * half).iter().map(|x| x * 3.0).collect();
+    let mut backend = CpuBackend::new(1);
+    let (xb, mut tail, mut y) = (buf(&mut backend, &x), backend.buf(n_fft).unwrap(), backend.buf(2 + count * hop).unwrap());
+    // Two calls: the tail is carried over.
+    let stft = InverseStft { n_fft, hop, max_log: 2.0 };
+    backend.istft(stft, &xb, Rows::packed(4, 2 * half), &mut tail, &mut y, 2);
+    backend.istft(stft, &xb, Rows { count: 5, at: 4 * 2 * half, stride: 2 * half }, &mut tail, &mut y, 2 + 4 * hop);
+    let tau = std::f64::consts::TAU;
+    let hann = |u: usize| 0.5 - 0.5 * (tau * u as f64 / n_fft as f64).cos();
+    let mut sum = vec![0.0; (count + 4) * hop];
+    for t in 0..count {
+        for u in 0..n_fft {
+            let mut v = 0.0;
+            for k in 0..half {
+                let magnitude = f64::from(x[t * 2 * half + k]).min(2.0).exp();
+                let phase = f64::from(x[t * 2 * half + half + k]);
+                let angle = tau * (k * u) as f64 / n_fft as f64;
+                v += if k == 0 || k == half - 1 {
+                    magnitude * phase.cos() * angle.cos()
+                } else {
+                    2.0 * magnitude * (phase + angle).cos()
+                };
+            }
+            sum[t * hop + u] += v / n_fft as f64 * hann(u);
+        }
+    }
+    let envelope = |n: usize| (0..4).map(|i| hann(n % hop + i * hop).powi(2)).sum::<f64>();
+    let want: Vec<f64> = (0..count * hop).map(|n| sum[n] / envelope(n)).collect();
+    close("istft", &y[2..], &want, 1e-5);
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn lstm_has_the_same_bits_on_every_backend_and_in_parts(size in 1usize..60, layers in 1usize..3, count in 1usize..80, cut in 1usize..79) {
+        let (x, state) = (noise(1, count * size), noise(2, layers * 2 * size));
+        let mut whole = None;
+        for cut in [0, cut.min(count)] {
+            same_everywhere("lstm", |backend| {
+                let lstm = random_lstm(backend, size, layers);
+                let (x, mut state, mut y) = (buf(backend, &x), buf(backend, &state), backend.buf(count * size).unwrap());
+                for (at, count) in [(0, cut), (cut, count - cut)] {
+                    let rows = Rows { count, at: at * size, stride: size };
+                    backend.lstm(&lstm, &x, rows, &mut state, &mut y, rows);
+                }
+                let out = [&y[..], &state[..]].concat();
+                assert_eq!(bits(whole.get_or_insert_with(|| out.clone())), bits(&out));
+                out
+            });
+        }
+    }
+
+    #[test]
+    fn elu_and_depthwise_have_the_same_bits_on_every_backend(dim in 1usize..70, kernel in 1usize..9, count in 1usize..60, at in 0usize..9) {
+        let (w, bias, x) = (noise(1, kernel * dim), noise(2, dim), noise(3, at + (count + kernel - 1) * dim));
+        same_everywhere("depthwise", |backend| {
+            let w = Depthwise { taps: buf(backend, &w), bias: buf(backend, &bias), kernel, dim };
+            let (x, mut y) = (buf(backend, &x), backend.buf(count * dim).unwrap());
+            backend.depthwise(&w, &x, at, count, &mut y);
+            y.to_vec()
+        });
+        same_everywhere("elu", |backend| {
+            let loud: Vec<f32> = x.iter().map(|x| x * 40.0).collect();
+            let (loud, mut y) = (buf(backend, &loud), backend.buf(x.len()).unwrap());
+            backend.elu(&loud, &mut y, x.len());
+            y.to_vec()
+        });
+    }
+}

@@ -1,0 +1,133 @@
+//! Every operation against an independent reference in f64, and with equal bits on every instruction set, any number of threads
+//! and any division of the work. One module for each kind of operation; the helpers of all are here.
+
+mod attention;
+mod codec;
+mod embed;
+mod linear;
+mod memory;
+mod quantizer;
+
+use super::*;
+use crate::{Act, Norm};
+use proptest::prelude::*;
+
+/// Pseudo-random numbers in −1..1, the same for the same seed.
+fn noise(seed: u64, len: usize) -> Vec<f32> {
+    let mut s = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        s ^= s << 13;
+        s ^= s >> 7;
+        s ^= s << 17;
+        (s >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+fn buf(backend: &mut CpuBackend, data: &[f32]) -> Store<f32> {
+    let mut b = backend.buf(data.len()).unwrap();
+    backend.write(&mut b, 0, data);
+    b
+}
+
+fn close(name: &str, got: &[f32], want: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), want.len(), "{name}");
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        assert!((f64::from(*g) - w).abs() <= tolerance * w.abs().max(1.0), "{name}[{i}]: {g}, not {w}");
+    }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+}
+
+/// The weights of a packed matrix, row-major.
+fn unpacked(mat: &Mat) -> Vec<f32> {
+    let mut out = vec![0.0; mat.rows * mat.cols];
+    (0..mat.rows).for_each(|r| mat.row(r, |k, w| out[r * mat.cols + k] = w));
+    out
+}
+
+/// The instruction sets beside scalar that this machine has. Each one that it lacks is reported as skipped.
+fn simd() -> Vec<Isa> {
+    let sets = [("avx2", Isa::avx2()), ("avx512", Isa::avx512())];
+    for (name, _) in sets.iter().filter(|set| set.1.is_none()) {
+        sideman_skip::skip(&format!("cpu::{name}"), "this machine lacks the instructions");
+    }
+    sets.iter().filter_map(|s| s.1).collect()
+}
+
+/// Backends that must give the same bits: each instruction set with 1, 2 and 3 threads; the scalar one first.
+fn backends() -> Vec<CpuBackend> {
+    let mut backends = vec![CpuBackend::with_isa(1, Isa::SCALAR)];
+    for isa in simd() {
+        backends.extend([1, 2, 3].map(|threads| CpuBackend::with_isa(threads, isa)));
+    }
+    backends
+}
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|x| x.to_bits()).collect()
+}
+
+/// Runs `f` on every backend and checks that all give the bits of the scalar one.
+fn same_everywhere(name: &str, mut f: impl FnMut(&mut CpuBackend) -> Vec<f32>) {
+    let mut want = None;
+    for mut backend in backends() {
+        let got = f(&mut backend);
+        let want = want.get_or_insert_with(|| got.clone());
+        for (i, (g, w)) in got.iter().zip(&*want).enumerate() {
+            assert_eq!(
+                g.to_bits(),
+                w.to_bits(),
+                "{name} on {} with {} threads: [{i}] is {g}, not {w}",
+                backend.isa().name(),
+                backend.work.pool.threads()
+            );
+        }
+        assert_eq!(got.len(), want.len());
+    }
+}
+
+fn formats() -> impl Strategy<Value = Format> {
+    prop_oneof![Just(Format::F32), Just(Format::Bf16), Just(Format::Q8), Just(Format::Q4)]
+}
+
+/// Columns of a matrix: those of q8 and q4 are blocks of 32.
+fn columns(format: Format, cols: usize) -> usize {
+    if matches!(format, Format::Q8 | Format::Q4) { cols.next_multiple_of(32) } else { cols }
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+#[test]
+fn extreme_values_have_the_same_bits_on_every_backend() {
+    let specials =
+        [0.0, -0.0, 1e-40, -1e-40, 1e-30, 86.9, -86.9, 88.0, 88.1, -87.0, -87.1, 1e4, -1e4, 3e38, -3e38, f32::INFINITY];
+    let x: Vec<f32> = specials.iter().copied().cycle().take(specials.len() * 3 + 5).collect();
+    for act in [Act::None, Act::Gelu, Act::Relu] {
+        same_everywhere("act", |backend| {
+            let mut y = vec![0.5; x.len()];
+            kernel::finish(backend.isa(), &x, None, act, true, &mut y);
+            y
+        });
+    }
+    same_everywhere("elu", |backend| {
+        let mut y = vec![0.0; x.len()];
+        kernel::elu(backend.isa(), &x, &mut y);
+        y
+    });
+    same_everywhere("softmax", |backend| {
+        let mut scores: Vec<f32> = x.iter().filter(|x| x.is_finite()).copied().collect();
+        let sum = kernel::softmax(backend.isa(), &mut scores, 0.125);
+        scores.push(sum);
+        scores
+    });
+    same_everywhere("gates", |backend| {
+        let (mut c, mut h) = (noise(1, 13), vec![0.0; 13]);
+        kernel::lstm_gates(backend.isa(), &x[..52], &noise(2, 52), &mut c, &mut h);
+        [c, h].concat()
+    });
+}
