@@ -1,5 +1,6 @@
-//! Measures the round-trip latency of a device: a cable connects its output to its input, chirps are played and found again in what is heard.
-//! The part that the device does not report is the difference to what it reports.
+//! Measures the round-trip latency of a device: a cable connects its output to its input, chirps are played
+//! and found again in what is heard. The part that the device does not report is the difference to what it
+//! reports.
 
 use std::time::{Duration, Instant};
 
@@ -157,7 +158,8 @@ fn chirp() -> Vec<f32> {
         .collect()
 }
 
-/// Finds `chirp`, expected at sample `at`, in `heard`: samples late (fractions by a parabola), and correlation, 0 to 1.
+/// Finds `chirp`, expected at sample `at`, in `heard`: samples late (fractions by a parabola), and
+/// correlation, 0 to 1.
 fn find(chirp: &[f32], heard: &[f32], at: usize) -> (f64, f64) {
     let norm = chirp.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt();
     let correlation = |late: i64| -> f64 {

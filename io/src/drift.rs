@@ -22,8 +22,8 @@ pub struct DriftController {
 }
 
 impl DriftController {
-    /// One step of `dt` seconds. `ahead`: seconds by which the input's clock is ahead. Returns the relative speed at which the input has to be
-    /// read: 0.001 is a thousandth faster.
+    /// One step of `dt` seconds. `ahead`: seconds by which the input's clock is ahead. Returns the relative
+    /// speed at which the input has to be read: 0.001 is a thousandth faster.
     pub fn step(&mut self, ahead: f64, dt: f64) -> f64 {
         self.seconds += dt;
         self.moved += self.speed * dt;

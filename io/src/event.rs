@@ -1,4 +1,5 @@
-//! What happens in a session, as values: whoever shows, echoes or tests it matches on them. Their text is made here and nowhere else.
+//! What happens in a session, as values: whoever shows, echoes or tests it matches on them. Their text is
+//! made here and nowhere else.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -28,7 +29,8 @@ pub enum Event {
 }
 
 impl Event {
-    /// The event as a message for the musician. None for a request that was applied: that shows in the snapshot.
+    /// The event as a message for the musician. None for a request that was applied: that shows in the
+    /// snapshot.
     pub fn message(&self) -> Option<String> {
         match self {
             Event::Applied { .. } => None,
@@ -46,7 +48,8 @@ impl Event {
 pub enum Refusal {
     /// Too many requests already wait for their bar.
     TooManyScheduled,
-    /// The clock can't follow Ableton Link: files are played, or the program was built without the feature `link`.
+    /// The clock can't follow Ableton Link: files are played, or the program was built without the feature
+    /// `link`.
     NoLink,
     /// The clock can't follow JACK's transport: the host is not JACK.
     NoJackTransport,
@@ -203,7 +206,8 @@ pub enum EngineEvent {
     Overload(LoadShedding),
     /// The computer keeps up again: one level less is given up.
     Recovered,
-    /// Input was lost on the way from the device, and the device did not report it. Silence of the same length is inserted.
+    /// Input was lost on the way from the device, and the device did not report it. Silence of the same
+    /// length is inserted.
     InputGap {
         /// Milliseconds.
         length: f64,

@@ -39,7 +39,8 @@ macro_rules! with_active_slot {
 pub(crate) use with_active_slot;
 
 impl Slot<CpuBackend> {
-    /// A session on the CPU that can take over the session of `config` at any time. It plays nothing until then.
+    /// A session on the CPU that can take over the session of `config` at any time. It plays nothing until
+    /// then.
     ///
     /// # Errors
     /// Those of [`session`].

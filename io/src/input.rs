@@ -1,8 +1,9 @@
 //! The input: what the musician plays, from the device's callback to the engine, at 32 kHz and in song time.
 //!
-//! *Threading.* [`InputWriter`] belongs to the callback, [`InputReader`] to the engine's thread. Each block carries the song time of its first
-//! sample, in frames of the device, so blocks for which the ring had no room, and frames that the device lost, become silence of the same
-//! length. The output device is the master clock: where the input is another device, its ratio is steered so that input and output stay aligned.
+//! *Threading.* [`InputWriter`] belongs to the callback, [`InputReader`] to the engine's thread. Each block
+//! carries the song time of its first sample, in frames of the device, so blocks for which the ring had no
+//! room, and frames that the device lost, become silence of the same length. The output device is the master
+//! clock: where the input is another device, its ratio is steered so that input and output stay aligned.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +20,8 @@ use crate::resample::StreamResampler;
 const CAPACITY: usize = 20;
 /// Blocks that the ring holds: CAPACITY at 32 frames a block and 48 kHz.
 const BLOCKS: usize = 30_000;
-/// Longest gap that is filled with silence, in seconds; after a longer one the device was gone, and its clock restarts.
+/// Longest gap that is filled with silence, in seconds; after a longer one the device was gone, and its clock
+/// restarts.
 const GAP_MAX: u64 = 600;
 /// Longest gap that is inserted at once, in seconds.
 const INSERTED_MAX: f64 = 10.0;
@@ -36,7 +38,8 @@ pub struct Counts {
 /// A block in the ring: song time of its first frame, and its length.
 type Block = (u64, u32);
 
-/// An input ring at `rate` whose first sample is song sample `first` (32 kHz). `steered`: the input has a clock of its own.
+/// An input ring at `rate` whose first sample is song sample `first` (32 kHz). `steered`: the input has a
+/// clock of its own.
 ///
 /// # Errors
 /// The rate can't be resampled.
@@ -68,8 +71,8 @@ pub struct InputWriter {
 }
 
 impl InputWriter {
-    /// Adds a block whose first sample was played at song time `at`, in frames of the device. A block for which there is no room is dropped
-    /// as a whole and counted; the reader inserts silence for it.
+    /// Adds a block whose first sample was played at song time `at`, in frames of the device. A block for
+    /// which there is no room is dropped as a whole and counted; the reader inserts silence for it.
     pub fn write(&mut self, at: u64, samples: impl ExactSizeIterator<Item = f32>) {
         let n = samples.len();
         self.counts.frames.fetch_add(n as u64, Ordering::Relaxed);
@@ -101,7 +104,8 @@ pub struct InputReader {
     rate: u32,
     /// Song time of the next sample that goes into the resampler, in frames of the device.
     position: u64,
-    /// Frames of silence that were inserted by [`InputReader::insert_gap`]: all later blocks are moved back by them.
+    /// Frames of silence that were inserted by [`InputReader::insert_gap`]: all later blocks are moved back
+    /// by them.
     inserted: u64,
     /// Samples left of the block that is being read.
     left: usize,
@@ -150,7 +154,8 @@ impl InputReader {
         }
     }
 
-    /// Inserts silence for seconds that were lost without a report: all blocks that come from now on are later by so much.
+    /// Inserts silence for seconds that were lost without a report: all blocks that come from now on are
+    /// later by so much.
     pub fn insert_gap(&mut self, seconds: f64) {
         self.inserted += (seconds.clamp(0.0, INSERTED_MAX) * f64::from(self.rate)) as u64;
         self.drift = self.drift.take().map(|_| DriftController::default());
@@ -162,8 +167,9 @@ impl InputReader {
         out.extend(self.resampled.drain(..n.min(self.resampled.len())));
     }
 
-    /// Steers the ratio, once a hop. `ahead`: time of the newest input sample minus the output's, in seconds, as both callbacks count it;
-    /// `dt`: seconds since the last call. The ratio is set so that `ahead` stays constant after resampling.
+    /// Steers the ratio, once a hop. `ahead`: time of the newest input sample minus the output's, in seconds,
+    /// as both callbacks count it; `dt`: seconds since the last call. The ratio is set so that `ahead` stays
+    /// constant after resampling.
     pub fn steer(&mut self, ahead: f64, dt: f64) {
         if let Some(drift) = &mut self.drift {
             let speed = drift.step(ahead, dt);

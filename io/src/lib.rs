@@ -1,10 +1,12 @@
 //! Everything that needs a thread, a clock, a socket or a device.
 //!
-//! A live session, from input to output: [`device`], [`input`], [`live`] with [`runner`], [`mix`], [`output`], [`device`]. Beside it:
+//! A live session, from input to output: [`device`], [`input`], [`live`] with [`runner`], [`mix`],
+//! [`output`], [`device`]. Beside it:
 //!
-//! * [`control`]: the queue of requests to the session. [`command_language`], [`osc`] and [`midi`] fill it; [`clock`] follows a beat from
-//!   outside.
-//! * [`load_shedding`], [`failover`], [`silence_watchdog`], [`supervisor`]: what happens when the computer, a GPU, a stem or a device fails.
+//! * [`control`]: the queue of requests to the session. [`command_language`], [`osc`] and [`midi`] fill it;
+//!   [`clock`] follows a beat from outside.
+//! * [`load_shedding`], [`failover`], [`silence_watchdog`], [`supervisor`]: what happens when the computer, a
+//!   GPU, a stem or a device fails.
 //! * [`event`]: what happened in a session, and its text.
 //! * [`recorder`], [`take`]: recording and takes.
 //! * [`rt`]: the rules of realtime code.

@@ -3,11 +3,12 @@
 //! | level | what is heard | entered | left |
 //! |---|---|---|---|
 //! | `None` | everything | | |
-//! | `RepeatedBar` | the last bar, repeated in phase, where music is missing ([`crate::output`] repeats it by itself) | a late hop | 4 s without one |
+//! | `RepeatedBar` | the last bar, repeated in phase, where music is missing | a late hop | 4 s without one |
 //! | `NoGuidance` | the band, without guidance | 3 late hops in 10 s | 20 s without one and load under 0.7 |
 //! | `LongerHops` | the band, in hops twice as long | 3 more in 10 s | the same |
 //!
-//! No clock is read here: the caller passes the time, so a test can run through all levels.
+//! [`crate::output`] repeats the bar by itself; the level only shows it. No clock is read here: the caller
+//! passes the time, so a test can run through all levels.
 
 use sideman_engine::live::LoadShedding;
 
@@ -46,8 +47,9 @@ impl LoadShedder {
         self.level
     }
 
-    /// Call it after each hop, at time `now` in seconds. `late`: seconds by which the hop was late, 0 or less if it was in time; `load`:
-    /// share of the time that computing takes; `guided`: guidance is in use, so it can be given up.
+    /// Call it after each hop, at time `now` in seconds. `late`: seconds by which the hop was late, 0 or less
+    /// if it was in time; `load`: share of the time that computing takes; `guided`: guidance is in use, so it
+    /// can be given up.
     pub fn after_hop(&mut self, now: f64, late: f64, load: f32, guided: bool) -> Option<Adjustment> {
         if late > 0.0 { self.late_hop(now, guided) } else { self.hop_in_time(now, load, guided) }
     }

@@ -1,5 +1,6 @@
-//! The mixer: faders, pan and limiter, from stems to slots ([`crate::slot_layout`]), at 32 kHz. A stem's own channel is after its fader and
-//! before its pan, so a mute is heard on its port; left and right are the band without click and musician, limited.
+//! The mixer: faders, pan and limiter, from stems to slots ([`crate::slot_layout`]), at 32 kHz. A stem's own
+//! channel is after its fader and before its pan, so a mute is heard on its port; left and right are the band
+//! without click and musician, limited.
 
 use sideman_engine::audio::RATE;
 use sideman_engine::model::FRAME;
@@ -66,8 +67,8 @@ impl Mixer {
         self.slots.clear();
     }
 
-    /// Adds slots: `stem(s)` gives the samples of a stem and its gains at the end of each frame of 640 (the last may be shorter). Returns
-    /// their number.
+    /// Adds slots: `stem(s)` gives the samples of a stem and its gains at the end of each frame of 640 (the
+    /// last may be shorter). Returns their number.
     pub fn add<'a>(&mut self, stem: impl Fn(usize) -> (&'a [f32], &'a [[f32; 2]]), click: &[f32]) -> usize {
         let (layout, channels) = (self.layout, self.layout.channels());
         let (left, right) = (layout.left(), layout.right());

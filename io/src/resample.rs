@@ -1,5 +1,5 @@
-//! Resamples a stream between the device's rate and 32 kHz: a windowed sinc of fixed delay whose ratio can be steered while it runs. All
-//! channels of a slot go through one resampler, so none can drift against another.
+//! Resamples a stream between the device's rate and 32 kHz: a windowed sinc of fixed delay whose ratio can be
+//! steered while it runs. All channels of a slot go through one resampler, so none can drift against another.
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Async, FixedAsync, Resampler as _, SincInterpolationParameters, SincInterpolationType, WindowFunction};
@@ -50,8 +50,8 @@ impl StreamResampler {
         let ratio = f64::from(to) / f64::from(from);
         let sinc = Async::new_sinc(ratio, 1.0 + 2.0 * STEER_MAX, &parameters, new.block, channels, FixedAsync::Input)
             .map_err(|e| error(e.to_string()))?;
-        // rubato advances before it computes a frame: its first output frame lies half a sinc less one step before the first input frame. The
-        // rounding error is less than 20 µs.
+        // rubato advances before it computes a frame: its first output frame lies half a sinc less one step
+        // before the first input frame. The rounding error is less than 20 µs.
         new.skip = (TAPS as f64 / 2.0 * ratio - 1.0).round() as usize;
         new.delay = new.skip as f64 / f64::from(to) + 1.0 / f64::from(BLOCKS);
         new.pending = Vec::with_capacity(new.block * channels);
@@ -65,7 +65,8 @@ impl StreamResampler {
         self.delay
     }
 
-    /// Reads the stream faster (`speed` > 0: fewer frames come out) or slower than the rates say, by up to [`STEER_MAX`].
+    /// Reads the stream faster (`speed` > 0: fewer frames come out) or slower than the rates say, by up to
+    /// [`STEER_MAX`].
     pub fn steer(&mut self, speed: f64) {
         if let Some(sinc) = self.sinc.as_mut().and_then(|s| s.as_adjustable()) {
             // Never out of bounds, as it is clamped. The change is ramped, so it can't be heard.
@@ -73,7 +74,8 @@ impl StreamResampler {
         }
     }
 
-    /// Takes interleaved frames and appends those that are ready to `out`. Allocates only where `out` has no room.
+    /// Takes interleaved frames and appends those that are ready to `out`. Allocates only where `out` has no
+    /// room.
     pub fn push(&mut self, mut frames: &[f32], out: &mut Vec<f32>) {
         let Some(sinc) = &mut self.sinc else {
             out.extend_from_slice(frames);

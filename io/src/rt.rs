@@ -1,18 +1,21 @@
 //! The realtime rules, and thread priorities. Code in a device's callback
 //!
-//! 1. allocates nothing and frees nothing (no heap crosses into a callback: samples are copied, scalars are atomics);
+//! 1. allocates nothing and frees nothing (no heap crosses into a callback: samples are copied, scalars are
+//!    atomics);
 //! 2. takes no lock, waits for no other thread, sends to no channel that may block;
-//! 3. makes no system call: no file, no log, no clock but the device's, except in the first 0.25 s of two streams (`device::stream_clock`);
+//! 3. makes no system call: no file, no log, no clock but the device's, except in the first 0.25 s of two
+//!    streams (`device::stream_clock`);
 //! 4. does work bounded by its block: copies, fades, counts. No resampler, no model, no search;
 //! 5. reports faults as counts that another thread reads: underruns are filled in, overruns are dropped.
 //!
-//! Rule 1 is checked by [`no_alloc`] in every test whose allocator is `assert_no_alloc::AllocDisabler`. It also holds for the engine's thread
-//! inside `Session::hop`; between hops that thread may allocate.
+//! Rule 1 is checked by [`no_alloc`] in every test whose allocator is `assert_no_alloc::AllocDisabler`. It
+//! also holds for the engine's thread inside `Session::hop`; between hops that thread may allocate.
 //!
-//! *Priority.* JACK and PipeWire run callbacks with realtime priority; ALSA's are raised to it here where the user may. The engine and its
-//! workers get a low niceness and never realtime priority: they compute for tens of ms, by default on every core, and spin while they wait for
-//! each other. A realtime engine on a machine that is too slow would leave no core to the terminal that should stop it, and an engine with
-//! priority over its own workers would wait for them for ever.
+//! *Priority.* JACK and PipeWire run callbacks with realtime priority; ALSA's are raised to it here where the
+//! user may. The engine and its workers get a low niceness and never realtime priority: they compute for tens
+//! of ms, by default on every core, and spin while they wait for each other. A realtime engine on a machine
+//! that is too slow would leave no core to the terminal that should stop it, and an engine with priority over
+//! its own workers would wait for them for ever.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -31,13 +34,14 @@ pub fn no_alloc<T>(f: impl FnOnce() -> T) -> T {
     out
 }
 
-/// Violations inside [`no_alloc`] so far, on any thread. Always 0 where the allocator is not the checking one.
+/// Violations inside [`no_alloc`] so far, on any thread. Always 0 where the allocator is not the checking
+/// one.
 pub fn allocations() -> u32 {
     ALLOCATIONS.load(Ordering::Relaxed)
 }
 
-/// Flushes denormals to zero on this thread and those that it starts. Call it before a `CpuBackend` is made, so that its workers compute the same
-/// bits as the caller.
+/// Flushes denormals to zero on this thread and those that it starts. Call it before a `CpuBackend` is made,
+/// so that its workers compute the same bits as the caller.
 pub fn flush_denormals() {
     sideman_kernels::denormal::off();
 }
@@ -54,8 +58,8 @@ pub fn raise_priority() -> Result<(), String> {
     })
 }
 
-/// Runs `f` on a thread with low niceness, which the threads that it starts inherit: a backend's workers need the priority of the engine that
-/// waits for them.
+/// Runs `f` on a thread with low niceness, which the threads that it starts inherit: a backend's workers need
+/// the priority of the engine that waits for them.
 pub fn with_raised_priority<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     let raised = || {
         // The engine's thread reports the failure.
@@ -65,7 +69,8 @@ pub fn with_raised_priority<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| scope.spawn(raised).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Gives a callback's thread realtime priority, where it has none yet (ALSA) and the user may. Allocates nothing.
+/// Gives a callback's thread realtime priority, where it has none yet (ALSA) and the user may. Allocates
+/// nothing.
 ///
 /// # Errors
 /// The system does not allow it.

@@ -1,5 +1,6 @@
-//! Finds a stem that has fallen silent. A model that has played nothing for a while may go on playing nothing; a stem that is silent for two bars
-//! without a request for silence is regenerated at the next bar line.
+//! Finds a stem that has fallen silent. A model that has played nothing for a while may go on playing
+//! nothing; a stem that is silent for two bars without a request for silence is regenerated at the next bar
+//! line.
 
 use sideman_engine::live::Snapshot;
 
@@ -7,8 +8,8 @@ use sideman_engine::live::Snapshot;
 const FLOOR: f32 = 0.003;
 /// Bars of silence that are part of the music.
 const BARS: i64 = 2;
-/// Samples between two checks (2 s). A check happens in the hop that passes a multiple of it: hops of 1, 2, 4, 5, 10, 20 and 25 frames all end
-/// there, so their length changes no note.
+/// Samples between two checks (2 s). A check happens in the hop that passes a multiple of it: hops of 1, 2,
+/// 4, 5, 10, 20 and 25 frames all end there, so their length changes no note.
 const INTERVAL: i64 = 64_000;
 
 /// Listens to all stems.
@@ -32,8 +33,8 @@ impl SilenceWatchdog {
         }
     }
 
-    /// A stem that has fallen silent, if it is time for a check; it is then given time to come in. `heard`: samples of the session so far;
-    /// `bar`: samples of a bar.
+    /// A stem that has fallen silent, if it is time for a check; it is then given time to come in. `heard`:
+    /// samples of the session so far; `bar`: samples of a bar.
     pub fn silent_stem(&mut self, heard: i64, state: &Snapshot, bar: f64) -> Option<u8> {
         for (s, stem) in state.stems.iter().enumerate() {
             // The musician, a repeated bar, and a band that is stopped or counts in may be silent.

@@ -1,4 +1,5 @@
-//! The channels of a slot. A slot is one frame of all that the band plays: stem 1 … stem n, click, left, right.
+//! The channels of a slot. A slot is one frame of all that the band plays: stem 1 … stem n, click, left,
+//! right.
 
 /// The channels of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
-//! Measures how fast this machine is: memory bandwidth, a step of a model, a codec. `sideman doctor` and `sideman-bench` use it. Both measure all in
-//! one run, so that a step's speed can be given as a share of the memory bandwidth at that time.
+//! Measures how fast this machine is: memory bandwidth, a step of a model, a codec. `sideman doctor` and
+//! `sideman-bench` use it. Both measure all in one run, so that a step's speed can be given as a share of the
+//! memory bandwidth at that time.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,8 @@ impl Times {
 
 /// Bytes a second that `threads` threads read from memory together: the best of five passes.
 pub fn memory_bandwidth(threads: usize) -> f64 {
-    // Ones, not zeros: pages that were never written are all the same page of zeros, which stays in the cache.
+    // Ones, not zeros: pages that were never written are all the same page of zeros, which stays in the
+    // cache.
     let words = vec![1u64; SWEEP / size_of::<u64>()];
     let part = words.len().div_ceil(threads.max(1));
     let sweep = |_| {
@@ -72,8 +74,8 @@ pub struct StepCase {
     pub steps: usize,
 }
 
-/// Times a prefill of `context` steps (in blocks of 64) and each single step after it, sampling included. A text, where the model takes one, is
-/// 16 tokens long.
+/// Times a prefill of `context` steps (in blocks of 64) and each single step after it, sampling included. A
+/// text, where the model takes one, is 16 tokens long.
 ///
 /// # Errors
 /// The backend's memory is full.
@@ -120,7 +122,8 @@ pub fn step<B: Backend>(backend: &mut B, lm: &Lm<B>, case: StepCase) -> Result<(
     }
 }
 
-/// Bytes of memory that one step reads: every matrix once, whatever the number of lanes, and the cache of each lane.
+/// Bytes of memory that one step reads: every matrix once, whatever the number of lanes, and the cache of
+/// each lane.
 pub fn step_bytes(config: &Config, weights: Format, case: StepCase) -> f64 {
     let (d, ffn, layers) = (config.lm.dim as f64, config.lm.ffn as f64, config.lm.layers as f64);
     let cross = if config.text.is_some() { 2.0 * d * d } else { 0.0 };

@@ -1,5 +1,5 @@
-//! Keeps a device open for as long as the session lasts: when it is lost, it is opened again after 0.25, 0.5, 1 and 2 s and then every 2 s.
-//! The session and its take go on meanwhile.
+//! Keeps a device open for as long as the session lasts: when it is lost, it is opened again after 0.25, 0.5,
+//! 1 and 2 s and then every 2 s. The session and its take go on meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,8 @@ const RETRY: [f64; 4] = [0.25, 0.5, 1.0, 2.0];
 /// How often the device's state is read.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Keeps the device open until the session ends, on the calling thread. Every change is an event of `control`.
+/// Keeps the device open until the session ends, on the calling thread. Every change is an event of
+/// `control`.
 ///
 /// # Errors
 /// The device can't be opened at the start.

@@ -1,5 +1,5 @@
-//! A model that repeats what it hears: the house model's bass codec for all stems, and a language model that copies the codes of the input stem.
-//! Its output shows when the input was heard.
+//! A model that repeats what it hears: the house model's bass codec for all stems, and a language model that
+//! copies the codes of the input stem. Its output shows when the input was heard.
 
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,8 @@ use crate::rng::Rng;
 const STEMS: [&str; 3] = ["bass", "drums", "other"];
 const DIM: usize = 256;
 
-/// Writes the model directory `dir`: bass, drums and other, two codebooks each. The codes of the bass in frame t are those of the others in
-/// frame t + lag + 1, the first one that can depend on them.
+/// Writes the model directory `dir`: bass, drums and other, two codebooks each. The codes of the bass in
+/// frame t are those of the others in frame t + lag + 1, the first one that can depend on them.
 pub fn write(dir: &Path) -> PathBuf {
     let house = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/house");
     let read = std::fs::read(house.join("config.json")).expect("the house model");

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use sideman_io::device::DeviceConfig;
 use sideman_skip::{Need, skip, without};
 
-/// Ends the test program when a test takes longer than this: libjack can wait for ever for a server that is gone. Hold the result during the
-/// test.
+/// Ends the test program when a test takes longer than this: libjack can wait for ever for a server that is
+/// gone. Hold the result during the test.
 pub fn deadline(seconds: u64) -> Sender<()> {
     let seconds = seconds + std::env::var("SIDEMAN_JAM_SECONDS").ok().and_then(|s| s.parse::<f64>().ok()).unwrap_or(0.0) as u64;
     let (kept, ended) = channel::<()>();
@@ -36,8 +36,8 @@ pub fn device_config(client: &str, period: u32) -> DeviceConfig {
     }
 }
 
-/// A lock that allows one server at a time among all test processes: a machine runs few of them, and clients of one process can't tell two
-/// apart.
+/// A lock that allows one server at a time among all test processes: a machine runs few of them, and clients
+/// of one process can't tell two apart.
 pub fn turn() -> std::fs::File {
     let turn = std::fs::File::create(std::env::temp_dir().join("sideman-jack.lock")).unwrap();
     turn.lock().unwrap();
@@ -60,7 +60,8 @@ pub fn jackd(test: &str) -> bool {
 pub struct Server(Child);
 
 impl Server {
-    /// Starts one in synchronous mode, so that it skips no client's block, and waits until it accepts clients. Tries twice.
+    /// Starts one in synchronous mode, so that it skips no client's block, and waits until it accepts
+    /// clients. Tries twice.
     pub fn start(period: u32) -> Server {
         (0..2).find_map(|_| Server::attempt(period)).expect("jackd starts and accepts clients (it needs 41 MB of /dev/shm)")
     }

@@ -12,7 +12,8 @@ pub fn strikes(samples: impl Iterator<Item = f32>, rate: usize) -> Vec<usize> {
     all
 }
 
-/// How often clicks leave their grid of `beat` frames, and by how many frames they are off the grid otherwise, at most.
+/// How often clicks leave their grid of `beat` frames, and by how many frames they are off the grid
+/// otherwise, at most.
 pub fn grid(strikes: &[usize], beat: usize) -> (u64, usize) {
     let (mut moves, mut worst, mut from) = (0, 0, strikes.first().copied().unwrap_or(0));
     for &n in strikes {

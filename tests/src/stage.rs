@@ -1,4 +1,5 @@
-//! Fixtures of live play: a runner with the committed random model, a bass line as its input, and readers of a take's files.
+//! Fixtures of live play: a runner with the committed random model, a bass line as its input, and readers of
+//! a take's files.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! `sideman keys`: the keys of the screen, as they are bound.
+//! `sideman keys`: prints the keys of the screen.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use crate::stdout;
 /// `keys`.
 ///
 /// # Errors
-/// What is wrong with the file of keys.
+/// The file of keys is not valid.
 pub fn run(args: &Keys) -> Result<ExitCode> {
     Keymap::find(args.keys.as_deref())?.lines().iter().for_each(|line| stdout::line(line.trim_end()));
     Ok(ExitCode::SUCCESS)

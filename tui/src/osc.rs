@@ -1,4 +1,4 @@
-//! `sideman osc`: the whole OSC namespace, from the table that the server reads.
+//! `sideman osc`: prints every OSC address.
 
 use std::process::ExitCode;
 

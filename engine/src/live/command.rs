@@ -127,7 +127,7 @@ pub enum Action {
     Mute(bool),
     /// Solo: while any stem is solo, only solo stems sound.
     Solo(bool),
-    /// Predicts the stem anew from the boundary on.
+    /// Predicts the stem again, with other music, from the boundary on.
     Regen,
     /// Repeats the stem's last bars, so many of them; 0 ends the repetition.
     Freeze(u32),

@@ -234,8 +234,8 @@ commands! {
         .midi(Fader(0.0, 2.0))
         .key("freeze", &["f"], "repeat the stem's last 4 bars; again: end the repetition");
     StemRegenerate => command("regenerate", Bar, Session)
-        .trigger("/jam/stem/S/regen", "", "predicts the stem anew from the next bar on")
-        .key("regenerate", &["r"], "predict the stem anew")
+        .trigger("/jam/stem/S/regen", "", "predicts the stem again, with other music, from the next bar on")
+        .key("regenerate", &["r"], "predict the stem again, with other music")
         .key_at(Beat, "reject", &["x"], "reject the stem's open plan: regenerate at the next beat");
     StemUndo => command("undo", Bar, Session)
         .trigger("/jam/stem/S/undo", "", "goes back to what the stem played before the last regenerate or freeze")

@@ -1,5 +1,5 @@
-//! Files in place of devices: the runner hears a recording, at the pace of the clock or as fast as it can. Nothing is late here, so both paces
-//! give the same samples, bit for bit.
+//! Files in place of devices: the runner hears a recording, at the pace of the clock or as fast as it can.
+//! Nothing is late here, so both paces give the same samples, bit for bit.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -21,8 +21,8 @@ pub enum Pace {
     Real,
 }
 
-/// Plays `samples` (32 kHz) to the band, hop by hop; the last hop is filled up with silence. `events` of a take are requested at their song
-/// times. `after` is called after every hop; false ends the session.
+/// Plays `samples` (32 kHz) to the band, hop by hop; the last hop is filled up with silence. `events` of a
+/// take are requested at their song times. `after` is called after every hop; false ends the session.
 pub fn play<B: Backend>(
     runner: &mut Runner<B>,
     samples: &[f32],

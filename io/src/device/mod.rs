@@ -1,6 +1,7 @@
-//! Audio devices: they produce input samples and play slots in real time. A backend opens what a [`DeviceConfig`] names, gets its ports from the
-//! [`EngineHandle`], and runs its callbacks over them. It reports faults; the [`crate::supervisor`] decides what to do. Files are no device: nothing is
-//! late there ([`file`]).
+//! Audio devices: they produce input samples and play slots in real time. A backend opens what a
+//! [`DeviceConfig`] names, gets its ports from the [`EngineHandle`], and runs its callbacks over them. It
+//! reports faults; the [`crate::supervisor`] decides what to do. Files are no device: nothing is late there
+//! ([`mod@file`]).
 
 pub mod cpal;
 pub mod file;
@@ -28,7 +29,8 @@ pub struct DeviceConfig {
     pub client: String,
     /// Frames of a block, where the program chooses them.
     pub period: u32,
-    /// Round-trip latency that the device does not report, in microseconds, as [`crate::calibrate`] measures it.
+    /// Round-trip latency that the device does not report, in microseconds, as [`crate::calibrate`] measures
+    /// it.
     pub extra_latency: i32,
     /// The stem that the musician plays.
     pub input_stem: String,
@@ -64,8 +66,8 @@ pub trait Stream {
 }
 
 impl DeviceStats {
-    /// Round-trip latency in frames of the output: from when a sound is played to when it is heard again. `extra`: microseconds that the
-    /// device does not report.
+    /// Round-trip latency in frames of the output: from when a sound is played to when it is heard again.
+    /// `extra`: microseconds that the device does not report.
     pub fn round_trip(&self, rate_in: u32, rate_out: u32, extra: i32) -> u64 {
         let reported = u64::from(self.latency_out.load(Ordering::Relaxed))
             + u64::from(self.latency_in.load(Ordering::Relaxed)) * u64::from(rate_out) / u64::from(rate_in.max(1));
@@ -92,8 +94,8 @@ pub fn open(config: &DeviceConfig, engine: &EngineHandle) -> Result<Box<dyn Stre
 }
 
 impl DeviceConfig {
-    /// Seconds that the device is expected to add from sound in to sound out, before it is open: a period each way, one of slack, and the
-    /// latency that it does not report. The lag is chosen by it.
+    /// Seconds that the device is expected to add from sound in to sound out, before it is open: a period
+    /// each way, one of slack, and the latency that it does not report. The lag is chosen by it.
     pub fn expected_latency(&self) -> f64 {
         match self.host.as_deref() {
             Some("null") => 0.0,

@@ -1,4 +1,5 @@
-//! A device without hardware: silence in, nothing out, at the pace of the clock. For a machine without sound, and for tests.
+//! A device without hardware: silence in, nothing out, at the pace of the clock. For a machine without sound,
+//! and for tests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

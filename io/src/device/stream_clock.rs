@@ -1,15 +1,18 @@
-//! Timing of two streams with clocks of their own: how far apart they began, and how much time one has lost. Both are read off the delays that
-//! a device reports with every block. A backend whose input and output share one callback (JACK) needs neither.
+//! Timing of two streams with clocks of their own: how far apart they began, and how much time one has lost.
+//! Both are read off the delays that a device reports with every block. A backend whose input and output
+//! share one callback (JACK) needs neither.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Seconds from a stream's start in which its offset is measured. Shorter than anything that sounds: the result moves the band.
+/// Seconds from a stream's start in which its offset is measured. Shorter than anything that sounds: the
+/// result moves the band.
 pub const SETTLE: f64 = 0.25;
 
-/// Time at which the first frame of a stream was in the air, in seconds of a clock that both streams share. Every callback of the first
-/// [`SETTLE`] seconds measures it; the earliest result counts, because that callback was delayed least.
+/// Time at which the first frame of a stream was in the air, in seconds of a clock that both streams share.
+/// Every callback of the first [`SETTLE`] seconds measures it; the earliest result counts, because that
+/// callback was delayed least.
 #[derive(Clone)]
 pub struct StreamStart {
     epoch: Instant,
@@ -23,8 +26,9 @@ impl StreamStart {
         StreamStart { epoch, time: Arc::new(AtomicU64::new(f64::INFINITY.to_bits())) }
     }
 
-    /// Call it for each block, now: `passed`, seconds from the stream's first frame to the first one of the block; `delay`, seconds from now
-    /// until that frame is in the air, negative where it was. Reads the clock in the first [`SETTLE`] seconds only.
+    /// Call it for each block, now: `passed`, seconds from the stream's first frame to the first one of the
+    /// block; `delay`, seconds from now until that frame is in the air, negative where it was. Reads the
+    /// clock in the first [`SETTLE`] seconds only.
     pub fn block(&self, passed: f64, delay: f64) {
         if passed <= SETTLE {
             self.measured(self.epoch.elapsed().as_secs_f64() + delay - passed);
@@ -45,7 +49,8 @@ impl StreamStart {
     }
 }
 
-/// Finds the time that a stream loses where its device reports an underrun or overrun: everything after it is later by so much.
+/// Finds the time that a stream loses where its device reports an underrun or overrun: everything after it is
+/// later by so much.
 #[derive(Default)]
 pub struct GapDetector {
     xruns: u64,
@@ -54,8 +59,9 @@ pub struct GapDetector {
 }
 
 impl GapDetector {
-    /// Seconds lost before a block. `time`: when the block is in the air, by the device's clock; `passed`: seconds from the stream's first frame
-    /// to it; `xruns`: those that the device has reported so far. 0 where it reported no new one: a clock that only jitters moves nothing.
+    /// Seconds lost before a block. `time`: when the block is in the air, by the device's clock; `passed`:
+    /// seconds from the stream's first frame to it; `xruns`: those that the device has reported so far. 0
+    /// where it reported no new one: a clock that only jitters moves nothing.
     pub fn gap_before(&mut self, time: f64, passed: f64, xruns: u64) -> f64 {
         let (start, is_new) = (time - passed, xruns != self.xruns);
         self.xruns = xruns;
@@ -74,8 +80,9 @@ mod tests {
         let epoch = Instant::now();
         let (output, input) = (StreamStart::new(epoch), StreamStart::new(epoch));
         assert_eq!(output.offset_from(&input), None);
-        // The output was filled with two blocks of 10 ms at 1.000 and plays from there; the input began at 1.002. One callback is delayed
-        // by 7 ms: less waits to be played then, and more was captured. One stamp is wrong.
+        // The output was filled with two blocks of 10 ms at 1.000 and plays from there; the input began at
+        // 1.002. One callback is delayed by 7 ms: less waits to be played then, and more was captured. One
+        // stamp is wrong.
         for (now, passed, delay) in
             [(1.0, 0.0, 0.0), (1.0, 0.01, 0.01), (1.01, 0.02, 0.01), (1.027, 0.03, 0.003), (1.03, 0.04, 0.02)]
         {

@@ -30,7 +30,8 @@ pub(super) struct Connection {
     pub silent: bool,
     /// Frames of input that had come when it was last looked at.
     pub frames_in: u64,
-    /// How far the input's clock is ahead of the output's, in seconds, and when it was measured; none where both are one.
+    /// How far the input's clock is ahead of the output's, in seconds, and when it was measured; none where
+    /// both are one.
     pub drift: Option<(f64, Instant)>,
 }
 

@@ -106,8 +106,8 @@ impl<B: Backend> EngineThread<B> {
         self.runner.finish()
     }
 
-    /// Frames of the next hop: as requested, or twice as many under load where the lead is long enough; a hop that the lead doesn't cover
-    /// would always be late.
+    /// Frames of the next hop: as requested, or twice as many under load where the lead is long enough; a hop
+    /// that the lead doesn't cover would always be late.
     fn frames_of_next_hop(&self) -> usize {
         let (frames, lead) = (self.runner.hop_frames(), self.runner.time().1);
         let twice = (2 * frames).min(MAX_HOP);
@@ -120,7 +120,8 @@ impl<B: Backend> EngineThread<B> {
         let bar = self.runner.bar();
         let Some(connection) = &mut self.connection else { return };
         connection.output.set_bar(bar);
-        // A device without a MIDI clock takes no mark out of the queue: it is full then, and that does no harm.
+        // A device without a MIDI clock takes no mark out of the queue: it is full then, and that does no
+        // harm.
         let mark = BeatPosition::of(self.runner.snapshot());
         let _ = connection.marks.try_push(mark);
         if let Some(ports) = &mut self.midi_ports {

@@ -25,7 +25,8 @@ const MARK_QUEUE: usize = 256;
 pub struct DevicePorts {
     /// Takes the musician's samples.
     pub input: InputWriter,
-    /// Gives the slots to play. At first it stands at the song time that is heard now; the device moves it ahead by its latencies.
+    /// Gives the slots to play. At first it stands at the song time that is heard now; the device moves it
+    /// ahead by its latencies.
     pub output: OutputReader,
     /// Channels of a slot.
     pub layout: SlotLayout,
@@ -83,7 +84,8 @@ impl EngineHandle {
         (EngineHandle { requests, opened }, ConnectRequests { requests: received, opened: devices })
     }
 
-    /// Ports for a device of these rates, in place of those that were given before. `steered`: input and output have clocks of their own.
+    /// Ports for a device of these rates, in place of those that were given before. `steered`: input and
+    /// output have clocks of their own.
     ///
     /// # Errors
     /// The rates can't be resampled, or the session is over.

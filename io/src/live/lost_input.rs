@@ -1,5 +1,6 @@
-//! Notices input that is lost on its way from the device although the device reports nothing (PipeWire's ALSA does that). Such input would be
-//! missing for ever: the engine would be late in every hop from then on, with time to spare.
+//! Notices input that is lost on its way from the device although the device reports nothing (PipeWire's ALSA
+//! does that). Such input would be missing for ever: the engine would be late in every hop from then on, with
+//! time to spare.
 
 /// Hops in a row that leave the device short before input counts as lost.
 const HOPS: u32 = 4;
@@ -13,9 +14,9 @@ pub struct LostInputDetector {
 }
 
 impl LostInputDetector {
-    /// Call it after each hop. `underrun`: frames that the output had to fill in so far; `short`: seconds by which the output falls short
-    /// before the next hop; `idle`: the engine waits for input, so the computer is not the cause. Gives the seconds of input that are lost,
-    /// once [`HOPS`] hops in a row were short.
+    /// Call it after each hop. `underrun`: frames that the output had to fill in so far; `short`: seconds by
+    /// which the output falls short before the next hop; `idle`: the engine waits for input, so the computer
+    /// is not the cause. Gives the seconds of input that are lost, once [`HOPS`] hops in a row were short.
     pub fn after_hop(&mut self, underrun: u64, short: f64, idle: bool) -> Option<f64> {
         let is_short = underrun > self.underrun && short > 0.0 && idle;
         self.underrun = underrun;

@@ -1,11 +1,13 @@
-//! The output: one ring of slots ([`crate::slot_layout`]) at the device's rate, from the engine to the device's callback.
+//! The output: one ring of slots ([`crate::slot_layout`]) at the device's rate, from the engine to the
+//! device's callback.
 //!
-//! All channels of a frame are in one slot, so nothing can shift one against another. Slots follow each other without a gap from a first one
-//! whose song time is known, so the position of each says when it is heard.
+//! All channels of a frame are in one slot, so nothing can shift one against another. Slots follow each other
+//! without a gap from a first one whose song time is known, so the position of each says when it is heard.
 //!
-//! *Threading.* [`OutputWriter`] belongs to the engine's thread, [`OutputReader`] to the device's callback; [`OutputState`] is atomics. The reader
-//! keeps what it has played: where slots are missing it repeats the last bar from that, in phase, without the engine, which may have stalled.
-//! Slots that come too late are kept for repeating, and not played.
+//! *Threading.* [`OutputWriter`] belongs to the engine's thread, [`OutputReader`] to the device's callback;
+//! [`OutputState`] is atomics. The reader keeps what it has played: where slots are missing it repeats the
+//! last bar from that, in phase, without the engine, which may have stalled. Slots that come too late are
+//! kept for repeating, and not played.
 
 mod reader;
 #[cfg(test)]

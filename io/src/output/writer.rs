@@ -45,8 +45,8 @@ impl OutputWriter {
         })
     }
 
-    /// Adds interleaved slots at 32 kHz that follow the last ones. Never waits: frames for which there is no room (the device has stalled)
-    /// become silence of the same length. Returns the number of those frames.
+    /// Adds interleaved slots at 32 kHz that follow the last ones. Never waits: frames for which there is no
+    /// room (the device has stalled) become silence of the same length. Returns the number of those frames.
     #[must_use]
     pub fn write(&mut self, slots: &[f32]) -> usize {
         self.resampled.clear();

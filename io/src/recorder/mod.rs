@@ -1,8 +1,9 @@
 //! The recorder: a thread that writes takes, so that the engine never waits for the disk.
 //!
-//! It puts the musician and the band side by side in song time, buffers the last ten minutes of the session in temporary files, and writes
-//! takes ([`crate::take`]). The engine only sends [`RecorderCommand`]s. Where the disk is slower than the music for longer than the queue
-//! lasts, hops are missing in the take, which is counted and reported; what is heard does not change.
+//! It puts the musician and the band side by side in song time, buffers the last ten minutes of the session
+//! in temporary files, and writes takes ([`crate::take`]). The engine only sends [`RecorderCommand`]s. Where
+//! the disk is slower than the music for longer than the queue lasts, hops are missing in the take, which is
+//! counted and reported; what is heard does not change.
 
 mod recent;
 mod thread;
@@ -63,7 +64,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the thread. `info` describes the session from its start; `keep_recent`: the last ten minutes are buffered.
+    /// Starts the thread. `info` describes the session from its start; `keep_recent`: the last ten minutes
+    /// are buffered.
     ///
     /// # Errors
     /// The system makes no thread.
@@ -116,7 +118,8 @@ mod tests {
     use super::*;
     use crate::take::{self, tests::info};
 
-    /// A hop of `n` samples whose slots lead by 1280 samples; every sample is its own song time, on every channel.
+    /// A hop of `n` samples whose slots lead by 1280 samples; every sample is its own song time, on every
+    /// channel.
     fn hop(at: usize, n: usize) -> RecorderCommand {
         let times = |range: std::ops::Range<usize>| range.map(|t| t as f32);
         RecorderCommand::Hop(RecordedHop {

@@ -1,4 +1,5 @@
-//! The last ten minutes of a session, in temporary files of 20 s each. The oldest is deleted when a new one begins.
+//! The last ten minutes of a session, in temporary files of 20 s each. The oldest is deleted when a new one
+//! begins.
 
 use std::collections::VecDeque;
 use std::fs::File;

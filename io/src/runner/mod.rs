@@ -1,7 +1,8 @@
-//! A session without threads and devices: it takes requests between hops, plays the hop, mixes it, records it and updates the snapshot.
+//! A session without threads and devices: it takes requests between hops, plays the hop, mixes it, records it
+//! and updates the snapshot.
 //!
-//! [`crate::live`] runs it against devices, [`crate::device::file`] between files and for a replay. All of them give the same samples for the
-//! same input and the same requests.
+//! [`crate::live`] runs it against devices, [`crate::device::file`] between files and for a replay. All of
+//! them give the same samples for the same input and the same requests.
 
 mod hop_times;
 mod recording;
@@ -93,8 +94,8 @@ pub fn session<B: Backend>(
 }
 
 impl<B: Backend> Runner<B> {
-    /// Starts a session. [`Runner::slots`] then holds what the band plays before it has heard anything. Takes that are requested without a
-    /// folder go below `takes`.
+    /// Starts a session. [`Runner::slots`] then holds what the band plays before it has heard anything. Takes
+    /// that are requested without a folder go below `takes`.
     ///
     /// # Errors
     /// Those of [`session`].
@@ -188,12 +189,14 @@ impl<B: Backend> Runner<B> {
         self.info.config.guided && with_active_slot!(&self.failover, slot => slot.session.leans())
     }
 
-    /// One hop: `heard` is a whole number of frames, 1 to 25. A hop that can't be played is silence of the same length, and an event.
+    /// One hop: `heard` is a whole number of frames, 1 to 25. A hop that can't be played is silence of the
+    /// same length, and an event.
     pub fn hop(&mut self, heard: &[f32]) {
         self.last_hop(heard, heard.len());
     }
 
-    /// The last hop of a file: only the first `length` samples of `heard` are music, and a take ends with them.
+    /// The last hop of a file: only the first `length` samples of `heard` are music, and a take ends with
+    /// them.
     pub fn last_hop(&mut self, heard: &[f32], length: usize) {
         let heard_to = self.heard_to();
         if let Some(before_hop) = &mut self.before_hop {

@@ -11,7 +11,8 @@ use crate::failover::with_active_slot;
 use crate::recorder::{RecordedHop, Recorder, RecorderCommand};
 
 impl<B: Backend> Runner<B> {
-    /// Starts the recorder, before the first hop. `dir`: a take from the start; `keep_recent`: the last ten minutes can be kept as a take.
+    /// Starts the recorder, before the first hop. `dir`: a take from the start; `keep_recent`: the last ten
+    /// minutes can be kept as a take.
     ///
     /// # Errors
     /// The system makes no thread.

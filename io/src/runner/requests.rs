@@ -19,8 +19,9 @@ const MAX_SCHEDULED: usize = 64;
 const POLL: Duration = Duration::from_millis(5);
 
 impl<B: Backend> Runner<B> {
-    /// Takes requests and plays nothing until one of them is [`Command::Play`]: the session then begins at song time 0, with all that was
-    /// requested. False: the session was ended before, or `stop` returned true.
+    /// Takes requests and plays nothing until one of them is [`Command::Play`]: the session then begins at
+    /// song time 0, with all that was requested. False: the session was ended before, or `stop` returned
+    /// true.
     pub fn wait_for_play(&mut self, stop: impl Fn() -> bool) -> bool {
         loop {
             while let Some(sent) = self.controls.take() {
@@ -98,7 +99,8 @@ impl<B: Backend> Runner<B> {
             }
             Command::Clock(Clock::Link) if live && !self.controls.has_link() => return self.emit(Refusal::NoLink),
             Command::Clock(Clock::Jack) if live && !self.controls.has_transport() => return self.emit(Refusal::NoJackTransport),
-            // With Link the song begins on a bar of the other peers: the Link thread gets this event and sends a request for that sample.
+            // With Link the song begins on a bar of the other peers: the Link thread gets this event and
+            // sends a request for that sample.
             Command::Play if request.when.is_none() && self.stopped_on_link && self.controls.has_link() => {
                 let at = self.heard_to();
                 return self.controls.tell(&Event::Applied { at, request });
@@ -129,8 +131,8 @@ impl<B: Backend> Runner<B> {
         self.apply(request);
     }
 
-    /// Whether a request that the runner handles itself is for a later bar. In a take it stands where it was applied, so a replay applies it
-    /// at once.
+    /// Whether a request that the runner handles itself is for a later bar. In a take it stands where it was
+    /// applied, so a replay applies it at once.
     fn waits_for_its_bar(&self, request: &Request) -> bool {
         let own = matches!(request.command, Command::Text { .. } | Command::Hop(_) | Command::Record(_) | Command::Keep(_));
         own && self.mode != RunMode::Replay && matches!(request.when, Some(When::AtBar(bar)) if bar > self.bar)

@@ -28,8 +28,8 @@ impl SessionText {
         SessionText { encoder, encoding: None, text, hidden, parts: Default::default() }
     }
 
-    /// Sets part `part` (from 1). Returns the whole text: the parts in order of their weights, since the model weighs no words. None where
-    /// there is no such part.
+    /// Sets part `part` (from 1). Returns the whole text: the parts in order of their weights, since the
+    /// model weighs no words. None where there is no such part.
     pub(super) fn set_part(&mut self, part: u8, text: &str, weight: f32) -> Option<String> {
         *self.parts.get_mut(usize::from(part).checked_sub(1)?)? = (text.to_owned(), weight);
         let mut parts: Vec<&(String, f32)> = self.parts.iter().filter(|p| p.1 > 0.0 && !p.0.trim().is_empty()).collect();
@@ -37,7 +37,8 @@ impl SessionText {
         Some(parts.iter().map(|p| p.0.as_str()).collect::<Vec<_>>().join(", "))
     }
 
-    /// Encodes the text of `request` in the background, in place of one that is being encoded. False: the model takes no text.
+    /// Encodes the text of `request` in the background, in place of one that is being encoded. False: the
+    /// model takes no text.
     pub(super) fn encode(&mut self, text: String, request: Request) -> bool {
         let Some(encoder) = &self.encoder else { return false };
         encoder.encode(text);

@@ -1,8 +1,8 @@
 //! A take: one session on disk, for a DAW and for `sideman replay`.
 //!
-//! Its WAV files are 32-bit float at 32 kHz, of equal length, from the same sample on. The file of the stem that the musician plays holds the
-//! musician. Of a take whose program was killed everything is readable but the last half second: headers are updated that often, and every
-//! file grows only at its end.
+//! Its WAV files are 32-bit float at 32 kHz, of equal length, from the same sample on. The file of the stem
+//! that the musician plays holds the musician. Of a take whose program was killed everything is readable but
+//! the last half second: headers are updated that often, and every file grows only at its end.
 
 mod read;
 mod tempo_map;
@@ -34,7 +34,8 @@ pub struct TakeInfo {
     pub model: PathBuf,
     /// SHA-256 of what is in the model directory ([`model_hash`]).
     pub model_sha256: String,
-    /// Precision of the weights in memory. A name that is not known is an error: with another precision the replay would differ.
+    /// Precision of the weights in memory. A name that is not known is an error: with another precision the
+    /// replay would differ.
     #[serde(with = "PrecisionName")]
     pub precision: Format,
     /// The model's stems, in its order.
@@ -75,7 +76,8 @@ pub struct Entry {
     pub request: Request,
 }
 
-/// SHA-256 of a model directory: names and contents of its JSON and safetensors files, in order of their names.
+/// SHA-256 of a model directory: names and contents of its JSON and safetensors files, in order of their
+/// names.
 ///
 /// # Errors
 /// A file can't be read.

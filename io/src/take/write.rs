@@ -77,7 +77,8 @@ impl TakeWriter {
         self.samples
     }
 
-    /// Adds rows: the musician's sample as recorded, and the band's slot. `input_stem`: the stem whose file gets the musician too.
+    /// Adds rows: the musician's sample as recorded, and the band's slot. `input_stem`: the stem whose file
+    /// gets the musician too.
     ///
     /// # Errors
     /// The disk is full, or gone.

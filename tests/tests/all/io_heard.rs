@@ -1,5 +1,5 @@
-//! Requests change what is heard from their bar on and nothing before it: takes of file sessions with the random model, one without requests and
-//! one with each request, are compared.
+//! Requests change what is heard from their bar on and nothing before it: takes of file sessions with the
+//! random model, one without requests and one with each request, are compared.
 
 use std::path::Path;
 
@@ -55,7 +55,8 @@ fn bar(n: usize) -> std::ops::Range<usize> {
     (n - 1) * FRAMES..n * FRAMES
 }
 
-/// Two takes are the same before bar `n`, and differ within the next `bars` bars, in tokens and in the samples of the drums.
+/// Two takes are the same before bar `n`, and differ within the next `bars` bars, in tokens and in the
+/// samples of the drums.
 fn differ_from(n: usize, bars: usize, a: &Take, b: &Take) {
     let from = bar(n).start;
     assert_eq!(a.tokens[..from - LATE], b.tokens[..from - LATE], "they differ before bar {n}");
@@ -82,7 +83,8 @@ fn sections_are_heard_from_their_bar_on() {
     let plain = play(CHART, &[]);
     let gone = play(CHART, &[(Command::Section("B".into()), 3)]);
     differ_from(3, 2, &plain, &gone);
-    // In the middle of A the next section is B, and so is section 2. Where the chart goes there anyway, nothing changes.
+    // In the middle of A the next section is B, and so is section 2. Where the chart goes there anyway,
+    // nothing changes.
     for name in ["", "2"] {
         let next = play(CHART, &[(Command::Section(name.into()), 3)]);
         assert!(next.tokens == gone.tokens && next.drums == gone.drums, "{name:?}");

@@ -1,8 +1,10 @@
-//! Live play under a real JACK server (dummy driver): a test client, the rig, plays a bass into Sideman's port and records all of Sideman's outputs.
-//! Exact results are asserted; timing (xruns, late hops) is printed, because the machine may be busy.
+//! Live play under a real JACK server (dummy driver): a test client, the rig, plays a bass into Sideman's
+//! port and records all of Sideman's outputs. Exact results are asserted; timing (xruns, late hops) is
+//! printed, because the machine may be busy.
 //!
-//! `SIDEMAN_JAM_SECONDS` sets the length, `SIDEMAN_JAM_MODEL` the model (at lag 16), `SIDEMAN_JAM_BASS` a WAV file of 48 kHz at 120 BPM as the
-//! input, and `SIDEMAN_JAM_TO` a WAV file for the recording: bass, drums, other, click, left, right.
+//! `SIDEMAN_JAM_SECONDS` sets the length, `SIDEMAN_JAM_MODEL` the model (at lag 16), `SIDEMAN_JAM_BASS` a WAV
+//! file of 48 kHz at 120 BPM as the input, and `SIDEMAN_JAM_TO` a WAV file for the recording: bass, drums,
+//! other, click, left, right.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -150,7 +152,8 @@ fn line() -> Vec<f32> {
     }
 }
 
-/// Records `seconds`: rows of six channels by the server's frame time, silent where it lost frames, and the number of frames lost.
+/// Records `seconds`: rows of six channels by the server's frame time, silent where it lost frames, and the
+/// number of frames lost.
 fn record(recorded: &Blocks, seconds: f64) -> (Vec<[f32; 6]>, u32) {
     let (mut rows, mut next, mut lost) = (Vec::new(), None, 0);
     while rows.len() < (seconds * f64::from(RATE)) as usize {
@@ -176,8 +179,8 @@ fn strikes(rows: &[[f32; 6]]) -> Vec<usize> {
     all
 }
 
-/// Checks that left and right are the sum of the stems' ports in every frame, so no port is shifted against another. Returns the number of
-/// frames that were loud enough to be checked.
+/// Checks that left and right are the sum of the stems' ports in every frame, so no port is shifted against
+/// another. Returns the number of frames that were loud enough to be checked.
 fn aligned(rows: &[[f32; 6]]) -> usize {
     let mut told = 0;
     for (n, row) in rows.iter().enumerate() {
@@ -206,8 +209,8 @@ fn health(jam: &Jam) -> String {
     )
 }
 
-/// Runs a measurement until the server has lost no frame during it. A machine that is too busy three times reports `test` as skipped:
-/// its measurement then says nothing.
+/// Runs a measurement until the server has lost no frame during it. A machine that is too busy three times
+/// reports `test` as skipped: its measurement then says nothing.
 fn undisturbed(test: &str, mut measure: impl FnMut() -> bool) {
     if !(0..3).any(|_| measure()) {
         skip(test, "the server lost frames in each of three attempts: the machine is too busy");
@@ -304,7 +307,8 @@ fn server_dies_and_comes_back() -> bool {
     lost == 0
 }
 
-/// The time from a note to the first sound that can depend on it, at the ports: a model that repeats what it hears answers lag + 1 frames later.
+/// The time from a note to the first sound that can depend on it, at the ports: a model that repeats what it
+/// hears answers lag + 1 frames later.
 #[test]
 fn a_note_is_answered_after_the_lag() {
     let _turn = turn();
@@ -362,7 +366,8 @@ fn note_is_answered() -> bool {
     kept
 }
 
-/// The client's output is connected to its own input: JACK delays that by one block and reports no latency for it.
+/// The client's output is connected to its own input: JACK delays that by one block and reports no latency
+/// for it.
 #[test]
 fn calibration_measures_a_cable_from_output_to_input() {
     let _turn = turn();

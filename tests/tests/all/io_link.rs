@@ -1,6 +1,5 @@
-//! Ableton Link under a real JACK server: the band and a second program's worth of Link in one session, over the loopback or whatever network there
-//! is. The band's click is recorded by a JACK client, which notes Link's time of every block. Only with `--features link` (GPL: see
-//! docs/guides/playing-live.md). What is timing is printed, and held to a bound where no hop was late.
+//! Ableton Link under a real JACK server: Sideman and a second peer in one Link session. A JACK client records the click, with Link's time of
+//! every block. Only with `--features link` (GPL: see docs/guides/playing-live.md). Timing is printed, and asserted if no hop was late.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -19,7 +18,7 @@ use sideman_tests::stage;
 
 const RATE: f64 = 48_000.0;
 
-/// Records the click: Link's time at which a block was asked for, and its frames.
+/// Records the click: Link's time of each block, and its frames.
 struct Rig {
     click: jack::Port<jack::AudioIn>,
     link: Arc<AblLink>,
@@ -33,7 +32,7 @@ impl jack::ProcessHandler for Rig {
     }
 }
 
-/// The other one in the session.
+/// The second peer.
 struct Other(Arc<AblLink>);
 
 impl Other {
@@ -56,7 +55,7 @@ impl Other {
     }
 }
 
-/// The band, its device, the other one.
+/// Sideman, its device and the second peer.
 struct Jam {
     control: Control,
     engine: Option<JoinHandle<Vec<RecordingEvent>>>,
@@ -72,7 +71,7 @@ impl Jam {
         let other = Arc::new(AblLink::new(bpm));
         other.enable_start_stop_sync(true);
         other.enable(true);
-        // Who was there first keeps the tempo; and a session needs a while to be one.
+        // The first peer's tempo counts; and it takes a while until peers have found each other.
         std::thread::sleep(Duration::from_millis(800));
         let (runner, control) = stage::runner(config, RunMode::Devices);
         let (mut engine, handle) = EngineThread::new(runner);
@@ -111,7 +110,7 @@ impl Jam {
         }
     }
 
-    /// The clicks of the next seconds: Link's time of each (µs), and whether it is a bar's first.
+    /// The clicks of the next seconds: Link's time of each (µs), and whether it is the first of a bar.
     fn clicks(&self, seconds: f64) -> Vec<(i64, bool)> {
         while self.blocks.try_recv().is_ok() {}
         let (mut click, mut first, mut calls) = (Vec::new(), None, Vec::new());
@@ -119,11 +118,11 @@ impl Jam {
             let (at, micros, block) = self.blocks.recv_timeout(Duration::from_secs(30)).expect("the server calls us");
             let passed = at.wrapping_sub(*first.get_or_insert(at)) as usize;
             calls.push((passed, micros as f64 - passed as f64 / RATE * 1e6));
-            // Silence where the server lost frames.
+            // Silence for frames that the server lost.
             click.resize(passed, 0.0);
             click.extend(block);
         }
-        // The soonest of the calls around a frame is the least late one.
+        // Of the calls around a frame, the earliest one is the least late.
         let offset =
             |n: usize| calls.iter().filter(|c| c.0.abs_diff(n) < RATE as usize / 2).map(|c| c.1).fold(f64::INFINITY, f64::min);
         let (mut all, mut n) = (Vec::new(), 0);
@@ -138,7 +137,7 @@ impl Jam {
         all
     }
 
-    /// How far the clicks are from the session's beats, which the other one knows, ms at worst; their bars have to be its bars where `bars` says so.
+    /// Compares the clicks with the second peer's beats: the largest distance, ms. With `bars` the bar lines have to be the same, too.
     fn beside(&self, what: &str, seconds: f64, bars: bool) {
         let late = self.control.snapshot().health.late;
         let (clicks, state) = (self.clicks(seconds), self.other.state());
@@ -169,10 +168,10 @@ impl Drop for Jam {
 }
 
 #[test]
-fn tempo_beat_start_and_stop_go_both_ways() {
+fn tempo_beat_start_and_stop_are_shared_in_both_directions() {
     let _turn = turn();
     let _deadline = deadline(240);
-    if !jackd("io_link::tempo_beat_start_and_stop_go_both_ways") {
+    if !jackd("io_link::tempo_beat_start_and_stop_are_shared_in_both_directions") {
         return;
     }
     let _server = Server::start(1024);
@@ -187,7 +186,7 @@ fn tempo_beat_start_and_stop_go_both_ways() {
     std::thread::sleep(Duration::from_secs(2));
     jam.beside("started by the other at 97", 4.0, true);
 
-    // A tempo of each.
+    // Each peer sets a tempo.
     jam.other.tempo(120.0);
     jam.wait("the other's tempo", |jam| (jam.control.snapshot().tempo - 120.0).abs() < 5.0);
     std::thread::sleep(Duration::from_secs(2));
@@ -197,7 +196,7 @@ fn tempo_beat_start_and_stop_go_both_ways() {
     std::thread::sleep(Duration::from_secs(3));
     jam.beside("the band goes to 108", 3.0, true);
 
-    // Another source and back: the bar goes on.
+    // Another source of the beat and back: the bar continues.
     let mut last: Option<(f64, f64)> = None;
     for clock in [Clock::Internal, Clock::Link] {
         jam.send(Command::Clock(clock));
@@ -213,7 +212,7 @@ fn tempo_beat_start_and_stop_go_both_ways() {
     }
     jam.wait("they meet again", |jam| jam.other.0.num_peers() == 1);
 
-    // Stop and start of each.
+    // Each peer stops and starts.
     jam.send(Command::Stop);
     jam.wait("the band stops the other", |jam| !jam.control.snapshot().playing && !jam.other.state().is_playing());
     jam.send(Command::Play);
@@ -230,10 +229,10 @@ fn tempo_beat_start_and_stop_go_both_ways() {
 }
 
 #[test]
-fn alone_the_session_is_the_band_s() {
+fn without_other_peers_the_beat_is_the_session_s_own() {
     let _turn = turn();
     let _deadline = deadline(120);
-    if !jackd("io_link::alone_the_session_is_the_band_s") {
+    if !jackd("io_link::without_other_peers_the_beat_is_the_session_s_own") {
         return;
     }
     let _server = Server::start(1024);

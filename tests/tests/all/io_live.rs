@@ -1,4 +1,5 @@
-//! Live play with the committed random model: pace, hops, block sizes of the device and stalls change no sample, and no fault stops song time.
+//! Live play with the committed random model: pace, hops, block sizes of the device and stalls change no
+//! sample, and no fault stops song time.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -88,7 +89,8 @@ fn a_take_whose_texts_were_scheduled_for_bars_replays_exactly() {
     let (mut runner, control) =
         stage::runner(SessionConfig { guided: true, cfg_scale: 3.0, ..stage::config(12) }, RunMode::Files);
     runner.record(Some(at("played")), false).unwrap();
-    // Before the first hop, a text for bar 1 and one for bar 2, as an OSC script sends them before it starts the session.
+    // Before the first hop, a text for bar 1 and one for bar 2, as an OSC script sends them before it starts
+    // the session.
     let text = |text: &str| Command::Text { part: 0, text: text.into(), weight: 1.0 };
     for (command, bar) in [(text("funk drums"), 1), (Command::Seed(9), 1), (text("soft pad"), 2)] {
         control.send(Request { command, when: Some(When::AtBar(bar)), from: 1 }).unwrap();
@@ -261,7 +263,8 @@ fn a_stall_of_five_seconds_repeats_a_bar_and_loses_no_time() {
     let heard = stage::wav(&dir.path().join("take/input.wav"));
     let first = (0..12 * RATE).find(|n| heard[*n] != samples[*n]);
     assert_eq!(first, None, "the stall changed what was heard");
-    // The session has no guidance that the runner could leave out, so after the stall it gives what it would have given anyway.
+    // The session has no guidance that the runner could leave out, so after the stall it gives what it would
+    // have given anyway.
     assert_eq!(after, 0.0, "after the stall the band differs from a session without one");
 }
 

@@ -1,6 +1,5 @@
-//! MIDI under a real JACK server: a clock with jitter and gaps that the band follows, to the beat and to the bar, also after a restart by song
-//! position; jack_midi_clock as a sender that others wrote; our own clock beside our own click; pedals and learned controls. What is exact
-//! is asserted, what is timing is printed, for this may be a busy machine.
+//! MIDI under a real JACK server: following a clock with jitter and gaps, also after a restart by song position; following jack_midi_clock
+//! and JACK transport; MIDI clock out; pedals and learned controls. Exact results are asserted, timing is printed: the machine may be busy.
 
 use std::io::Write;
 use std::process::{Child, Command as Program, Stdio};
@@ -24,10 +23,10 @@ use sideman_tests::jackd::{Server, deadline, device_config, jackd, turn};
 
 const RATE: f64 = 48_000.0;
 
-/// The machine around the band: plays MIDI by a plan, records what comes from the band.
+/// A JACK client beside the session: sends MIDI by a plan, records MIDI and clicks.
 struct Rig {
     out: jack::Port<jack::MidiOut>,
-    /// The band's clock, another sender's clock, the band's click.
+    /// The session's MIDI clock, another program's MIDI clock, the session's click.
     clock: jack::Port<jack::MidiIn>,
     other: jack::Port<jack::MidiIn>,
     click: jack::Port<jack::AudioIn>,
@@ -37,7 +36,7 @@ struct Rig {
     heard: Sender<Heard>,
 }
 
-/// What came in a block: its first frame, where the transport was then, messages of both, the click.
+/// A recorded block: its first frame, the transport's position then, the messages of both clocks, the click.
 struct Heard {
     at: u64,
     transport: u64,
@@ -53,7 +52,7 @@ impl jack::ProcessHandler for Rig {
         let n = u64::from(scope.n_frames());
         self.waiting.extend(self.plan.try_iter().flatten());
         let mut out = self.out.writer(scope);
-        // What is late is sent at once.
+        // A late message is sent at once.
         for (when, bytes) in self.waiting.iter().take_while(|m| m.0 < at + n) {
             out.write(&jack::RawMidi { time: when.saturating_sub(at) as u32, bytes }).unwrap();
         }
@@ -68,12 +67,12 @@ impl jack::ProcessHandler for Rig {
     }
 }
 
-/// The band on the server, and the rig around it.
+/// A session on the server, and the client beside it.
 struct Jam {
     control: Control,
     engine: Option<JoinHandle<Vec<RecordingEvent>>>,
     devices: Option<JoinHandle<Result<(), String>>>,
-    _hands: midi::Server,
+    _midi: midi::Server,
     rig: jack::AsyncClient<(), Rig>,
     plan: Sender<Vec<(u64, Vec<u8>)>>,
     heard: Receiver<Heard>,
@@ -85,12 +84,12 @@ impl Jam {
         let (mut engine, handle) = EngineThread::new(runner);
         let (tx, inbox) = channel();
         engine.midi = Some(tx);
-        let hands = MidiMapper::new(Namespace::new(&["bass", "drums", "other"]), map, control.origin());
-        let hands = midi::Server::start(control.clone(), hands, inbox, file).unwrap();
+        let mapper = MidiMapper::new(Namespace::new(&["bass", "drums", "other"]), map, control.origin());
+        let midi = midi::Server::start(control.clone(), mapper, inbox, file).unwrap();
         let engine = std::thread::spawn(move || engine.run());
         let (me, _) = jack::Client::new("rig", jack::ClientOptions::NO_START_SERVER).unwrap();
         let out = me.register_port("out", jack::MidiOut::default()).unwrap();
-        // As `--midi rig:` does it.
+        // As with `--midi rig:`.
         let asked = DeviceConfig { midi: Some(out.name().unwrap()), ..device_config(client, 256) };
         let (plan, planned) = channel();
         let (tx, heard) = channel();
@@ -110,11 +109,11 @@ impl Jam {
         }
         rig.as_client().connect_ports_by_name(&format!("{client}:midi_out"), "rig:clock").unwrap();
         rig.as_client().connect_ports_by_name(&format!("{client}:click_out"), "rig:click").unwrap();
-        Jam { control, engine: Some(engine), devices: Some(devices), _hands: hands, rig, plan, heard }
+        Jam { control, engine: Some(engine), devices: Some(devices), _midi: midi, rig, plan, heard }
     }
 
-    /// The rig sends nothing any more. Before and behind the band at once it hears its click a block late; and still does as long as one
-    /// wire stays that closed the circle: the server then has it before the band.
+    /// Disconnects the client's outputs. Connected on both sides of the session, it would record the click a block late: the server then
+    /// runs it before the session.
     fn listen_only(&self, client: &str) {
         let me = self.rig.as_client();
         me.disconnect_ports_by_name("rig:out", &format!("{client}:midi_in")).unwrap();
@@ -123,7 +122,7 @@ impl Jam {
         wires.iter().for_each(|(from, to)| me.connect_ports_by_name(from, to).unwrap());
     }
 
-    /// Everything of the next seconds.
+    /// Records the next seconds.
     fn record(&self, seconds: f64) -> Recorded {
         let mut all = Recorded::default();
         while all.frames < (seconds * RATE) as u64 {
@@ -133,14 +132,14 @@ impl Jam {
             all.other.extend(block.other);
             let from = *all.from.get_or_insert(block.at);
             all.transport.push((block.at, block.transport));
-            // Silence where the server lost frames.
+            // Silence for frames that the server lost.
             all.click.resize((block.at - from) as usize, 0.0);
             all.click.extend(block.click);
         }
         all
     }
 
-    /// The rig's frame that comes next, more or less.
+    /// About the next frame of the client.
     fn now(&self) -> u64 {
         let block = self.heard.recv_timeout(Duration::from_secs(30)).expect("the server calls us");
         self.heard.try_iter().last().map_or(block.at, |block| block.at)
@@ -164,7 +163,7 @@ impl Drop for Jam {
         let h = self.control.snapshot().health;
         eprintln!("  load {:.0} %, late hops {}, frames filled in {}, xruns {}", h.load * 100.0, h.late, h.underrun, h.xruns);
         self.control.end();
-        // Also where a test has failed: the next one needs the server's place.
+        // Also after a failure: the next test needs the server's name.
         let _ = self.engine.take().map(JoinHandle::join);
         let _ = self.devices.take().map(JoinHandle::join);
     }
@@ -180,14 +179,14 @@ struct Recorded {
     click: Vec<f32>,
 }
 
-/// A click: its frame, and whether it is a bar's first, which is higher (1760 Hz instead of 1175).
+/// A click: its frame, and whether it is the first of a bar, which is higher (1760 Hz instead of 1175).
 type Strike = (u64, bool);
 
 impl Recorded {
     fn strikes(&self) -> Vec<Strike> {
         let (mut all, mut n) = (Vec::new(), 0);
         while n + 480 < self.click.len() {
-            // Above what a resampler rings before an onset.
+            // Above the resampler's ringing before an onset.
             if self.click[n].abs() > 0.05 {
                 let turns = self.click[n..n + 480].windows(2).filter(|w| (w[0] < 0.0) != (w[1] < 0.0)).count();
                 all.push((self.from.unwrap_or(0) + n as u64, turns > 29));
@@ -200,7 +199,7 @@ impl Recorded {
 }
 
 impl Recorded {
-    /// Strikes by the transport's frames, those within `seconds` of the recording's end.
+    /// The clicks of the last `seconds`, by the transport's frames.
     fn on_the_transport(&self, seconds: f64) -> Vec<Strike> {
         let end = self.from.unwrap_or(0) + self.click.len() as u64;
         let block = |at: u64| self.transport.iter().rfind(|b| b.0 <= at).copied().unwrap_or_default();
@@ -209,7 +208,7 @@ impl Recorded {
     }
 }
 
-/// Ticks of a tempo from a frame on, with jitter of up to `ms` either way; every `drop`th is lost once the clock is known.
+/// Ticks of a tempo from a frame on, with up to `ms` of jitter either way. Once the tempo is known, every `drop`th one is lost.
 fn ticks(from: f64, n: usize, bpm: f64, ms: f64, drop: usize) -> Vec<(u64, Vec<u8>)> {
     let mut x = 7u64;
     let mut noise = move || {
@@ -223,7 +222,7 @@ fn ticks(from: f64, n: usize, bpm: f64, ms: f64, drop: usize) -> Vec<(u64, Vec<u
     plan
 }
 
-/// How far clicks are from the beats of a grid, ms (mean, late ones above 0; worst), and whether the bars' first are its bars' first.
+/// The distance of clicks from the beats of a grid, ms: mean (above 0 is late) and worst; and whether the bar lines are the same.
 fn beside(strikes: &[Strike], beat0: f64, bpm: f64) -> (f64, f64, bool) {
     let (mut sum, mut worst, mut bars) = (0.0, 0.0f64, true);
     for (at, first) in strikes {
@@ -241,17 +240,17 @@ fn config(clock: Clock, playing: bool) -> SessionConfig {
 }
 
 #[test]
-fn a_clock_with_jitter_and_gaps_is_followed_to_the_bar_and_again_after_a_restart() {
+fn midi_clock_with_jitter_and_gaps_is_followed_also_after_a_restart() {
     let _turn = turn();
     let _deadline = deadline(180);
-    if !jackd("io_midi::a_clock_with_jitter_and_gaps_is_followed_to_the_bar_and_again_after_a_restart") {
+    if !jackd("io_midi::midi_clock_with_jitter_and_gaps_is_followed_also_after_a_restart") {
         return;
     }
     let _server = Server::start(256);
     let jam = Jam::start("sideman-clock", config(Clock::Midi, false), midi::default_map(&["bass", "drums", "other"]), None);
     let bpm = 100.0;
     let tick = 60.0 / bpm / 24.0 * RATE;
-    // It ticks before it starts, as most do. Start is sent just before the tick that begins the song.
+    // It ticks before it starts, as most clocks do. Start is sent just before the first tick of the song.
     let from = jam.now() as f64 + 0.5 * RATE;
     let mut plan = ticks(from, 24 * 24, bpm, 5.0, 31);
     let beat0 = from + 48.0 * tick;
@@ -259,7 +258,7 @@ fn a_clock_with_jitter_and_gaps_is_followed_to_the_bar_and_again_after_a_restart
     plan.sort();
     jam.plan.send(plan).unwrap();
     let all = jam.record(15.5);
-    // Two bars to come in, and for the loop to settle.
+    // Two bars to start, and for the loop to settle.
     let settled: Vec<Strike> = all.strikes().into_iter().filter(|s| s.0 as f64 > beat0 + 5.0 * RATE).collect();
     let (mean, worst, bars) = beside(&settled, beat0, bpm);
     let tempo = jam.control.snapshot().tempo;
@@ -271,7 +270,7 @@ fn a_clock_with_jitter_and_gaps_is_followed_to_the_bar_and_again_after_a_restart
     assert!(settled.len() >= 12 && (tempo / bpm - 1.0).abs() < 0.05, "{} clicks at {tempo}", settled.len());
     assert!(late > 0 || worst < 30.0 && bars, "the band is {worst} ms beside the clock; its bars are the clock's: {bars}");
 
-    // Stopped, moved to bar 5, and on from there, elsewhere in time and faster.
+    // Stop, song position at bar 5, continue: at another time, and faster.
     let bpm = 126.0;
     let from = jam.now() as f64 + 0.6 * RATE;
     let mut plan = ticks(from, 24 * 30, bpm, 5.0, 0);
@@ -293,7 +292,7 @@ fn a_clock_with_jitter_and_gaps_is_followed_to_the_bar_and_again_after_a_restart
     assert!(late > 0 || worst < 30.0 && bars, "the band is {worst} ms beside the clock; its bars are the clock's: {bars}");
 }
 
-/// A program that ends with its test.
+/// A program that is ended with its test.
 struct Other(Child);
 
 impl Drop for Other {
@@ -304,13 +303,13 @@ impl Drop for Other {
 }
 
 #[test]
-fn jack_midi_clock_is_followed() {
+fn the_clock_of_jack_midi_clock_is_followed() {
     let _turn = turn();
     let _deadline = deadline(180);
-    if !jackd("io_midi::jack_midi_clock_is_followed") {
+    if !jackd("io_midi::the_clock_of_jack_midi_clock_is_followed") {
         return;
     }
-    if without("io_midi::jack_midi_clock_is_followed", &[Need::Program("jack_midi_clock", "jack-midi-clock")]) {
+    if without("io_midi::the_clock_of_jack_midi_clock_is_followed", &[Need::Program("jack_midi_clock", "jack-midi-clock")]) {
         return;
     }
     let _server = Server::start(256);
@@ -321,13 +320,13 @@ fn jack_midi_clock_is_followed() {
     let sender = Other(run("jack_midi_clock", &["-b", "108", "-J", "5"]).unwrap());
     let client = jam.rig.as_client();
     jam.wait("jack_midi_clock's port", |_| client.port_by_name("jack_midi_clock:mclk_out").is_some());
-    // Its port is there before it takes connections.
+    // The port exists before it can be connected.
     jam.wait("jack_midi_clock", |_| client.connect_ports_by_name("jack_midi_clock:mclk_out", "sideman-mclk:midi_in").is_ok());
     client.connect_ports_by_name("jack_midi_clock:mclk_out", "rig:other").unwrap();
     client.transport().start().unwrap();
     let all = jam.record(14.0);
     client.transport().stop().unwrap();
-    // The grid: a straight line through the sender's ticks after its start.
+    // The grid is a straight line through the sender's ticks after its start.
     let start = all.other.iter().position(|m| m.1 == [0xfa] || m.1 == [0xfb]).expect("jack_midi_clock starts");
     let ticks: Vec<f64> = all.other[start..].iter().filter(|m| m.1 == [0xf8]).map(|m| m.0 as f64).collect();
     let n = ticks.len() as f64;
@@ -348,10 +347,10 @@ fn jack_midi_clock_is_followed() {
 }
 
 #[test]
-fn jack_s_transport_takes_the_band_along() {
+fn the_session_starts_stops_and_relocates_with_jack_transport() {
     let _turn = turn();
     let _deadline = deadline(240);
-    if !jackd("io_midi::jack_s_transport_takes_the_band_along") {
+    if !jackd("io_midi::the_session_starts_stops_and_relocates_with_jack_transport") {
         return;
     }
     let _server = Server::start(256);
@@ -359,7 +358,7 @@ fn jack_s_transport_takes_the_band_along() {
     jam.listen_only("sideman-roll");
     let transport = jam.rig.as_client().transport();
     let late = || jam.control.snapshot().health.late;
-    let told = |what: &str, strikes: &[Strike], bpm: f64, most: f64, before: u64| {
+    let check = |what: &str, strikes: &[Strike], bpm: f64, most: f64, before: u64| {
         let (mean, worst, bars) = beside(strikes, 0.0, bpm);
         eprintln!("{what}: {} clicks {mean:+.2} ms beside the transport's beat, {worst:.2} at worst; bars {bars}", strikes.len());
         assert!(strikes.len() >= 6, "{what}: {strikes:?}");
@@ -369,18 +368,18 @@ fn jack_s_transport_takes_the_band_along() {
     jam.record(1.0);
     assert!(!jam.control.snapshot().playing, "it waits for the transport");
 
-    // Nobody gives a tempo: bars of the band's own 120 a minute, counted from the transport's beginning.  A server that loses
-    // blocks on a busy machine takes them off its transport.
+    // Without a timebase master: bars at the session's 120 BPM, from the transport's start. On a busy machine the server loses blocks, and
+    // its transport loses them, too.
     transport.start().unwrap();
-    told("rolling, no timebase master", &jam.record(9.0).on_the_transport(4.5), 120.0, 3.0, 0);
+    check("rolling, no timebase master", &jam.record(9.0).on_the_transport(4.5), 120.0, 3.0, 0);
     transport.stop().unwrap();
     jam.wait("it stops with the transport", |c| !c.snapshot().playing);
     transport.locate(480_123 + 12_000).unwrap();
     transport.start().unwrap();
     let before = late();
-    told("from the middle of bar 6", &jam.record(8.0).on_the_transport(3.5), 120.0, 3.0, before);
+    check("from the middle of bar 6", &jam.record(8.0).on_the_transport(3.5), 120.0, 3.0, before);
 
-    // Its own clock and back while the transport rolls: the band plays on, and its bar doesn't jump.
+    // The internal clock and back while the transport rolls: the session continues, and its bar does not jump.
     let mut last: Option<(f64, f64)> = None;
     for clock in [Clock::Internal, Clock::Jack] {
         jam.send(Command::Clock(clock));
@@ -397,10 +396,10 @@ fn jack_s_transport_takes_the_band_along() {
 }
 
 #[test]
-fn a_timebase_master_leads_the_band() {
+fn the_session_follows_a_timebase_master() {
     let _turn = turn();
     let _deadline = deadline(180);
-    let test = "io_midi::a_timebase_master_leads_the_band";
+    let test = "io_midi::the_session_follows_a_timebase_master";
     if !jackd(test) || without(test, &[Need::Program("jack_transport", "jackd2")]) {
         return;
     }
@@ -410,10 +409,10 @@ fn a_timebase_master_leads_the_band() {
     let run = Program::new("jack_transport").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let mut master = Other(run.expect("jack_transport starts"));
     let mut words = master.0.stdin.take().unwrap();
-    // Tempos at which a block is a whole number of its ticks: of others it loses the rest, and falls behind itself.
+    // Tempos at which a block is a whole number of the master's ticks. At others it drops the rest, and is not consistent with itself.
     words.write_all(b"master\ntempo 93.75\nlocate 0\nplay\n").unwrap();
     jam.wait("the master's tempo", |c| (c.snapshot().tempo - 93.75).abs() < 0.1);
-    let told = |what: &str, bpm: f64, bars: bool, seconds: f64| {
+    let check = |what: &str, bpm: f64, bars: bool, seconds: f64| {
         let late = jam.control.snapshot().health.late;
         let strikes = jam.record(seconds).on_the_transport(4.0);
         let (mean, worst, same) = beside(&strikes, 0.0, bpm);
@@ -422,22 +421,22 @@ fn a_timebase_master_leads_the_band() {
         assert!(strikes.len() >= 5, "{what}: {strikes:?}");
         assert!(late > 0 || worst < 10.0 && (same || !bars), "{what}: {worst} ms beside the master's beat, bars {same}");
     };
-    told("a master of 93.75", 93.75, true, 8.5);
-    // It then counts its bars anew from its beginning: the band's beat follows, half a beat in 6 s at the most, and its bars go on.
+    check("a master of 93.75", 93.75, true, 8.5);
+    // The master restarts its bar count: the session's beat follows, by at most half a beat in 6 s, and its bars continue.
     words.write_all(b"tempo 117.1875\n").unwrap();
-    told("the master goes to 117.19", 117.1875, false, 13.0);
+    check("the master goes to 117.19", 117.1875, false, 13.0);
     words.write_all(b"stop\n").unwrap();
     jam.wait("it stops with the master", |c| !c.snapshot().playing);
-    // Killed, it would keep the server waiting.
+    // If it were killed, the server would wait for it.
     words.write_all(b"quit\n").unwrap();
     let _ = master.0.wait();
 }
 
 #[test]
-fn our_clock_is_our_click_and_pedals_play() {
+fn midi_clock_out_matches_the_click_and_midi_controls_work() {
     let _turn = turn();
     let _deadline = deadline(180);
-    if !jackd("io_midi::our_clock_is_our_click_and_pedals_play") {
+    if !jackd("io_midi::midi_clock_out_matches_the_click_and_midi_controls_work") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -450,7 +449,7 @@ fn our_clock_is_our_click_and_pedals_play() {
     let all = jam.record(12.0);
     let start = all.clock.iter().position(|m| m.1 == [0xfa]).expect("our clock starts");
     assert_eq!(all.clock[start + 1].1, [0xf8], "the tick after start is the beat");
-    // Every 24th tick is a click, every 96th a loud one, in the same frame or the next.
+    // Every 24th tick is at a click, every 96th at the first click of a bar, in the same frame or the next.
     let ticks: Vec<u64> = all.clock[start..].iter().filter(|m| m.1 == [0xf8]).map(|m| m.0).collect();
     let strikes: Vec<u64> = all.strikes().iter().map(|s| s.0).filter(|at| *at + 100 > ticks[0]).collect();
     let off: Vec<i64> = ticks.iter().step_by(24).zip(&strikes).map(|(tick, strike)| *strike as i64 - *tick as i64).collect();
@@ -464,10 +463,10 @@ fn our_clock_is_our_click_and_pedals_play() {
         off.iter().map(|o| o.abs()).max()
     );
     let disturbed = jam.control.snapshot().health.underrun > 0;
-    // The click's onset is a few frames of rise, and of the resampler.
+    // The onset of a click takes a few frames, and the resampler adds some.
     assert!(off.len() >= 8 && (disturbed || off.iter().all(|o| o.abs() < 48)), "{off:?}");
     assert!(disturbed || most <= 1.0, "ticks up to {most} frames beside the grid");
-    // A fader, a switch, a chord, a learned button, panic.
+    // A fader, a footswitch, a chord, a learned button, panic.
     let play = |messages: &[&[u8]]| {
         let at = jam.now();
         jam.plan.send(messages.iter().enumerate().map(|(n, m)| (at + 4800 * n as u64, m.to_vec())).collect()).unwrap();

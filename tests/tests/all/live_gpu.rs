@@ -1,5 +1,5 @@
-//! Live play in the PTX emulator (tests/fakecuda): it gives the samples of the CPU, and when the GPU is lost in mid-song the CPU takes over
-//! (live_relief.rs tests at which bar line, and with what).
+//! Live play in the PTX emulator (tests/fakecuda): it gives the samples of the CPU, and when the GPU is lost
+//! in mid-song the CPU takes over (live_relief.rs tests at which bar line, and with what).
 
 use std::path::Path;
 use std::time::Instant;
@@ -68,7 +68,8 @@ fn scene(dir: &Path) -> SessionConfig {
     SessionConfig { guided: true, cfg_scale: 2.0, tempo: 240.0, text: "funk drums".into(), ..config(6) }
 }
 
-/// Plays five seconds on the CPU and in the emulator as `words` configure it, and compares all samples of all channels.
+/// Plays five seconds on the CPU and in the emulator as `words` configure it, and compares all samples of all
+/// channels.
 fn five_seconds(words: &str) {
     let hops = 63;
     let dir = tempfile::tempdir().unwrap();

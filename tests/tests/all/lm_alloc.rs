@@ -1,4 +1,4 @@
-//! A run allocates nothing after its first step.
+//! A language model run allocates nothing after its first step.
 
 use assert_no_alloc::{assert_no_alloc, reset_violation_count, violation_count};
 use sideman_engine::lm::{Lm, RunSpec};
@@ -9,8 +9,8 @@ use sideman_kernels::{Format, Sampling};
 use sideman_tests::fixture::Fixture;
 
 #[test]
-fn nothing_is_allocated_after_the_first_step() {
-    // The counter counts, or this test would prove nothing.
+fn a_run_allocates_nothing_after_the_first_step() {
+    // Without a counting allocator the test could not fail.
     assert_no_alloc(|| drop(std::hint::black_box(vec![0u8; 100])));
     assert!(violation_count() > 0);
     reset_violation_count();
@@ -42,17 +42,17 @@ fn nothing_is_allocated_after_the_first_step() {
             run.put(&mut cpu, 1, k, 0, &bass[..20]).unwrap();
         }
         run.next(&mut cpu, &lm, usize::MAX);
-        let mut turned = false;
+        let mut rolled_back = false;
         assert_no_alloc(|| {
-            // As live play does it: the player's tokens and controls as they come, a step, its tokens out, and once back.
+            // As in live play: write the input stem's tokens and the controls, step, read the tokens; one rollback.
             while run.at() < 50 {
                 let frame = run.at();
                 run.put(&mut cpu, 0, 0, frame, &bass[..1]).unwrap();
                 run.control(&mut cpu, &lm, 0, run.at() + 1, &[3]);
                 run.next(&mut cpu, &lm, usize::MAX);
                 run.column(&mut cpu, run.at(), &mut column);
-                if run.at() == 45 && !turned {
-                    turned = true;
+                if run.at() == 45 && !rolled_back {
+                    rolled_back = true;
                     run.rollback(&mut cpu, 30).unwrap();
                     run.put(&mut cpu, 1, 1, 40, &bass[..1]).unwrap();
                 }

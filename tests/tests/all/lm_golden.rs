@@ -1,4 +1,4 @@
-//! The language model against the reference implementations' numbers (tests/golden).
+//! The language model against reference outputs (tests/golden): logits, greedy sampling and delay patterns.
 
 use serde_json::Value;
 use sideman_engine::lm::{Lm, Pattern, Run, RunSpec};
@@ -14,7 +14,7 @@ fn hidden(file: &mut sideman_engine::model::Tensors) -> Hidden {
     Hidden { len: shape[0], data }
 }
 
-/// A run of two lanes that is fed the golden tokens as they stand: no delay, and one frame more, so that every column has a next one.
+/// A guided run in which all tokens are given: the golden tokens, already in the delay pattern, so the run itself has no delays.
 fn forced(
     cpu: &mut CpuBackend,
     lm: &Lm<CpuBackend>,
@@ -37,14 +37,14 @@ fn forced(
     };
     let mut run = lm.run(cpu, &spec).unwrap();
     for k in 0..streams {
-        // Column 0 is special in every pattern.
+        // Column 0 has the special token in every pattern.
         assert_eq!(tokens[k * steps], lm.config().streams[k].card as i32);
         run.put(cpu, 0, k, 0, &tokens[k * steps + 1..(k + 1) * steps]).unwrap();
     }
     run
 }
 
-/// Steps a run to its end: the logits of every column, [columns, lanes, Σ cards].
+/// Steps a run to its end. Returns the logits [columns, lanes, Σ cards].
 fn all_logits(cpu: &mut CpuBackend, lm: &Lm<CpuBackend>, run: &mut Run<CpuBackend>) -> Vec<f32> {
     let width = run.grid().branches * run.grid().cards.iter().sum::<usize>();
     let mut all = vec![];
@@ -56,13 +56,13 @@ fn all_logits(cpu: &mut CpuBackend, lm: &Lm<CpuBackend>, run: &mut Run<CpuBacken
     all
 }
 
-/// Every other half row: one lane of two.
+/// The logits of one of the two lanes.
 fn lane(all: &[f32], lane: usize, width: usize) -> Vec<f32> {
     all.chunks_exact(width).skip(lane).step_by(2).flatten().copied().collect()
 }
 
 #[test]
-fn logits_of_every_column() {
+fn logits_of_every_column_are_those_of_the_reference() {
     for name in ["six", "mono", "seven", "house"] {
         let dir = golden::model(name);
         let mut file = golden::tensors(&format!("{name}.golden.safetensors"));
@@ -76,19 +76,19 @@ fn logits_of_every_column() {
         let (cond, null) = (lane(&all, 0, width), lane(&all, 1, width));
 
         let (_, expected) = values(&mut file, "lm.logits");
-        let off = relative_error(&cond, &expected);
-        println!("{name}: text lane {off:.1e}");
-        assert!(off < 1e-4, "{name}: text lane {off:.1e}");
+        let error = relative_error(&cond, &expected);
+        println!("{name}: text lane {error:.1e}");
+        assert!(error < 1e-4, "{name}: text lane {error:.1e}");
         if name != "house" {
             let guided: Vec<f32> = cond.iter().zip(&null).map(|(c, n)| n + 3.0 * (c - n)).collect();
             for (what, ours) in [("lm.logits.null", &null), ("lm.logits.guided", &guided)] {
-                let off = relative_error(ours, &values(&mut file, what).1);
-                println!("{name}: {what} {off:.1e}");
-                assert!(off < 1e-4, "{name}: {what} {off:.1e}");
+                let error = relative_error(ours, &values(&mut file, what).1);
+                println!("{name}: {what} {error:.1e}");
+                assert!(error < 1e-4, "{name}: {what} {error:.1e}");
             }
         }
 
-        // A prefill of 16 (in blocks of 5), then cached steps: the same bits.
+        // A prefill of 16 columns in blocks of 5, then single steps: the same bits.
         let mut run = forced(&mut cpu, &lm, &text, &shape, &tokens, 5);
         while run.next(&mut cpu, &lm, 16) > 0 {}
         assert_eq!(run.at(), 16);
@@ -97,25 +97,25 @@ fn logits_of_every_column() {
 }
 
 #[test]
-fn other_formats_are_near() {
+fn logits_in_other_weight_formats_are_close_to_the_reference() {
     let mut file = golden::tensors("house.golden.safetensors");
     let text = hidden(&mut file);
     let (shape, tokens) = ints(&mut file, "lm.tokens");
     let (_, expected) = values(&mut file, "lm.logits");
     let mut cpu = CpuBackend::new(1);
-    // The file is stored in q8: played so, it loses nothing.
-    for (format, least, most) in [(Format::Bf16, 1e-5, 0.02), (Format::Q8, 0.0, 1e-5), (Format::Q4, 0.01, 0.3)] {
+    // The file is in q8, so q8 is exact.
+    for (format, min, max) in [(Format::Bf16, 1e-5, 0.02), (Format::Q8, 0.0, 1e-5), (Format::Q4, 0.01, 0.3)] {
         let lm = Lm::load(&mut cpu, &golden::model("house"), format).unwrap();
         let mut run = forced(&mut cpu, &lm, &text, &shape, &tokens, 1);
         let all = all_logits(&mut cpu, &lm, &mut run);
-        let off = relative_error(&lane(&all, 0, run.grid().cards.iter().sum()), &expected);
-        println!("{format:?}: {off:.1e}");
-        assert!((least..most).contains(&off), "{format:?}: {off:.1e}");
+        let error = relative_error(&lane(&all, 0, run.grid().cards.iter().sum()), &expected);
+        println!("{format:?}: {error:.1e}");
+        assert!((min..max).contains(&error), "{format:?}: {error:.1e}");
     }
 }
 
 #[test]
-fn logits_with_controls() {
+fn logits_with_controls_are_those_of_the_reference() {
     let mut file = golden::tensors("seven.golden.safetensors");
     let mut cpu = CpuBackend::new(1);
     let lm = Lm::load(&mut cpu, &golden::model("seven"), Format::F32).unwrap();
@@ -123,18 +123,18 @@ fn logits_with_controls() {
     let (shape, tokens) = ints(&mut file, "lm.tokens");
     let mut run = forced(&mut cpu, &lm, &text, &shape, &tokens, 1);
     for (c, control) in lm.config().controls.iter().enumerate() {
-        let (_, line) = ints(&mut file, &format!("lm.control.{}", control.name));
-        run.control(&mut cpu, &lm, c, 0, &line);
+        let (_, codes) = ints(&mut file, &format!("lm.control.{}", control.name));
+        run.control(&mut cpu, &lm, c, 0, &codes);
     }
     let width = run.grid().cards.iter().sum();
     let cond = lane(&all_logits(&mut cpu, &lm, &mut run), 0, width);
-    let off = relative_error(&cond, &values(&mut file, "lm.logits.controls").1);
-    assert!(off < 1e-4, "{off:.1e}");
-    // And they matter: without them the logits are others.
+    let error = relative_error(&cond, &values(&mut file, "lm.logits.controls").1);
+    assert!(error < 1e-4, "{error:.1e}");
+    // The controls change the logits.
     assert!(relative_error(&cond, &values(&mut file, "lm.logits").1) > 1e-2);
 }
 
-/// One greedy run of runs.json.
+/// Compares one greedy run with a case of runs.json.
 fn greedy(cpu: &mut CpuBackend, lm: &Lm<CpuBackend>, case: &Value, delays: &[usize], text: &Hidden) {
     let name = case["name"].as_str().unwrap();
     let count = |key: &str| case[key].as_u64().unwrap() as usize;
@@ -162,7 +162,7 @@ fn greedy(cpu: &mut CpuBackend, lm: &Lm<CpuBackend>, case: &Value, delays: &[usi
     assert_eq!(run.grid().steps, count("steps"), "{name}");
     assert_eq!(run.grid().steps - run.pattern().first_step(prompt), count("forwards"), "{name}");
 
-    // Up to the last unknown slot, and known columns in one block: never more forwards than the reference's loop needs.
+    // Known columns go in one block, and the run stops after the last unknown token: at most as many forward passes as in the reference.
     let (mut forwards, needed) = (0, run.needed());
     assert_eq!(needed + 1 - count("prefill"), count("needed_forwards"), "{name}");
     while run.next(cpu, lm, needed) > 0 {
@@ -185,7 +185,7 @@ fn greedy(cpu: &mut CpuBackend, lm: &Lm<CpuBackend>, case: &Value, delays: &[usi
 }
 
 #[test]
-fn greedy_runs() {
+fn greedy_runs_give_the_tokens_of_the_reference() {
     for name in ["six", "mono", "seven"] {
         let runs = golden::json(&format!("{name}.runs.json"));
         let delays: Vec<usize> = list(&runs["delays"]).into_iter().map(|d| d as usize).collect();
@@ -201,7 +201,7 @@ fn greedy_runs() {
 }
 
 #[test]
-fn patterns_and_counters() {
+fn delay_patterns_and_step_counts_are_those_of_the_reference() {
     let all = golden::json("pattern.json");
     let delays = |v: &Value| list(&v["delays"]).into_iter().map(|d| d as usize).collect::<Vec<_>>();
     let layouts = all["layouts"].as_array().unwrap();
@@ -221,9 +221,9 @@ fn patterns_and_counters() {
     }
     let pattern = Pattern::new(&[0, 0, 0, 1, 2, 3], 1500);
     for row in rows(&all["edit_30s_where"]) {
-        let [frame, stream, step, foretold] = row[..] else { panic!("{row:?}") };
+        let [frame, stream, step, predicting_step] = row[..] else { panic!("{row:?}") };
         assert_eq!(pattern.step(stream as usize, frame as usize), step as usize);
         assert_eq!(pattern.frame(stream as usize, step as usize), Some(frame as usize));
-        assert_eq!(foretold, step - 1);
+        assert_eq!(predicting_step, step - 1);
     }
 }

@@ -1,12 +1,12 @@
-//! The draw against the probabilities that temperature, top-k and top-p leave (tests/golden/sampling.json).
+//! Sampling against the probabilities that the reference computes for temperature, top-k and top-p (tests/golden/sampling.json).
 
 use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::{Backend, Grid, Sampling, UNKNOWN};
 use sideman_tests::golden;
 
 #[test]
-fn draws_follow_the_probabilities() {
-    const DRAWS: usize = 20_000;
+fn sampled_codes_have_the_probabilities_of_the_reference() {
+    const SAMPLES: usize = 20_000;
     let all = golden::json("sampling.json");
     let floats = |v: &serde_json::Value| v.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect::<Vec<f64>>();
     let logits: Vec<f32> = floats(&all["logits"]).into_iter().map(|l| l as f32).collect();
@@ -21,9 +21,9 @@ fn draws_follow_the_probabilities() {
     for case in cases {
         let number = |key: &str| case[key].as_f64().unwrap();
         let expected = floats(&case["probabilities"]);
-        let mut drawn = vec![0usize; logits.len()];
-        for frame in 0..DRAWS {
-            // Each draw is another frame's: that is how dice are keyed.
+        let mut counts = vec![0usize; logits.len()];
+        for frame in 0..SAMPLES {
+            // The random number depends on seed and frame, so each sample uses another frame.
             let (temperature, top_k, top_p) = (number("temperature") as f32, number("top_k") as u32, number("top_p") as f32);
             cpu.set_sampling(&mut sampler, &Sampling { temperature, top_k, top_p, cfg: 1.0, seed: 1, frame_base: frame as i64 });
             cpu.write_ints(&mut pos, 0, &[0]);
@@ -31,13 +31,13 @@ fn draws_follow_the_probabilities() {
             cpu.sample(&mut sampler, &buf, 1, &mut pos, &mut seq);
             let mut token = [0];
             cpu.read_ints(&seq, 1, &mut token);
-            drawn[token[0] as usize] += 1;
+            counts[token[0] as usize] += 1;
         }
-        for (code, (&drawn, &p)) in drawn.iter().zip(&expected).enumerate() {
-            let share = drawn as f64 / DRAWS as f64;
-            // Dice are fixed, so this is no gamble; five standard deviations say that they are fair.
-            let room = 5.0 * (p * (1.0 - p) / DRAWS as f64).sqrt();
-            assert!((share - p).abs() <= room, "{case}: code {code} drawn {share}, should be {p}");
+        for (code, (&count, &p)) in counts.iter().zip(&expected).enumerate() {
+            let share = count as f64 / SAMPLES as f64;
+            // Five standard deviations. The seed is fixed, so the result is the same on every run.
+            let tolerance = 5.0 * (p * (1.0 - p) / SAMPLES as f64).sqrt();
+            assert!((share - p).abs() <= tolerance, "{case}: code {code} has the share {share}; it should be {p}");
         }
     }
     assert_eq!(cpu.nonfinite_samples(&sampler), 0);

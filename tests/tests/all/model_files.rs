@@ -1,4 +1,4 @@
-//! `config.json` and safetensors files taken on no trust: every fault is an error that names the key or the tensor.
+//! Reading `config.json` and safetensors files that may be damaged or malicious: each fault is an error that names the key or the tensor.
 
 use std::path::Path;
 
@@ -22,12 +22,11 @@ fn six() -> Value {
 }
 
 #[test]
-fn the_golden_models_configurations_are_read() {
+fn the_configurations_of_the_golden_models_are_read_and_written_unchanged() {
     for (name, stems, streams) in [("six", 3, 6), ("mono", 1, 4), ("seven", 3, 7)] {
         let dir = ModelDir::open(golden::path(name)).unwrap();
         assert_eq!((dir.config.stems.len(), dir.config.streams.len()), (stems, streams), "{name}");
         assert!(dir.config.fixture);
-        // What is written is read again.
         let text = serde_json::to_vec(&dir.config).unwrap();
         assert_eq!(Config::parse(&text, Path::new("again")).unwrap(), dir.config);
     }
@@ -35,7 +34,7 @@ fn the_golden_models_configurations_are_read() {
 }
 
 #[test]
-fn each_fault_of_a_configuration_names_its_key() {
+fn an_invalid_configuration_value_is_an_error_that_names_its_key() {
     let cases: [(&str, Value, &str); 29] = [
         ("/format", json!(2), "format"),
         ("/sample_rate", json!(44100), "sample_rate"),
@@ -86,7 +85,7 @@ fn each_fault_of_a_configuration_names_its_key() {
     }
     let mut config = six();
     config["codecs"].as_object_mut().unwrap().remove("drums");
-    assert!(parse(&config).unwrap_err().to_string().contains("codecs.drums: missing"));
+    assert!(matches!(parse(&config), Err(Error::Key { key, .. }) if key == "codecs.drums"));
     let mut config = six();
     config["colour"] = json!("blue");
     assert!(parse(&config).unwrap_err().to_string().contains("colour"));
@@ -111,7 +110,7 @@ fn bytes<const N: usize>(values: impl IntoIterator<Item = [u8; N]>) -> Vec<u8> {
     values.into_iter().flatten().collect()
 }
 
-/// One of each type: 2 rows of 64.
+/// A matrix [2, 64] of each type, and the values of the float ones.
 fn sample() -> (Raw, Vec<f32>) {
     let values: Vec<f32> = (0..128).map(|i| (i as f32 - 60.0) / 16.0).collect();
     let ints: Vec<i8> = (0..128).map(|i| (i * 2 - 127) as i8).collect();
@@ -130,7 +129,7 @@ fn sample() -> (Raw, Vec<f32>) {
 }
 
 #[test]
-fn every_stored_type_gives_its_values() {
+fn tensors_of_every_type_are_read_as_f32() {
     let (raw, values) = sample();
     let mut t = open(&file(&raw)).unwrap();
     for name in ["f32", "f16", "bf16"] {
@@ -139,7 +138,7 @@ fn every_stored_type_gives_its_values() {
     let scale = |i: usize| [0.5f32, 0.25, 2.0, 0.125][i / 32];
     let q8: Vec<f32> = (0..128).map(|i| (i as f32 * 2.0 - 127.0) * scale(i)).collect();
     assert_eq!(t.get("q8", &[2, 64]).unwrap(), q8);
-    // Two weights a byte, the low half first, less 8.
+    // q4 has two weights per byte, the lower four bits first, with an offset of 8.
     let nibble = |i: usize| {
         let byte = ((i / 2) as u8).wrapping_mul(37);
         f32::from(if i.is_multiple_of(2) { byte & 15 } else { byte >> 4 }) - 8.0
@@ -149,15 +148,15 @@ fn every_stored_type_gives_its_values() {
     t.finish().unwrap();
 }
 
-/// A q8 or q4 matrix that goes to the player as it stands is the one that passes through f32; so is q4 that is played as q8.
+/// Formats of a backend's matrix: the stored one, which is copied, and others, which are converted.
 #[test]
-fn q8_and_q4_matrices_pass_through() {
+fn q8_and_q4_matrices_are_loaded_without_loss() {
     for (name, formats) in [("q8", [Format::Q8, Format::F32].as_slice()), ("q4", &[Format::Q4, Format::Q8, Format::F32])] {
-        passes_through(name, formats);
+        assert_loaded_without_loss(name, formats);
     }
 }
 
-fn passes_through(name: &str, formats: &[Format]) {
+fn assert_loaded_without_loss(name: &str, formats: &[Format]) {
     let backend = &mut CpuBackend::new(1);
     let (raw, _) = sample();
     let mut t = open(&file(&raw)).unwrap();
@@ -180,47 +179,57 @@ fn passes_through(name: &str, formats: &[Format]) {
 }
 
 #[test]
-fn each_fault_of_a_tensor_names_it() {
+fn an_invalid_tensor_is_an_error_that_names_it() {
     let (raw, values) = sample();
-    let text = |e: Error| e.to_string();
     let good = file(&raw);
     let fresh = || open(&good).unwrap();
-    assert!(text(fresh().get("g32", &[2, 64]).unwrap_err()).contains("tensor `g32`: missing"));
-    let e = text(fresh().get("f16", &[64, 2]).unwrap_err());
-    assert!(e.contains("t.safetensors") && e.contains("`f16`") && e.contains("[2, 64]") && e.contains("[64, 2]"), "{e}");
-    assert!(text(fresh().get("q4", &[2, 32]).unwrap_err()).contains("`q4`"));
-    assert!(text(fresh().ints("f32").unwrap_err()).contains("I64"));
+    assert_eq!(faulty_tensor(fresh().get("g32", &[2, 64])).0, "g32");
+    let (name, what) = faulty_tensor(fresh().get("f16", &[64, 2]));
+    assert!(name == "f16" && what.contains("[2, 64]") && what.contains("[64, 2]"), "{name}: {what}");
+    assert_eq!(faulty_tensor(fresh().get("q4", &[2, 32])).0, "q4");
+    assert_eq!(faulty_tensor(fresh().ints("f32")).0, "f32");
     let mut half = fresh();
     half.get("f32", &[2, 64]).unwrap();
-    assert!(text(half.finish().unwrap_err()).contains("no such tensor"));
+    // A tensor that nobody has read is one that the model doesn't have.
+    assert_ne!(faulty_tensor(half.finish()).0, "f32");
 
     for bad in [f32::NAN, f32::INFINITY] {
         let mut raw = raw.clone();
         raw[0].3[20..24].copy_from_slice(&bad.to_le_bytes());
-        let e = text(open(&file(&raw)).unwrap().get("f32", &[2, 64]).unwrap_err());
-        assert!(e.contains("`f32`") && e.contains("value 5"), "{e}");
+        let (name, what) = faulty_tensor(open(&file(&raw)).unwrap().get("f32", &[2, 64]));
+        assert!(name == "f32" && what.contains('5'), "{name}: {what} should name the value's position");
     }
     let without: Raw = raw.iter().filter(|t| t.0 != "q8.scale").cloned().collect();
-    assert!(text(open(&file(&without)).unwrap().get("q8", &[2, 64]).unwrap_err()).contains("q8.scale"));
+    let (name, what) = faulty_tensor(open(&file(&without)).unwrap().get("q8", &[2, 64]));
+    assert!(name == "q8.scale" || what.contains("q8.scale"), "{name}: {what}");
     let i64s: Raw = vec![("ids", Dtype::I64, vec![2], bytes([7i64, -1].map(i64::to_le_bytes)))];
     assert_eq!(open(&file(&i64s)).unwrap().ints("ids").unwrap(), (vec![2], vec![7, -1]));
-    assert!(text(open(&file(&i64s)).unwrap().get("ids", &[2]).unwrap_err()).contains("`ids`"));
+    assert_eq!(faulty_tensor(open(&file(&i64s)).unwrap().get("ids", &[2])).0, "ids");
     let odd: Raw =
         vec![("w", Dtype::I8, vec![1, 40], vec![1; 40]), ("w.scale", Dtype::F32, vec![1, 1], bytes([values[0].to_le_bytes()]))];
-    assert!(text(open(&file(&odd)).unwrap().get("w", &[1, 40]).unwrap_err()).contains("multiple of 32"));
+    assert_eq!(faulty_tensor(open(&file(&odd)).unwrap().get("w", &[1, 40])).0, "w");
+}
+
+/// The tensor that an error names, and the rest of the error.
+#[track_caller]
+fn faulty_tensor<T>(result: Result<T, Error>) -> (String, String) {
+    match result.err().expect("an error") {
+        Error::Tensor { name, what, .. } => (name, what),
+        other => panic!("{other}"),
+    }
 }
 
 #[test]
-fn truncated_oversized_and_hostile_files_are_errors() {
+fn truncated_too_long_and_malicious_safetensors_files_are_errors() {
     let good = file(&sample().0);
     for cut in [0, 1, 7, 8, 9, 100, good.len() - 1] {
         assert!(open(&good[..cut]).is_err(), "cut to {cut} bytes");
     }
-    assert!(open(&[good.as_slice(), b"x"].concat()).unwrap_err().to_string().contains("too long"));
+    assert!(matches!(open(&[good.as_slice(), b"x"].concat()), Err(Error::File { .. })));
     let header = |json: &str, data: usize| [&(json.len() as u64).to_le_bytes(), json.as_bytes(), &vec![0; data]].concat();
     assert!(open(&header("{}", 0)).unwrap().finish().is_ok());
-    let hostile = [
-        // A header that says that it is larger than the file, or than memory.
+    let malicious = [
+        // A header length larger than the file, and larger than memory.
         [u64::MAX.to_le_bytes().as_slice(), b"{}"].concat(),
         [(1u64 << 40).to_le_bytes().as_slice(), b"{}"].concat(),
         header(r#"{"a":{"dtype":"F32","shape":[18446744073709551615,4],"data_offsets":[0,16]}}"#, 16),
@@ -235,7 +244,7 @@ fn truncated_oversized_and_hostile_files_are_errors() {
         header("[[[[", 0),
         header(&"[".repeat(100_000), 0),
     ];
-    for (i, bytes) in hostile.iter().enumerate() {
+    for (i, bytes) in malicious.iter().enumerate() {
         assert!(open(bytes).is_err(), "case {i}");
     }
     let dir = tempfile::tempdir().unwrap();
@@ -245,17 +254,17 @@ fn truncated_oversized_and_hostile_files_are_errors() {
 }
 
 #[test]
-fn a_codec_file_of_another_codec_is_refused_by_name() {
+fn a_codec_file_of_another_codec_is_an_error_that_names_file_and_tensor() {
     let backend = &mut CpuBackend::new(1);
     let dir = ModelDir::open(golden::path("six")).unwrap();
     let bass = &dir.config.codecs["bass"];
     let e = Codec::read(backend, bass, dir.tensors("codec.other.safetensors").unwrap()).err().unwrap().to_string();
     assert!(e.contains("codec.other.safetensors") && e.contains("encoder.model.0.conv.conv.weight"), "{e}");
-    let CodecConfig::Seanet(mut shallow) = bass.clone() else { panic!("six has EnCodecs") };
+    let CodecConfig::Seanet(mut shallow) = bass.clone() else { panic!("the codecs of `six` are of kind seanet") };
     shallow.lstm = 1;
     let e = Codec::read(backend, &CodecConfig::Seanet(shallow), dir.tensors("codec.bass.safetensors").unwrap());
     let e = e.err().unwrap().to_string();
-    assert!(e.contains("lstm") && e.contains("_l1") && e.contains("no such tensor"), "{e}");
+    assert!(e.contains("lstm") && e.contains("_l1"), "{e}");
     let e = Codec::load(backend, &dir, "vocals").err().unwrap().to_string();
     assert!(e.contains("vocals") && e.contains("bass"), "{e}");
 }
@@ -263,9 +272,8 @@ fn a_codec_file_of_another_codec_is_refused_by_name() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// No change of bytes makes the reader of safetensors panic or read what is not there.
     #[test]
-    fn a_changed_tensor_file_never_panics(edits in prop::collection::vec((0usize..1200, any::<u8>()), 1..6), cut in 0usize..2500) {
+    fn a_damaged_safetensors_file_never_makes_the_reader_panic(edits in prop::collection::vec((0usize..1200, any::<u8>()), 1..6), cut in 0usize..2500) {
         let mut bytes = file(&sample().0);
         bytes.truncate(bytes.len().min(cut.max(600)));
         for (at, value) in edits {
@@ -290,13 +298,12 @@ proptest! {
         }
     }
 
-    /// No change of a configuration makes its reader panic; what it accepts still fits.
     #[test]
-    fn a_changed_configuration_never_panics(edits in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4)) {
+    fn a_damaged_configuration_is_an_error_or_valid(edits in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4)) {
         let mut text = std::fs::read(golden::path("six/config.json")).unwrap();
         for (at, value) in edits {
             let at = at % text.len();
-            // Digits mostly, since those are what a reader trusts.
+            // Mostly digits: the file stays JSON, with other numbers.
             text[at] = if value < 200 { b'0' + value % 10 } else { value };
         }
         if let Ok(config) = Config::parse(&text, Path::new("config.json")) {
@@ -307,9 +314,8 @@ proptest! {
         }
     }
 
-    /// A codec's file with changed bytes is played or refused, but nothing else.
     #[test]
-    fn a_changed_codec_file_is_played_or_refused(at in 0usize..6000, value in any::<u8>()) {
+    fn a_damaged_codec_file_is_an_error_or_gives_valid_codes(at in 0usize..6000, value in any::<u8>()) {
         let dir = ModelDir::open(golden::path("six")).unwrap();
         let mut bytes = std::fs::read(golden::path("six/codec.bass.safetensors")).unwrap();
         bytes[at] = value;

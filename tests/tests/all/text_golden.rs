@@ -1,12 +1,14 @@
-//! Tokenizer and T5 against the reference implementations (tests/golden).
+//! The tokenizer and T5 against the reference implementations (tests/golden).
 
+use sideman_engine::Error;
+use sideman_engine::model::ModelDir;
 use sideman_engine::text::{T5, TextEncoder, Tokenizer, bucket};
 use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::fixture::Fixture;
 use sideman_tests::golden::{self, ints, list, relative_error, values};
 
 #[test]
-fn tokenizer_ids() {
+fn the_tokenizer_gives_the_ids_of_the_reference() {
     for name in ["six", "mono"] {
         let dir = golden::model(name);
         let tokenizer = Tokenizer::open(&dir.path.join("tokenizer.json"), dir.config.text.as_ref().unwrap()).unwrap();
@@ -19,13 +21,13 @@ fn tokenizer_ids() {
             assert_eq!(ids, list(&case["ids"]), "{name}: {text:?}");
         }
         let long = "funk ".repeat(1000);
-        assert!(tokenizer.ids(&long).unwrap_err().to_string().contains("512 tokens"));
-        assert!(tokenizer.ids(&"x".repeat(1 << 20)).unwrap_err().to_string().contains("512 tokens"));
+        assert!(matches!(tokenizer.ids(&long), Err(Error::Input(_))));
+        assert!(matches!(tokenizer.ids(&"x".repeat(1 << 20)), Err(Error::Input(_))));
     }
 }
 
 #[test]
-fn hidden_states() {
+fn t5_gives_the_hidden_states_of_the_reference() {
     for (name, lengths) in [("six", &[1usize, 7, 40, 150][..]), ("mono", &[7, 40])] {
         let dir = golden::model(name);
         let mut file = golden::tensors(&format!("{name}.text.golden.safetensors"));
@@ -36,28 +38,28 @@ fn hidden_states() {
             let ids: Vec<u32> = ids.into_iter().map(|id| id as u32).collect();
             let hidden = t5.encode(&mut cpu, &ids).unwrap();
             assert_eq!(hidden.len, len);
-            let off = relative_error(&hidden.data, &values(&mut file, &format!("hidden.{len}")).1);
-            println!("{name}: {len} tokens {off:.1e}");
-            assert!(off < 1e-4, "{name}: {len} tokens {off:.1e}");
+            let error = relative_error(&hidden.data, &values(&mut file, &format!("hidden.{len}")).1);
+            println!("{name}: {len} tokens {error:.1e}");
+            assert!(error < 1e-4, "{name}: {len} tokens {error:.1e}");
         }
         let vocab = dir.config.text.as_ref().unwrap().vocab as u32;
-        assert!(t5.encode(&mut cpu, &[vocab]).unwrap_err().to_string().contains("vocabulary"));
+        assert!(matches!(t5.encode(&mut cpu, &[vocab]), Err(Error::Input(_))));
     }
 }
 
 #[test]
-fn house_prompt() {
+fn the_text_encoder_gives_the_ids_and_hidden_states_of_the_reference() {
     let mut file = golden::tensors("house.golden.safetensors");
     let mut text = TextEncoder::load(&golden::model("house")).unwrap().unwrap();
     let ids = text.ids("funk drums, electric piano").unwrap();
     assert_eq!(ids.iter().map(|&id| id as i32).collect::<Vec<_>>(), ints(&mut file, "text.ids").1);
     let hidden = text.encode("funk drums, electric piano").unwrap();
-    let off = relative_error(&hidden.data, &values(&mut file, "text.hidden").1);
-    assert!(off < 1e-4, "{off:.1e}");
+    let error = relative_error(&hidden.data, &values(&mut file, "text.hidden").1);
+    assert!(error < 1e-4, "{error:.1e}");
 }
 
 #[test]
-fn buckets() {
+fn relative_position_buckets_are_those_of_the_reference() {
     let all = golden::json("t5-buckets.json");
     let first = all["first"].as_i64().unwrap();
     let expected = list(&all["buckets"]);
@@ -68,21 +70,21 @@ fn buckets() {
 }
 
 #[test]
-fn blank_text_is_the_null_condition() {
+fn a_blank_text_has_no_hidden_states() {
     let dir = tempfile::tempdir().unwrap();
     Fixture::short().write(dir.path()).unwrap();
-    let mut text = TextEncoder::load(&sideman_engine::model::ModelDir::open(dir.path()).unwrap()).unwrap().unwrap();
+    let mut text = TextEncoder::load(&ModelDir::open(dir.path()).unwrap()).unwrap().unwrap();
     assert_eq!(text.encode(" \n").unwrap().len, 0);
     assert_eq!(text.encode("warm bass").unwrap().len, 3);
     Fixture { text: false, ..Fixture::short() }.write(dir.path()).unwrap();
-    assert!(TextEncoder::load(&sideman_engine::model::ModelDir::open(dir.path()).unwrap()).unwrap().is_none());
+    assert!(TextEncoder::load(&ModelDir::open(dir.path()).unwrap()).unwrap().is_none());
 }
 
 #[test]
-fn a_tokenizer_that_is_none_is_named() {
+fn an_invalid_tokenizer_file_is_named_in_the_error() {
     let dir = tempfile::tempdir().unwrap();
     Fixture::short().write(dir.path()).unwrap();
-    let model = sideman_engine::model::ModelDir::open(dir.path()).unwrap();
+    let model = ModelDir::open(dir.path()).unwrap();
     for bad in ["", "{}", "not json", r#"{"version":"1.0","model":{"type":"Unigram","vocab":[]}}"#] {
         std::fs::write(dir.path().join("tokenizer.json"), bad).unwrap();
         match TextEncoder::load(&model) {

@@ -1,5 +1,5 @@
-//! `sideman live` under a JACK server of the test's own: a pedal and a clock, sent by a JACK client, are heard by the real program, as OSC and the
-//! take say.
+//! `sideman live` under a JACK server that the test starts: it handles a pedal and MIDI clock, sent by a JACK client. OSC and the take show
+//! the result.
 
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
@@ -14,10 +14,10 @@ use sideman_tests::jackd::{Server, deadline, jackd, turn};
 
 const RATE: f64 = 48_000.0;
 
-/// Frames from the block on that takes it, and bytes.
+/// A message: frames after the block that takes the plan, and bytes.
 type Plan = Vec<(f64, Vec<u8>)>;
 
-/// A client that sends by plans.
+/// A client that sends messages by plans.
 struct Rig {
     out: jack::Port<jack::MidiOut>,
     plan: Receiver<Plan>,
@@ -42,7 +42,7 @@ impl jack::ProcessHandler for Rig {
     }
 }
 
-/// The program, ended with the test.
+/// The program, which is ended with the test.
 struct Sideman(Child);
 
 impl Drop for Sideman {
@@ -52,7 +52,7 @@ impl Drop for Sideman {
     }
 }
 
-/// Waits for a message at an address that `hit` likes.
+/// Waits for a message at an address that `hit` accepts.
 fn wait(socket: &UdpSocket, address: &str, hit: impl Fn(&[OscType]) -> bool) {
     let (began, mut bytes, mut last) = (Instant::now(), [0; 2000], Vec::new());
     while began.elapsed() < Duration::from_secs(60) {
@@ -131,10 +131,10 @@ fn a_pedal_and_a_clock_reach_the_program() {
     osc.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     send(&osc, "/jam/subscribe", vec![OscType::Int(300)]);
 
-    // A fader of the default page, before anything plays.
+    // A fader of the default map, before the band plays.
     plan.send(vec![(0.0, vec![0xb1, 7, 127])]).unwrap();
     wait(&osc, "/jam/stem/drums/gain", |a| a == [OscType::Float(6.0)]);
-    // A clock of 105 a minute with a start: the band comes in, in its tempo.
+    // MIDI clock at 105 BPM with a start: the band starts, in its tempo.
     let tick = 60.0 / 105.0 / 24.0 * RATE;
     let mut clock: Plan = (0..24 * 70).map(|k| (f64::from(k) * tick, vec![0xf8])).collect();
     clock.push((23.5 * tick, vec![0xfa]));
@@ -157,16 +157,16 @@ fn a_pedal_and_a_clock_reach_the_program() {
 }
 
 #[test]
-fn without_a_sequencer_midi_is_refused_with_a_sentence() {
+fn an_unknown_midi_port_is_an_error_that_names_the_flag() {
     let run = |args: &[&str]| {
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/house");
         let mut command = Command::new(env!("CARGO_BIN_EXE_sideman"));
         let out = command.args(args).env("SIDEMAN_MODEL", model).env("NO_COLOR", "1").stdin(Stdio::null()).output().unwrap();
         (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
     };
-    // Where the machine has MIDI ports, there is none of this name.
+    // With and without MIDI ports on the machine.
     let (code, said) = run(&["live", "--headless", "--host", "null", "--midi", "no such port"]);
-    assert!(code == Some(1) && said.contains("--midi no such port: ") && said.contains("no MIDI"), "{said}");
+    assert!(code == Some(1) && said.contains("--midi no such port: "), "{said}");
     let (code, said) = run(&["live", "--from", "a.wav", "--to", "b", "--midi", "x"]);
     assert!(code == Some(2) && said.contains("--midi"), "{said}");
     let (code, said) = run(&["live", "--from", "a.wav", "--to", "b", "--clock", "link"]);

@@ -1,5 +1,5 @@
-//! A rig plays on a running band: `sideman live --osc` between files, with liblo's `oscsend` and `oscdump` (Debian: liblo-tools), with
-//! python-osc where it is installed, and with `examples/rig.py`.
+//! A session between files under OSC control: by liblo's `oscsend` and `oscdump` (Debian: liblo-tools), by python-osc, and by
+//! `examples/rig.py`.
 
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
@@ -33,7 +33,7 @@ fn bass(dir: &Path, seconds: f64) -> PathBuf {
     path
 }
 
-/// A band that plays to a file, with its OSC port.
+/// A session between files, and its OSC port.
 struct Jam {
     child: Child,
     port: u16,
@@ -59,7 +59,7 @@ impl Jam {
         Jam { child, port, said }
     }
 
-    /// Waits for its end; gives what it said.
+    /// Waits until it ends. Returns what it printed.
     fn end(mut self) -> String {
         let status = self.child.wait().unwrap();
         let said: Vec<String> = self.said.iter().collect();
@@ -67,14 +67,14 @@ impl Jam {
         said.join("\n")
     }
 
-    /// Ends it politely.
+    /// Ends it with SIGTERM.
     fn stop(self) -> String {
         assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
         self.end()
     }
 }
 
-/// A peer of our own, which sees answers.
+/// An OSC client.
 struct Peer(UdpSocket);
 
 impl Peer {
@@ -90,7 +90,7 @@ impl Peer {
         self.0.send(&rosc::encoder::encode(&packet).unwrap()).unwrap();
     }
 
-    /// The next message; none for 5 s.
+    /// The next message; `None`: none for 5 s.
     fn next(&self) -> Option<OscMessage> {
         let mut bytes = [0; 2000];
         let len = self.0.recv(&mut bytes).ok()?;
@@ -127,9 +127,9 @@ impl Dump {
         std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tx.send(line)));
         let dump = Dump(child, port, rx);
         let began = Instant::now();
-        // Its socket may not be open yet: until it hears something.
+        // Repeated until its socket is open and gets a value.
         while dump.2.recv_timeout(Duration::from_millis(300)).is_err() {
-            assert!(began.elapsed() < Duration::from_secs(30), "oscdump hears nothing");
+            assert!(began.elapsed() < Duration::from_secs(30), "oscdump gets nothing");
             oscsend(to, &["/jam/subscribe", "sii", "127.0.0.1", &port.to_string(), "100"]);
         }
         dump
@@ -157,7 +157,7 @@ fn oscsend(port: u16, args: &[&str]) {
     assert!(done.expect("oscsend of liblo-tools; scripts/setup.sh installs it").success());
 }
 
-/// Every address whose messages do something.
+/// Every address with this access.
 fn addresses(access: &str) -> Vec<String> {
     let stems = ["bass", "drums", "other", "all"];
     let concrete = |path: &str| -> Vec<String> {
@@ -262,7 +262,7 @@ fn every_address_can_be_set_read_and_watched_by_two_while_a_band_plays() {
     jam.stop();
 }
 
-/// What python-osc does with a band: subscribes, sends a bundle for half a second later, reads.
+/// A client in Python: subscribes, sends a bundle with a time tag one second ahead, reads.
 const PYTHON: &str = r#"
 import sys, threading, time
 from pythonosc import dispatcher, osc_bundle_builder, osc_message_builder, osc_server, udp_client
@@ -295,7 +295,7 @@ fn python_osc_can_control_a_session() {
     let python = std::env::var_os("SIDEMAN_PYTHON").unwrap_or_else(|| "python3".into());
     let has = Command::new(&python).args(["-c", "import pythonosc"]).stderr(Stdio::null()).status();
     if !has.is_ok_and(|s| s.success()) {
-        skip("rig::python_osc_plays_too", &format!("{} has no python-osc", Path::new(&python).display()));
+        skip("rig::python_osc_can_control_a_session", &format!("{} has no python-osc", Path::new(&python).display()));
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -306,7 +306,7 @@ fn python_osc_can_control_a_session() {
     jam.stop();
 }
 
-/// Every address that a text names.
+/// Every address in a text.
 fn named(text: &str) -> Vec<String> {
     let word = |c: char| c.is_ascii_alphanumeric() || "_/*{,}".contains(c);
     text.match_indices("/jam/").map(|(at, _)| text[at..].chars().take_while(|c| word(*c)).collect::<String>()).collect()
@@ -365,9 +365,9 @@ fn take(dir: &Path) -> Vec<Vec<u8>> {
     ["input", "bass", "drums", "other", "click", "mix"].map(|n| std::fs::read(dir.join(format!("{n}.wav"))).unwrap()).to_vec()
 }
 
-/// `SIDEMAN_FLOOD_SECONDS=10` is the whole of it: a million packets in ten seconds.
+/// With `SIDEMAN_FLOOD_SECONDS=10`: a million packets in ten seconds.
 #[test]
-fn a_flood_changes_no_sample() {
+fn a_flood_of_packets_changes_no_sample() {
     let seconds: f64 = std::env::var("SIDEMAN_FLOOD_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(3.0);
     let dir = tempfile::tempdir().unwrap();
     let from = bass(dir.path(), seconds + 2.0);
@@ -376,7 +376,7 @@ fn a_flood_changes_no_sample() {
     let message = |addr: &str, args: &[OscType]| {
         rosc::encoder::encode(&OscPacket::Message(OscMessage { addr: addr.into(), args: args.to_vec() })).unwrap()
     };
-    // Values that are in force already, readings, questions, and what no band knows.
+    // Values that are already set, reads, and addresses that don't exist.
     let good = [
         message("/jam/tempo", &[OscType::Float(120.0)]),
         message("/jam/stem/drums/gain", &[OscType::Float(0.0)]),
@@ -394,8 +394,7 @@ fn a_flood_changes_no_sample() {
     let to = ("127.0.0.1", jam.port);
     let (began, mut sent, mut malformed, mut noise) = (Instant::now(), 0u64, 0u64, 1u64);
     while began.elapsed().as_secs_f64() < seconds {
-        // A hundred thousand a second, and ten thousand bad ones over the whole time.
-        // On a busy machine it is fewer: the figure is printed.
+        // 100,000 packets a second, and 10,000 malformed ones in total. On a busy machine there are fewer: the number is printed.
         for _ in 0..2000 {
             if sent as f64 >= began.elapsed().as_secs_f64() * 1e5 {
                 break;
@@ -425,9 +424,9 @@ fn a_flood_changes_no_sample() {
     assert!(counted.contains("malformed"), "nothing of the flood came: {said}");
 }
 
-/// The whole piece in small, with the random model: levels, silence and loops where the script puts them, and the same piece twice.
+/// The short piece with the random model: levels, silence and loops are where the script has them, and the piece is the same twice.
 #[test]
-fn the_rig_plays_its_piece() {
+fn the_example_script_plays_the_same_piece_twice() {
     let dir = tempfile::tempdir().unwrap();
     let play = |to: &str, pace: &str| -> Output {
         let mut command = Command::new("python3");
@@ -444,8 +443,5 @@ fn the_rig_plays_its_piece() {
         println!("{text}");
         assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     }
-    assert!(
-        take(&dir.path().join("one")) == take(&dir.path().join("two")),
-        "a scripted piece depends on when its script was heard"
-    );
+    assert!(take(&dir.path().join("one")) == take(&dir.path().join("two")), "the piece depends on when its messages arrived");
 }

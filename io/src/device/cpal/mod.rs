@@ -1,7 +1,8 @@
 //! Devices of the systems that cpal knows: ALSA, PipeWire and PulseAudio (features), CoreAudio, WASAPI.
 //!
-//! Input and output are two streams with two clocks and two threads; the output is the master, the input's ratio is steered. Block sizes are
-//! always requested: the defaults of ALSA and PulseAudio are up to two seconds.
+//! Input and output are two streams with two clocks and two threads; the output is the master, the input's
+//! ratio is steered. Block sizes are always requested: the defaults of ALSA and PulseAudio are up to two
+//! seconds.
 
 mod input;
 mod output;

@@ -1,4 +1,5 @@
-//! The output's callback: slots to the device's channels. The first two channels get left and right with the click in both, limited together.
+//! The output's callback: slots to the device's channels. The first two channels get left and right with the
+//! click in both, limited together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,8 +81,9 @@ impl OutputCallback {
             self.passed += lost;
         }
         self.start.block(seconds(self.passed), delay);
-        // Each stream counts frames from its own first one. What is heard and what is played belong together where they are in the air at the
-        // same time, so the band moves ahead by as much as its first frame came after the musician's.
+        // Each stream counts frames from its own first one. What is heard and what is played belong together
+        // where they are in the air at the same time, so the band moves ahead by as much as its first frame
+        // came after the musician's.
         let offset = self.input_start.as_ref().map_or(Some(delay), |input| self.start.offset_from(input));
         if let Some(offset) = offset.filter(|_| !self.settled && seconds(self.passed) > SETTLE) {
             // Once: it must not drift afterwards.

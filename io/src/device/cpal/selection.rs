@@ -65,8 +65,8 @@ pub(super) fn host(name: Option<&str>) -> Result<cpal::Host, String> {
     cpal::host_from_id(id).map_err(|e| format!("--host {name}: {e}"))
 }
 
-/// The device of that name: the system's identifier with or without the system's name, short forms included (hw:1), or the beginning of its
-/// description. Without a name, the default.
+/// The device of that name: the system's identifier with or without the system's name, short forms included
+/// (hw:1), or the beginning of its description. Without a name, the default.
 pub(super) fn find(
     host: &cpal::Host,
     default: Option<cpal::Device>,

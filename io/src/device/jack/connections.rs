@@ -21,7 +21,8 @@ impl PortNames {
         client.connect_ports_by_name(port, &self.input).map_err(jack_error)
     }
 
-    /// Connects left and right to the first two ports whose names begin with `to`; to the same one where there is one.
+    /// Connects left and right to the first two ports whose names begin with `to`; to the same one where
+    /// there is one.
     pub(super) fn connect_output(&self, client: &Client, to: &str) -> Result<(), String> {
         let ports = ports(client, to, None, PortFlags::IS_INPUT);
         let Some(last) = ports.len().checked_sub(1) else {

@@ -1,7 +1,9 @@
-//! JACK: one client, so that input and output share one callback and one clock, with a port for every stem. Time is the server's frame time:
-//! frames that the server loses become silence in the input and are skipped in the output, so the band stays in phase.
+//! JACK: one client, so that input and output share one callback and one clock, with a port for every stem.
+//! Time is the server's frame time: frames that the server loses become silence in the input and are skipped
+//! in the output, so the band stays in phase.
 //!
-//! JACK reports the end of the server in a callback that safe Rust can't register; a server that makes no callback for a second counts as gone.
+//! JACK reports the end of the server in a callback that safe Rust can't register; a server that makes no
+//! callback for a second counts as gone.
 
 mod connections;
 mod process;
@@ -65,8 +67,9 @@ fn jack_error(e: jack::Error) -> String {
     format!("JACK: {e}; is a server running? (jackd -d alsa, or PipeWire's pw-jack)")
 }
 
-/// Becomes a client of the running server; starts none. Its ports are `STEM_in` of the musician's stem, `STEM_out` of every stem, `click_out`,
-/// `mix_out_1`, `mix_out_2`, `midi_in`, `midi_out`. `--input`, `--output` and `--midi` connect them by beginnings of port names.
+/// Becomes a client of the running server; starts none. Its ports are `STEM_in` of the musician's stem,
+/// `STEM_out` of every stem, `click_out`, `mix_out_1`, `mix_out_2`, `midi_in`, `midi_out`. `--input`,
+/// `--output` and `--midi` connect them by beginnings of port names.
 ///
 /// # Errors
 /// There is no server, it accepts no client, or it has no port of a name.

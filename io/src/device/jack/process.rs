@@ -100,7 +100,8 @@ impl Process {
     /// Passes on MIDI messages, and sends the MIDI clock.
     fn midi(&mut self, scope: &ProcessScope) {
         let n = scope.n_frames();
-        // Song time, in frames, that leaves the speaker now: messages of this block belong to it, and the clock is sent for it.
+        // Song time, in frames, that leaves the speaker now: messages of this block belong to it, and the
+        // clock is sent for it.
         let heard_now = self.ports.output.at() as f64 - f64::from(self.stats.latency_out.load(Ordering::Relaxed));
         let rate = f64::from(self.rate);
         for message in self.midi_in.iter(scope) {
