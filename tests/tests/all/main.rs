@@ -7,8 +7,8 @@ use assert_no_alloc::AllocDisabler;
 static ALLOCATOR: AllocDisabler = AllocDisabler;
 
 mod architecture;
+mod audio_files;
 mod citations;
-mod cli_audio;
 mod codec_golden;
 mod codec_istft;
 mod codec_memory;
