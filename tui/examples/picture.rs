@@ -1,4 +1,5 @@
-//! Pictures for docs/reference/keys.md, taken of the real program in a real terminal: `scripts/pictures.sh`.
+//! Takes the screen pictures of docs/reference/keys.md: runs the program in a pseudo-terminal and writes the screen as SVG. See
+//! `scripts/pictures.sh`.
 
 #[path = "../tests/all/pty/mod.rs"]
 mod pty;
@@ -9,9 +10,9 @@ use std::time::Duration;
 
 use pty::Pty;
 
-/// Size of a character in the picture.
+/// Size of a character in the picture, pixels.
 const CELL: (f64, f64) = (8.4, 18.0);
-/// The sixteen colours.
+/// The sixteen ANSI colours.
 const COLORS: [&str; 16] = [
     "#1c1c1c", "#cc4444", "#5fb85f", "#d9a83a", "#4f7fd0", "#b060b0", "#4fb0b8", "#d8d8d8", "#7a7a7a", "#ff6b6b", "#8fe08f",
     "#ffd75f", "#8fb4ff", "#e08fe0", "#8fe8f0", "#ffffff",
@@ -24,7 +25,7 @@ fn main() {
         std::process::exit(2);
     };
     let more: Vec<String> = args.collect();
-    // examples/picture stands beside the program.
+    // Cargo puts examples/picture beside the program.
     let program = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("sideman");
     let take = std::env::temp_dir().join(format!("sideman-pictures-{}", std::process::id()));
     let take = take.to_string_lossy().into_owned();
@@ -50,7 +51,7 @@ fn main() {
         line.extend(more.iter().map(String::as_str));
         let mut pty = Pty::start(&program, &line, size, &[]);
         pty.shows("PLAYING");
-        // A fader, a mute, a freeze that is on and a regenerate that waits.
+        // A changed gain, a mute, a freeze in effect and a pending regenerate.
         pty.press("3--m");
         pty.row("3 other", "MUTE");
         std::thread::sleep(Duration::from_secs(5));
@@ -63,7 +64,7 @@ fn main() {
         let picture = Path::new(&to).join(format!("screen-{name}.svg"));
         std::fs::write(&picture, pty.look(svg)).unwrap();
         println!("{}", picture.display());
-        // Whatever is open, this ends it.
+        // The first key closes the help.
         pty.press(if keys.is_empty() { "qy" } else { " qy" });
         pty.ends();
         let _ = std::fs::remove_dir_all(&take);
@@ -78,7 +79,7 @@ fn color(color: vt100::Color, default: &str) -> String {
     }
 }
 
-/// The screen as an SVG: a rectangle and a text for each run of cells that look alike.
+/// The screen as SVG: a rectangle and a text for each run of cells with the same style.
 fn svg(screen: &vt100::Screen) -> String {
     let (rows, cols) = screen.size();
     let (rows, cols) = (rows.get(), cols.get());

@@ -1,4 +1,4 @@
-//! Who plays on the band beside its keys: OSC and MIDI, as the command line asks for them.
+//! Starts the control surfaces of the command line: OSC and MIDI.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -13,23 +13,24 @@ use sideman_io::midi::{self, Map, PortEvent};
 use sideman_io::osc::{Addresses, Announcement, PORT, Server};
 use sideman_io::take::TakeInfo;
 
-use crate::{cli, folders};
+use crate::cli::SurfaceArgs;
+use crate::folders;
 
-/// What runs beside the band; it ends when this is dropped.
+/// The running control surfaces. They end when this is dropped.
 pub struct ControlSurfaces {
     _osc: Option<(Server, Option<Announcement>)>,
     _midi: Option<midi::Server>,
-    _open: Option<Ports>,
-    /// For the MIDI that a device hears.
+    _ports: Option<Ports>,
+    /// Takes the MIDI messages that an audio device receives.
     pub midi: Option<Sender<PortEvent>>,
-    /// For what MIDI ports beside a device are told.
+    /// Sends to the MIDI ports that are not part of an audio device.
     pub ports: Option<Feed>,
 }
 
-/// Reads `--osc`: an address and a port, or one of them.
+/// Reads the value of `--osc`: an address and a port, or one of them.
 ///
 /// # Errors
-/// A sentence with what would be right.
+/// The text is no address.
 pub fn osc_address(text: &str) -> std::result::Result<SocketAddr, String> {
     let local = IpAddr::from([127, 0, 0, 1]);
     let port = text.strip_prefix(':').unwrap_or(text).parse().map(|port| SocketAddr::new(local, port));
@@ -41,58 +42,58 @@ pub fn osc_address(text: &str) -> std::result::Result<SocketAddr, String> {
         .or(port.ok())
         .or_else(|| host().ok())
         .or_else(|| name().ok())
-        .ok_or_else(|| format!("no address: 127.0.0.1:{PORT} is this computer alone, 0.0.0.0:{PORT} everyone on the network"))
+        .ok_or_else(|| format!("must be HOST:PORT, such as 127.0.0.1:{PORT} for this computer only or 0.0.0.0:{PORT} for the whole network"))
 }
 
-/// Starts what was asked for, before the session's first hop. `jack`: the band is JACK's client, whose ports and transport are there anyway.
+/// Starts the surfaces of the flags, before the session's first hop. `jack`: the session is a JACK client, which has MIDI ports anyway.
 ///
 /// # Errors
-/// A sentence with the flag at fault.
+/// The error names the flag.
 pub fn start(
-    args: &cli::ControlSurfaces,
+    args: &SurfaceArgs,
     jack: bool,
     control: &Control,
     model: &str,
     info: &TakeInfo,
 ) -> Result<ControlSurfaces> {
     let stems: Vec<&str> = info.stems.iter().map(String::as_str).collect();
-    let played = (jack || args.midi.is_some()).then(|| midi(args, control, &stems)).transpose()?;
+    let midi_server = (jack || args.midi.is_some()).then(|| midi(args, control, &stems)).transpose()?;
     let osc = args.osc.map(|address| osc(args, control, Addresses::new(model, &stems), &info.config, address)).transpose()?;
-    let (midi, server) = played.unzip();
+    let (midi, server) = midi_server.unzip();
     let (open, ports) = match (&args.midi, &midi) {
-        (Some(name), Some(heard)) if !jack => {
-            let (open, ports) = ports::open(name, control, heard.clone()).map_err(|e| anyhow!("--midi {name}: {e}"))?;
+        (Some(name), Some(events)) if !jack => {
+            let (open, feed) = ports::open(name, control, events.clone()).map_err(|e| anyhow!("--midi {name}: {e}"))?;
             eprintln!("{}", open.about());
-            (Some(open), Some(ports))
+            (Some(open), Some(feed))
         }
         _ => (None, None),
     };
-    Ok(ControlSurfaces { _osc: osc, _midi: server, _open: open, midi, ports })
+    Ok(ControlSurfaces { _osc: osc, _midi: server, _ports: open, midi, ports })
 }
 
 fn osc(
-    args: &cli::ControlSurfaces,
+    args: &SurfaceArgs,
     control: &Control,
     addresses: Addresses,
     config: &SessionConfig,
     address: SocketAddr,
 ) -> Result<(Server, Option<Announcement>)> {
-    let server = Server::start(control.clone(), addresses, begun(config), address)
-        .map_err(|e| anyhow!("--osc {address}: {e}; another program may listen there"))?;
+    let server = Server::start(control.clone(), addresses, initial_values(config), address)
+        .map_err(|e| anyhow!("--osc {address}: can't open the port: {e}"))?;
     let address = server.address();
     if !address.ip().is_loopback() {
-        tracing::warn!("--osc {address}: everyone on the network can play on this band");
+        tracing::warn!("--osc {address}: everyone on the network can control this session");
     }
-    // Without it the band is played all the same.
+    // OSC works without the announcement.
     let name = format!("Sideman {}", address.port());
-    let said =
+    let announcement =
         (!args.no_announce).then(|| Announcement::start(&name, address).inspect_err(|e| tracing::info!("{e}")).ok()).flatten();
     eprintln!("OSC: {address}");
-    Ok((server, said))
+    Ok((server, announcement))
 }
 
-/// The hands on MIDI: where messages go, and their thread.
-fn midi(args: &cli::ControlSurfaces, control: &Control, stems: &[&str]) -> Result<(Sender<PortEvent>, midi::Server)> {
+/// Starts the thread that maps MIDI messages to commands. Returns where to send the messages.
+fn midi(args: &SurfaceArgs, control: &Control, stems: &[&str]) -> Result<(Sender<PortEvent>, midi::Server)> {
     let file = args.midi_map.clone().or_else(|| folders::config_file("midi.toml"));
     let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).map_err(|e| anyhow!("{}: {e}", path.display()))?;
@@ -100,7 +101,7 @@ fn midi(args: &cli::ControlSurfaces, control: &Control, stems: &[&str]) -> Resul
     };
     let map = match file.as_ref().filter(|path| path.exists()).map(read) {
         Some(Err(e)) if args.midi.is_none() && args.midi_map.is_none() => {
-            tracing::warn!("{e}: pedals do as without it");
+            tracing::warn!("{e}; the default MIDI map is used");
             midi::default_map(stems)
         }
         Some(map) => map?,
@@ -108,15 +109,15 @@ fn midi(args: &cli::ControlSurfaces, control: &Control, stems: &[&str]) -> Resul
     };
     let (tx, inbox) = channel();
     let mapper = midi::MidiMapper::new(Namespace::new(stems), map, control.origin());
-    let server = midi::Server::start(control.clone(), mapper, inbox, file).map_err(|e| anyhow!("no thread for MIDI: {e}"))?;
+    let server = midi::Server::start(control.clone(), mapper, inbox, file).map_err(|e| anyhow!("can't start the MIDI thread: {e}"))?;
     Ok((tx, server))
 }
 
-/// What the session began with that no snapshot shows.
-fn begun(config: &SessionConfig) -> Vec<Command> {
+/// The initial values that no snapshot has.
+fn initial_values(config: &SessionConfig) -> Vec<Command> {
     vec![
         Command::CountIn(config.count_in),
-        // The engine's own, as nothing sets it at the start.
+        // The engine's default: no flag sets it.
         Command::LoopBars(4),
         Command::Temperature(config.temperature),
         Command::TopK(config.top_k),
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_may_be_short() {
+    fn an_osc_address_may_leave_out_host_or_port() {
         for (text, address) in [
             ("127.0.0.1:9940", "127.0.0.1:9940"),
             ("7000", "127.0.0.1:7000"),

@@ -17,10 +17,25 @@ pub enum Pace {
     Real,
 }
 
+/// Source of the beat.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ClockSource {
+    /// The session's own tempo
+    Internal,
+    /// MIDI clock; the band starts at a MIDI start
+    Midi,
+    /// The JACK transport; the band starts when it rolls
+    Jack,
+    /// Ableton Link, in builds that have it; the band starts when a peer starts
+    Link,
+    /// No clock: the model infers the beat from the input
+    Free,
+}
+
 /// OSC, MIDI and the clock.
 #[derive(Args)]
 #[command(next_help_heading = heading::SURFACES)]
-pub struct ControlSurfaces {
+pub struct SurfaceArgs {
     /// Receive OSC on this address; `sideman osc` lists what it understands
     ///
     /// ADDRESS is HOST:PORT, PORT or HOST; without one it is 127.0.0.1:9940, which only this computer can reach. 0.0.0.0:9940 lets
@@ -40,12 +55,8 @@ pub struct ControlSurfaces {
     #[arg(long, value_name = "FILE")]
     pub midi_map: Option<PathBuf>,
     /// Source of the beat [default: internal; free with a file and no --tempo]
-    ///
-    /// internal: the session's own tempo. midi: MIDI clock; playing begins with a MIDI start. jack: the JACK transport; playing begins
-    /// when it rolls. link: Ableton Link, in builds with it; playing begins when a peer starts. free: no clock, the model infers the
-    /// beat from the input.
-    #[arg(long, value_name = "SOURCE", value_parser = ["internal", "midi", "jack", "link", "free"])]
-    pub clock: Option<String>,
+    #[arg(long, value_name = "SOURCE", value_enum)]
+    pub clock: Option<ClockSource>,
     /// With a file: wait for /jam/transport/play, so that OSC commands sent before it take effect from the first bar
     #[arg(long, requires = "from", requires = "osc")]
     pub wait: bool,
@@ -83,7 +94,7 @@ pub struct Live {
 
     /// Stem that you play; `none` generates all stems
     #[arg(long = "instrument", alias = "play", value_name = "STEM", default_value = "bass", help_heading = heading::SONG)]
-    pub play: String,
+    pub instrument: String,
     #[arg(long, help = format!("Clicks before bar 1, {} [default: 1 with devices, 0 with a file]", limits::COUNT_IN), value_name = "BARS", value_parser = clap::value_parser!(u8).range(limits::COUNT_IN.whole()), help_heading = heading::SONG)]
     pub count_in: Option<u8>,
     /// Keep the click on after the count-in
@@ -128,9 +139,21 @@ pub struct Live {
     #[arg(long, value_name = "FILE", help_heading = heading::SURFACES)]
     pub keys: Option<PathBuf>,
     #[command(flatten)]
-    pub hands: ControlSurfaces,
+    pub surfaces: SurfaceArgs,
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+impl Live {
+    /// The stem of `--instrument`; `None`: all stems are generated.
+    pub fn input_stem(&self) -> Option<&str> {
+        Some(self.instrument.as_str()).filter(|stem| *stem != "none")
+    }
+
+    /// Whether the session is a JACK client.
+    pub fn uses_jack(&self) -> bool {
+        self.from.is_none() && self.host.as_deref() == Some("jack")
+    }
 }
 
 /// `sideman replay`.

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub use doctor::Doctor;
-pub use live::{ControlSurfaces, Live, Pace, Replay};
+pub use live::{ClockSource, Live, Pace, Replay, SurfaceArgs};
 pub use model::{ModelCommand, ModelImport, ModelInfo, ModelList, StoredAs, Verify};
 pub use shared::{BackendChoice, ChartArgs, Precision, RunArgs, SamplingArgs};
 pub use song::{Continue, Edit, Render};
@@ -117,7 +117,7 @@ mod tests {
     fn the_old_name_of_a_flag_still_works() {
         for flag in ["--instrument", "--play"] {
             let cli = Cli::try_parse_from(["sideman", "live", flag, "drums"]).unwrap();
-            assert!(matches!(cli.command, Some(Command::Live(live)) if live.play == "drums"), "{flag}");
+            assert!(matches!(cli.command, Some(Command::Live(live)) if live.instrument == "drums"), "{flag}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! `sideman live` on ALSA: the real program, by cpal, on a pcm of `type jack` (Debian: libasound2-plugins), behind which a JACK server of
-//! the test's own keeps the time. A JACK client plays the bass and records the band; OSC is the script. The pcms are in a file of the
-//! test's, which only the program that is tested reads. What is exact is asserted; what is timing is printed.
+//! `sideman live` on ALSA, through cpal. The ALSA device is a pcm of `type jack` (Debian: libasound2-plugins) on a JACK server that the test
+//! starts. A JACK client plays a bass and records the output; the test sends OSC. The pcms are defined in a file that only the tested
+//! program reads. Exact properties are asserted, timing is printed.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::UdpSocket;
@@ -16,13 +16,12 @@ use sideman_tests::listen::{find, grid, strikes};
 use sideman_tests::stage;
 
 const RATE: usize = 48_000;
-/// Frames of the server's block and of ours: with two of them a loaded machine has 85 ms to be in time.
+/// Period of the server and of the program, frames. Two of them leave a loaded machine 85 ms.
 const PERIOD: u32 = 2048;
-/// A click at 120 a minute.
+/// Frames between clicks at 120 BPM.
 const BEAT: usize = RATE / 2;
 
-/// The ALSA devices of the test: `rig` is the JACK client; `card` the same as an interface that takes integers alone, which is what most
-/// interfaces are when nothing stands before them.
+/// The ALSA devices: `rig` is the JACK client; `card` is the same with integer samples only, as most hardware has.
 const PCMS: &str = r#"
 </usr/share/alsa/alsa.conf>
 pcm.rig {
@@ -43,18 +42,18 @@ fn plugin(test: &str) -> bool {
     !without(test, &[Need::AlsaPlugin("libasound_module_pcm_jack.so", "libasound2-plugins")])
 }
 
-/// The musician and the recorder.
+/// The JACK client: it plays the bass and records the output.
 struct Rig {
     left: jack::Port<jack::AudioIn>,
     right: jack::Port<jack::AudioIn>,
     output: jack::Port<jack::AudioOut>,
-    /// Ten seconds, after which it repeats itself without a seam.
+    /// Ten seconds that loop without a discontinuity.
     bass: Vec<f32>,
     at: usize,
     blocks: Sender<Block>,
 }
 
-/// The server's time, and frames of left and right. The bass begins with the first block.
+/// The server's time, and frames of left and right. The bass starts with the first block.
 type Block = (u32, Vec<[f32; 2]>);
 
 impl jack::ProcessHandler for Rig {
@@ -69,7 +68,7 @@ impl jack::ProcessHandler for Rig {
     }
 }
 
-/// Puts the rig on the server: its ports are there before ALSA looks for them.
+/// Connects the client to the server, so that its ports exist before ALSA looks for them.
 fn rig() -> (jack::AsyncClient<(), Rig>, Receiver<Block>) {
     let (me, _) = jack::Client::new("rig", jack::ClientOptions::NO_START_SERVER).unwrap();
     let (blocks, recorded) = channel();
@@ -80,8 +79,8 @@ fn rig() -> (jack::AsyncClient<(), Rig>, Receiver<Block>) {
     (me.activate_async((), rig).unwrap(), recorded)
 }
 
-/// What was recorded, by the server's time: silence where it lost frames. Row n came while frame n of the bass was played, but for those. Gives
-/// how often it lost some.
+/// The recorded frames by the server's time, with silence where the server lost frames, and how often it did. Row n was recorded while
+/// frame n of the bass was played.
 fn rows(recorded: &Receiver<Block>) -> (Vec<[f32; 2]>, u64) {
     let (mut rows, mut next, mut gaps) = (Vec::new(), None, 0);
     for (at, block) in recorded.try_iter() {
@@ -95,13 +94,13 @@ fn rows(recorded: &Receiver<Block>) -> (Vec<[f32; 2]>, u64) {
 }
 
 /// The program on an ALSA device.
-struct Jam {
+struct Program {
     child: Child,
     said: Receiver<String>,
 }
 
-impl Jam {
-    fn start(dir: &Path, device: &str, seconds: u32) -> Jam {
+impl Program {
+    fn start(dir: &Path, device: &str, seconds: u32) -> Program {
         let config = dir.join("asound.conf");
         std::fs::write(&config, PCMS).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_sideman"));
@@ -129,13 +128,13 @@ impl Jam {
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (tx, said) = channel();
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(tx.send(line))));
-        Jam { child, said }
+        Program { child, said }
     }
 
-    /// Asks for a deed over OSC, once it listens. The stems go to the left: what is on the right is then the click alone.
-    fn script(&self) {
+    /// Pans the stems to the left by OSC, once the port is open. The right channel then has only the click.
+    fn pan_stems_left(&self) {
         let address = loop {
-            let line = self.said.recv_timeout(Duration::from_secs(60)).expect("it says where it listens for OSC");
+            let line = self.said.recv_timeout(Duration::from_secs(60)).expect("the program prints its OSC address");
             eprintln!("  {line}");
             if let Some(address) = line.strip_prefix("OSC: ") {
                 break address.rsplit(' ').next().unwrap().to_owned();
@@ -148,7 +147,7 @@ impl Jam {
         }
     }
 
-    /// Waits for its end, which has to be a good one; gives its report.
+    /// Waits for its successful end and returns its JSON report.
     fn end(mut self) -> serde_json::Value {
         let mut report = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut report).unwrap();
@@ -160,26 +159,26 @@ impl Jam {
     }
 }
 
-/// Samples of a WAV of one channel.
+/// Samples of a WAV file with one channel.
 fn wav(path: &Path) -> Vec<f32> {
     hound::WavReader::open(path).unwrap().into_samples::<f32>().map(Result::unwrap).collect()
 }
 
-/// Plays on a device for so long, and listens to what came of it.
-fn jam(device: &str, seconds: u32) {
+/// Plays on a device for `seconds`, and checks the output and the take.
+fn play(device: &str, seconds: u32) {
     let dir = tempfile::tempdir().unwrap();
     let _server = Server::start(PERIOD);
     let (rig, recorded) = rig();
-    let jam = Jam::start(dir.path(), device, seconds);
-    jam.script();
-    let report = jam.end();
+    let program = Program::start(dir.path(), device, seconds);
+    program.pan_stems_left();
+    let report = program.end();
     drop(rig);
     let (rows, gaps) = rows(&recorded);
     let (count, ms) = (|name: &str| report[name].as_u64().unwrap(), |name: &str| report[name].as_f64().unwrap());
-    // What lost time: our device, or the server. The band is back in phase after it as far as the device's clock tells, not to the frame.
+    // Gaps of the device or of the server. After a gap the output is in phase again to the precision of the device's clock, not to the frame.
     let lapses = count("xruns") + gaps;
     eprintln!(
-        "ALSA jam on {device}: {:.1} s of music in {:.1} s; xruns {}, server's gaps {gaps}, underrun {}, late {}; hop p99 {:.1} ms; latency {:.1} + {:.1} ms",
+        "ALSA on {device}: {:.1} s of music in {:.1} s; xruns {}, server's gaps {gaps}, underrun {}, late {}; hop p99 {:.1} ms; latency {:.1} + {:.1} ms",
         ms("seconds"),
         ms("took_seconds"),
         count("xruns"),
@@ -194,54 +193,58 @@ fn jam(device: &str, seconds: u32) {
     let length = input_stem.len() as f64 / 32_000.0;
     assert!(click.len() == input_stem.len() && (length - ms("seconds")).abs() < 0.01, "{length} s recorded");
 
-    // The clicks. The first is before the two streams have found each other, 0.25 s in; the last may still be in the device, or
-    // beyond what was recorded.
+    // The first click comes at 0.25 s, before the input and output streams are aligned. The last one may still be in the device when the
+    // recording ends.
     let (clicks, wanted) = (strikes(rows.iter().map(|row| row[1]), RATE), strikes(click.iter().copied(), 32_000));
     assert!(clicks.len() > 3 && wanted.len() > 3, "{clicks:?} of {wanted:?}");
-    // Song time is the server's time, which on a machine that is too busy isn't the wall's.
+    // Song time follows the server's time, which on a busy machine differs from wall time.
     let played = (rows.len() - clicks[0]) as f64 / RATE as f64;
     assert!((played - length).abs() < 2.0, "{length} s of song in {played} s");
     let (moves, worst) = grid(&clicks[1..], BEAT);
-    eprintln!("  {} clicks of {}, at most {worst} frames beside the grid, which moved {moves} times", clicks.len(), wanted.len());
-    assert!(moves <= lapses, "the grid moved {moves} times, the device lost time {lapses} times: {clicks:?}");
+    eprintln!("  {} clicks of {}, at most {worst} frames off the grid, which moved {moves} times", clicks.len(), wanted.len());
+    assert!(moves <= lapses, "the grid moved {moves} times, there were {lapses} gaps: {clicks:?}");
     assert!(clicks.len().abs_diff(wanted.len()) as u64 <= 1 + lapses, "{clicks:?}, not {wanted:?}");
-    // The band, which is on the left alone.
+    // The stems, which are only on the left.
     let band = rows.iter().map(|row| f64::from(row[0] - row[1]).powi(2)).sum::<f64>();
-    assert!(band > 10.0, "the band is not heard: {band}");
+    assert!(band > 10.0, "the stems do not sound: {band}");
 
-    // What was played to it is what the take has of it, from beginning to end; and what was in the air at once is at one place in the take.
+    // The take has the bass that was played, and bass and clicks that sounded together are at the same place in it.
     let line = stage::bass(60 * 32_000, 32_000);
     assert!(input_stem.len() > 64_000, "only {length} s");
     for at in [input_stem.len() / 3, input_stem.len() - 40_000] {
         let (from, like) = find(&input_stem[at..at + 32_000], &line);
         let heard = from as f64 * 1.5;
         let there = clicks[2] as f64 + (at as f64 - wanted[2] as f64) * 1.5;
-        // The line repeats every 10 s.
+        // The bass repeats every 10 s.
         let apart = (heard - there + 240_000.0).rem_euclid(480_000.0) - 240_000.0;
         eprintln!(
-            "  at {:.1} s: likeness of the bass {like:.4}, {:.2} ms from where it was played",
+            "  at {:.1} s: correlation with the bass {like:.4}, {:.2} ms from where it was played",
             at as f64 / 32e3,
             apart / 48.0
         );
-        assert!(like > if lapses == 0 { 0.99 } else { 0.5 }, "the bass is not heard: likeness {like}");
-        assert!(lapses > 0 || apart.abs() < f64::from(PERIOD) / 2.0, "heard {apart} frames from where it was played");
+        assert!(like > if lapses == 0 { 0.99 } else { 0.5 }, "the bass is not in the take: correlation {like}");
+        assert!(lapses > 0 || apart.abs() < f64::from(PERIOD) / 2.0, "the bass is {apart} frames from where it was played");
     }
 }
 
 #[test]
-fn a_jam_on_alsa() {
+fn a_session_on_alsa_keeps_time_and_records_the_input() {
     let _turn = turn();
     let _deadline = deadline(120);
-    if jackd("alsa::a_jam_on_alsa") && plugin("alsa::a_jam_on_alsa") {
-        jam("rig", 10);
+    if jackd("alsa::a_session_on_alsa_keeps_time_and_records_the_input")
+        && plugin("alsa::a_session_on_alsa_keeps_time_and_records_the_input")
+    {
+        play("rig", 10);
     }
 }
 
 #[test]
-fn a_card_that_takes_integers_alone() {
+fn a_session_on_an_alsa_device_with_integer_samples_keeps_time() {
     let _turn = turn();
     let _deadline = deadline(120);
-    if jackd("alsa::a_card_that_takes_integers_alone") && plugin("alsa::a_card_that_takes_integers_alone") {
-        jam("card", 6);
+    if jackd("alsa::a_session_on_an_alsa_device_with_integer_samples_keeps_time")
+        && plugin("alsa::a_session_on_an_alsa_device_with_integer_samples_keeps_time")
+    {
+        play("card", 6);
     }
 }

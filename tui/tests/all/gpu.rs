@@ -1,17 +1,17 @@
-//! The program beside a GPU on paper (tests/fakecuda), beside a driver without a GPU, and beside one that is none.
+//! The program with the PTX emulator as its GPU (tests/fakecuda), with a driver that finds no GPU, and with a library that is no driver.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The library of the driver on paper: cargo puts it beside this test.
-fn paper() -> PathBuf {
+/// The emulator's library, which cargo builds beside this test.
+fn emulator() -> PathBuf {
     let exe = std::env::current_exe().unwrap();
     let found = exe.ancestors().skip(1).take(2).map(|d| d.join("libsideman_fakecuda.so")).find(|p| p.exists());
     found.expect("libsideman_fakecuda.so beside the test")
 }
 
-/// Runs the program where `library` is what libcuda.so is.
-fn beside(library: &Path, words: &str, args: &[&str]) -> Output {
+/// Runs the program with `library` as libcuda.so.
+fn run_with(library: &Path, words: &str, args: &[&str]) -> Output {
     let dir = tempfile::tempdir().unwrap();
     for name in ["libcuda.so", "libcuda.so.1"] {
         std::os::unix::fs::symlink(library, dir.path().join(name)).unwrap();
@@ -30,7 +30,7 @@ fn golden(name: &str) -> String {
 }
 
 #[test]
-fn a_song_on_the_gpu_is_the_song_of_the_processor() {
+fn a_song_rendered_on_the_gpu_is_that_of_the_processor_up_to_rounding() {
     let (dir, model) = (tempfile::tempdir().unwrap(), golden("house"));
     let render = |backend: &str| -> Vec<f32> {
         let out = dir.path().join(backend).to_string_lossy().into_owned();
@@ -49,48 +49,47 @@ fn a_song_on_the_gpu_is_the_song_of_the_processor() {
             "--backend",
             backend,
         ];
-        let output = beside(&paper(), "races=0", &args);
+        let output = run_with(&emulator(), "races=0", &args);
         assert!(output.status.success(), "{}", text(&output.stderr));
         let mut file = hound::WavReader::open(Path::new(&out).join("drums.wav")).unwrap();
         file.samples::<f32>().map(Result::unwrap).collect()
     };
     let (cpu, cuda) = (render("cpu"), render("cuda"));
     assert_eq!(cpu.len(), cuda.len());
-    assert!(cpu.iter().any(|x| x.abs() > 1e-3), "silence proves nothing");
+    assert!(cpu.iter().any(|x| x.abs() > 1e-3), "the song is silent");
     for (i, (a, b)) in cpu.iter().zip(&cuda).enumerate() {
-        assert!((a - b).abs() < 1e-4, "sample {i}: {b}, the processor has {a}");
+        assert!((a - b).abs() < 1e-4, "sample {i}: {b} on the GPU, {a} on the processor");
     }
 }
 
 #[test]
 fn a_model_verifies_on_the_gpu() {
     let args = ["model", "verify", &golden("six"), "--golden", &golden("six.golden.safetensors"), "--backend", "cuda"];
-    let output = beside(&paper(), "races=0", &args);
+    let output = run_with(&emulator(), "races=0", &args);
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
 }
 
 #[test]
-fn without_a_gpu_it_says_why_and_plays_on() {
-    // A library that is no driver: found, and without its functions.
+fn without_a_usable_gpu_cuda_is_an_error_and_auto_uses_the_processor() {
+    // A library that loads and has none of the driver's functions.
     let none = library_without_functions();
-    for (library, words, why) in [(&paper(), "devices=0", "the NVIDIA driver finds no GPU"), (&none, "", "libcuda lacks cuInit")]
-    {
+    for (library, words, why) in [(&emulator(), "devices=0", "no GPU"), (&none, "", "cuInit")] {
         let dir = tempfile::tempdir().unwrap();
         let (out, model) = (dir.path().to_string_lossy().into_owned(), golden("six"));
         let args = ["render", "--text", "rock", "--seconds", "0.1", "--model", &model, "--out", &out, "--backend"];
-        let output = beside(library, words, &[&args[..], &["cuda"]].concat());
+        let output = run_with(library, words, &[&args[..], &["cuda"]].concat());
         assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
         let said = text(&output.stderr);
         let last = said.lines().last().unwrap_or_default();
         assert!(last.starts_with("sideman: --backend cuda: ") && last.contains(why) && !said.contains("panicked"), "{said}");
-        let output = beside(library, words, &[&args[..], &["auto", "-v"]].concat());
+        let output = run_with(library, words, &[&args[..], &["auto", "-v"]].concat());
         assert!(output.status.success() && text(&output.stderr).contains(why), "{}", text(&output.stderr));
-        let output = beside(library, words, &["doctor", "--json", "--threads", "1", "--model", &model]);
+        let output = run_with(library, words, &["doctor", "--json", "--threads", "1", "--model", &model]);
         assert!(output.status.success() && text(&output.stdout).contains(why), "{}", text(&output.stdout));
     }
 }
 
-/// A shared library that every Linux has and that is no driver: the C library.
+/// The C library: a shared library that is no driver.
 fn library_without_functions() -> PathBuf {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let path = maps.lines().filter_map(|l| l.split_whitespace().nth(5)).find(|p| p.contains("libc.so") || p.contains("libc-"));

@@ -1,10 +1,10 @@
-//! The shipped weights give the numbers of the code that trained them.
+//! The house model's weights in the repository, compared with the code that trained them.
 
 use std::path::Path;
 use std::process::Command;
 
 #[test]
-fn house_model_computes_what_its_training_code_computes() {
+fn the_house_model_computes_the_numbers_of_its_training_code() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let golden = root.join("tests/golden/models-house.golden.safetensors");
     let out = Command::new(env!("CARGO_BIN_EXE_sideman"))
@@ -17,6 +17,6 @@ fn house_model_computes_what_its_training_code_computes() {
     let said = String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
     for part in ["text.hidden", "lm.logits", "codec.bass.codes", "codec.drums.decoded", "codec.other.decoded"] {
-        assert!(said.contains(part), "{part} was not held: {said}");
+        assert!(said.contains(part), "{part} was not compared: {said}");
     }
 }

@@ -1,6 +1,6 @@
-//! `sideman live` on PipeWire, by its JACK (`pw-jack`): the real program on a PipeWire and a WirePlumber of the test's own, in a runtime folder
-//! of the test's own, on a machine with or without a sound card. `pw-cat` plays the bass and records the band. Where one of these programs isn't
-//! installed the test says so: scripts/setup.sh leaves them out, for they would take over a machine's sound.
+//! `sideman live` on PipeWire through its JACK library (`pw-jack`). The test starts PipeWire and WirePlumber in a runtime folder of its own and
+//! needs no sound card. `pw-cat` plays the bass and records the output. scripts/setup.sh does not install these programs, because they would
+//! take over the machine's sound; without them the test is reported as skipped.
 
 use std::io::Read;
 use std::path::Path;
@@ -13,9 +13,9 @@ use sideman_tests::listen::{find, grid, strikes};
 use sideman_tests::stage;
 
 const RATE: usize = 48_000;
-/// Frames of a block: a loaded machine has 43 ms for it.
+/// Period in frames, which leaves a loaded machine 43 ms.
 const PERIOD: usize = 2048;
-/// A click at 120 a minute.
+/// Frames between clicks at 120 BPM.
 const BEAT: usize = RATE / 2;
 const SECONDS: usize = 10;
 
@@ -30,7 +30,7 @@ const NEEDS: [Need; 7] = [
     Need::Program("dbus-run-session", "dbus-daemon"),
 ];
 
-/// A program in the test's own world, ended with it.
+/// A program in the test's runtime folder, which is killed when the test ends.
 struct Program(Child);
 
 impl Program {
@@ -38,7 +38,7 @@ impl Program {
         Program(command(dir, words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 
-    /// Asks it to end, and waits for that.
+    /// Sends SIGINT and waits for the end.
     fn interrupt(mut self) {
         let asked = Command::new("kill").args(["-INT", &self.0.id().to_string()]).status();
         assert!(asked.unwrap().success() && self.0.wait().is_ok());
@@ -59,7 +59,7 @@ fn command(dir: &Path, words: &[&str]) -> Command {
     command
 }
 
-/// What a program prints; nothing where it fails.
+/// The output of a program; `None` if it fails.
 fn said(dir: &Path, words: &[&str]) -> Option<String> {
     let out = command(dir, words).stdin(Stdio::null()).output().unwrap();
     out.status.success().then(|| String::from_utf8_lossy(&out.stdout).into_owned())
@@ -73,8 +73,8 @@ fn until(what: &str, mut there: impl FnMut() -> bool) {
     }
 }
 
-/// Plays, and listens to what came of it: whether every click was on its frame.
-fn jam() -> bool {
+/// Plays and records. Whether every click was on its frame and the bass had no gap.
+fn play() -> bool {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let wav = |name: &str, samples: &[f32]| {
@@ -94,7 +94,7 @@ fn jam() -> bool {
     until("PipeWire takes clients", || said(dir, &["pw-metadata", "-n", "settings"]).is_some());
     let _session = Program::start(dir, &["dbus-run-session", "--", "wireplumber"]);
     let period = PERIOD.to_string();
-    until("blocks of that size", || said(dir, &["pw-metadata", "-n", "settings", "0", "clock.force-quantum", &period]).is_some());
+    until("the period is set", || said(dir, &["pw-metadata", "-n", "settings", "0", "clock.force-quantum", &period]).is_some());
     let input_stem = Program::start(dir, &["pw-cat", "-p", "--target", "0", "bass.wav"]);
     let record = ["pw-cat", "-r", "--latency", "8192/48000", "--target", "0", "--rate", "48000", "--channels", "2"];
     let recorder = Program::start(dir, &[&record[..], &["--format", "f32", "rec.wav"]].concat());
@@ -106,14 +106,14 @@ fn jam() -> bool {
     live.args(["--lag", "25", "--seconds", &SECONDS.to_string(), "--record", "takes", "--clock", "internal"]);
     live.env("SIDEMAN_MODEL", stage::model()).env("NO_COLOR", "1").env("JACK_NO_START_SERVER", "1");
     let mut live = Program(live.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
-    until("our ports", || ports("-i").contains("sideman:bass_in"));
+    until("the ports of sideman", || ports("-i").contains("sideman:bass_in"));
     let bass = ports("-o").lines().find(|l| l.contains("pw-cat:output")).unwrap().trim().to_owned();
     for (from, to) in
         [("sideman:click_out", "pw-cat:input_FL"), ("sideman:mix_out_1", "pw-cat:input_FR"), (bass.as_str(), "sideman:bass_in")]
     {
-        until("a wire", || said(dir, &["pw-link", from, to]).is_some());
+        until("a connection", || said(dir, &["pw-link", from, to]).is_some());
     }
-    // Nobody else may have wired them: what is heard has gone through the band.
+    // The session manager must not have connected pw-cat's ports to each other.
     let wires = ports("-l");
     assert!(!wires.contains("pw-cat:input_FL\n  |<- pw-cat"), "{wires}");
 
@@ -135,26 +135,26 @@ fn jam() -> bool {
     let at = heard.len() / 2;
     let (_, like) = find(&heard[at..at + 32_000], &stage::bass(32_000 * (SECONDS + 5), 32_000));
     eprintln!(
-        "PipeWire by pw-jack, blocks of {PERIOD}: {} clicks of {}, at most {worst} frames beside the grid, which moved {moves} times; likeness of the bass {like:.4}; xruns {}, underrun {}, late {}",
+        "PipeWire by pw-jack, blocks of {PERIOD}: {} clicks of {}, at most {worst} frames off the grid, which moved {moves} times; correlation with the bass {like:.4}; xruns {}, underrun {}, late {}",
         clicks.len(),
         wanted.len(),
         report["xruns"],
         report["underrun"],
         report["late"]
     );
-    assert!(mix > 10.0, "the band is not heard: {mix}");
-    assert!(like > 0.5, "the bass is not heard: likeness {like}");
-    // The last one may still be on its way, the first ones came before the wire was there.
+    assert!(mix > 10.0, "the mix does not sound: {mix}");
+    assert!(like > 0.5, "the bass is not in the take: correlation {like}");
+    // The first clicks sound before the connection exists; the last one may still be in the device.
     moves == 0 && like > 0.99 && clicks.len() + 4 >= wanted.len()
 }
 
 #[test]
-fn a_jam_on_pipewire() {
+fn a_session_on_pipewire_keeps_time() {
     let _turn = turn();
     let _deadline = deadline(150);
-    // PipeWire says nothing of a block that the machine was too busy for, and a moment without one is all it takes.
+    // PipeWire doesn't report a missed period on a busy machine, so one run in three must have none.
     assert!(
-        without("pipewire::a_jam_on_pipewire", &NEEDS) || (0..3).any(|_| jam()),
-        "three times a click was beside its frame, or the bass had a gap"
+        without("pipewire::a_session_on_pipewire_keeps_time", &NEEDS) || (0..3).any(|_| play()),
+        "in three runs a click was off its frame, or the bass had a gap"
     );
 }

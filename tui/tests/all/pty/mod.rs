@@ -1,4 +1,4 @@
-//! A real terminal to drive the real program in: keys in, the screen out.
+//! Runs the program in a pseudo-terminal: sends keys and reads the screen.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
-/// How long anything may take on a busy machine before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a test waits on a busy machine before it fails.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A program in a terminal.
 pub struct Pty {
@@ -25,31 +25,31 @@ pub struct Pty {
 
 impl Drop for Pty {
     fn drop(&mut self) {
-        // Where a test has failed before its end.
+        // The program still runs if the test failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-#[allow(dead_code)] // The pictures use less of it than the tests.
+#[allow(dead_code)] // examples/picture.rs uses only a part of it.
 impl Pty {
-    /// Starts a program; `env` in addition to ours.
+    /// Starts a program with `env` added to the test's environment.
     pub fn start(program: &Path, args: &[&str], size: (u16, u16), env: &[(&str, &str)]) -> Pty {
         Pty::start_with(program, args, size, env, true)
     }
 
-    /// The same; where the terminal is not the program's controlling one, no signal tells that it goes.
+    /// The same. If the terminal is not the program's controlling terminal (`controls`), no signal reports that it closes.
     pub fn start_with(program: &Path, args: &[&str], (cols, rows): (u16, u16), env: &[(&str, &str)], controls: bool) -> Pty {
         let pair = native_pty_system().openpty(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
         let mut command = CommandBuilder::new(program);
         command.args(args);
-        // Else the program begins in somebody's home.
+        // The default would be the home folder.
         command.cwd(std::env::current_dir().unwrap());
         command.set_controlling_tty(controls);
         command.env_remove("NO_COLOR");
         command.env("TERM", "xterm-256color");
         command.env("SIDEMAN_MODEL", model());
-        // The keys of whoever runs the tests are not these.
+        // The configuration of the user who runs the tests must have no effect.
         command.env("XDG_CONFIG_HOME", "/nonexistent");
         env.iter().for_each(|(name, value)| command.env(name, value));
         let child = pair.slave.spawn_command(command).unwrap();
@@ -76,17 +76,17 @@ impl Pty {
         out.write_all(keys.as_bytes()).and_then(|()| out.flush()).unwrap();
     }
 
-    /// What is on the screen.
+    /// The text on the screen.
     pub fn text(&self) -> String {
         self.screen.lock().unwrap().screen().contents()
     }
 
-    /// Looks at the screen itself.
+    /// Reads the screen itself.
     pub fn look<T>(&self, look: impl FnOnce(&vt100::Screen) -> T) -> T {
         look(self.screen.lock().unwrap().screen())
     }
 
-    /// Waits until the screen is as it should be, and gives it.
+    /// Waits until the screen's text fulfils a condition, and returns it.
     pub fn until(&self, what: &str, is: impl Fn(&str) -> bool) -> String {
         let began = Instant::now();
         loop {
@@ -94,33 +94,33 @@ impl Pty {
             if is(&text) {
                 return text;
             }
-            assert!(began.elapsed() < PATIENCE, "{what} is not shown:\n{text}");
+            assert!(began.elapsed() < TIMEOUT, "{what} is not shown:\n{text}");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Waits for words.
+    /// Waits for a text.
     pub fn shows(&self, words: &str) -> String {
         self.until(words, |text| text.contains(words))
     }
 
-    /// Waits for a row that begins with the one and has the other.
+    /// Waits for a row that begins with `begins` and contains `has`.
     pub fn row(&self, begins: &str, has: &str) {
         self.until(&format!("{begins} … {has}"), |text| row(text, begins).contains(has));
     }
 
-    /// Waits until such a row has it no more.
+    /// Waits until the row that begins with `begins` does not contain `has`.
     pub fn row_without(&self, begins: &str, has: &str) {
         self.until(&format!("{begins} without {has}"), |text| !row(text, begins).contains(has));
     }
 
-    /// Another size.
+    /// Changes the terminal's size.
     pub fn resize(&self, cols: u16, rows: u16) {
         self.screen.lock().unwrap().screen_mut().set_size(rows.try_into().unwrap(), cols.try_into().unwrap());
         self.master.as_ref().unwrap().resize(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
     }
 
-    /// The terminal goes away, as where a connection breaks. The reader holds it, too: it lets go after what is written next.
+    /// Closes the terminal, as when a connection breaks. The reader thread also holds it and ends at the program's next output.
     pub fn hang_up(&mut self) {
         self.gone.store(true, Ordering::Relaxed);
         self.keys = None;
@@ -128,7 +128,7 @@ impl Pty {
         self.reader.take().unwrap().join().unwrap();
     }
 
-    /// Keys are echoed and lines are edited, as a shell leaves it.
+    /// Whether echo and line editing are on, as a shell has them.
     pub fn is_sane(&self) -> bool {
         let out = std::process::Command::new("stty")
             .arg("-a")
@@ -142,20 +142,20 @@ impl Pty {
         words.contains(&"echo") && words.contains(&"icanon")
     }
 
-    /// Waits for the end; true: it went well.
+    /// Waits for the end of the program. Whether it was successful.
     pub fn ends(&mut self) -> bool {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.success();
             }
-            assert!(began.elapsed() < PATIENCE, "it does not end:\n{}", self.text());
+            assert!(began.elapsed() < TIMEOUT, "it does not end:\n{}", self.text());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
 
-/// The row that has this at its beginning, after blanks and the sign of what is chosen.
+/// The row that begins with this text, after blanks and the sign of the selected stem.
 pub fn row<'a>(text: &'a str, begins: &str) -> &'a str {
     text.lines().find(|line| line.trim_start_matches([' ', '▸']).starts_with(begins)).unwrap_or_default()
 }

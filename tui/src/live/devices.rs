@@ -1,0 +1,80 @@
+//! Live play on sound devices.
+
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use sideman_io::control::Control;
+use sideman_io::device::DeviceConfig;
+use sideman_io::live::EngineThread;
+use sideman_io::runner::{Runner, take_name};
+use sideman_io::supervisor;
+use sideman_kernels::Backend;
+
+use super::report::{self, StatusLine};
+use super::signals::Signals;
+use super::{OpenScreen, config};
+use crate::cli::Live;
+use crate::control_surfaces::ControlSurfaces;
+use crate::song_folder;
+
+/// How often the main thread looks for the end of the session.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Starts the engine's thread and the devices' thread, and waits for the end of the session.
+///
+/// # Errors
+/// A device can't be opened, or a thread panics.
+pub fn run<B: Backend + Send + 'static>(
+    args: &Live,
+    mut runner: Runner<B>,
+    control: &Control,
+    device: &DeviceConfig,
+    mut surfaces: ControlSurfaces,
+    open_screen: OpenScreen,
+) -> Result<ExitCode> {
+    let signals = Signals::new()?;
+    runner.request(config::hop_request(args));
+    let take = args.record.as_ref().map(|dir| dir.join(take_name()));
+    if let Some(dir) = &take {
+        song_folder::create(dir, "--record")?;
+    }
+    runner.record(take, true)?;
+    let info = runner.info().clone();
+    let screen = open_screen(signals.hangup)?;
+    supervisor::print_events(control, |message| report::print(&message));
+    let (mut engine, handle) = EngineThread::new(runner);
+    engine.midi = surfaces.midi.take();
+    engine.midi_ports = surfaces.ports.take();
+    #[cfg(feature = "link")]
+    let _link = {
+        let (link, opened) = sideman_io::clock::link::Server::start(control.clone())?;
+        engine.playback_clocks.push(opened);
+        link
+    };
+    let began = Instant::now();
+    let engine = std::thread::Builder::new().name("engine".into()).spawn(move || engine.run())?;
+    let (watched, device) = (control.clone(), device.clone());
+    let devices = std::thread::Builder::new().name("devices".into()).spawn(move || {
+        let result = supervisor::watch(&watched, &device, &handle);
+        watched.end();
+        result
+    })?;
+    let mut status = StatusLine::new(screen.is_none());
+    while !control.ended() && !engine.is_finished() {
+        std::thread::sleep(POLL);
+        let over = args.seconds.is_some_and(|s| began.elapsed().as_secs_f64() >= s);
+        if over || signals.stop.load(Ordering::Relaxed) {
+            control.end();
+        }
+        status.update(control);
+    }
+    control.end();
+    drop(screen);
+    let panicked = |_| anyhow!("a thread of the session panicked; please report the message above");
+    let events = engine.join().map_err(panicked)?;
+    devices.join().map_err(panicked)?.map_err(|e| anyhow!("{e}"))?;
+    report::finish(args, &info, control, began.elapsed(), &events);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,73 @@
+//! Live play from a file into files.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use anyhow::{Result, anyhow};
+use sideman_engine::atomic;
+use sideman_engine::audio::{self, RATE};
+use sideman_io::control::Control;
+use sideman_io::device::file;
+use sideman_io::runner::Runner;
+use sideman_io::supervisor;
+use sideman_kernels::Backend;
+
+use super::report::{self, StatusLine};
+use super::signals::Signals;
+use super::{OpenScreen, config};
+use crate::cli::{Live, Pace};
+use crate::song_folder;
+use crate::song_info::{self, SongInfo};
+
+/// Plays the recording `from` to the session and records into the folder `to`.
+///
+/// # Errors
+/// The recording can't be read, or the take can't be written.
+pub fn run<B: Backend>(
+    args: &Live,
+    song: &SongInfo,
+    mut runner: Runner<B>,
+    control: &Control,
+    from: &Path,
+    to: &Path,
+    open_screen: OpenScreen,
+) -> Result<ExitCode> {
+    let recording = audio::read_up_to(from, audio::MAX_SET_MINUTES)?;
+    recording.warnings().iter().for_each(|w| tracing::warn!("{w}"));
+    let mut samples = recording.samples;
+    if let Some(seconds) = args.seconds {
+        samples.truncate((seconds * f64::from(RATE)).max(0.0) as usize);
+    }
+    song_folder::create(to, "--to")?;
+    let signals = Signals::new()?;
+    runner.request(config::hop_request(args));
+    runner.record(Some(to.to_owned()), false)?;
+    if args.surfaces.wait && !runner.wait_for_play(|| signals.stop.load(Ordering::Relaxed)) {
+        samples.clear();
+    }
+    let screen = open_screen(signals.hangup)?;
+    if screen.is_some() {
+        supervisor::print_events(control, |message| report::print(&message));
+    }
+    let began = Instant::now();
+    let mut status = StatusLine::new(screen.is_none() && !args.run.json);
+    let pace = if args.pace == Pace::Real { file::Pace::Real } else { file::Pace::Fast };
+    file::play(&mut runner, &samples, pace, VecDeque::new(), |_| {
+        status.update(control);
+        !signals.stop.load(Ordering::Relaxed)
+    });
+    drop(screen);
+    let (took, info) = (began.elapsed(), runner.info().clone());
+    let events = runner.finish();
+    if let Some(failure) = events.iter().find(|event| event.is_failure()) {
+        return Err(anyhow!("{failure}"));
+    }
+    // `edit` and `continue` read it.
+    let document = serde_json::to_value(song)?;
+    atomic::write(&to.join(song_info::FILE), format!("{document:#}\n").as_bytes())?;
+    report::finish(args, &info, control, took, &events);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,148 @@
+//! `sideman live`: plays live on sound devices, or from a file into files.
+
+mod config;
+mod devices;
+mod files;
+mod report;
+mod signals;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Result, anyhow};
+use clap::Parser;
+use sideman_engine::model::{Model, ModelDir};
+use sideman_io::control::Control;
+use sideman_io::device;
+use sideman_io::event::Refusal;
+use sideman_io::failover::Slot;
+use sideman_io::run_mode::RunMode;
+use sideman_io::runner::Runner;
+use sideman_io::{midi, rt};
+use sideman_kernels::Backend;
+use sideman_kernels::cpu::CpuBackend;
+
+use crate::backend::{self, gpu};
+use crate::cli::{BackendChoice, Cli, ClockSource, Live, Pace};
+use crate::screen::{self, About, Keymap, Screen};
+use crate::song_info::SongInfo;
+use crate::{control_surfaces, model_path, usage};
+
+/// Folder of the takes without `--record`.
+const DEFAULT_TAKES: &str = "takes";
+
+/// Opens the screen, if there is to be one. Its argument is set when the terminal closes.
+type OpenScreen<'a> = Box<dyn FnOnce(Arc<AtomicBool>) -> Result<Option<Screen>> + 'a>;
+
+/// Runs the command.
+///
+/// # Errors
+/// The error names the file, flag or device.
+pub fn run(args: &Live) -> Result<ExitCode> {
+    args.sampling.check()?;
+    let keys = Keymap::find(args.keys.as_deref())?;
+    check_surfaces(args)?;
+    // Worker threads inherit the setting, so it comes before the first backend.
+    rt::flush_denormals();
+    let song = SongInfo::from_flags_and_file(&args.chart, args.from.as_deref())?;
+    let dir = model_path::open(args.run.model.as_deref())?;
+    if dir.config.fixture {
+        tracing::warn!("{} is a random model for tests: it generates noise", dir.path.display());
+    }
+    let mut cpu = rt::with_raised_priority(|| CpuBackend::new(backend::threads(args.run.threads)));
+    // Live play has not run on a real GPU yet: a GPU is used only if it is asked for, with the processor as standby.
+    match args.run.backend {
+        BackendChoice::Cuda => match gpu(BackendChoice::Cuda)? {
+            Some(cuda) => {
+                let model = Model::load(&mut cpu, &dir, args.run.precision.into())?;
+                run_on(args, keys, &song, &dir, cuda, Some((cpu, model)))
+            }
+            None => run_on(args, keys, &song, &dir, cpu, None),
+        },
+        BackendChoice::Auto | BackendChoice::Cpu => run_on(args, keys, &song, &dir, cpu, None),
+    }
+}
+
+/// Checks the flags of control surfaces before the model is loaded.
+fn check_surfaces(args: &Live) -> Result<()> {
+    if let Some(name) = &args.surfaces.midi {
+        if args.from.is_some() {
+            return Err(usage("--midi needs sound devices: leave out --from and --to, or --midi"));
+        }
+        if !args.uses_jack() {
+            midi::ports::find(name).map_err(|e| anyhow!("--midi {name}: {e}"))?;
+        }
+    }
+    match args.surfaces.clock {
+        Some(ClockSource::Jack) if !args.uses_jack() => Err(usage("--clock jack follows the JACK transport: add --host jack")),
+        Some(ClockSource::Link) if args.from.is_some() || cfg!(not(feature = "link")) => {
+            Err(usage(format!("--clock link: {}", Refusal::NoLink)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Runs the session on a backend. `standby` takes over when a GPU is lost.
+fn run_on<B: Backend + Send + 'static>(
+    args: &Live,
+    keys: Keymap,
+    song: &SongInfo,
+    dir: &ModelDir,
+    mut backend: B,
+    standby: Option<(CpuBackend, Model<CpuBackend>)>,
+) -> Result<ExitCode> {
+    let mut model = Model::load(&mut backend, dir, args.run.precision.into())?;
+    if let Some(failure) = backend.failure() {
+        return Err(anyhow!("--backend cuda: {failure}"));
+    }
+    let device = config::device_config(args, dir)?;
+    let info = config::take_info(args, song, dir, &model, &device)?;
+    // A text that can't be encoded fails here, before anything sounds.
+    if let (false, Some(encoder)) = (info.config.text.is_empty(), &mut model.text) {
+        encoder.encode(&info.config.text)?;
+    }
+    let (control, controls) = Control::new();
+    let takes = args.record.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_TAKES));
+    let mode = if args.from.is_some() { RunMode::Files } else { RunMode::Devices };
+    let in_real_time = mode == RunMode::Devices || args.pace == Pace::Real;
+    let with_screen = in_real_time && !args.headless && !args.run.json && screen::possible();
+    let about = About { model: &dir.config.name, stems: &dir.config.stems };
+    let open_screen: OpenScreen =
+        Box::new(|hangup| with_screen.then(|| Screen::open(&control, &about, keys, hangup)).transpose());
+    let standby = standby.map(|(cpu, model)| Slot::standby(cpu, model, &info.config)).transpose()?;
+    let mut runner = Runner::new(backend, model, info, controls, takes, mode)?;
+    if let Some(standby) = standby {
+        runner.set_standby(standby);
+    }
+    let surfaces = control_surfaces::start(&args.surfaces, args.uses_jack(), &control, &dir.config.name, runner.info())?;
+    match (&args.from, &args.to) {
+        (Some(from), Some(to)) => files::run(args, song, runner, &control, from, to, open_screen),
+        _ => devices::run(args, runner, &control, &device, surfaces, open_screen),
+    }
+}
+
+/// The arguments of `sideman` without a command: live play on JACK if a server runs, else on the default devices. With `demo`, a
+/// recording in examples/ is the input.
+///
+/// # Errors
+/// There is no device, or no recording.
+pub fn without_command(demo: bool) -> Result<Box<Live>> {
+    let parse = |words: &[&str]| match Cli::try_parse_from(words).map(|cli| cli.command) {
+        Ok(Some(crate::cli::Command::Live(live))) => Ok(live),
+        _ => Err(anyhow!("these arguments are no live command: {}", words.join(" "))),
+    };
+    if demo {
+        let bass = model_path::repository_file("examples/funk.flac")
+            .ok_or_else(|| anyhow!("--demo: examples/funk.flac is not in the repository of this program"))?;
+        return parse(&["sideman", "live", "--from", &bass.to_string_lossy(), "--to", "demo", "--pace", "real"]);
+    }
+    if device::jack::running() {
+        return parse(&["sideman", "live", "--host", "jack"]);
+    }
+    if device::cpal::list().is_empty() {
+        return Err(anyhow!("this machine has no sound device; sideman --demo runs without one"));
+    }
+    parse(&["sideman", "live"])
+}

@@ -1,0 +1,95 @@
+//! What `sideman live` prints: a status line per second, and a report at the end as text or JSON.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sideman_engine::audio::RATE;
+use sideman_engine::live::{LoadShedding, Snapshot};
+use sideman_io::control::Control;
+use sideman_io::event::{RecordingEvent, shedding};
+use sideman_io::take::TakeInfo;
+
+use crate::cli::Live;
+use crate::stdout;
+
+/// Prints a line on stderr. A closed terminal is no error.
+pub fn print(message: &str) {
+    let _ = writeln!(std::io::stderr(), "{message}");
+}
+
+/// Prints the state of the session once per second.
+pub struct StatusLine {
+    shown: bool,
+    last: Instant,
+}
+
+impl StatusLine {
+    /// A status line, if it is to be shown.
+    pub fn new(shown: bool) -> Self {
+        StatusLine { shown, last: Instant::now() }
+    }
+
+    /// Prints the line if a second has passed since the last one.
+    pub fn update(&mut self, control: &Control) {
+        if self.shown && self.last.elapsed() >= Duration::from_secs(1) {
+            self.last = Instant::now();
+            print(&status(&control.snapshot()));
+        }
+    }
+}
+
+fn status(s: &Snapshot) -> String {
+    let h = &s.health;
+    let shed = if h.shedding > LoadShedding::None { format!("  {}", shedding(h.shedding)) } else { String::new() };
+    format!(
+        "bar {}.{}  {:.1} BPM  load {:.0} %  hop p50 {:.1} p99 {:.1} ms  late {}  underrun {}  overrun {}  xruns {}{shed}",
+        s.bar,
+        s.beat,
+        s.tempo,
+        h.load * 100.0,
+        h.p50,
+        h.p99,
+        h.late,
+        h.underrun,
+        h.overrun,
+        h.xruns
+    )
+}
+
+/// Seconds of music that the input has reached.
+fn seconds(info: &TakeInfo, s: &Snapshot) -> f64 {
+    s.time.saturating_sub(info.lead) as f64 / f64::from(RATE)
+}
+
+fn lead_ms(info: &TakeInfo) -> f64 {
+    info.lead as f64 * 1e3 / f64::from(RATE)
+}
+
+fn document(info: &TakeInfo, s: &Snapshot, took: Duration, events: &[RecordingEvent]) -> Value {
+    let h = &s.health;
+    json!({
+        "seed": info.config.seed, "model": info.model, "lag": info.config.lag, "lead_ms": lead_ms(info), "seconds": seconds(info, s),
+        "took_seconds": took.as_secs_f64(), "hop_ms_p50": h.p50, "hop_ms_p99": h.p99, "load": h.load, "late": h.late,
+        "underrun": h.underrun, "overrun": h.overrun, "xruns": h.xruns, "faults": h.faults, "load_shedding": h.shedding as u8,
+        "latency_in_ms": h.latency_in, "latency_out_ms": h.latency_out, "events": events.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+/// Prints the report at the end of a session.
+pub fn finish(args: &Live, info: &TakeInfo, control: &Control, took: Duration, events: &[RecordingEvent]) {
+    let last = control.snapshot();
+    if args.run.json {
+        return stdout::json(&document(info, &last, took, events));
+    }
+    events.iter().for_each(|event| stdout::line(event.to_string()));
+    stdout::line(format!(
+        "seed {}, lag {} frames (lead {:.0} ms), {:.1} s of music in {:.1} s; {}",
+        info.config.seed,
+        info.config.lag,
+        lead_ms(info),
+        seconds(info, &last),
+        took.as_secs_f64(),
+        status(&last)
+    ));
+}
