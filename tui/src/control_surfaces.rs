@@ -37,25 +37,16 @@ pub fn osc_address(text: &str) -> std::result::Result<SocketAddr, String> {
     let host = || text.parse().map(|host: IpAddr| SocketAddr::new(host, PORT));
     let name =
         || text.strip_prefix("localhost:").ok_or(()).and_then(|p| p.parse().map_err(|_| ())).map(|p| SocketAddr::new(local, p));
-    text.parse()
-        .ok()
-        .or(port.ok())
-        .or_else(|| host().ok())
-        .or_else(|| name().ok())
-        .ok_or_else(|| format!("must be HOST:PORT, such as 127.0.0.1:{PORT} for this computer only or 0.0.0.0:{PORT} for the whole network"))
+    text.parse().ok().or(port.ok()).or_else(|| host().ok()).or_else(|| name().ok()).ok_or_else(|| {
+        format!("must be HOST:PORT, such as 127.0.0.1:{PORT} for this computer only or 0.0.0.0:{PORT} for the whole network")
+    })
 }
 
 /// Starts the surfaces of the flags, before the session's first hop. `jack`: the session is a JACK client, which has MIDI ports anyway.
 ///
 /// # Errors
 /// The error names the flag.
-pub fn start(
-    args: &SurfaceArgs,
-    jack: bool,
-    control: &Control,
-    model: &str,
-    info: &TakeInfo,
-) -> Result<ControlSurfaces> {
+pub fn start(args: &SurfaceArgs, jack: bool, control: &Control, model: &str, info: &TakeInfo) -> Result<ControlSurfaces> {
     let stems: Vec<&str> = info.stems.iter().map(String::as_str).collect();
     let midi_server = (jack || args.midi.is_some()).then(|| midi(args, control, &stems)).transpose()?;
     let osc = args.osc.map(|address| osc(args, control, Addresses::new(model, &stems), &info.config, address)).transpose()?;
@@ -109,7 +100,8 @@ fn midi(args: &SurfaceArgs, control: &Control, stems: &[&str]) -> Result<(Sender
     };
     let (tx, inbox) = channel();
     let mapper = midi::MidiMapper::new(Namespace::new(stems), map, control.origin());
-    let server = midi::Server::start(control.clone(), mapper, inbox, file).map_err(|e| anyhow!("can't start the MIDI thread: {e}"))?;
+    let server =
+        midi::Server::start(control.clone(), mapper, inbox, file).map_err(|e| anyhow!("can't start the MIDI thread: {e}"))?;
     Ok((tx, server))
 }
 

@@ -38,10 +38,10 @@ pub fn run(args: &ModelImport) -> Result<ExitCode> {
         stdout::line(note);
     }
     for doubt in &found.doubts {
-        stdout::line(format!("DOUBT: {doubt}"));
+        stdout::line(format!("Not certain: {doubt}"));
     }
-    stdout::line(format!("licence {}: not for commercial use", found.config.licence));
-    stdout::line(format!("Written: {}", args.to.display()));
+    stdout::line(format!("Licence {}: not for commercial use", found.config.licence));
+    stdout::line(format!("Written to {}", args.to.display()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -35,7 +35,10 @@ impl From<ClockSource> for Clock {
 pub fn device_config(args: &Live, dir: &ModelDir) -> Result<DeviceConfig> {
     let stems = dir.config.stems.clone();
     if let Some(stem) = args.input_stem().filter(|stem| !stems.iter().any(|s| s == stem)) {
-        let message = format!("--instrument {stem}: the model has the stems {}; use one of them, or none to generate all stems", stems.join(", "));
+        let message = format!(
+            "--instrument {stem}: the model has the stems {}; use one of them, or none to generate all stems",
+            stems.join(", ")
+        );
         return Err(usage(message));
     }
     Ok(DeviceConfig {
@@ -55,7 +58,13 @@ pub fn device_config(args: &Live, dir: &ModelDir) -> Result<DeviceConfig> {
 ///
 /// # Errors
 /// A value is out of range, or the model can't be read.
-pub fn take_info<B: Backend>(args: &Live, song: &SongInfo, dir: &ModelDir, model: &Model<B>, device: &DeviceConfig) -> Result<TakeInfo> {
+pub fn take_info<B: Backend>(
+    args: &Live,
+    song: &SongInfo,
+    dir: &ModelDir,
+    model: &Model<B>,
+    device: &DeviceConfig,
+) -> Result<TakeInfo> {
     Ok(TakeInfo {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         model: std::path::absolute(&dir.path).unwrap_or_else(|_| dir.path.clone()),
