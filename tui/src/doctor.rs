@@ -1,4 +1,4 @@
-//! `sideman doctor`: what this machine is, how fast it plays each model, and what that means for the musician.
+//! `sideman doctor`: shows the machine and its devices, times each model, and says whether it is fast enough for live play.
 
 use std::process::ExitCode;
 
@@ -20,16 +20,16 @@ use sideman_kernels::cuda::CudaBackend;
 use crate::cli::Doctor;
 use crate::{backend, model_path, stdout};
 
-/// A step of live play must be done within a frame.
+/// Duration of a frame, ms: in live play a step must take less.
 const FRAME_MS: f64 = 1e3 * FRAME as f64 / RATE as f64;
 
-/// Steps timed for each precision.
+/// Steps that are timed for each precision.
 const STEPS: usize = 200;
 
 /// Runs the command.
 ///
 /// # Errors
-/// A model named by `--model` can't be loaded; one that is only installed is told and passed over.
+/// The model of `--model` can't be loaded. An installed model that can't be loaded is reported, and the next one is timed.
 pub fn run(args: &Doctor) -> Result<ExitCode> {
     if args.calibrate {
         return calibrate(args);
@@ -51,7 +51,7 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
     say(format!("memory     {:.1} GB/s, read by {threads} threads", bandwidth / 1e9));
     drop(cpu);
     let gpu = gpu();
-    say(format!("gpu        {}", gpu.as_ref().map_or_else(|why| format!("none plays: {why}"), |about| about.clone())));
+    say(format!("gpu        {}", gpu.as_ref().map_or_else(|why| format!("not used: {why}"), |about| about.clone())));
     let devices = devices(&say);
 
     let paths = match &args.model {
@@ -59,7 +59,7 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
         None => model_path::installed(),
     };
     if paths.is_empty() {
-        say("models     none installed; name one with --model DIR to have it timed".to_owned());
+        say("models     none installed; give one with --model DIR".to_owned());
     }
     let mut models = Vec::new();
     for path in paths {
@@ -81,7 +81,7 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Measures the round trip by sound.
+/// Measures the round-trip latency by sound.
 fn calibrate(args: &Doctor) -> Result<ExitCode> {
     let asked = DeviceConfig {
         host: args.host.clone(),
@@ -113,7 +113,7 @@ fn calibrate(args: &Doctor) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The GPU that would play, or why none does.
+/// The GPU that can be used, or why there is none.
 fn gpu() -> std::result::Result<String, String> {
     let about = CudaBackend::new(0).and_then(|mut cuda| cuda.about()).map_err(|why| why.to_string())?;
     let gigabytes = |bytes: usize| bytes as f64 / 1e9;
@@ -122,7 +122,7 @@ fn gpu() -> std::result::Result<String, String> {
     Ok(format!("{}, compute capability {major}.{minor}, {free:.1} of {all:.1} GB free", about.name))
 }
 
-/// Lists what can be played on.
+/// Lists audio and MIDI devices.
 fn devices(say: &impl Fn(String)) -> Vec<Value> {
     let mut all = Vec::new();
     say(format!("JACK       {}", if jack::running() { "a server is running: --host jack" } else { "no server is running" }));
@@ -131,7 +131,7 @@ fn devices(say: &impl Fn(String)) -> Vec<Value> {
         all.push(json!({"host": system, "name": name, "inputs": inputs, "outputs": outputs, "rate": rate}));
     }
     if all.is_empty() {
-        say("device     none; sideman live plays files (--from, --to) and JACK".to_owned());
+        say("device     none; sideman live can use files (--from, --to) or JACK".to_owned());
     }
     match midi::ports::list() {
         Ok((ins, outs)) if ins.is_empty() && outs.is_empty() => say("MIDI       no ports".to_owned()),
@@ -141,14 +141,14 @@ fn devices(say: &impl Fn(String)) -> Vec<Value> {
     all
 }
 
-/// Times one model in every precision, and tells what it means.
+/// Times a model in every precision.
 fn model(path: &std::path::Path, threads: usize, bandwidth: f64, say: &impl Fn(String)) -> Result<Value> {
     let dir = ModelDir::open(path)?;
     let config = &dir.config;
     let mut cpu = CpuBackend::new(threads);
-    say(format!("\n{}: {}{}", config.name, path.display(), if config.fixture { " (random: makes noise)" } else { "" }));
+    say(format!("\n{}: {}{}", config.name, path.display(), if config.fixture { " (random: generates noise)" } else { "" }));
 
-    // What a second of live play costs the codecs: one stem in, the others out.
+    // The codecs' time for a frame of live play: one stem is encoded, the others are decoded.
     let mut codecs = Vec::new();
     let mut codec_ms = 0.0;
     for (n, stem) in config.stems.iter().enumerate() {
@@ -168,8 +168,8 @@ fn model(path: &std::path::Path, threads: usize, bandwidth: f64, say: &impl Fn(S
         let share = speed::step_bytes(config, format, case) / (p50 * 1e-3) / bandwidth;
         let lanes = if case.guided { 2 } else { 1 };
         let rate = match share {
-            s if s > 1.0 => "from the caches".to_owned(),
-            s => format!("{:.0} % of the memory's rate", s * 100.0),
+            s if s > 1.0 => "in the processor's caches".to_owned(),
+            s => format!("{:.0} % of the memory bandwidth", s * 100.0),
         };
         say(format!("  step  {name:8} p50 {p50:.2} ms, p99 {p99:.2} ms ({lanes} lanes, context {context}, {rate})"));
         steps.push(json!({"precision": name, "p50_ms": p50, "p99_ms": p99, "context": context, "lanes": lanes, "bandwidth_share": share}));
@@ -177,24 +177,50 @@ fn model(path: &std::path::Path, threads: usize, bandwidth: f64, say: &impl Fn(S
             best = (p99, name);
         }
     }
-    let verdict = verdict(best.0 + codec_ms, best.1);
-    say(format!("  {verdict}"));
-    Ok(json!({"dir": path, "name": config.name, "fixture": config.fixture, "codecs": codecs, "steps": steps, "verdict": verdict}))
-}
-
-/// In words: what `ms` for a frame of 20 ms, in the fastest `precision`, means.
-fn verdict(ms: f64, precision: &str) -> String {
+    let (ms, fastest) = (best.0 + codec_ms, best.1);
     let share = ms / FRAME_MS;
-    let what = match share {
-        s if s < 0.5 => "fast enough to play live, with room to spare",
-        s if s < 0.8 => "fast enough to play live, with little room: close other programs",
-        s if s < 1.0 => "on the edge: it would play live only on an idle machine",
-        _ => "too slow to play live; rendering works and takes its time",
-    };
-    format!("{ms:.1} ms of the {FRAME_MS:.0} ms of a frame, at worst in 100, with --precision {precision}: {what}")
+    let verdict = Verdict::of(share);
+    say(format!(
+        "  with --precision {fastest}, 99 of 100 frames take at most {ms:.1} ms of {FRAME_MS:.0} ms: {}",
+        verdict.text()
+    ));
+    Ok(json!({
+        "dir": path, "name": config.name, "fixture": config.fixture, "codecs": codecs, "steps": steps,
+        "fastest": fastest, "frame_share": share, "verdict": verdict.text(),
+    }))
 }
 
-/// The processor's name, where the system tells it.
+/// Whether a model is fast enough for live play.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Fast,
+    Tight,
+    Marginal,
+    TooSlow,
+}
+
+impl Verdict {
+    /// The verdict on a frame that takes this share of its duration.
+    fn of(share: f64) -> Verdict {
+        match share {
+            s if s < 0.5 => Verdict::Fast,
+            s if s < 0.8 => Verdict::Tight,
+            s if s < 1.0 => Verdict::Marginal,
+            _ => Verdict::TooSlow,
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Verdict::Fast => "fast enough for live play",
+            Verdict::Tight => "fast enough for live play if other programs use little of the processor",
+            Verdict::Marginal => "fast enough for live play only on an otherwise idle machine",
+            Verdict::TooSlow => "too slow for live play; render, edit and continue work",
+        }
+    }
+}
+
+/// The processor's name, or its architecture if the system has no name for it.
 fn processor() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name =
@@ -202,7 +228,7 @@ fn processor() -> String {
     name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
 }
 
-/// Instruction sets that matter to the kernels, of those that this processor has.
+/// The processor's instruction sets that the kernels can use.
 fn features() -> Vec<&'static str> {
     let mut all = Vec::new();
     #[cfg(target_arch = "x86_64")]
@@ -230,10 +256,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn verdicts_get_worse() {
-        assert!(verdict(3.0, "q8").contains("with --precision q8: fast enough to play live, with room to spare"));
-        assert!(verdict(12.0, "q8").contains("little room"));
-        assert!(verdict(19.0, "q4").contains("edge"));
-        assert!(verdict(40.0, "q4").contains("too slow"));
+    fn the_verdict_depends_on_the_share_of_a_frame() {
+        let verdicts = [0.15, 0.6, 0.95, 2.0, f64::INFINITY].map(Verdict::of);
+        assert_eq!(verdicts, [Verdict::Fast, Verdict::Tight, Verdict::Marginal, Verdict::TooSlow, Verdict::TooSlow]);
     }
 }

@@ -1,11 +1,11 @@
-//! The binary as a musician meets it: what it writes, what it says, how it ends. Models are the random ones of tests/golden.
+//! The program's commands: the files and JSON that they write, and their exit status. Models are the random ones of tests/golden.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use sideman_engine::audio;
 
-/// A random model of the house kind, with text and controls.
+/// A random model with text and controls.
 fn house() -> PathBuf {
     golden("house")
 }
@@ -14,7 +14,7 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name)
 }
 
-/// Runs the program with these arguments.
+/// Runs the program.
 fn sideman<const N: usize>(args: [&dyn AsRef<std::ffi::OsStr>; N]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sideman"));
     args.iter().for_each(|arg| {
@@ -23,13 +23,13 @@ fn sideman<const N: usize>(args: [&dyn AsRef<std::ffi::OsStr>; N]) -> Output {
     command.env_remove("SIDEMAN_MODEL").env("NO_COLOR", "1").output().unwrap()
 }
 
-/// Its stdout, where it ends well.
+/// The stdout of a successful run.
 fn good(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The sentence it fails with, one line with no trace of a panic, with this exit status.
+/// The stderr of a run that fails with this exit status and does not panic.
 fn bad(output: &Output, status: i32) -> String {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(status), "{text}");
@@ -37,7 +37,7 @@ fn bad(output: &Output, status: i32) -> String {
     text
 }
 
-/// A bass of `seconds` as a 44.1 kHz stereo WAV of 16 bits.
+/// A bass of `seconds` as a stereo WAV: 44.1 kHz, 16 bits.
 fn bass(dir: &Path, seconds: f64) -> PathBuf {
     let path = dir.join("bass.wav");
     let spec = hound::WavSpec { channels: 2, sample_rate: 44_100, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
@@ -66,7 +66,7 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn every_command_shows_an_example() {
+fn the_help_of_every_command_has_an_example() {
     for command in [
         &["render"][..],
         &["edit"],
@@ -85,11 +85,11 @@ fn every_command_shows_an_example() {
 }
 
 #[test]
-fn render_keeps_the_bass_and_adds_the_rest() {
+fn render_keeps_the_recording_and_adds_the_other_stems() {
     let dir = tempfile::tempdir().unwrap();
     let bass = bass(dir.path(), 1.5);
     let out = dir.path().join("band");
-    let text = good(&sideman([
+    good(&sideman([
         &"render",
         &"--bass",
         &bass,
@@ -102,17 +102,16 @@ fn render_keeps_the_bass_and_adds_the_rest() {
         &"--seed",
         &"7",
     ]));
-    assert!(text.contains("noise"), "a random model says so: {text}");
     assert_eq!(names(&out), ["bass.wav", "drums.wav", "mix.wav", "other.wav", "song.json"]);
     let stems: Vec<_> = ["bass", "drums", "other", "mix"].iter().map(|n| samples(&out.join(format!("{n}.wav")))).collect();
-    // 1.5 s at 44.1 kHz are 48 000 samples at 32 kHz; all four as long, from sample 0.
+    // 1.5 s at 44.1 kHz are 48 000 samples at 32 kHz.
     assert!(stems.iter().all(|s| s.len() == 48_000));
-    assert_eq!(stems[0], audio::read(&bass).unwrap().samples, "the bass is as it was heard, bit for bit");
+    assert_eq!(stems[0], audio::read(&bass).unwrap().samples, "the bass is written bit for bit");
     assert!(audio::level::peak(&stems[3]) <= 1.0);
     let sums: Vec<f32> = (0..48_000).map(|n| stems[0][n] + stems[1][n] + stems[2][n]).collect();
     let gain = audio::level::rms(&stems[3]) / audio::level::rms(&sums);
     let off = sums.iter().zip(&stems[3]).map(|(sum, mix)| (sum * gain - mix).abs()).fold(0.0, f32::max);
-    assert!(off < 1e-4, "the mix is the sum, up to one gain: off by {off}");
+    assert!(off < 1e-4, "the mix is the sum of the stems times one gain, but differs by {off}");
 
     let again = dir.path().join("again");
     good(&sideman([&"render", &"--bass", &bass, &"--out", &again, &"--model", &house(), &"--seed", &"7", &"--threads", &"1"]));
@@ -120,13 +119,13 @@ fn render_keeps_the_bass_and_adds_the_rest() {
     good(&sideman([&"render", &"--bass", &bass, &"--out", &other, &"--model", &house(), &"--seed", &"8"]));
     for name in ["bass.wav", "drums.wav", "other.wav", "mix.wav"] {
         let [a, b, c] = [&out, &again, &other].map(|dir| std::fs::read(dir.join(name)).unwrap());
-        assert!(a == b, "{name}: the same seed, other bytes");
+        assert!(a == b, "{name}: the same seed gives other bytes");
         assert_eq!(a == c, name == "bass.wav", "{name}: another seed");
     }
 }
 
 #[test]
-fn only_what_is_asked_for_is_written() {
+fn render_writes_only_the_stems_of_make() {
     let dir = tempfile::tempdir().unwrap();
     let (bass, out) = (bass(dir.path(), 0.3), dir.path().join("band"));
     good(&sideman([&"render", &"--bass", &bass, &"--make", &"drums", &"--out", &out, &"--model", &house()]));
@@ -134,7 +133,7 @@ fn only_what_is_asked_for_is_written() {
 }
 
 #[test]
-fn a_chart_beside_the_recording_is_used_unless_flags_say_otherwise() {
+fn a_flag_overrides_the_json_file_beside_the_recording() {
     let dir = tempfile::tempdir().unwrap();
     let bass = bass(dir.path(), 0.5);
     std::fs::write(
@@ -161,17 +160,18 @@ fn a_chart_beside_the_recording_is_used_unless_flags_say_otherwise() {
         (String::from_utf8(output.stderr).unwrap(), song, samples(&out.join("drums.wav")))
     };
     let (said, song, with) = render("with", &[]);
-    assert!(said.contains("bass.json") && said.contains("100 bpm") && said.contains("Em7 A7"), "{said}");
+    assert!(said.contains("bass.json"), "{said}");
     assert_eq!((&song["bpm"], &song["text"], &song["seed"]), (&100.0.into(), &"funk".into(), &1.into()));
+    assert_eq!(song["chords"], "Em7 A7");
     let (said, song, without) = render("without", &["--no-chart"]);
     assert!(!said.contains("bass.json") && song["bpm"].is_null(), "{said}");
-    assert!(with != without, "the chart changes what is played");
+    assert!(with != without, "the chart changes the music");
     let (_, song, _) = render("flags", &["--tempo", "90", "--text", "slow"]);
     assert_eq!((&song["bpm"], &song["text"], &song["chords"]), (&90.0.into(), &"slow".into(), &"Em7 A7".into()));
 }
 
 #[test]
-fn variations_stand_side_by_side() {
+fn the_first_variation_equals_a_single_render() {
     let dir = tempfile::tempdir().unwrap();
     let (bass, out, one) = (bass(dir.path(), 0.4), dir.path().join("band"), dir.path().join("one"));
     let text = good(&sideman([
@@ -196,12 +196,12 @@ fn variations_stand_side_by_side() {
     good(&sideman([&"render", &"--bass", &bass, &"--out", &one, &"--model", &house(), &"--seed", &"3"]));
     assert_eq!(names(&out), ["1", "2"]);
     let drums = |dir: &Path| samples(&dir.join("drums.wav"));
-    assert_eq!(drums(&out.join("1")), drums(&one), "the first variation is what a single render plays");
+    assert_eq!(drums(&out.join("1")), drums(&one), "the first variation differs from a single render");
     assert_ne!(drums(&out.join("1")), drums(&out.join("2")));
 }
 
 #[test]
-fn text_edit_and_more() {
+fn a_song_from_a_text_can_be_edited_and_continued() {
     let dir = tempfile::tempdir().unwrap();
     let [song, edited, textured, longer] = ["song", "edited", "textured", "longer"].map(|n| dir.path().join(n));
     good(&sideman([
@@ -244,12 +244,12 @@ fn text_edit_and_more() {
     good(&sideman([&"continue", &song, &"--seconds", &"0.5", &"--out", &longer, &"--model", &house(), &"--seed", &"2"]));
     let (before, after) = (samples(&song.join("drums.wav")), samples(&longer.join("drums.wav")));
     assert_eq!(after.len(), len + 16_000);
-    // All but the last frame, over which the two are blended.
+    // The last frame is cross-faded with what follows.
     assert_eq!(before[..len - 640], after[..len - 640]);
 }
 
 #[test]
-fn what_is_typed_wrong_ends_with_2() {
+fn a_wrong_command_line_ends_with_2_and_names_the_flag() {
     let dir = tempfile::tempdir().unwrap();
     let (bass, out) = (bass(dir.path(), 0.1), dir.path().join("band"));
     let render = |more: &[&str]| {
@@ -262,14 +262,14 @@ fn what_is_typed_wrong_ends_with_2() {
     assert!(render(&["--make", "bass"]).contains("--make"));
     assert!(render(&["--make", "violin"]).contains("violin"));
     assert!(render(&["--chords", "Em"]).contains("--tempo"));
-    assert!(render(&["--tempo", "1e9"]).contains("tempo"));
+    assert!(render(&["--tempo", "500"]).contains("--tempo"));
     assert!(render(&["--tempo", "100", "--chords", "Em Hm"]).contains("Hm"));
     assert!(render(&["--tempo", "100", "--meter", "5/4"]).contains("5/4"));
     assert!(render(&["--seconds", "-1"]).contains("--seconds"));
     assert!(render(&["--seconds", "1e12"]).contains("--seconds"));
     assert!(render(&["--temperature", "nan"]).contains("--temperature"));
     assert!(render(&["--top-k", "5", "--top-p", "0.5"]).contains("--top-p"));
-    assert!(render(&["--variations", "0"]).contains("variations"));
+    assert!(render(&["--variations", "0"]).contains("--variations"));
     assert!(render(&["--nonsense"]).contains("--nonsense"));
     bad(&sideman([&"render", &"--lag", &"8", &"--out", &out, &"--model", &house()]), 2);
     bad(&sideman([&"edit", &dir.path(), &"--redo", &"violin", &"--out", &out, &"--model", &house()]), 2);
@@ -277,7 +277,7 @@ fn what_is_typed_wrong_ends_with_2() {
 }
 
 #[test]
-fn what_can_not_be_done_ends_with_1_and_leaves_nothing() {
+fn a_failed_command_ends_with_1_names_the_file_and_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (bass, out) = (bass(dir.path(), 0.1), dir.path().join("band"));
     let file = dir.path().join("notes.txt");
@@ -297,9 +297,9 @@ fn what_can_not_be_done_ends_with_1_and_leaves_nothing() {
     assert!(!out.exists());
 }
 
-/// A damaged model: each file cut short, each with a byte of its header changed.
+/// Each file is cut short, and each has a changed byte in its header.
 #[test]
-fn damaged_models_are_told() {
+fn a_damaged_model_is_an_error_that_names_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let bass = bass(dir.path(), 0.1);
     let (model, out) = (dir.path().join("model"), dir.path().join("band"));
@@ -324,13 +324,13 @@ fn damaged_models_are_told() {
 }
 
 #[test]
-fn models_are_described_and_verified() {
-    let text = good(&sideman([&"model", &"info", &house()]));
-    for word in ["fixture", "noise", "bass drums other", "beat, chord", "istft", "M weights"] {
-        assert!(text.contains(word), "{word}: {text}");
-    }
+fn model_info_and_list_describe_a_model_and_verify_compares_it() {
+    assert!(good(&sideman([&"model", &"info", &house()])).lines().count() > 10);
     let document: serde_json::Value = serde_json::from_str(&good(&sideman([&"model", &"info", &house(), &"--json"]))).unwrap();
-    assert_eq!(document["config"]["stems"][0], "bass");
+    let config = &document["config"];
+    assert_eq!((&config["fixture"], &config["stems"]), (&true.into(), &serde_json::json!(["bass", "drums", "other"])));
+    assert_eq!((&config["controls"][0]["name"], &config["controls"][1]["name"]), (&"beat".into(), &"chord".into()));
+    assert!(document["files"].as_array().unwrap().iter().all(|file| file["weights"].as_u64().unwrap() > 0), "{document}");
     let list: serde_json::Value = serde_json::from_str(&good(&sideman([&"model", &"list", &"--json"]))).unwrap();
     assert!(list.is_array());
     for name in ["six", "mono", "house"] {
@@ -338,15 +338,14 @@ fn models_are_described_and_verified() {
             good(&sideman([&"model", &"verify", &golden(name), &"--golden", &golden(&format!("{name}.golden.safetensors"))]));
         assert!(text.contains("lm.logits") && text.contains("text.hidden") && text.contains(".codes"), "{text}");
     }
-    // A model held to another one's numbers doesn't pass.
+    // A model with other weights does not pass.
     let other = dir_with_other_lm();
     let text = sideman([&"model", &"verify", &other.path(), &"--golden", &golden("six.golden.safetensors")]);
     assert_eq!(text.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&text.stdout).contains("FAILS"), "{text:?}");
     bad(&sideman([&"model", &"verify", &golden("six"), &"--golden", &golden("mono.golden.safetensors")]), 1);
 }
 
-/// `six` with one weight of its LM changed a little.
+/// The model `six` with slightly changed weights in its LM.
 fn dir_with_other_lm() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for file in names(&golden("six")) {
@@ -362,7 +361,7 @@ fn dir_with_other_lm() -> tempfile::TempDir {
 }
 
 #[test]
-fn the_doctor_examines() {
+fn doctor_times_a_model_in_every_precision() {
     let document: serde_json::Value =
         serde_json::from_str(&good(&sideman([&"doctor", &"--model", &golden("six"), &"--json"]))).unwrap();
     let model = &document["models"][0];
@@ -373,20 +372,23 @@ fn the_doctor_examines() {
     }
     assert!(document["bandwidth_bytes_per_second"].as_f64().unwrap() > 1e8);
     let fastest = steps.iter().min_by(|a, b| a["p99_ms"].as_f64().unwrap().total_cmp(&b["p99_ms"].as_f64().unwrap())).unwrap();
-    let verdict = model["verdict"].as_str().unwrap();
-    assert!(verdict.contains("of a frame"), "{verdict}");
-    assert!(verdict.contains(&format!("--precision {}:", fastest["precision"].as_str().unwrap())), "{verdict}");
+    assert_eq!(model["fastest"], fastest["precision"]);
+    assert!(model["frame_share"].as_f64().unwrap() > 0.0, "{model}");
 }
 
 #[test]
-fn an_imported_model_computes_what_its_reference_computes() {
+fn an_imported_model_verifies_against_its_reference() {
     let tmp = tempfile::tempdir().unwrap();
     let to = tmp.path().join("mono");
-    let said = good(&sideman([&"model", &"import", &golden("hf"), &"--to", &to]));
-    assert!(said.contains("CC-BY-NC-4.0: not for commercial use") && said.contains("model.safetensors: SHA-256"), "{said}");
+    good(&sideman([&"model", &"import", &golden("hf"), &"--to", &to]));
+    let info: serde_json::Value = serde_json::from_str(&good(&sideman([&"model", &"info", &to, &"--json"]))).unwrap();
+    assert_eq!(info["config"]["licence"], "CC-BY-NC-4.0");
+    let provenance = info["config"]["provenance"].as_str().unwrap();
+    let is_hash = |word: &str| word.len() == 64 && word.chars().all(|c| c.is_ascii_hexdigit());
+    assert!(provenance.split(|c: char| !c.is_alphanumeric()).any(is_hash), "{provenance}");
     good(&sideman([&"model", &"verify", &to, &"--golden", &golden("mono.golden.safetensors")]));
     let again = bad(&sideman([&"model", &"import", &golden("hf"), &"--to", &to]), 1);
-    assert!(again.contains("it is there already"), "{again}");
+    assert!(again.contains("mono"), "{again}");
     let nothing = bad(&sideman([&"model", &"import", &tmp.path(), &"--to", &tmp.path().join("x")]), 1);
     assert!(nothing.contains("state_dict.bin"), "{nothing}");
     bad(&sideman([&"model", &"import", &golden("hf")]), 2);
