@@ -1,5 +1,5 @@
-//! Takes the screen pictures of docs/reference/keys.md: runs the program in a pseudo-terminal and writes the screen as SVG. See
-//! `scripts/pictures.sh`.
+//! Takes the screen pictures of docs/reference/keys.md: runs the program in a pseudo-terminal and writes the
+//! screen as SVG. See `scripts/pictures.sh`.
 
 #[path = "../tests/all/pty/mod.rs"]
 mod pty;

@@ -22,7 +22,8 @@ pub fn threads(flag: Option<u16>) -> usize {
     flag.map(usize::from).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// The GPU, if `choice` asks for one; `None` is the processor. With `auto`, an unusable GPU is logged and not an error.
+/// The GPU, if `choice` asks for one; `None` is the processor. With `auto`, an unusable GPU is logged and not
+/// an error.
 ///
 /// # Errors
 /// `choice` is `cuda`, and the GPU can't be used.

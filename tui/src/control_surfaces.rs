@@ -42,7 +42,8 @@ pub fn osc_address(text: &str) -> std::result::Result<SocketAddr, String> {
     })
 }
 
-/// Starts the surfaces of the flags, before the session's first hop. `jack`: the session is a JACK client, which has MIDI ports anyway.
+/// Starts the surfaces of the flags, before the session's first hop. `jack`: the session is a JACK client,
+/// which has MIDI ports anyway.
 ///
 /// # Errors
 /// The error names the flag.

@@ -1,4 +1,5 @@
-//! `sideman doctor`: shows the machine and its devices, times each model, and says whether it is fast enough for live play.
+//! `sideman doctor`: shows the machine and its devices, times each model, and says whether it is fast enough
+//! for live play.
 
 use std::process::ExitCode;
 
@@ -29,7 +30,8 @@ const STEPS: usize = 200;
 /// Runs the command.
 ///
 /// # Errors
-/// The model of `--model` can't be loaded. An installed model that can't be loaded is reported, and the next one is timed.
+/// The model of `--model` can't be loaded. An installed model that can't be loaded is reported, and the next
+/// one is timed.
 pub fn run(args: &Doctor) -> Result<ExitCode> {
     if args.calibrate {
         return calibrate(args);

@@ -1,4 +1,5 @@
-//! The user's folders for Sideman's settings and models: by default ~/.config/sideman and ~/.local/share/sideman.
+//! The user's folders for Sideman's settings and models: by default ~/.config/sideman and
+//! ~/.local/share/sideman.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,7 @@
 //! The program `sideman`: the command line, the terminal screen, and what they print.
 //!
-//! Each command has a file of its name (`continue` is in extend.rs); cli/ holds the flags, screen/ the terminal screen of live play.
+//! Each command has a file of its name (`continue` is in extend.rs); cli/ holds the flags, screen/ the
+//! terminal screen of live play.
 
 mod backend;
 mod cli;

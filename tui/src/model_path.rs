@@ -1,5 +1,5 @@
-//! Finds model directories: `--model`, else `$SIDEMAN_MODEL`, else the house model in the folder `models` of the repository in which the
-//! program was built, else in the user's data folder.
+//! Finds model directories: `--model`, else `$SIDEMAN_MODEL`, else the house model in the folder `models` of
+//! the repository in which the program was built, else in the user's data folder.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,8 @@ use crate::folders;
 /// Name of the default model.
 const DEFAULT_MODEL: &str = "house";
 
-/// A path in each of the four folders above the program. For target/release/sideman one of them is the repository.
+/// A path in each of the four folders above the program. For target/release/sideman one of them is the
+/// repository.
 fn above_program(what: &str) -> Vec<PathBuf> {
     let program = std::env::current_exe().and_then(std::fs::canonicalize).unwrap_or_default();
     program.ancestors().skip(1).take(4).map(|dir| dir.join(what)).collect()

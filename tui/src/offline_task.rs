@@ -1,4 +1,5 @@
-//! An offline task on whichever backend has the model: the commands `render`, `edit` and `continue`. Live play doesn't use it.
+//! An offline task on whichever backend has the model: the commands `render`, `edit` and `continue`. Live
+//! play doesn't use it.
 
 use anyhow::{Result, anyhow};
 use sideman_engine::model::{Config, Model, ModelDir};
@@ -25,7 +26,8 @@ impl LoadedModel {
     /// The model is damaged, or there is too little memory.
     pub fn load(choice: BackendChoice, threads: usize, dir: &ModelDir, format: Format) -> Result<LoadedModel> {
         if let Some(mut cuda) = gpu(choice)? {
-            // Tensor cores change the order of sums. An offline song is made in one go, so nothing compares a prefill with single steps.
+            // Tensor cores change the order of sums. An offline song is made in one go, so nothing compares a
+            // prefill with single steps.
             cuda.tiles(true);
             match Model::load(&mut cuda, dir, format) {
                 Ok(model) if cuda.failure().is_none() => return Ok(LoadedModel::Cuda(Box::new((cuda, model)))),
@@ -85,7 +87,8 @@ impl OfflineTask<'_> {
         }
     }
 
-    /// Runs the task. `None`: the GPU was lost or has too little memory, which is logged; run it again on the processor.
+    /// Runs the task. `None`: the GPU was lost or has too little memory, which is logged; run it again on the
+    /// processor.
     ///
     /// # Errors
     /// Those of the task.

@@ -1,4 +1,5 @@
-//! Progress of a rendering on stderr: a bar on a terminal, one line per second elsewhere, nothing with `--json`.
+//! Progress of a rendering on stderr: a bar on a terminal, one line per second elsewhere, nothing with
+//! `--json`.
 
 use std::time::{Duration, Instant};
 

@@ -7,8 +7,8 @@ use sideman_engine::audio::{self, RATE};
 
 use crate::song_folder::Stem;
 
-/// Reads recordings of stems and cuts them or pads them with silence to `samples`, by default to the longest. A file's defects that can be
-/// tolerated are logged.
+/// Reads recordings of stems and cuts them or pads them with silence to `samples`, by default to the longest.
+/// A file's defects that can be tolerated are logged.
 ///
 /// # Errors
 /// A file can't be read.

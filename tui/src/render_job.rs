@@ -1,4 +1,5 @@
-//! One run of `render`, `edit` or `continue`: loads the model, runs the task with progress, writes the songs and reports them.
+//! One run of `render`, `edit` or `continue`: loads the model, runs the task with progress, writes the songs
+//! and reports them.
 
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! What `render`, `edit` and `continue` print: a line for each song, or one JSON document; and what they write into song.json.
+//! What `render`, `edit` and `continue` print: a line for each song, or one JSON document; and what they
+//! write into song.json.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

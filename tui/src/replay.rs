@@ -1,4 +1,5 @@
-//! `sideman replay`: runs a session again with the recorded input and commands of a take. The new files are the same, sample for sample.
+//! `sideman replay`: runs a session again with the recorded input and commands of a take. The new files are
+//! the same, sample for sample.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

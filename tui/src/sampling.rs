@@ -1,4 +1,5 @@
-//! The sampling settings of the command line: what can't be combined, and what is used when a flag is missing.
+//! The sampling settings of the command line: what can't be combined, and what is used when a flag is
+//! missing.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,5 @@
-//! A song's folder: a WAV for each stem, their mix, and song.json. All WAVs start at sample 0 and have the same length.
+//! A song's folder: a WAV for each stem, their mix, and song.json. All WAVs start at sample 0 and have the
+//! same length.
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,8 @@ pub fn create(dir: &Path, flag: &str) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(|e| anyhow!("{flag} {}: can't create the folder: {e}", dir.display()))
 }
 
-/// Writes stems, mix and song.json (`about`) into `dir`. A generated stem above full scale is scaled down as a whole; a recording never.
+/// Writes stems, mix and song.json (`about`) into `dir`. A generated stem above full scale is scaled down as
+/// a whole; a recording never.
 ///
 /// # Errors
 /// A file can't be written. None of the WAV files then has its final name.

@@ -1,5 +1,6 @@
-//! What is known about a song besides its audio: tempo, bar 1, meter, chords, text. It comes from the flags, from a JSON file beside a
-//! recording (`funk.json` for `funk.flac`), or from the `song.json` in a song's folder.
+//! What is known about a song besides its audio: tempo, bar 1, meter, chords, text. It comes from the flags,
+//! from a JSON file beside a recording (`funk.json` for `funk.flac`), or from the `song.json` in a song's
+//! folder.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,8 @@ use crate::usage;
 /// Name of the file in a song's folder.
 pub const FILE: &str = "song.json";
 
-/// Tempo, bar 1, meter, chords and text of a song: the content of its JSON file. Unknown keys (licence, bass, …) are ignored.
+/// Tempo, bar 1, meter, chords and text of a song: the content of its JSON file. Unknown keys (licence, bass,
+/// …) are ignored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SongInfo {
     /// Tempo, quarter notes per minute.
@@ -54,7 +56,8 @@ impl SongInfo {
         file.is_file().then_some(file)
     }
 
-    /// What the flags give, and for the rest the JSON file of the recording or folder `path`. What is used of the file is printed on stderr.
+    /// What the flags give, and for the rest the JSON file of the recording or folder `path`. What is used of
+    /// the file is printed on stderr.
     ///
     /// # Errors
     /// A value of the file or of a flag is impossible, or a flag needs a tempo.

@@ -1,4 +1,5 @@
-//! Prints a command's results on stdout. If the reader closes the pipe early (`| head`), the program ends without an error.
+//! Prints a command's results on stdout. If the reader closes the pipe early (`| head`), the program ends
+//! without an error.
 
 use std::io::Write;
 

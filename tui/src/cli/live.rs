@@ -38,8 +38,8 @@ pub enum ClockSource {
 pub struct SurfaceArgs {
     /// Receive OSC on this address; `sideman osc` lists what it understands
     ///
-    /// ADDRESS is HOST:PORT, PORT or HOST; without one it is 127.0.0.1:9940, which only this computer can reach. 0.0.0.0:9940 lets
-    /// everyone on the network control the session.
+    /// ADDRESS is HOST:PORT, PORT or HOST; without one it is 127.0.0.1:9940, which only this computer can
+    /// reach. 0.0.0.0:9940 lets everyone on the network control the session.
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:9940", value_parser = crate::control_surfaces::osc_address)]
     pub osc: Option<std::net::SocketAddr>,
     /// Don't announce the OSC port on the network (mDNS, _osc._udp)
@@ -50,14 +50,15 @@ pub struct SurfaceArgs {
     /// With --host jack, `none` connects nothing: connect the JACK ports midi_in and midi_out yourself.
     #[arg(long, value_name = "PORT")]
     pub midi: Option<String>,
-    /// TOML file that maps MIDI messages to commands; MIDI learn writes to it [default: sideman/midi.toml in your configuration
-    /// folder]
+    /// TOML file that maps MIDI messages to commands; MIDI learn writes to it [default: sideman/midi.toml in
+    /// your configuration folder]
     #[arg(long, value_name = "FILE")]
     pub midi_map: Option<PathBuf>,
     /// Source of the beat [default: internal; free with a file and no --tempo]
     #[arg(long, value_name = "SOURCE", value_enum)]
     pub clock: Option<ClockSource>,
-    /// With a file: wait for /jam/transport/play, so that OSC commands sent before it take effect from the first bar
+    /// With a file: wait for /jam/transport/play, so that OSC commands sent before it take effect from the
+    /// first bar
     #[arg(long, requires = "from", requires = "osc")]
     pub wait: bool,
 }
@@ -81,14 +82,15 @@ pub struct Live {
     /// Speed at which the recording is read
     #[arg(long, value_enum, default_value = "fast")]
     pub pace: Pace,
-    /// Record from the start, into a new folder take-DATE-TIME in DIR; takes that you start later go to DIR too, or to ./takes without
-    /// this flag
+    /// Record from the start, into a new folder take-DATE-TIME in DIR; takes that you start later go to DIR
+    /// too, or to ./takes without this flag
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
     /// Stop after this many seconds [default: at Ctrl-C, or at the end of the file]
     #[arg(long, value_name = "SECONDS")]
     pub seconds: Option<f64>,
-    /// No screen: print one status line per second on stderr; automatic without a terminal and with --pace fast
+    /// No screen: print one status line per second on stderr; automatic without a terminal and with --pace
+    /// fast
     #[arg(long)]
     pub headless: bool,
 
@@ -124,18 +126,21 @@ pub struct Live {
     /// Round-trip latency in ms that the device doesn't report, as measured by `sideman doctor --calibrate`
     #[arg(long, value_name = "MS", default_value_t = 0.0, allow_negative_numbers = true, help_heading = heading::DEVICES)]
     pub latency: f64,
-    /// How late the model hears you, in frames of 20 ms [default: the shortest that your devices and computer allow]
+    /// How late the model hears you, in frames of 20 ms [default: the shortest that your devices and computer
+    /// allow]
     ///
-    /// The stems stay in time with you at every lag; the lag is only how long the model takes to react to what you play. Each frame of
-    /// lag adds 20 ms of lead. The lead is how early a sample is computed before it has to sound: a hop, its computing time and the
-    /// devices' latencies must fit into it. The house model is trained for lags of 4 to 25 frames.
+    /// The stems stay in time with you at every lag; the lag is only how long the model takes to react to
+    /// what you play. Each frame of lag adds 20 ms of lead. The lead is how early a sample is computed before
+    /// it has to sound: a hop, its computing time and the devices' latencies must fit into it. The house
+    /// model is trained for lags of 4 to 25 frames.
     #[arg(long, value_name = "FRAMES", help_heading = heading::DEVICES)]
     pub lag: Option<u16>,
     #[arg(long, help = format!("Hop: {} (20 ms each) computed at a time; a shorter hop allows a shorter lag and costs more processor \
             time, and doesn't change the music", limits::HOP), value_name = "FRAMES", default_value_t = 4, value_parser = clap::value_parser!(u8).range(limits::HOP.whole()), help_heading = heading::DEVICES)]
     pub hop: u8,
 
-    /// TOML file with your own keys, such as `mute = "M"` [default: sideman/keys.toml in your configuration folder, if it exists]
+    /// TOML file with your own keys, such as `mute = "M"` [default: sideman/keys.toml in your configuration
+    /// folder, if it exists]
     #[arg(long, value_name = "FILE", help_heading = heading::SURFACES)]
     pub keys: Option<PathBuf>,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! The command line: one struct of arguments per command, in the file named after the command's area.
 //!
-//! Help texts are doc comments: the first paragraph is shown by `-h`, all of it by `--help`. A flag that gets a new name keeps
-//! the old one as a hidden alias.
+//! Help texts are doc comments: the first paragraph is shown by `-h`, all of it by `--help`. A flag that gets
+//! a new name keeps the old one as a hidden alias.
 
 mod doctor;
 mod live;
@@ -46,7 +46,8 @@ mod heading {
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Play live without devices: a recorded bass is the input, and the stems go to WAV files in the folder `demo`
+    /// Play live without devices: a recorded bass is the input, and the stems go to WAV files in the folder
+    /// `demo`
     #[arg(long)]
     pub demo: bool,
     /// Log more on stderr: -v for information, -vv for debugging
@@ -83,7 +84,8 @@ pub enum Command {
 /// `sideman keys`.
 #[derive(Args)]
 pub struct Keys {
-    /// TOML file with your own keys, such as `mute = "M"` [default: sideman/keys.toml in your configuration folder, if it exists]
+    /// TOML file with your own keys, such as `mute = "M"` [default: sideman/keys.toml in your configuration
+    /// folder, if it exists]
     #[arg(long, value_name = "FILE")]
     pub keys: Option<PathBuf>,
 }

@@ -60,7 +60,8 @@ pub enum StoredAs {
 /// `sideman model import`.
 #[derive(Args)]
 pub struct ModelImport {
-    /// Folder of the downloaded checkpoint: state_dict.bin and compression_state_dict*.bin, or config.json and model.safetensors
+    /// Folder of the downloaded checkpoint: state_dict.bin and compression_state_dict*.bin, or config.json
+    /// and model.safetensors
     #[arg(value_name = "SRC")]
     pub src: PathBuf,
     /// Model directory to create; it must not exist yet
@@ -68,8 +69,8 @@ pub struct ModelImport {
     pub to: PathBuf,
     /// Folder of the T5 text encoder [default: the one in SRC]
     ///
-    /// It has config.json, model.safetensors, and tokenizer.json or spiece.model. audiocraft's checkpoints (state_dict.bin) contain no T5:
-    /// without this flag the imported model takes no text.
+    /// It has config.json, model.safetensors, and tokenizer.json or spiece.model. audiocraft's checkpoints
+    /// (state_dict.bin) contain no T5: without this flag the imported model takes no text.
     #[arg(long, value_name = "DIR")]
     pub t5: Option<PathBuf>,
     /// Store the transformer's matrices in this precision [default: as they are in SRC]

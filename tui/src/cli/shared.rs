@@ -1,4 +1,5 @@
-//! Arguments that several commands take: the model and the machine, sampling, and what is known about the song.
+//! Arguments that several commands take: the model and the machine, sampling, and what is known about the
+//! song.
 
 use std::path::PathBuf;
 
@@ -77,8 +78,8 @@ pub struct SamplingArgs {
     pub top_p: Option<f32>,
 }
 
-/// What is known about the song. A file NAME.json beside the recording NAME.flac (bpm, meter, bar1, chords, text) supplies what
-/// the flags don't.
+/// What is known about the song. A file NAME.json beside the recording NAME.flac (bpm, meter, bar1, chords,
+/// text) supplies what the flags don't.
 #[derive(Args)]
 #[command(next_help_heading = heading::SONG)]
 pub struct ChartArgs {
@@ -93,7 +94,8 @@ pub struct ChartArgs {
     pub meter: Option<String>,
     /// Chords, one per bar, repeated to the end of the song; needs a tempo
     ///
-    /// "Em Em C D" is four bars. Chords with a comma share a bar: "Dm7,G7 C". Brackets name sections: "[Verse] Em C [Chorus] G D".
+    /// "Em Em C D" is four bars. Chords with a comma share a bar: "Dm7,G7 C". Brackets name sections:
+    /// "[Verse] Em C [Chorus] G D".
     #[arg(long, value_name = "CHORDS")]
     #[allow(rustdoc::broken_intra_doc_links)] // The brackets are text of the help.
     pub chords: Option<String>,

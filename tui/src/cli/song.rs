@@ -37,7 +37,8 @@ pub struct Render {
     /// Number of versions, 1 to 16; more than one go to the folders 1, 2, ... of DIR
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub variations: u16,
-    /// Hear the recordings this many frames (20 ms each) late, as live play does [default: hear all of them in advance]
+    /// Hear the recordings this many frames (20 ms each) late, as live play does [default: hear all of them
+    /// in advance]
     #[arg(long, value_name = "FRAMES")]
     pub lag: Option<u16>,
     #[command(flatten)]
@@ -66,7 +67,8 @@ pub struct Edit {
     /// Generate only these codebook levels of the stem `other`, 2 to 4: the same notes with another sound
     #[arg(long, value_name = "FROM..TO")]
     pub texture: Option<String>,
-    /// Generate all stems again as a free variation, guided only by a coarse summary (10 values a second) of the song
+    /// Generate all stems again as a free variation, guided only by a coarse summary (10 values a second) of
+    /// the song
     #[arg(long, conflicts_with = "texture")]
     pub free: bool,
     /// Folder for the WAV files; created if it doesn't exist

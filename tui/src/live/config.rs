@@ -137,7 +137,8 @@ fn session_config<B: Backend>(args: &Live, song: &SongInfo, model: &Model<B>, de
     Ok(settings)
 }
 
-/// The lag of `--lag`, or the shortest whose lead is long enough for a hop, its computing time and the devices' latencies.
+/// The lag of `--lag`, or the shortest whose lead is long enough for a hop, its computing time and the
+/// devices' latencies.
 fn lag<B: Backend>(args: &Live, model: &Model<B>, device: &DeviceConfig, default: usize) -> usize {
     let trained = model.config().live.as_ref().and_then(|l| l.lags);
     let ms = |samples: i64| samples as f64 * 1e3 / f64::from(RATE);

@@ -52,7 +52,8 @@ pub fn run(args: &Live) -> Result<ExitCode> {
         tracing::warn!("{} is a random model for tests: it generates noise", dir.path.display());
     }
     let mut cpu = rt::with_raised_priority(|| CpuBackend::new(backend::threads(args.run.threads)));
-    // Live play has not run on a real GPU yet: a GPU is used only if it is asked for, with the processor as standby.
+    // Live play has not run on a real GPU yet: a GPU is used only if it is asked for, with the processor as
+    // standby.
     match args.run.backend {
         BackendChoice::Cuda => match gpu(BackendChoice::Cuda)? {
             Some(cuda) => {
@@ -123,8 +124,8 @@ fn run_on<B: Backend + Send + 'static>(
     }
 }
 
-/// The arguments of `sideman` without a command: live play on JACK if a server runs, else on the default devices. With `demo`, a
-/// recording in examples/ is the input.
+/// The arguments of `sideman` without a command: live play on JACK if a server runs, else on the default
+/// devices. With `demo`, a recording in examples/ is the input.
 ///
 /// # Errors
 /// There is no device, or no recording.

@@ -43,7 +43,8 @@ pub fn perform(state: &mut State, act: Act, nth: usize) -> KeyResult {
     KeyResult::default()
 }
 
-/// The commands of an action. Toggles and steps start from the values that are expected once all pending commands have taken effect.
+/// The commands of an action. Toggles and steps start from the values that are expected once all pending
+/// commands have taken effect.
 fn send(state: &State, act: Act) -> KeyResult {
     let selected = state.selected_stems();
     let all = |is: fn(&StemState) -> bool| selected.iter().all(|s| is(&state.expected_stem(*s)));

@@ -1,5 +1,6 @@
-//! Captures stderr while the screen is shown: the log, our own messages, and those of the audio systems' C libraries. Lines go through a
-//! pipe to the screen's messages instead of over the picture, and are printed on the terminal when the screen closes.
+//! Captures stderr while the screen is shown: the log, our own messages, and those of the audio systems' C
+//! libraries. Lines go through a pipe to the screen's messages instead of over the picture, and are printed
+//! on the terminal when the screen closes.
 
 use std::collections::VecDeque;
 use std::fs::File;

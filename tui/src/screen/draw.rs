@@ -1,4 +1,5 @@
-//! Lays out the screen and draws it from the state. It fits 80 × 24 and grows with the terminal; a smaller terminal shows less.
+//! Lays out the screen and draws it from the state. It fits 80 × 24 and grows with the terminal; a smaller
+//! terminal shows less.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

@@ -1,5 +1,5 @@
-//! The session's values once all pending commands have taken effect. Keys toggle and step these, so that two presses before the boundary
-//! count twice.
+//! The session's values once all pending commands have taken effect. Keys toggle and step these, so that two
+//! presses before the boundary count twice.
 
 use sideman_engine::live::{Action, Command, Mode, Pending, StemState, Which};
 

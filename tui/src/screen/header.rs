@@ -1,4 +1,5 @@
-//! The top of the screen: model, mode and recording; bar, beat and tempo in large digits; a block for each beat of the bar.
+//! The top of the screen: model, mode and recording; bar, beat and tempo in large digits; a block for each
+//! beat of the bar.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

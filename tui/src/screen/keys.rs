@@ -1,6 +1,8 @@
-//! The key table, and the keys that a musician binds instead in keys.toml: `mute = "M"`, `panic = ["!", "f12"]`.
+//! The key table, and the keys that a musician binds instead in keys.toml: `mute = "M"`, `panic = ["!",
+//! "f12"]`.
 //!
-//! The key handler ([`super::actions`]), the help on the screen and `sideman keys` read the table. A test compares docs/reference/keys.md with it.
+//! The key handler ([`super::actions`]), the help on the screen and `sideman keys` read the table. A test
+//! compares docs/reference/keys.md with it.
 
 use std::fmt;
 use std::path::Path;
@@ -77,7 +79,8 @@ const fn screen(act: Act, name: &'static str, keys: &'static [&'static str], hel
     Row { act, name, keys, help, when: None }
 }
 
-/// All key actions, in the order in which help shows them. Those that send a command come from `sideman_engine::live::commands`.
+/// All key actions, in the order in which help shows them. Those that send a command come from
+/// `sideman_engine::live::commands`.
 pub const TABLE: [Row; 29] = [
     command(Act::Play, CommandKind::Play, 0),
     command(Act::Tap, CommandKind::Tap, 0),
@@ -199,7 +202,8 @@ impl Default for Keymap {
 }
 
 impl Keymap {
-    /// The musician's keys: from `file`, else from `sideman/keys.toml` in the configuration folder if it exists, else the defaults.
+    /// The musician's keys: from `file`, else from `sideman/keys.toml` in the configuration folder if it
+    /// exists, else the defaults.
     ///
     /// # Errors
     /// The file can't be read, or those of [`Keymap::read`]; the message names the file.

@@ -1,7 +1,8 @@
 //! The terminal screen of a live session (docs/reference/keys.md).
 //!
-//! Like OSC and MIDI it is a control surface: it sends commands through a [`Control`] and shows the snapshots that come back. It runs on
-//! a thread of its own, and nothing waits for it. If the terminal closes, the session continues without a screen.
+//! Like OSC and MIDI it is a control surface: it sends commands through a [`Control`] and shows the snapshots
+//! that come back. It runs on a thread of its own, and nothing waits for it. If the terminal closes, the
+//! session continues without a screen.
 //!
 //! - input.rs, actions.rs: from keys (keys.rs) to commands
 //! - state.rs, expected.rs, text_field.rs: what is shown
@@ -129,7 +130,8 @@ impl Screen {
 }
 
 impl Drop for Screen {
-    /// Restores the terminal and prints the captured lines. If the terminal has closed, stderr stays captured.
+    /// Restores the terminal and prints the captured lines. If the terminal has closed, stderr stays
+    /// captured.
     fn drop(&mut self) {
         self.end.store(true, Ordering::Release);
         let _ = self.ended.recv_timeout(END_TIMEOUT);

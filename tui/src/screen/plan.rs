@@ -1,5 +1,5 @@
-//! The plan: the present bar and the next three, one lane per stem. Decided music can't be changed any more, repeated music is known,
-//! and open music is not chosen yet. A pending command is a letter at its boundary.
+//! The plan: the present bar and the next three, one lane per stem. Decided music can't be changed any more,
+//! repeated music is known, and open music is not chosen yet. A pending command is a letter at its boundary.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -19,7 +19,8 @@ const BARS: i64 = 4;
 /// Meaning of a lane's signs.
 pub const LEGEND: &str = "█ decided  ≡ repeats  ░ open  · silent";
 
-/// Draws the bar numbers and a lane of `high` rows for each stem. `since`: seconds since the snapshot was received.
+/// Draws the bar numbers and a lane of `high` rows for each stem. `since`: seconds since the snapshot was
+/// received.
 pub fn draw(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, high: u16, since: f64) {
     let snapshot = &state.snapshot;
     buf.set_style(Rect { height: 1, ..area }, theme.head());

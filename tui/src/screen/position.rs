@@ -1,5 +1,6 @@
-//! The musical position that sounds now. A snapshot describes the music that is computed next, which is ahead of the sound by the lead, and
-//! there is one snapshot per hop: the screen extrapolates from it by the wall clock.
+//! The musical position that sounds now. A snapshot describes the music that is computed next, which is ahead
+//! of the sound by the lead, and there is one snapshot per hop: the screen extrapolates from it by the wall
+//! clock.
 
 use sideman_engine::audio::RATE;
 use sideman_engine::live::{Snapshot, beats};
@@ -43,7 +44,8 @@ pub fn at(s: &Snapshot, t: i64) -> Position {
     Position { bar: (whole as i64).div_euclid(bar), beat: (whole as i64).rem_euclid(bar) + 1, phase: (all - whole).max(0.0) }
 }
 
-/// A boundary as the screen writes it: `bar 13`, `13.2` (bar and beat), or `now` if that music is decided already.
+/// A boundary as the screen writes it: `bar 13`, `13.2` (bar and beat), or `now` if that music is decided
+/// already.
 pub fn boundary(s: &Snapshot, at: i64) -> String {
     let position = self::at(s, at);
     match (at <= s.time + 2 * 640, position.beat, position.phase < 0.02) {

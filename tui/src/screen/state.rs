@@ -1,4 +1,5 @@
-//! What the screen shows: the newest snapshot, the commands that were sent and are not in it yet, the focus, and the messages.
+//! What the screen shows: the newest snapshot, the commands that were sent and are not in it yet, the focus,
+//! and the messages.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -48,7 +49,8 @@ pub struct State {
     pub messages: VecDeque<String>,
     /// Held peak of each stem, dB.
     pub held_peaks: Vec<f32>,
-    /// Commands that were sent from here and that no snapshot can show yet, with the number of snapshots received since.
+    /// Commands that were sent from here and that no snapshot can show yet, with the number of snapshots
+    /// received since.
     pub(super) unconfirmed: Vec<(Command, u8)>,
 }
 
@@ -128,7 +130,8 @@ impl State {
         self.selected.map_or(Which::All, Which::One)
     }
 
-    /// The stems that stem keys address, by number. The input stem is among them only if it is selected itself.
+    /// The stems that stem keys address, by number. The input stem is among them only if it is selected
+    /// itself.
     pub fn selected_stems(&self) -> Vec<usize> {
         let all = 0..self.stems.len();
         all.filter(|s| match self.selected {

@@ -1,4 +1,5 @@
-//! The terminal: enters and leaves raw mode and the alternate screen, also when a thread panics, and reads keys until the terminal closes.
+//! The terminal: enters and leaves raw mode and the alternate screen, also when a thread panics, and reads
+//! keys until the terminal closes.
 
 use std::io::{self, Stdout};
 use std::sync::Once;

@@ -1,4 +1,5 @@
-//! The screen drawn from a fixed state, compared with `snapshots/*.snap`. To accept a change, run once with INSTA_UPDATE=always.
+//! The screen drawn from a fixed state, compared with `snapshots/*.snap`. To accept a change, run once with
+//! INSTA_UPDATE=always.
 
 #[path = "../../tests/all/pty/mod.rs"]
 mod pty;

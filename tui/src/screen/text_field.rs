@@ -1,4 +1,5 @@
-//! A one-line text field, for the text and the chords. `tui_input` edits; this limits the length and makes one line of what is pasted.
+//! A one-line text field, for the text and the chords. `tui_input` edits; this limits the length and makes
+//! one line of what is pasted.
 
 use crossterm::event::{Event, KeyCode, KeyEvent};
 use tui_input::backend::crossterm::to_input_request;
@@ -35,7 +36,8 @@ impl TextField {
         self.0.value()
     }
 
-    /// Inserts a text at the cursor. Line breaks and tabs become spaces, other control characters are left out.
+    /// Inserts a text at the cursor. Line breaks and tabs become spaces, other control characters are left
+    /// out.
     pub fn paste(&mut self, text: &str) {
         for c in text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !c.is_control()) {
             self.edit(InputRequest::InsertChar(c));
@@ -62,7 +64,8 @@ impl TextField {
         }
     }
 
-    /// For a window of `width` columns that contains the cursor: the columns to scroll, and the cursor's column in the window.
+    /// For a window of `width` columns that contains the cursor: the columns to scroll, and the cursor's
+    /// column in the window.
     pub fn scroll(&self, width: u16) -> (u16, u16) {
         // The cursor after the last character needs a column, too.
         let scroll = self.0.visual_scroll(usize::from(width.saturating_sub(1)));

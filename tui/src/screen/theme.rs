@@ -1,4 +1,5 @@
-//! Colours, and the text attributes that replace them without colour. A colour only repeats what a word or a sign already says.
+//! Colours, and the text attributes that replace them without colour. A colour only repeats what a word or a
+//! sign already says.
 
 use ratatui::style::{Color, Modifier, Style};
 

@@ -1,6 +1,7 @@
-//! `sideman live` on ALSA, through cpal. The ALSA device is a pcm of `type jack` (Debian: libasound2-plugins) on a JACK server that the test
-//! starts. A JACK client plays a bass and records the output; the test sends OSC. The pcms are defined in a file that only the tested
-//! program reads. Exact properties are asserted, timing is printed.
+//! `sideman live` on ALSA, through cpal. The ALSA device is a pcm of `type jack` (Debian: libasound2-plugins)
+//! on a JACK server that the test starts. A JACK client plays a bass and records the output; the test sends
+//! OSC. The pcms are defined in a file that only the tested program reads. Exact properties are asserted,
+//! timing is printed.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::UdpSocket;
@@ -21,7 +22,8 @@ const PERIOD: u32 = 2048;
 /// Frames between clicks at 120 BPM.
 const BEAT: usize = RATE / 2;
 
-/// The ALSA devices: `rig` is the JACK client; `card` is the same with integer samples only, as most hardware has.
+/// The ALSA devices: `rig` is the JACK client; `card` is the same with integer samples only, as most hardware
+/// has.
 const PCMS: &str = r#"
 </usr/share/alsa/alsa.conf>
 pcm.rig {
@@ -79,8 +81,8 @@ fn rig() -> (jack::AsyncClient<(), Rig>, Receiver<Block>) {
     (me.activate_async((), rig).unwrap(), recorded)
 }
 
-/// The recorded frames by the server's time, with silence where the server lost frames, and how often it did. Row n was recorded while
-/// frame n of the bass was played.
+/// The recorded frames by the server's time, with silence where the server lost frames, and how often it did.
+/// Row n was recorded while frame n of the bass was played.
 fn rows(recorded: &Receiver<Block>) -> (Vec<[f32; 2]>, u64) {
     let (mut rows, mut next, mut gaps) = (Vec::new(), None, 0);
     for (at, block) in recorded.try_iter() {
@@ -175,7 +177,8 @@ fn play(device: &str, seconds: u32) {
     drop(rig);
     let (rows, gaps) = rows(&recorded);
     let (count, ms) = (|name: &str| report[name].as_u64().unwrap(), |name: &str| report[name].as_f64().unwrap());
-    // Gaps of the device or of the server. After a gap the output is in phase again to the precision of the device's clock, not to the frame.
+    // Gaps of the device or of the server. After a gap the output is in phase again to the precision of the
+    // device's clock, not to the frame.
     let lapses = count("xruns") + gaps;
     eprintln!(
         "ALSA on {device}: {:.1} s of music in {:.1} s; xruns {}, server's gaps {gaps}, underrun {}, late {}; hop p99 {:.1} ms; latency {:.1} + {:.1} ms",
@@ -193,8 +196,8 @@ fn play(device: &str, seconds: u32) {
     let length = input_stem.len() as f64 / 32_000.0;
     assert!(click.len() == input_stem.len() && (length - ms("seconds")).abs() < 0.01, "{length} s recorded");
 
-    // The first click comes at 0.25 s, before the input and output streams are aligned. The last one may still be in the device when the
-    // recording ends.
+    // The first click comes at 0.25 s, before the input and output streams are aligned. The last one may
+    // still be in the device when the recording ends.
     let (clicks, wanted) = (strikes(rows.iter().map(|row| row[1]), RATE), strikes(click.iter().copied(), 32_000));
     assert!(clicks.len() > 3 && wanted.len() > 3, "{clicks:?} of {wanted:?}");
     // Song time follows the server's time, which on a busy machine differs from wall time.
@@ -208,7 +211,8 @@ fn play(device: &str, seconds: u32) {
     let band = rows.iter().map(|row| f64::from(row[0] - row[1]).powi(2)).sum::<f64>();
     assert!(band > 10.0, "the stems do not sound: {band}");
 
-    // The take has the bass that was played, and bass and clicks that sounded together are at the same place in it.
+    // The take has the bass that was played, and bass and clicks that sounded together are at the same place
+    // in it.
     let line = stage::bass(60 * 32_000, 32_000);
     assert!(input_stem.len() > 64_000, "only {length} s");
     for at in [input_stem.len() / 3, input_stem.len() - 40_000] {

@@ -1,4 +1,5 @@
-//! The program's commands: the files and JSON that they write, and their exit status. Models are the random ones of tests/golden.
+//! The program's commands: the files and JSON that they write, and their exit status. Models are the random
+//! ones of tests/golden.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

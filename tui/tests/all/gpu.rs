@@ -1,4 +1,5 @@
-//! The program with the PTX emulator as its GPU (tests/fakecuda), with a driver that finds no GPU, and with a library that is no driver.
+//! The program with the PTX emulator as its GPU (tests/fakecuda), with a driver that finds no GPU, and with a
+//! library that is no driver.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,4 +1,5 @@
-//! The tests of the program as a user runs it, one module per topic, in one binary. tests/README.md says where a new test goes.
+//! The tests of the program as a user runs it, one module per topic, in one binary. tests/README.md says
+//! where a new test goes.
 
 mod alsa;
 mod cli;

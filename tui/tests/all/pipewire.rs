@@ -1,6 +1,7 @@
-//! `sideman live` on PipeWire through its JACK library (`pw-jack`). The test starts PipeWire and WirePlumber in a runtime folder of its own and
-//! needs no sound card. `pw-cat` plays the bass and records the output. scripts/setup.sh does not install these programs, because they would
-//! take over the machine's sound; without them the test is reported as skipped.
+//! `sideman live` on PipeWire through its JACK library (`pw-jack`). The test starts PipeWire and WirePlumber
+//! in a runtime folder of its own and needs no sound card. `pw-cat` plays the bass and records the output.
+//! scripts/setup.sh does not install these programs, because they would take over the machine's sound;
+//! without them the test is reported as skipped.
 
 use std::io::Read;
 use std::path::Path;

@@ -1,5 +1,6 @@
-//! The screen of `sideman live`, driven by keys in a pseudo-terminal, with the random model of tests/golden. The effect of a key is checked
-//! on the screen, in the take's events, and in its WAV files. `src/screen/tests.rs` compares what the screen looks like.
+//! The screen of `sideman live`, driven by keys in a pseudo-terminal, with the random model of tests/golden.
+//! The effect of a key is checked on the screen, in the take's events, and in its WAV files.
+//! `src/screen/tests.rs` compares what the screen looks like.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -369,7 +370,8 @@ fn the_session_goes_on_recording_when_the_terminal_closes() {
     assert_eq!(sheet(&newest)["samples"].as_u64(), Some(wav(&newest.join("drums.wav")).len() as u64));
 }
 
-/// After a hangup the screen's thread ends instead of reading end-of-file in a loop. The other threads run until SIGTERM.
+/// After a hangup the screen's thread ends instead of reading end-of-file in a loop. The other threads run
+/// until SIGTERM.
 fn runs_without_a_screen_and_ends_on_sigterm(pty: &mut Pty) {
     let pid = pty.child.process_id().unwrap().to_string();
     let thread = |name: &str| {

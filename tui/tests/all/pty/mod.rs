@@ -38,7 +38,8 @@ impl Pty {
         Pty::start_with(program, args, size, env, true)
     }
 
-    /// The same. If the terminal is not the program's controlling terminal (`controls`), no signal reports that it closes.
+    /// The same. If the terminal is not the program's controlling terminal (`controls`), no signal reports
+    /// that it closes.
     pub fn start_with(program: &Path, args: &[&str], (cols, rows): (u16, u16), env: &[(&str, &str)], controls: bool) -> Pty {
         let pair = native_pty_system().openpty(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
         let mut command = CommandBuilder::new(program);
@@ -120,7 +121,8 @@ impl Pty {
         self.master.as_ref().unwrap().resize(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
     }
 
-    /// Closes the terminal, as when a connection breaks. The reader thread also holds it and ends at the program's next output.
+    /// Closes the terminal, as when a connection breaks. The reader thread also holds it and ends at the
+    /// program's next output.
     pub fn hang_up(&mut self) {
         self.gone.store(true, Ordering::Relaxed);
         self.keys = None;
