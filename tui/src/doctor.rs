@@ -85,7 +85,7 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
 
 /// Measures the round-trip latency by sound.
 fn calibrate(args: &Doctor) -> Result<ExitCode> {
-    let asked = DeviceConfig {
+    let device = DeviceConfig {
         host: args.host.clone(),
         input: args.input.clone(),
         output: args.output.clone(),
@@ -96,7 +96,7 @@ fn calibrate(args: &Doctor) -> Result<ExitCode> {
         input_stem: "bass".to_owned(),
         stems: vec!["bass".to_owned()],
     };
-    let trip = calibrate::measure(&asked).map_err(|e| anyhow!("--calibrate: {e}"))?;
+    let trip = calibrate::measure(&device).map_err(|e| anyhow!("--calibrate: {e}"))?;
     if args.json {
         stdout::json(
             &json!({"reported_ms": trip.reported, "extra_ms": trip.extra, "correlation": trip.correlation, "spread_ms": trip.spread}),

@@ -41,7 +41,7 @@ impl SamplingArgs {
     pub fn apply(&self, settings: &mut Settings) {
         settings.seed = self.seed_or_new();
         settings.temperature = self.temperature.unwrap_or(settings.temperature);
-        settings.cfg = self.cfg.unwrap_or(settings.cfg);
+        settings.cfg = self.cfg_scale.unwrap_or(settings.cfg);
         (settings.top_k, settings.top_p) = self.top_k_and_p((settings.top_k, settings.top_p));
     }
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     fn args(top_k: Option<u32>, top_p: Option<f32>) -> SamplingArgs {
-        SamplingArgs { seed: None, cfg: None, temperature: None, top_k, top_p }
+        SamplingArgs { seed: None, cfg_scale: None, temperature: None, top_k, top_p }
     }
 
     #[test]

@@ -61,10 +61,10 @@ pub struct SamplingArgs {
     /// Seed of the random numbers; the same seed gives the same files [default: a new seed, which is printed]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    #[arg(long, value_name = "SCALE", allow_negative_numbers = true, value_parser = f32_in(limits::START_CFG_SCALE),
+    #[arg(long = "cfg", value_name = "SCALE", allow_negative_numbers = true, value_parser = f32_in(limits::START_CFG_SCALE),
         help = format!("Guidance scale, {}: how closely the music follows clock, chords, input stem and text; 1 is no guidance \
             [default: the model's]", limits::START_CFG_SCALE))]
-    pub cfg: Option<f32>,
+    pub cfg_scale: Option<f32>,
     #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = f32_in(limits::START_TEMPERATURE),
         help = format!("Temperature, {}: higher is more random; 0 always takes the most likely token [default: the model's]",
             limits::START_TEMPERATURE))]

@@ -129,7 +129,7 @@ fn session_config<B: Backend>(args: &Live, song: &SongInfo, model: &Model<B>, de
         temperature: args.sampling.temperature.unwrap_or(default.temperature),
         top_k,
         top_p,
-        cfg_scale: args.sampling.cfg.unwrap_or(default.cfg_scale),
+        cfg_scale: args.sampling.cfg_scale.unwrap_or(default.cfg_scale),
         seed: args.sampling.seed_or_new(),
         block: default.block,
     };

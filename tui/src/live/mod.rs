@@ -108,7 +108,7 @@ fn run_on<B: Backend + Send + 'static>(
     let takes = args.record.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_TAKES));
     let mode = if args.from.is_some() { RunMode::Files } else { RunMode::Devices };
     let in_real_time = mode == RunMode::Devices || args.pace == Pace::Real;
-    let with_screen = in_real_time && !args.headless && !args.run.json && screen::possible();
+    let with_screen = in_real_time && !args.headless && !args.run.json && screen::has_terminal();
     let about = About { model: &dir.config.name, stems: &dir.config.stems };
     let open_screen: OpenScreen =
         Box::new(|hangup| with_screen.then(|| Screen::open(&control, &about, keys, hangup)).transpose());

@@ -55,7 +55,7 @@ const FRAME_TIME: Duration = Duration::from_millis(40);
 const END_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Whether stdin and stdout are a terminal.
-pub fn possible() -> bool {
+pub fn has_terminal() -> bool {
     std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
 }
 
