@@ -1,5 +1,5 @@
-//! `sideman live` under a JACK server that the test starts: it handles a pedal and MIDI clock, sent by a JACK client. OSC and the take show
-//! the result.
+//! `sideman live` under a JACK server that the test starts: it handles a pedal and MIDI clock, sent by a JACK
+//! client. OSC and the take show the result.
 
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;

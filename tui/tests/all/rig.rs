@@ -1,5 +1,5 @@
-//! A session between files under OSC control: by liblo's `oscsend` and `oscdump` (Debian: liblo-tools), by python-osc, and by
-//! `examples/rig.py`.
+//! A session between files under OSC control: by liblo's `oscsend` and `oscdump` (Debian: liblo-tools), by
+//! python-osc, and by `examples/rig.py`.
 
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
@@ -291,7 +291,8 @@ print("bundle done %.0f ms after its time" % ((came[0] - when) * 1e3))
 
 #[test]
 fn python_osc_can_control_a_session() {
-    // The interpreter that has python-osc: `make test` names the one of its own environment (scripts/python-tests.sh).
+    // The interpreter that has python-osc: `make test` names the one of its own environment
+    // (scripts/python-tests.sh).
     let python = std::env::var_os("SIDEMAN_PYTHON").unwrap_or_else(|| "python3".into());
     let has = Command::new(&python).args(["-c", "import pythonosc"]).stderr(Stdio::null()).status();
     if !has.is_ok_and(|s| s.success()) {
@@ -394,7 +395,8 @@ fn a_flood_of_packets_changes_no_sample() {
     let to = ("127.0.0.1", jam.port);
     let (began, mut sent, mut malformed, mut noise) = (Instant::now(), 0u64, 0u64, 1u64);
     while began.elapsed().as_secs_f64() < seconds {
-        // 100,000 packets a second, and 10,000 malformed ones in total. On a busy machine there are fewer: the number is printed.
+        // 100,000 packets a second, and 10,000 malformed ones in total. On a busy machine there are fewer:
+        // the number is printed.
         for _ in 0..2000 {
             if sent as f64 >= began.elapsed().as_secs_f64() * 1e5 {
                 break;
@@ -424,7 +426,8 @@ fn a_flood_of_packets_changes_no_sample() {
     assert!(counted.contains("malformed"), "nothing of the flood came: {said}");
 }
 
-/// The short piece with the random model: levels, silence and loops are where the script has them, and the piece is the same twice.
+/// The short piece with the random model: levels, silence and loops are where the script has them, and the
+/// piece is the same twice.
 #[test]
 fn the_example_script_plays_the_same_piece_twice() {
     let dir = tempfile::tempdir().unwrap();
