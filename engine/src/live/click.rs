@@ -5,16 +5,21 @@ use crate::model::SAMPLE_RATE;
 /// Samples of a click: 40 ms.
 const LEN: usize = SAMPLE_RATE / 25;
 
-/// Sounds of the metronome, and the one that sounds.
-pub(super) struct Click {
-    /// The first beat's, the others'.
+/// The metronome of a song.
+pub(super) struct Metronome {
+    /// Whether it clicks outside of a count-in.
+    pub on: bool,
+    /// Samples of the present hop.
+    pub samples: Vec<f32>,
+    /// Sounds of the first beat of a bar and of the others.
     sounds: [Vec<f32>; 2],
-    /// Which sounds, from which of its samples on.
-    now: Option<(usize, usize)>,
+    /// The sound that is playing, and its next sample.
+    playing: Option<(usize, usize)>,
 }
 
-impl Click {
-    pub fn new() -> Self {
+impl Metronome {
+    /// A silent metronome with room for the samples of one hop.
+    pub fn new(on: bool, room: usize) -> Self {
         let sound = |hz: f32| {
             let sample = |i: usize| {
                 let t = i as f32 / SAMPLE_RATE as f32;
@@ -22,22 +27,23 @@ impl Click {
             };
             (0..LEN).map(sample).collect()
         };
-        Click { sounds: [sound(1760.0), sound(1175.0)], now: None }
+        Metronome { on, samples: Vec::with_capacity(room), sounds: [sound(1760.0), sound(1175.0)], playing: None }
     }
 
-    /// A click begins with the next sample.
-    pub fn strike(&mut self, first: bool) {
-        self.now = Some((usize::from(!first), 0));
+    /// Starts a click with the next sample.
+    pub fn strike(&mut self, first_beat: bool) {
+        self.playing = Some((usize::from(!first_beat), 0));
     }
 
-    /// The next samples.
-    pub fn fill(&mut self, out: &mut [f32]) {
-        out.fill(0.0);
-        if let Some((which, from)) = self.now {
-            let rest = &self.sounds[which][from..];
-            let n = rest.len().min(out.len());
-            out[..n].copy_from_slice(&rest[..n]);
-            self.now = (n < rest.len()).then_some((which, from + n));
+    /// Renders the next `n` samples.
+    pub fn render(&mut self, n: usize) {
+        let old = self.samples.len();
+        self.samples.resize(old + n, 0.0);
+        if let Some((sound, from)) = self.playing {
+            let rest = &self.sounds[sound][from..];
+            let n = rest.len().min(n);
+            self.samples[old..old + n].copy_from_slice(&rest[..n]);
+            self.playing = (n < rest.len()).then_some((sound, from + n));
         }
     }
 }

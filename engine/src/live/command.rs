@@ -325,7 +325,7 @@ impl Command {
 }
 
 /// A value that was out of range.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Clamped {
     /// Name of the command.
     pub name: &'static str,
@@ -333,6 +333,13 @@ pub struct Clamped {
     pub asked: f32,
     /// The value that is used.
     pub used: f32,
+}
+
+/// NaN equals NaN: a notice that is shown already is not shown again.
+impl PartialEq for Clamped {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.asked.total_cmp(&other.asked).is_eq() && self.used.total_cmp(&other.used).is_eq()
+    }
 }
 
 impl std::fmt::Display for Clamped {

@@ -10,17 +10,24 @@
 //! **Requests** ([`Request`]) are the one way to change anything. They wait for their boundary, can be seen waiting and be cancelled,
 //! and are written down in a take, so that heard samples and requests together make the same song again.
 
+mod apply;
 mod click;
 mod command;
 pub mod commands;
 mod config;
-mod decode;
+mod decide;
 mod failover;
-mod play;
+mod input;
+mod loops;
+mod model_state;
+mod notice;
+mod output;
+mod prime;
 mod requests;
 mod schedule;
 mod session;
 mod snapshot;
+mod song;
 mod stem;
 mod timeline;
 mod token_history;
@@ -28,6 +35,7 @@ mod window;
 
 pub use command::{Action, Clamped, Clock, Command, Mode, Origin, Request, When, Which};
 pub use config::SessionConfig;
+pub use notice::Notice;
 pub use session::Session;
 pub use snapshot::{Health, LoadShedding, Pending, Snapshot, StemState};
 pub use timeline::{Boundary, Position, SECTION, Timeline, beats};

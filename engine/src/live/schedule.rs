@@ -1,33 +1,34 @@
-//! Requests that wait for their boundary.
+//! The schedule: requests that are pending, each waiting for its boundary.
 
 use super::timeline::{Boundary, Timeline};
 use super::{Action, Command, Mode, Pending, Request, When, Which};
 use crate::task::Chords;
 
-/// The most requests that wait: a piece of some minutes, asked for ahead.
-pub const MOST: usize = 256;
+/// The most requests that can be pending: enough for a script that sends some minutes of a piece ahead.
+pub(super) const MAX_PENDING: usize = 256;
 
-/// When in the making of music a command takes hold.
+/// What a command takes effect on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
-    /// On the samples that go out next.
-    Fader,
-    /// On the frames that are decided next.
-    Score,
-    /// On a window primed for it; while the band is still, on the next frames.
+pub(super) enum Target {
+    /// The samples that are given next.
+    Samples,
+    /// The frames that are decided next.
+    Frames,
+    /// A window that is primed for it. While the band is silent: the next frames.
     Window,
-    /// Not the session's affair.
-    Elsewhere,
+    /// Not the session: the runner handles it.
+    Runner,
 }
 
-pub(super) fn class(command: &Command, mode: Mode) -> Class {
+/// What a command takes effect on in a mode.
+pub(super) fn target(command: &Command, mode: Mode) -> Target {
     match command {
         Command::Stem(_, Action::Gain(_) | Action::Pan(_) | Action::Mute(_) | Action::Solo(_))
         | Command::Dim(_)
         | Command::Click(_)
-        | Command::Panic => Class::Fader,
-        Command::InputStem(_) | Command::Stem(_, Action::Regen) => Class::Window,
-        Command::Mode(m) if *m == Mode::Lead || mode == Mode::Lead => Class::Window,
+        | Command::Panic => Target::Samples,
+        Command::InputStem(_) | Command::Stem(_, Action::Regen) => Target::Window,
+        Command::Mode(m) if *m == Mode::Lead || mode == Mode::Lead => Target::Window,
         Command::Mode(_)
         | Command::Play
         | Command::Stop
@@ -48,49 +49,51 @@ pub(super) fn class(command: &Command, mode: Mode) -> Class {
         | Command::Section(_)
         | Command::Fill
         | Command::Cancel(_)
-        | Command::Guided(_) => Class::Score,
+        | Command::Guided(_) => Target::Frames,
         Command::Text { .. } | Command::Tap | Command::Hop(_) | Command::Record(_) | Command::Keep(_) | Command::Learn(_) => {
-            Class::Elsewhere
+            Target::Runner
         }
     }
 }
 
-/// One that waits.
+/// A pending request.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
+    /// The request.
     pub request: Request,
-    pub class: Class,
-    /// Line of the clock that it waits for.
-    pub line: Option<Boundary>,
-    /// Song time at which it comes true.
+    /// What it takes effect on.
+    pub target: Target,
+    /// The boundary that it waits for; `None`: a sample.
+    pub boundary: Option<Boundary>,
+    /// Song time at which it takes effect.
     pub at: i64,
     /// A window is being primed for it.
-    pub taken: bool,
-    /// What [`Command::Chords`] says, read.
+    pub primed: bool,
+    /// The chords of [`Command::Chords`], parsed.
     pub chords: Option<Chords>,
 }
 
-/// Soonest first; of two at the same time, the one that came first.
+/// Pending requests, soonest first. Of two at the same time, the one that was requested first comes first.
 #[derive(Default)]
 pub(super) struct Schedule {
     entries: Vec<Entry>,
-    /// Done with: dropped by the next request, not in a hop.
-    done: Vec<Entry>,
+    /// Entries that are done. A hop frees nothing: the next request does.
+    retired: Vec<Entry>,
 }
 
 impl Schedule {
     pub fn new() -> Self {
-        Schedule { entries: Vec::with_capacity(MOST), done: Vec::with_capacity(2 * MOST) }
+        Schedule { entries: Vec::with_capacity(MAX_PENDING), retired: Vec::with_capacity(2 * MAX_PENDING) }
     }
 
-    /// Drops what is done with.
-    pub fn sweep(&mut self) {
-        self.done.clear();
+    /// Frees the entries that are done. Not to be called in a hop.
+    pub fn free_retired(&mut self) {
+        self.retired.clear();
     }
 
-    /// Adds one; false: there are too many.
+    /// Adds an entry. False: there is no room.
     pub fn push(&mut self, entry: Entry) -> bool {
-        if self.entries.len() == MOST {
+        if self.entries.len() == MAX_PENDING {
             return false;
         }
         self.entries.push(entry);
@@ -98,8 +101,8 @@ impl Schedule {
         true
     }
 
-    /// Stable, in place.
-    fn sort(&mut self) {
+    /// Restores the order after times have changed. Stable, and in place.
+    pub fn sort(&mut self) {
         for i in 1..self.entries.len() {
             let mut j = i;
             while j > 0 && self.entries[j - 1].at > self.entries[j].at {
@@ -109,92 +112,92 @@ impl Schedule {
         }
     }
 
-    /// Takes the first one of a class that comes true before sample `t`. It owes itself to [`Schedule::keep`] afterwards.
-    pub fn due(&mut self, class: Class, t: i64) -> Option<Entry> {
-        let i = self.entries.iter().position(|e| e.class == class && e.at < t)?;
-        Some(self.entries.remove(i))
+    /// All pending entries.
+    pub fn pending(&self) -> &[Entry] {
+        &self.entries
     }
 
-    /// Keeps what is done with until the next request: in a hop nothing is freed.
-    pub fn keep(&mut self, entry: Entry) {
-        if self.done.len() < self.done.capacity() {
-            self.done.push(entry);
-        }
-    }
-
-    /// All that wait.
-    pub fn all(&mut self) -> &mut [Entry] {
+    /// The same; who changes a time calls [`Schedule::sort`] afterwards.
+    pub fn pending_mut(&mut self) -> &mut [Entry] {
         &mut self.entries
     }
 
-    /// Takes the first one for which a window was primed.
-    pub fn taken(&mut self) -> Option<Entry> {
-        let i = self.entries.iter().position(|e| e.taken)?;
+    /// Takes the first entry of a target that takes effect before sample `t`. Give it to [`Schedule::retire`] afterwards.
+    pub fn take_due(&mut self, target: Target, t: i64) -> Option<Entry> {
+        let i = self.entries.iter().position(|e| e.target == target && e.at < t)?;
         Some(self.entries.remove(i))
     }
 
-    /// Takes back what asks for this.
-    pub fn withdraw(&mut self, command: &Command) {
-        while let Some(i) = self.entries.iter().position(|e| e.request.command == *command) {
-            let entry = self.entries.remove(i);
-            self.keep(entry);
+    /// Takes the first entry for which a window was primed.
+    pub fn take_primed(&mut self) -> Option<Entry> {
+        let i = self.entries.iter().position(|e| e.primed)?;
+        Some(self.entries.remove(i))
+    }
+
+    /// Keeps an entry that is done until the next request frees it.
+    pub fn retire(&mut self, entry: Entry) {
+        if self.retired.len() < self.retired.capacity() {
+            self.retired.push(entry);
         }
     }
 
-    /// Takes back everything, or what is meant for one stem. True: a window was being primed for one of them.
+    /// Removes all requests of a command.
+    pub fn withdraw(&mut self, command: &Command) {
+        while let Some(i) = self.entries.iter().position(|e| e.request.command == *command) {
+            let entry = self.entries.remove(i);
+            self.retire(entry);
+        }
+    }
+
+    /// Removes all requests, or those for one stem. True: a window was being primed for one of them.
     pub fn cancel(&mut self, stem: Option<u8>) -> bool {
-        let mut taken = false;
+        let mut primed = false;
         let mut i = 0;
         while i < self.entries.len() {
-            let meant = match (&self.entries[i].request.command, stem) {
+            let applies = match (&self.entries[i].request.command, stem) {
                 (_, None) => true,
                 (Command::Stem(Which::One(s), _), Some(stem)) => *s == stem,
                 _ => false,
             };
-            if meant {
+            if applies {
                 let entry = self.entries.remove(i);
-                taken |= entry.taken;
-                self.keep(entry);
+                primed |= entry.primed;
+                self.retire(entry);
             } else {
                 i += 1;
             }
         }
-        taken
+        primed
     }
 
-    /// Finds the lines again after a change of the clock: the next ones from sample `front` on.
-    pub fn retime(&mut self, timeline: &Timeline, front: i64) {
+    /// Moves all entries to their next boundaries from sample `front` on, after the clock has changed.
+    pub fn move_boundaries(&mut self, timeline: &Timeline, front: i64) {
         for entry in &mut self.entries {
-            if let Some(line) = entry.line {
-                entry.at = timeline.next(front, line);
+            if let Some(boundary) = entry.boundary {
+                entry.at = timeline.next(front, boundary);
             }
         }
         self.sort();
     }
 
-    /// The same for what waits for a section, after a change of the chart or of the place in it at sample `at`. What was to come true with that
-    /// change still does.
-    pub fn retime_sections(&mut self, timeline: &Timeline, at: i64) {
-        for entry in self.entries.iter_mut().filter(|e| e.line == Some(Boundary::Section) && !e.taken && e.at > at) {
+    /// Moves the entries that wait for a section, after the chart or the position in it has changed at sample `at`. Those that take effect
+    /// with the change still do.
+    pub fn move_sections(&mut self, timeline: &Timeline, at: i64) {
+        for entry in self.entries.iter_mut().filter(|e| e.boundary == Some(Boundary::Section) && !e.primed && e.at > at) {
             entry.at = timeline.next(at + 1, Boundary::Section);
         }
         self.sort();
     }
 
-    /// Puts the order right after times have been changed.
-    pub fn resort(&mut self) {
-        self.sort();
-    }
-
-    /// For the screen.
-    pub fn pending(&self, out: &mut Vec<Pending>) {
+    /// Writes the pending requests to `out`.
+    pub fn show(&self, out: &mut Vec<Pending>) {
         out.clear();
         out.extend(self.entries.iter().map(|e| Pending { command: e.request.command.clone(), at: e.at }));
     }
 }
 
-/// The line that a request waits for.
-pub(super) fn line(when: When) -> Option<Boundary> {
+/// The boundary that a request waits for. `None`: it waits for a sample.
+pub(super) fn boundary(when: When) -> Option<Boundary> {
     match when {
         When::Now | When::Sample(_) => None,
         When::Beat => Some(Boundary::Beat),
@@ -209,8 +212,8 @@ mod tests {
     use super::*;
 
     fn entry(command: Command, at: i64) -> Entry {
-        let class = class(&command, Mode::Follow);
-        Entry { class, request: Request { command, when: None, from: 0 }, line: None, at, taken: false, chords: None }
+        let target = target(&command, Mode::Follow);
+        Entry { target, request: Request { command, when: None, from: 0 }, boundary: None, at, primed: false, chords: None }
     }
 
     #[test]
@@ -221,12 +224,12 @@ mod tests {
             commands.iter().chain(&[Command::Learn(String::new()), Command::Play, Command::Tempo(99.0), Command::Panic])
         {
             let owned = command.kind().spec().owner == crate::live::commands::Owner::Session;
-            assert_eq!(class(command, Mode::Follow) != Class::Elsewhere, owned, "{command:?}");
+            assert_eq!(target(command, Mode::Follow) != Target::Runner, owned, "{command:?}");
         }
     }
 
     #[test]
-    fn soonest_first_and_in_the_order_they_came() {
+    fn pending_requests_are_sorted_by_time_and_then_by_arrival() {
         let mut schedule = Schedule::new();
         for (command, at) in
             [(Command::Temperature(1.0), 50), (Command::Seed(1), 20), (Command::Seed(2), 20), (Command::Dim(1.0), 1)]
@@ -234,33 +237,33 @@ mod tests {
             assert!(schedule.push(entry(command, at)));
         }
         let mut pending = vec![];
-        schedule.pending(&mut pending);
+        schedule.show(&mut pending);
         assert_eq!(pending.iter().map(|p| p.at).collect::<Vec<_>>(), [1, 20, 20, 50]);
-        let due = |schedule: &mut Schedule, class, t| schedule.due(class, t).map(|e| e.request.command);
-        assert_eq!(due(&mut schedule, Class::Score, 20), None);
-        assert_eq!(due(&mut schedule, Class::Score, 21), Some(Command::Seed(1)));
-        assert_eq!(due(&mut schedule, Class::Score, 21), Some(Command::Seed(2)));
-        assert_eq!(due(&mut schedule, Class::Score, 21), None);
-        assert_eq!(due(&mut schedule, Class::Fader, 21), Some(Command::Dim(1.0)));
+        let due = |schedule: &mut Schedule, target, t| schedule.take_due(target, t).map(|e| e.request.command);
+        assert_eq!(due(&mut schedule, Target::Frames, 20), None);
+        assert_eq!(due(&mut schedule, Target::Frames, 21), Some(Command::Seed(1)));
+        assert_eq!(due(&mut schedule, Target::Frames, 21), Some(Command::Seed(2)));
+        assert_eq!(due(&mut schedule, Target::Frames, 21), None);
+        assert_eq!(due(&mut schedule, Target::Samples, 21), Some(Command::Dim(1.0)));
     }
 
     #[test]
-    fn cancels_all_or_a_stem_s() {
+    fn cancel_removes_all_requests_or_those_of_one_stem() {
         let mut schedule = Schedule::new();
         schedule.push(entry(Command::Stem(Which::One(1), Action::Regen), 5));
         schedule.push(entry(Command::Stem(Which::One(2), Action::Freeze(4)), 5));
         schedule.push(entry(Command::Stop, 9));
         assert!(!schedule.cancel(Some(1)));
-        assert_eq!(schedule.all().len(), 2);
-        schedule.all()[0].taken = true;
+        assert_eq!(schedule.pending().len(), 2);
+        schedule.pending_mut()[0].primed = true;
         assert!(schedule.cancel(None));
-        assert!(schedule.all().is_empty());
+        assert!(schedule.pending().is_empty());
     }
 
     #[test]
-    fn bounded() {
+    fn a_full_schedule_refuses_requests() {
         let mut schedule = Schedule::new();
-        assert!((0..MOST).all(|_| schedule.push(entry(Command::Stop, 1))));
+        assert!((0..MAX_PENDING).all(|_| schedule.push(entry(Command::Stop, 1))));
         assert!(!schedule.push(entry(Command::Stop, 1)));
     }
 }

@@ -2,7 +2,7 @@
 
 use sideman_kernels::Backend;
 
-use super::{Boundary, Clock, Command, Mode, Session, beats};
+use super::{Boundary, Clock, Command, Mode, Notice, Session, Timeline, beats};
 use crate::model::FRAME;
 use crate::task::{Meter, transpose_symbol};
 
@@ -144,65 +144,66 @@ pub struct Snapshot {
     pub recorded: i64,
     /// Load and faults.
     pub health: Health,
-    /// What was last said to the player.
-    pub message: String,
+    /// The latest notice; its text is its `Display`.
+    pub notice: Option<Notice>,
 }
 
 impl<B: Backend> Session<B> {
-    /// Fills in everything but the load, the latencies, the text, hop and take, which are the runner's.
+    /// Writes the state to `out`: everything but load, latencies, text, hop and take, which the runner knows. Call it between hops; it may
+    /// allocate.
     pub fn snapshot(&self, out: &mut Snapshot) {
-        let time = self.heard_to() + self.lead;
-        let place = self.timeline.place(time);
+        let song = &self.song;
+        let timeline = &song.timeline;
+        let time = self.heard_to() + self.lead();
+        let position = timeline.position(time);
         out.time = time;
-        (out.bar, out.beat, out.phase) = (place.bar, place.beat, place.phase);
-        out.tempo = self.timeline.tempo(time);
-        out.meter = self.timeline.meter(time);
-        debug_assert!(i64::from(place.beat) <= beats(out.meter));
-        out.clock = self.clock;
-        out.playing = self.playing;
-        out.mode = self.mode;
-        out.input_stem = self.input_stem.map(|p| p as u8);
-        out.stems.resize_with(self.stems.stem.len(), Default::default);
+        (out.bar, out.beat, out.phase) = (position.bar, position.beat, position.phase);
+        out.tempo = timeline.tempo(time);
+        out.meter = timeline.meter(time);
+        debug_assert!(i64::from(position.beat) <= beats(out.meter));
+        out.clock = song.transport.clock;
+        out.playing = song.transport.playing;
+        out.mode = song.arrangement.mode;
+        out.input_stem = song.input.stem.map(|p| p as u8);
+        out.stems.resize_with(song.stems.stem.len(), Default::default);
         for (s, state) in out.stems.iter_mut().enumerate() {
-            let stem = &self.stems.stem[s];
-            stem.state(state);
+            let stem = &song.stems.stem[s];
+            stem.show(state);
             let gain = stem.level[0].max(stem.level[1]);
-            let samples = &self.out[s];
+            let samples = &song.output.samples[s];
             state.peak = gain * samples.iter().fold(0.0f32, |peak, x| peak.max(x.abs()));
             state.rms = gain * (samples.iter().map(|x| x * x).sum::<f32>() / samples.len().max(1) as f32).sqrt();
         }
-        out.heard = self.heard_peak;
-        self.schedule.pending(&mut out.pending);
-        out.chord.clear();
-        match (self.timeline.chord(time), self.timeline.moved()) {
-            (Some((_, symbol)), 0) => out.chord.push_str(symbol),
-            (Some((_, symbol)), moved) => out.chord.push_str(&transpose_symbol(symbol, moved)),
-            (None, _) => {}
-        }
-        out.next_chord.clear();
-        if let Some((_, symbol)) = self.timeline.chord(self.timeline.next(time + 1, Boundary::Bar)) {
-            match self.timeline.moved() {
-                0 => out.next_chord.push_str(symbol),
-                moved => out.next_chord.push_str(&transpose_symbol(symbol, moved)),
-            }
-        }
-        out.chords.clear();
-        out.chords.push_str(&self.chart);
+        out.heard = song.input.peak;
+        song.schedule.show(&mut out.pending);
+        show_chord(timeline, time, &mut out.chord);
+        show_chord(timeline, timeline.next(time + 1, Boundary::Bar), &mut out.next_chord);
+        out.chords.clone_from(&song.arrangement.chart);
         out.section.clear();
-        let section = self.timeline.section(time);
+        let section = timeline.section(time);
         out.section_bars = section.map_or(0, |(_, _, bars)| bars as u32);
         if let Some((_, name, _)) = section {
             out.section.push_str(name);
         }
-        out.key.clear();
-        out.key.push_str(&self.key);
-        out.lag = self.lag as u32;
-        out.lead = self.lead;
-        out.committed = self.front * FRAME as i64;
+        out.key.clone_from(&song.arrangement.key);
+        out.lag = song.input.lag as u32;
+        out.lead = song.setup.lead;
+        out.committed = song.front * FRAME as i64;
         out.planned = out.committed;
-        out.dim = self.dim;
-        out.click = self.click_on;
-        out.message.clear();
-        out.message.push_str(&self.message);
+        out.dim = song.stems.dim;
+        out.click = song.metronome.on;
+        if out.notice.as_ref() != song.notices.latest() {
+            out.notice = song.notices.latest().cloned();
+        }
+    }
+}
+
+/// The chord at sample `t`, transposed; empty: none.
+fn show_chord(timeline: &Timeline, t: i64, out: &mut String) {
+    out.clear();
+    match (timeline.chord(t), timeline.transposition()) {
+        (Some((_, symbol)), 0) => out.push_str(symbol),
+        (Some((_, symbol)), semitones) => out.push_str(&transpose_symbol(symbol, semitones)),
+        (None, _) => {}
     }
 }

@@ -1,48 +1,51 @@
-//! What each stem does: level, place, silence, and which bars it repeats, with what can be undone.
+//! Each stem of a song: its mix, what it plays (the model or a loop), and what can be undone.
 
-use super::StemState;
 use super::token_history::{Loop, TokenHistory};
+use super::{Action, StemState};
+use crate::limits::GAIN;
 
 /// Steps that can be undone.
-const DEPTH: usize = 8;
-/// Bars kept at once by one stem: those of all steps, of what plays now, and of the mode.
-const SLOTS: usize = 2 * DEPTH + 4;
+const UNDO_DEPTH: usize = 8;
+/// Loops that one stem keeps: two for each step, and those that play now.
+const LOOPS: usize = 2 * UNDO_DEPTH + 4;
 
-/// Where a stem's frames come from.
+/// What a stem plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Source {
-    /// The model.
+pub(super) enum Playback {
+    /// What the model samples.
     #[default]
     Free,
-    /// Bars, by slot.
-    Bars(usize),
+    /// A loop, by its index.
+    Loop(usize),
 }
 
 /// A change that can be undone.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Step {
-    before: Source,
-    after: Source,
+    before: Playback,
+    after: Playback,
 }
 
 /// One stem.
 pub(super) struct Stem {
-    /// dB.
-    pub gain: f32,
-    /// −1 to 1.
-    pub pan: f32,
-    pub mute: bool,
+    /// Gain in dB.
+    gain: f32,
+    /// Pan, −1 (left) to 1 (right).
+    pan: f32,
+    mute: bool,
+    /// Solo.
     pub solo: bool,
-    /// Source from a frame on, and the one before it, which delayed streams still need.
-    source: (i64, Source),
-    former: (i64, Source),
-    /// The mode repeats the stem, no one asked for it.
-    by_mode: bool,
+    /// What it plays from a frame on.
+    current: (i64, Playback),
+    /// What it played before that frame: the delayed streams still need it.
+    former: (i64, Playback),
+    /// The loop mode repeats it, not a freeze.
+    looped_by_mode: bool,
     undo: Vec<Step>,
     redo: Vec<Step>,
-    slots: Vec<Loop>,
-    /// Frames in which the model's tokens sound, from and to: not those of the player's own stem.
-    pub voice: (i64, i64),
+    loops: Vec<Loop>,
+    /// Frames in which the model's tokens are audible, from and to. Those of the input stem are not.
+    pub audible: (i64, i64),
     /// Left and right gain at the end of the last frame.
     pub level: [f32; 2],
 }
@@ -54,152 +57,158 @@ impl Stem {
             pan: 0.0,
             mute: false,
             solo: false,
-            source: (0, Source::Free),
-            former: (0, Source::Free),
-            by_mode: false,
-            undo: Vec::with_capacity(DEPTH),
-            redo: Vec::with_capacity(DEPTH),
-            slots: (0..SLOTS).map(|_| Loop::new(levels)).collect(),
-            voice: (i64::MAX, i64::MAX),
+            current: (0, Playback::Free),
+            former: (0, Playback::Free),
+            looped_by_mode: false,
+            undo: Vec::with_capacity(UNDO_DEPTH),
+            redo: Vec::with_capacity(UNDO_DEPTH),
+            loops: (0..LOOPS).map(|_| Loop::new(levels)).collect(),
+            audible: (i64::MAX, i64::MAX),
             level: [0.0; 2],
         }
     }
 
-    /// The bars that frame `t` repeats.
-    pub fn repeats(&self, t: i64) -> Option<&Loop> {
-        match if t >= self.source.0 { self.source.1 } else { self.former.1 } {
-            Source::Bars(slot) => Some(&self.slots[slot]),
-            Source::Free => None,
+    /// Sets gain, pan, mute or solo.
+    pub fn set_mix(&mut self, action: Action) {
+        match action {
+            Action::Gain(db) => self.gain = db,
+            Action::Pan(pan) => self.pan = pan,
+            Action::Mute(mute) => self.mute = mute,
+            Action::Solo(solo) => self.solo = solo,
+            Action::Regen | Action::Freeze(_) | Action::Undo | Action::Redo => {}
         }
     }
 
-    /// Bars whose repetition began with frame `f`, which begins bar `bar`, are in phase with it.
+    /// The loop that frame `t` is of.
+    pub fn loop_at(&self, t: i64) -> Option<&Loop> {
+        match if t >= self.current.0 { self.current.1 } else { self.former.1 } {
+            Playback::Loop(i) => Some(&self.loops[i]),
+            Playback::Free => None,
+        }
+    }
+
+    /// A loop that started with frame `f`, in which bar `bar` starts, is in phase with the bar.
     pub fn anchor(&mut self, f: i64, bar: i64) {
-        if let (from, Source::Bars(slot)) = self.source
+        if let (from, Playback::Loop(i)) = self.current
             && from == f
         {
-            self.slots[slot].anchor = (f, bar);
+            self.loops[i].anchor = (f, bar);
         }
     }
 
-    /// The bars that are repeated now.
-    pub fn bars(&mut self) -> Option<&mut Loop> {
-        match self.source.1 {
-            Source::Bars(slot) => Some(&mut self.slots[slot]),
-            Source::Free => None,
+    /// The loop that plays now.
+    pub fn playing_loop(&mut self) -> Option<&mut Loop> {
+        match self.current.1 {
+            Playback::Loop(i) => Some(&mut self.loops[i]),
+            Playback::Free => None,
         }
     }
 
-    /// Whether the model plays it at present.
-    pub fn free(&self) -> bool {
-        self.source.1 == Source::Free
+    /// What it plays now.
+    pub fn playback(&self) -> Playback {
+        self.current.1
     }
 
-    fn turn(&mut self, from: i64, source: Source) {
-        self.former = self.source;
-        self.source = (from, source);
+    fn set_playback(&mut self, from: i64, playback: Playback) {
+        self.former = self.current;
+        self.current = (from, playback);
     }
 
-    /// A slot that nothing needs.
-    fn spare(&self) -> usize {
-        let used = |slot| {
-            let needs = |s: &Source| *s == Source::Bars(slot);
+    /// Index of a loop that nothing needs.
+    fn unused_loop(&self) -> usize {
+        let used = |i| {
+            let needs = |p: &Playback| *p == Playback::Loop(i);
             let steps = self.undo.iter().chain(&self.redo);
-            needs(&self.source.1) || needs(&self.former.1) || steps.into_iter().any(|s| needs(&s.before) || needs(&s.after))
+            needs(&self.current.1) || needs(&self.former.1) || steps.into_iter().any(|s| needs(&s.before) || needs(&s.after))
         };
-        (0..SLOTS).find(|&slot| !used(slot)).unwrap_or(0)
+        (0..LOOPS).find(|&i| !used(i)).unwrap_or(0)
     }
 
-    /// Keeps the bars before frame `from`.
-    pub fn keep(&mut self, history: &TokenHistory, stem: usize, from: i64, bars: u32, len: (i128, i128)) -> Source {
-        let slot = self.spare();
-        self.slots[slot].take(history, stem, from, bars, len);
-        Source::Bars(slot)
+    /// Captures the bars before frame `end` as a loop ([`Loop::capture`]).
+    pub fn capture(&mut self, history: &TokenHistory, stem: usize, end: i64, bars: u32, len: (i128, i128)) -> Playback {
+        let i = self.unused_loop();
+        self.loops[i].capture(history, stem, end, bars, len);
+        Playback::Loop(i)
     }
 
-    /// Does something that can be undone: `before` is what undoing brings back.
-    pub fn act(&mut self, from: i64, before: Source, after: Source) {
-        if self.undo.len() == DEPTH {
+    /// Plays `after` from a frame on. Undo brings `before` back.
+    pub fn change(&mut self, from: i64, before: Playback, after: Playback) {
+        if self.undo.len() == UNDO_DEPTH {
             self.undo.remove(0);
         }
         self.redo.clear();
         self.undo.push(Step { before, after });
-        self.by_mode = false;
-        self.turn(from, after);
+        self.looped_by_mode = false;
+        self.set_playback(from, after);
     }
 
-    /// What the stem does now.
-    pub fn now(&self) -> Source {
-        self.source.1
-    }
-
-    /// Undoes; false: nothing to undo.
+    /// Undoes a step. False: there is none.
     pub fn undo(&mut self, from: i64) -> bool {
         let Some(step) = self.undo.pop() else { return false };
         self.redo.push(step);
-        self.by_mode = false;
-        self.turn(from, step.before);
+        self.looped_by_mode = false;
+        self.set_playback(from, step.before);
         true
     }
 
-    /// Redoes; false: nothing to redo.
+    /// Redoes a step. False: there is none.
     pub fn redo(&mut self, from: i64) -> bool {
         let Some(step) = self.redo.pop() else { return false };
         self.undo.push(step);
-        self.by_mode = false;
-        self.turn(from, step.after);
+        self.looped_by_mode = false;
+        self.set_playback(from, step.after);
         true
     }
 
-    /// Repeats by order of the mode.
-    pub fn repeat_by_mode(&mut self, from: i64, bars: Source) {
-        self.by_mode = true;
-        self.turn(from, bars);
+    /// Plays a loop for the loop mode. There is no step to undo.
+    pub fn start_mode_loop(&mut self, from: i64, captured: Playback) {
+        self.looped_by_mode = true;
+        self.set_playback(from, captured);
     }
 
-    /// Ends what the mode ordered.
-    pub fn release_mode(&mut self, from: i64) {
-        if std::mem::take(&mut self.by_mode) {
-            self.turn(from, Source::Free);
+    /// Ends the loop of the loop mode.
+    pub fn end_mode_loop(&mut self, from: i64) {
+        if std::mem::take(&mut self.looped_by_mode) {
+            self.set_playback(from, Playback::Free);
         }
     }
 
-    /// Plays freely, whatever it did.
+    /// Ends any loop.
     pub fn release(&mut self, from: i64) {
-        self.by_mode = false;
-        if !self.free() {
-            self.turn(from, Source::Free);
+        self.looped_by_mode = false;
+        if self.playback() != Playback::Free {
+            self.set_playback(from, Playback::Free);
         }
     }
 
-    /// Nothing to undo any more.
-    pub fn forget(&mut self) {
+    /// Drops all steps to undo and redo.
+    pub fn clear_undo(&mut self) {
         self.undo.clear();
         self.redo.clear();
     }
 
-    /// Tells the slots what a stream of this stem was given.
-    pub fn made(&mut self, level: usize, t: i64, token: i32) {
-        self.slots.iter_mut().filter(|l| t < l.from).for_each(|l| l.add(level, t, token));
+    /// Keeps a decided token in the loops that its frame is of.
+    pub fn store_in_loops(&mut self, level: usize, t: i64, token: i32) {
+        self.loops.iter_mut().filter(|l| t < l.end).for_each(|l| l.store(level, t, token));
     }
 
-    /// Fills in what the screen shows.
-    pub fn state(&self, out: &mut StemState) {
+    /// Writes mix, loop and undo to a snapshot.
+    pub fn show(&self, out: &mut StemState) {
         out.gain = self.gain;
         out.pan = self.pan;
         out.mute = self.mute;
         out.solo = self.solo;
-        out.frozen = match self.source.1 {
-            Source::Free => 0,
-            Source::Bars(slot) => self.slots[slot].bars,
+        out.frozen = match self.current.1 {
+            Playback::Free => 0,
+            Playback::Loop(i) => self.loops[i].bars,
         };
         out.undo = self.undo.len() as u32;
         out.redo = self.redo.len() as u32;
     }
 
-    /// Left and right gain that it should have: pan of equal power, both 1 in the middle.
+    /// Left and right gain from gain, pan, mute and `dim` (in dB). Pan has equal power; the middle is 1 and 1.
     pub fn target(&self, audible: bool, dim: f32) -> [f32; 2] {
-        if !audible || self.mute || self.gain <= -60.0 {
+        if !audible || self.mute || f64::from(self.gain) <= GAIN.min {
             return [0.0; 2];
         }
         let gain = 10f32.powf((self.gain + dim) / 20.0);
@@ -213,18 +222,20 @@ impl Stem {
 
 /// All stems, and when the band plays.
 pub(super) struct Stems {
-    /// In the model's order.
+    /// The stems, in the model's order.
     pub stem: Vec<Stem>,
-    /// The band plays from this frame on, up to the other one.
+    /// The band plays from this frame on.
     pub from: i64,
-    /// See `from`.
+    /// The band plays up to this frame.
     pub to: i64,
+    /// Attenuation of everything but the input stem, as a gain in dB: 0 or less.
+    pub dim: f32,
 }
 
 impl Stems {
     pub fn new(history: &TokenHistory) -> Self {
         let stem = history.streams.iter().map(|s| Stem::new(s.len())).collect();
-        Stems { stem, from: i64::MAX, to: i64::MAX }
+        Stems { stem, from: i64::MAX, to: i64::MAX, dim: 0.0 }
     }
 
     /// Whether the band plays in frame `t`.
@@ -232,7 +243,7 @@ impl Stems {
         (self.from..self.to).contains(&t)
     }
 
-    /// Whether any stem is alone.
+    /// Whether any stem is solo.
     pub fn solo(&self) -> bool {
         self.stem.iter().any(|s| s.solo)
     }

@@ -102,7 +102,7 @@ pub struct Timeline {
     /// are none.
     counted: VecDeque<(i64, i64)>,
     /// Semitones that they are moved by.
-    moved: i32,
+    transposition: i32,
 }
 
 /// A frame's middle sample: what the controls say of a frame, they say of it.
@@ -119,7 +119,7 @@ impl Timeline {
     pub fn new(bar1: i64, tempo: f64, meter: Meter) -> Self {
         let mut segments = VecDeque::with_capacity(KEPT);
         segments.push_back(Segment { start: bar1, bar: 1, place: 0, micro: micro(tempo), meter });
-        Timeline { segments, chords: None, counted: VecDeque::with_capacity(KEPT), moved: 0 }
+        Timeline { segments, chords: None, counted: VecDeque::with_capacity(KEPT), transposition: 0 }
     }
 
     /// The stretch that sample `t` lies in, and the start of the next one.
@@ -162,14 +162,14 @@ impl Timeline {
     }
 
     /// Bar `bar` begins at sample `t`.
-    pub fn rephase(&mut self, t: i64, bar: i64) {
+    pub fn start_bar(&mut self, t: i64, bar: i64) {
         let s = *self.segment(t).0;
         self.push(Segment { start: t, bar, place: 0, ..s });
     }
 
     /// Chords from bar `bar` on; none: not known. Gives those before, to be dropped elsewhere.
     pub fn set_chords(&mut self, chords: Option<Chords>, bar: i64) -> Option<Chords> {
-        self.moved = 0;
+        self.transposition = 0;
         self.restart_chords(bar);
         std::mem::replace(&mut self.chords, chords)
     }
@@ -181,12 +181,12 @@ impl Timeline {
 
     /// The chords move up by so many semitones.
     pub fn transpose(&mut self, semitones: i32) {
-        self.moved = (self.moved + semitones).rem_euclid(12);
+        self.transposition = (self.transposition + semitones).rem_euclid(12);
     }
 
     /// Semitones that the chords are moved by since they were set, 0 to 11.
-    pub fn moved(&self) -> i32 {
-        self.moved
+    pub fn transposition(&self) -> i32 {
+        self.transposition
     }
 
     /// The chords begin again with bar `bar`; before it there are none.
@@ -196,7 +196,7 @@ impl Timeline {
     }
 
     /// Bar `bar` is bar `of` of the chart, counted from 0; what was before it stays. Allocates nothing.
-    pub fn go(&mut self, bar: i64, of: i64) {
+    pub fn jump(&mut self, bar: i64, of: i64) {
         while self.counted.back().is_some_and(|c| c.0 >= bar) {
             self.counted.pop_back();
         }
@@ -219,7 +219,7 @@ impl Timeline {
 
     /// Section that sample `t` lies in, and bars from its bar until the next one: see [`Chords::section`].
     pub fn section(&self, t: i64) -> Option<(usize, &str, i64)> {
-        self.chords.as_ref()?.section(self.of(self.place(t).bar))
+        self.chords.as_ref()?.section(self.of(self.position(t).bar))
     }
 
     /// Bars from `bar` on until a section begins.
@@ -253,7 +253,7 @@ impl Timeline {
     }
 
     /// Where sample `t` lies.
-    pub fn place(&self, t: i64) -> Position {
+    pub fn position(&self, t: i64) -> Position {
         let s = self.segment(t).0;
         let (place, len) = (s.at(t), s.bar_len());
         let (bar, part) = (place.div_euclid(len), place.rem_euclid(len));
@@ -304,19 +304,19 @@ impl Timeline {
     }
 
     /// `beat` and `tick` control values of a frame.
-    pub fn clock(&self, frame: i64) -> (i32, i32) {
+    pub fn clock_controls(&self, frame: i64) -> (i32, i32) {
         let t = middle(frame);
         let s = self.segment(t).0;
-        clock_values(s.meter, self.place(t).part, s.micro)
+        clock_values(s.meter, self.position(t).part, s.micro)
     }
 
     /// Chord at sample `t`: `chord` control value, and symbol as it was written ([`Timeline::moved`]); none where it is not known.
     pub fn chord(&self, t: i64) -> Option<(i32, &str)> {
         let chords = self.chords.as_ref()?;
-        let place = self.place(t);
+        let place = self.position(t);
         chords
             .at(self.of(place.bar), place.part.0, place.part.1)
-            .map(|(chord, symbol)| (chord.transpose(self.moved).value(), symbol))
+            .map(|(chord, symbol)| (chord.transpose(self.transposition).value(), symbol))
     }
 }
 
@@ -339,9 +339,9 @@ mod tests {
         let (mut t, mut n) = (12_345, 0);
         while t < 2 * 3600 * 32000 {
             assert_eq!(t, bar(12_345, 97_000_000, 4, n));
-            let place = line.place(t);
+            let place = line.position(t);
             assert_eq!((place.bar, place.beat), (n + 1, 1));
-            assert_eq!(line.place(t - 1).bar, n);
+            assert_eq!(line.position(t - 1).bar, n);
             (t, n) = (line.next(t + 1, Boundary::Bar), n + 1);
         }
         assert_eq!(n, 2910); // 7200 s · 97 / 60 / 4 bars, and the one begun before 12 345
@@ -355,7 +355,7 @@ mod tests {
             assert_eq!(bar, 16000 * meter.quarters() as i64);
             let (mut t, mut count) = (0, 0);
             while t < bar {
-                assert_eq!(line.place(t).beat, count + 1);
+                assert_eq!(line.position(t).beat, count + 1);
                 (t, count) = (line.next(t + 1, Boundary::Beat), count + 1);
             }
             assert_eq!((t, i64::from(count)), (bar, name));
@@ -379,7 +379,7 @@ mod tests {
         // What is past is now; what is far is far.
         assert_eq!([at(70_000, 1), at(70_000, 2), at(97_001, 3)], [70_000, 70_000, 97_001]);
         assert!(at(0, i64::MAX) > 1 << 32 && at(500, i64::MIN) == 500);
-        (4..200).for_each(|bar| assert_eq!(line.place(at(0, bar)).bar, bar));
+        (4..200).for_each(|bar| assert_eq!(line.position(at(0, bar)).bar, bar));
     }
 
     #[test]
@@ -398,17 +398,17 @@ mod tests {
         let mut line = Timeline::new(0, 120.0, Meter::FourFour);
         line.set_chords(Some("[A] Em Em C [B] G D".parse().unwrap()), 1);
         let bar = |n: i64| (n - 1) * 64_000;
-        let next = |line: &Timeline, n| line.place(line.next(bar(n), Boundary::Section)).bar;
+        let next = |line: &Timeline, n| line.position(line.next(bar(n), Boundary::Section)).bar;
         let name = |line: &Timeline, n| line.section(bar(n)).map(|s| (s.1.to_owned(), s.2));
         assert_eq!([-2, 1, 2, 4, 5, 6, 7].map(|n| next(&line, n)), [1, 1, 4, 4, 6, 6, 9]);
         assert_eq!(line.next(bar(4) + 1, Boundary::Section), bar(6));
         assert_eq!([name(&line, 0), name(&line, 1), name(&line, 5)], [None, Some(("A".into(), 3)), Some(("B".into(), 1))]);
         // Bar 3 is the first of B; what was before it stays.
-        line.go(3, 3);
+        line.jump(3, 3);
         assert_eq!([2, 3, 4, 5].map(|n| line.chord(bar(n)).unwrap().1.to_owned()), ["Em", "G", "D", "Em"]);
         assert_eq!([3, 4, 5, 6].map(|n| next(&line, n)), [3, 5, 5, 8]);
         // Often and far: nothing is lost but what nobody asks for any more.
-        (4..500).for_each(|n| line.go(n, n % 5));
+        (4..500).for_each(|n| line.jump(n, n % 5));
         assert_eq!((line.chord(bar(499)).unwrap().1, line.chord(bar(499 - KEPT as i64))), ("D", None));
         assert!(line.counted.len() <= KEPT && line.counted.capacity() < 2 * KEPT);
     }
@@ -418,15 +418,15 @@ mod tests {
         let mut line = Timeline::new(0, 120.0, Meter::FourFour);
         let mut t = 0;
         for i in 0..500 {
-            let before = line.place(t);
+            let before = line.position(t);
             line.set_tempo(t, 60.0 + (i % 90) as f64);
-            let after = line.place(t);
+            let after = line.position(t);
             assert_eq!((after.bar, after.beat), (before.bar, before.beat));
             assert!((after.phase - before.phase).abs() < 2e-4);
             assert_eq!(after.beat as i64, i % 4 + 1);
             t = line.next(t + 1, Boundary::Beat);
         }
-        assert_eq!(line.place(t).bar, 126);
+        assert_eq!(line.position(t).bar, 126);
         assert!(line.segments.len() <= KEPT);
     }
 
@@ -437,7 +437,7 @@ mod tests {
             let chart = Chart::new(tempo, bar1 as f64 / 32000.0, meter).unwrap().with_chords("Em C,D,A F").unwrap();
             let mut line = Timeline::new(bar1, tempo, meter);
             line.set_chords(Some("Em C,D,A F".parse().unwrap()), 1);
-            prop_assert_eq!(line.clock(frame), chart.clock(frame));
+            prop_assert_eq!(line.clock_controls(frame), chart.clock(frame));
             prop_assert_eq!(line.chord(middle(frame)).map(|c| c.0), chart.chord(frame));
         }
 
@@ -454,12 +454,12 @@ mod tests {
             let beat = line.next(from, Boundary::Beat);
             let bar = line.next(from, Boundary::Bar);
             prop_assert!(from <= beat && beat <= bar);
-            let (here, before) = (line.place(bar), line.place(bar - 1));
+            let (here, before) = (line.position(bar), line.position(bar - 1));
             prop_assert!(here.beat == 1 && before.bar == here.bar - 1 && before.beat == 3, "{here:?} {before:?}");
-            prop_assert_ne!(line.place(beat).beat, line.place(beat - 1).beat);
+            prop_assert_ne!(line.position(beat).beat, line.position(beat - 1).beat);
             // Nothing between is the start of a beat.
             if beat > from {
-                prop_assert_eq!(line.place(from).beat, line.place(beat - 1).beat);
+                prop_assert_eq!(line.position(from).beat, line.position(beat - 1).beat);
             }
         }
     }

@@ -81,7 +81,8 @@ fn outputs(s: &Snapshot, namespace: &Namespace, all: &mut Values) {
     } else {
         "playing"
     };
-    put("/jam/state", vec![state.into(), s.message.as_str().into()]);
+    let notice = s.notice.as_ref().map(ToString::to_string).unwrap_or_default();
+    put("/jam/state", vec![state.into(), notice.as_str().into()]);
     put("/jam/load", vec![s.health.p50.into(), s.health.p99.into(), whole(u32::try_from(s.health.late).unwrap_or(u32::MAX))]);
     put("/jam/latency", vec![s.health.latency_in.into(), s.health.latency_out.into(), (s.lag as f32 * FRAME_MS).into()]);
     let pending = s.pending.iter().take(MAX_PENDING).flat_map(|pending| {

@@ -186,7 +186,7 @@ impl<B: Backend> Runner<B> {
 
     /// Whether guidance is in use, so that it can be given up.
     pub fn guided(&self) -> bool {
-        self.info.config.guided && with_active_slot!(&self.failover, slot => slot.session.leans())
+        self.info.config.guided && with_active_slot!(&self.failover, slot => slot.session.guidance_applies())
     }
 
     /// One hop: `heard` is a whole number of frames, 1 to 25. A hop that can't be played is silence of the

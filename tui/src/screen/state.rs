@@ -81,8 +81,9 @@ impl State {
         if first {
             self.selected = (0..self.stems.len() as u8).find(|s| snapshot.input_stem != Some(*s));
         }
-        if !snapshot.message.is_empty() && snapshot.message != self.snapshot.message {
-            self.show_message(&snapshot.message);
+        let shown = self.snapshot.notice.as_ref();
+        if let Some(notice) = snapshot.notice.as_ref().filter(|notice| shown != Some(*notice)) {
+            self.show_message(&notice.to_string());
         }
         let elapsed = self.received.elapsed().as_secs_f32();
         self.snapshot = snapshot;
