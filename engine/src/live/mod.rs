@@ -1,14 +1,40 @@
-//! Live play: a player's samples in, the band's samples out, bit for bit the same whatever the hop.
+//! Live play: the musician's samples in, the band's samples out, hop by hop. The music is the same, bit for bit, whatever the hop.
 //!
-//! **Time** is song time: samples at 32 kHz since the session began (`i64`). The sample that the player hears at song time t, and the
-//! sample that they play at song time t, belong together; latencies of devices are the runner's affair (`sideman-io`).
+//! The runner in `sideman-io` owns a [`Session`] and calls it from the engine thread: [`Session::request`] for each request, then
+//! [`Session::hop`], then [`Session::snapshot`]. For a recording that is known as a whole, use [`crate::task`].
 //!
-//! **Lead.** After the player's first N samples (N a multiple of 640) are heard, the session has given the band's samples up to N + lead.
-//! It is constant for a session: lagged play has as much of it as the lag leaves over the codecs' look-ahead and the delays of the
-//! streams; anticipating play as much as its commit horizon. A hop is only how often the runner calls, and changes no sample.
+//! **Song time** is counted in samples at 32 kHz since the session started (`i64`). The musician's sample and the band's sample of the same
+//! song time belong together. The session knows nothing of the latencies of devices.
 //!
-//! **Requests** ([`Request`]) are the one way to change anything. They wait for their boundary, can be seen waiting and be cancelled,
-//! and are written down in a take, so that heard samples and requests together make the same song again.
+//! **Lead.** After N samples of the musician (N a multiple of 640), the session has given the band's samples up to N + lead. The lead is
+//! constant for a session ([`Session::lead_of`]). The hop only says how often the session is called; it changes no sample.
+//!
+//! **Requests** ([`Request`]) are the only way to change anything. They wait for their boundary, are listed while they wait and can be
+//! cancelled. A take keeps them: the same samples and the same requests give the same music again.
+//!
+//! **Realtime.** [`Session::hop`] allocates and frees nothing, takes no lock, and its work is bounded. [`Session::request`] and
+//! [`Session::snapshot`] may allocate.
+//!
+//! # Parts
+//!
+//! A [`Session`] is a `Song`, the state that is the host's, and a `ModelState`, what the model holds on a backend. If the backend is lost,
+//! the song moves as a whole to a session on another one ([`Session::take_over`]).
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `config` | [`SessionConfig`], the settings that a session starts with |
+//! | `command`, [`commands`] | [`Command`], and the table of all commands |
+//! | `session` | [`Session`]: start, hop, and what a hop gave |
+//! | `song`, `model_state` | the two halves of a session |
+//! | `requests`, `schedule`, `apply` | requests: checked, pending, applied |
+//! | `input` | the musician's samples are encoded |
+//! | `decide`, `prime`, `window` | the model decides frames; the next window is primed beside the current one |
+//! | `token_history` | tokens of the last minutes, and loops |
+//! | `stem`, `loops` | mix of each stem, freeze, undo, regenerate and the loop mode |
+//! | `timeline` | tempo, meter, bars, beats and chords |
+//! | `output`, `click` | tokens are decoded; levels and click |
+//! | `snapshot`, `notice` | what the screen and OSC show |
+//! | `failover` | another backend takes over |
 
 mod apply;
 mod click;

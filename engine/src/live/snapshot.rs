@@ -1,4 +1,4 @@
-//! What a running band shows: filled after each hop for the screen, OSC and the take.
+//! [`Snapshot`]: the state of a running session, for the screen and OSC. The runner takes one after each hop.
 
 use sideman_kernels::Backend;
 
@@ -9,32 +9,32 @@ use crate::task::{Meter, transpose_symbol};
 /// A request that waits for its boundary.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pending {
-    /// What.
+    /// The command.
     pub command: Command,
-    /// Song time at which it comes true.
+    /// Song time at which it takes effect, in samples.
     pub at: i64,
 }
 
-/// One stem as heard and shown.
+/// The state of one stem.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct StemState {
-    /// dB.
+    /// Gain in dB.
     pub gain: f32,
-    /// −1 to 1.
+    /// Pan, −1 (left) to 1 (right).
     pub pan: f32,
-    /// Silenced by hand.
+    /// The musician has muted it.
     pub mute: bool,
-    /// Heard alone.
+    /// Solo: only solo stems sound.
     pub solo: bool,
-    /// Bars repeated; 0: free.
+    /// Bars that it repeats; 0: it plays freely.
     pub frozen: u32,
-    /// Steps that can be undone, and redone.
+    /// Steps that can be undone.
     pub undo: u32,
-    /// See `undo`.
+    /// Steps that can be redone.
     pub redo: u32,
-    /// Peak of the last hop, full scale 1.
+    /// Peak of the last hop; full scale is 1.
     pub peak: f32,
-    /// Root mean square of the last hop.
+    /// Root mean square of the last hop; full scale is 1.
     pub rms: f32,
 }
 
@@ -52,99 +52,99 @@ pub enum LoadShedding {
     LongerHops,
 }
 
-/// How the machine keeps up. All counters since the start.
+/// How well the computer keeps up. Counters count from the start of the session.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Health {
-    /// Median and 99th percentile of a hop's computing time, ms.
+    /// Median computing time of a hop, in ms.
     pub p50: f32,
-    /// See `p50`.
+    /// 99th percentile of the computing time of a hop, in ms.
     pub p99: f32,
-    /// Share of the time that the last hops took: 1 is all of it.
+    /// Load: computing time divided by the length of a hop, averaged over the last hops. 1 is all of the time.
     pub load: f32,
-    /// Hops that came after their time.
+    /// Late hops.
     pub late: u64,
-    /// Frames of the device that had to be filled in, and input frames lost.
+    /// Underruns: output frames that had to be filled in.
     pub underrun: u64,
-    /// See `underrun`.
+    /// Overruns: input frames that were lost.
     pub overrun: u64,
-    /// What the device itself reported.
+    /// Xruns that the device reported.
     pub xruns: u64,
-    /// Draws without a finite logit, each mended by the likeliest finite or first code.
+    /// Tokens sampled without a finite logit ([`Session::faults`]).
     pub faults: u64,
     /// What is given up because the computer is too slow.
     pub shedding: LoadShedding,
-    /// Latency of input and output devices, ms.
+    /// Latency of the input device, in ms.
     pub latency_in: f32,
-    /// See `latency_in`.
+    /// Latency of the output device, in ms.
     pub latency_out: f32,
 }
 
-/// The band at one moment.
+/// The state of a running session.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Snapshot {
-    /// Song time of the next sample to be decided.
+    /// Song time of the next sample that the session gives.
     pub time: i64,
-    /// Bar, 1 is the first; 0 and less count in.
+    /// Bar; 1 is the first. Bars of 0 and below are the count-in.
     pub bar: i64,
     /// Beat in the bar, from 1.
     pub beat: u32,
-    /// Share of the beat gone by.
+    /// The part of the beat that has passed, 0 to 1.
     pub phase: f32,
-    /// Quarter notes a minute.
+    /// Tempo in quarter notes a minute (BPM).
     pub tempo: f64,
     /// Meter.
     pub meter: Meter,
-    /// Source of the beat and how well it is locked, 0 to 1.
+    /// Where the beat comes from.
     pub clock: Clock,
-    /// See `clock`.
+    /// How well the clock is locked, 0 to 1.
     pub lock: f32,
-    /// The band plays (or counts in).
+    /// The band plays or counts in.
     pub playing: bool,
     /// What the band does.
     pub mode: Mode,
-    /// The stem that the player plays.
+    /// The stem that the musician plays.
     pub input_stem: Option<u8>,
-    /// Stems in the model's order.
+    /// Stems, in the model's order.
     pub stems: Vec<StemState>,
-    /// Peak of what the player played in the last hop.
+    /// Peak of the musician's samples in the last hop; full scale is 1.
     pub heard: f32,
-    /// What waits, soonest first.
+    /// Pending requests, soonest first.
     pub pending: Vec<Pending>,
-    /// Chord in force, as it was written; empty: none.
+    /// Chord in force; empty: none.
     pub chord: String,
-    /// Chord of the next bar; empty: none.
+    /// Chord at the start of the next bar; empty: none.
     pub next_chord: String,
     /// Chords in force, as they were written; empty: none.
     pub chords: String,
     /// Section of the chart; empty: it has no name.
     pub section: String,
-    /// Bars until the next section begins, this one included; 0: the chart has no sections with names.
+    /// Bars until the next section, the present one included; 0: the chart has no section names.
     pub section_bars: u32,
     /// Key, as it was written; empty: not known.
     pub key: String,
     /// Text in force.
     pub text: String,
-    /// Frames by which the player's stem is heard late.
+    /// Lag, in frames.
     pub lag: u32,
-    /// Frames at a time.
+    /// Hop, in frames.
     pub hop: u32,
-    /// Samples by which the band is ahead of what it has heard.
+    /// Lead, in samples ([`Session::lead`]).
     pub lead: i64,
-    /// Song time up to which nothing changes any more, and up to which it is foretold.
+    /// Song time up to which everything is decided.
     pub committed: i64,
-    /// See `committed`.
+    /// Song time up to which the model has predicted.
     pub planned: i64,
-    /// dB by which the band is dipped.
+    /// Dim: attenuation of everything but the input stem, as a gain in dB; 0: none.
     pub dim: f32,
-    /// The click sounds.
+    /// The click goes on after the count-in.
     pub click: bool,
-    /// A take is being kept.
+    /// A take is being recorded.
     pub recording: bool,
     /// Samples of it so far.
     pub recorded: i64,
     /// Load and faults.
     pub health: Health,
-    /// The latest notice; its text is its `Display`.
+    /// The latest notice. Its text is its `Display`.
     pub notice: Option<Notice>,
 }
 

@@ -1,4 +1,4 @@
-//! A hop allocates and frees nothing after the first one, whatever is asked for between.
+//! A hop allocates and frees nothing after the first one, whatever is requested between hops.
 
 use assert_no_alloc::{assert_no_alloc, reset_violation_count, violation_count};
 use sideman_engine::live::{Action, Clock, Command, Mode, Request, Session, SessionConfig, Which};
@@ -7,8 +7,8 @@ use sideman_tests::fixture::Fixture;
 use sideman_tests::jam::{Jam, bass};
 
 #[test]
-fn nothing_is_allocated_in_a_hop() {
-    // The counter counts, or this test would prove nothing.
+fn a_hop_allocates_nothing() {
+    // The counter works.
     assert_no_alloc(|| drop(std::hint::black_box(vec![0u8; 100])));
     assert!(violation_count() > 0);
     reset_violation_count();
@@ -17,11 +17,11 @@ fn nothing_is_allocated_in_a_hop() {
     for lagged in [true, false] {
         let mut jam = Jam::open(Fixture { lagged, ..Fixture::short() });
         let text = jam.model.text.as_mut().unwrap().encode("funk drums").unwrap();
-        let spec =
+        let settings =
             SessionConfig { lag: 6, tempo: 240.0, guided: true, text_room: 32, ..SessionConfig::for_model(jam.model.config()) };
-        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec, Some(&text)).unwrap();
+        let mut session = Session::new(&mut jam.cpu, &jam.model, &settings, Some(&text)).unwrap();
         session.hop(&mut jam.cpu, &jam.model, &input_stem[..4 * 640]).unwrap();
-        let wishes = [
+        let requests = [
             Command::Chords("[A] Em C [B] G".into()),
             Command::Stem(Which::All, Action::Freeze(1)),
             Command::Stem(Which::One(1), Action::Undo),
@@ -49,12 +49,12 @@ fn nothing_is_allocated_in_a_hop() {
             Command::Panic,
             Command::Play,
         ];
-        for (i, command) in wishes.into_iter().enumerate() {
+        for (i, command) in requests.into_iter().enumerate() {
             session.request(Request { command, when: None, from: 0 });
             session.set_text(&mut jam.cpu, &jam.model, Some(&text).filter(|_| i % 2 == 0)).unwrap();
             for frames in [1, 25, 7, 16] {
                 assert_no_alloc(|| session.hop(&mut jam.cpu, &jam.model, &input_stem[..frames * 640]).unwrap());
-                assert_eq!(violation_count(), 0, "wish {i}, hop of {frames}, lagged {lagged}");
+                assert_eq!(violation_count(), 0, "request {i}, hop of {frames}, lagged {lagged}");
             }
         }
     }

@@ -1,11 +1,11 @@
-//! Any wishes at any time: nothing breaks, nothing is late, and hops of one frame give what long hops give.
+//! Random requests at random times: nothing breaks, nothing is late, and hops of one frame give what long hops give.
 
 use sideman_engine::live::{Action, Clock, Command, Mode, Request, Session, SessionConfig, Snapshot, When, Which};
 use sideman_engine::task::Meter;
 use sideman_tests::fixture::Fixture;
 use sideman_tests::jam::{Jam, bass};
 
-/// Numbers below `n`, always the same ones.
+/// Pseudorandom numbers from a seed.
 struct Random(u64);
 
 impl Random {
@@ -46,15 +46,16 @@ impl Random {
 }
 
 #[test]
-fn any_wishes_at_any_time() {
+fn random_requests_give_the_same_music_whatever_the_hop() {
     let input_stem = bass(50 * 640);
     for seed in 0..4 {
         let mut random = Random(seed);
         let mut jam = Jam::open(Fixture { lagged: seed % 2 == 0, ..Fixture::short() });
         let (lag, bar1) = (5 + seed as usize, seed as i64 * 3333);
-        let spec = SessionConfig { lag, bar1, tempo: 180.0, guided: seed > 1, ..SessionConfig::for_model(jam.model.config()) };
-        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec, None).unwrap();
-        let mut frames = Session::new(&mut jam.cpu, &jam.model, &spec, None).unwrap();
+        let settings =
+            SessionConfig { lag, bar1, tempo: 180.0, guided: seed > 1, ..SessionConfig::for_model(jam.model.config()) };
+        let mut session = Session::new(&mut jam.cpu, &jam.model, &settings, None).unwrap();
+        let mut frames = Session::new(&mut jam.cpu, &jam.model, &settings, None).unwrap();
         let mut shown = Snapshot::default();
         for round in 0..100 {
             if random.below(3) > 0 {

@@ -1,5 +1,5 @@
 //! Live play in the PTX emulator (tests/fakecuda): it gives the samples of the CPU, and when the GPU is lost
-//! in mid-song the CPU takes over (live_relief.rs tests at which bar line, and with what).
+//! in mid-song the CPU takes over (live_failover.rs tests at which bar line, and with what).
 
 use std::path::Path;
 use std::time::Instant;

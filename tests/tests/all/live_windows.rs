@@ -1,4 +1,4 @@
-//! Windows of live play, each beside a run of the model that is told the same at once.
+//! Windows of live play, each compared with one run of the model that is given the same all at once.
 
 use std::path::Path;
 
@@ -10,16 +10,16 @@ use sideman_kernels::{Format, Sampling, UNKNOWN};
 use sideman_tests::fixture::Fixture;
 use sideman_tests::jam::{Jam, bass};
 
-/// A song of tokens [streams][frames], and what a model made of it.
+/// Tokens of a session, [streams][frames], and its windows.
 struct Song {
     rows: Vec<Vec<i32>>,
-    /// (frame of the change, start of the new window)
+    /// Of each window: the frame at which it takes over, and the frame at which it starts.
     swaps: Vec<(i64, i64)>,
 }
 
-fn play(jam: &mut Jam, spec: &SessionConfig, frames: usize) -> Song {
+fn play(jam: &mut Jam, settings: &SessionConfig, frames: usize) -> Song {
     let input_stem = bass(frames * 640);
-    let mut session = Session::new(&mut jam.cpu, &jam.model, spec, None).unwrap();
+    let mut session = Session::new(&mut jam.cpu, &jam.model, settings, None).unwrap();
     let mut song = Song { rows: vec![vec![]; jam.model.config().streams.len()], swaps: vec![] };
     let (mut snapshot, mut window) = (Snapshot::default(), session.window());
     for hop in input_stem.chunks(640) {
@@ -36,8 +36,15 @@ fn play(jam: &mut Jam, spec: &SessionConfig, frames: usize) -> Song {
     song
 }
 
-/// A run that begins at frame `start`, its prefix known before frame `cut`.
-fn twin(jam: &mut Jam, spec: &SessionConfig, song: &Song, start: i64, cut: i64, lag: usize) -> (Run<CpuBackend>, usize) {
+/// A run whose target starts at frame `start`; its prefix is known before frame `cut`.
+fn equivalent_run(
+    jam: &mut Jam,
+    settings: &SessionConfig,
+    song: &Song,
+    start: i64,
+    cut: i64,
+    lag: usize,
+) -> (Run<CpuBackend>, usize) {
     let config = jam.model.config().clone();
     let (edit, delays) = (config.edit.clone().unwrap(), config.streams.iter().map(|s| s.delay).collect::<Vec<_>>());
     let input_stem: Vec<bool> = config.streams.iter().map(|s| s.stem == "bass").collect();
@@ -52,16 +59,16 @@ fn twin(jam: &mut Jam, spec: &SessionConfig, song: &Song, start: i64, cut: i64, 
         kv: Format::F32,
         block: 7,
         sampling: Sampling {
-            temperature: spec.temperature,
-            top_k: spec.top_k,
-            top_p: spec.top_p,
+            temperature: settings.temperature,
+            top_k: settings.top_k,
+            top_p: settings.top_p,
             cfg: 1.0,
-            seed: spec.seed,
+            seed: settings.seed,
             frame_base: start - prefix as i64,
         },
     };
     let mut run = jam.model.lm.run(&mut jam.cpu, &run).unwrap();
-    let chart = Chart::new(spec.tempo, spec.bar1 as f64 / 32000.0, spec.meter).unwrap();
+    let chart = Chart::new(settings.tempo, settings.bar1 as f64 / 32000.0, settings.meter).unwrap();
     for (k, stream) in config.streams.iter().enumerate() {
         let special = stream.card as i32;
         let summary = |i: usize| Some(start + (i * edit.decimation) as i64).filter(|&t| t < cut && i + 1 < prefix);
@@ -79,18 +86,18 @@ fn twin(jam: &mut Jam, spec: &SessionConfig, song: &Song, start: i64, cut: i64, 
 }
 
 #[test]
-fn a_window_goes_on_from_the_last_one_on_a_bar() {
+fn a_window_continues_the_last_one_at_a_bar_line() {
     let mut jam = Jam::open(Fixture::short());
     // A bar is 50 frames.
-    let spec = SessionConfig { lag: 7, tempo: 240.0, seed: 3, ..SessionConfig::for_model(jam.model.config()) };
-    let song = play(&mut jam, &spec, 420);
+    let settings = SessionConfig { lag: 7, tempo: 240.0, seed: 3, ..SessionConfig::for_model(jam.model.config()) };
+    let song = play(&mut jam, &settings, 420);
     let starts: Vec<i64> = song.swaps.iter().map(|s| s.1).collect();
     assert_eq!(song.swaps.iter().map(|s| s.0).collect::<Vec<_>>(), [100, 150, 200, 250, 300, 350, 400], "{starts:?}");
     let delays = [0, 0, 0, 1, 2, 3];
     for &(swap, start) in &song.swaps[..3] {
         assert_eq!(start, swap - 20);
-        // Primed from 8 frames before, when the player was known up to `lag` frames before that.
-        let (mut run, prefix) = twin(&mut jam, &spec, &song, start, swap - 8 - 7, 7);
+        // Priming starts 8 frames before, when the input stem is known up to `lag` frames before that.
+        let (mut run, prefix) = equivalent_run(&mut jam, &settings, &song, start, swap - 8 - 7, 7);
         let (from, frames) = (prefix, 60usize);
         for (k, delay) in delays.iter().enumerate() {
             let known = if k == 0 { frames as i64 } else { swap - delay - start };
@@ -106,15 +113,15 @@ fn a_window_goes_on_from_the_last_one_on_a_bar() {
             assert_eq!(made, song.rows[k][start as usize + first..][..30], "stream {k}, window from {start}");
         }
     }
-    // Where no bar ends in a window, it changes on a beat: a bar is 120 frames, a beat 30.
-    let slow = play(&mut jam, &SessionConfig { tempo: 100.0, ..spec.clone() }, 300);
+    // If no bar line lies in a window, it changes on a beat: a bar is 120 frames, a beat 30.
+    let slow = play(&mut jam, &SessionConfig { tempo: 100.0, ..settings.clone() }, 300);
     let swaps: Vec<i64> = slow.swaps.iter().map(|s| s.0).collect();
     assert_eq!(swaps, [90, 120, 180, 240, 300], "{:?}", slow.swaps);
 }
 
-/// The band's frame `f` when the player is known before frame `known`, everything told at once.
-fn foretold(jam: &mut Jam, spec: &SessionConfig, song: &Song, f: i64, known: i64) -> Vec<i32> {
-    let (mut run, prefix) = twin(jam, spec, song, 0, 0, 0);
+/// The band's frame `f` when the input stem is known before frame `known`, by one run.
+fn predicted(jam: &mut Jam, settings: &SessionConfig, song: &Song, f: i64, known: i64) -> Vec<i32> {
+    let (mut run, prefix) = equivalent_run(jam, settings, song, 0, 0, 0);
     let delays: Vec<i64> = jam.model.config().streams.iter().map(|s| s.delay as i64).collect();
     let bass = jam.model.config().streams_of("bass");
     for (k, delay) in delays.iter().enumerate() {
@@ -128,7 +135,7 @@ fn foretold(jam: &mut Jam, spec: &SessionConfig, song: &Song, f: i64, known: i64
 }
 
 #[test]
-fn what_was_foretold_wrongly_is_taken_back() {
+fn wrong_predictions_of_the_input_stem_are_corrected() {
     for golden in [None, Some("six")] {
         let mut jam = match golden {
             None => Jam::open(Fixture { lagged: false, ..Fixture::short() }),
@@ -136,14 +143,14 @@ fn what_was_foretold_wrongly_is_taken_back() {
         };
         let ahead = (0..3).map(|s| 100 - jam.model.codecs[s].known_frames(64_000) as i64).max().unwrap();
         let lag = 6;
-        let spec = SessionConfig { lag, seed: 5, ..SessionConfig::for_model(jam.model.config()) };
+        let settings = SessionConfig { lag, seed: 5, ..SessionConfig::for_model(jam.model.config()) };
         let first = jam.model.config().edit.as_ref().unwrap().window as i64;
-        let song = play(&mut jam, &spec, first as usize + 10);
+        let song = play(&mut jam, &settings, first as usize + 10);
         let mut checked = 0;
         for f in [7, 13, 22, 23, 24, 25, 31].into_iter().filter(|&f| f < song.swaps[0].0) {
-            // The truth is let in every four frames.
+            // The prediction is corrected every four frames.
             let n = (f - lag as i64 + ahead) / 4 * 4;
-            let column = foretold(&mut jam, &spec, &song, f, (n - ahead).max(0));
+            let column = predicted(&mut jam, &settings, &song, f, (n - ahead).max(0));
             for (k, stream) in jam.model.config().streams.iter().enumerate().filter(|(_, s)| s.stem != "bass") {
                 if f >= stream.delay as i64 {
                     assert_eq!(column[k], song.rows[k][f as usize - stream.delay], "frame {f}, stream {k}");

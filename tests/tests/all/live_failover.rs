@@ -1,4 +1,4 @@
-//! Another player takes over a session (a GPU was lost): at a bar line, in phase, with the song as it was.
+//! Failover: another backend takes over a session at a bar line, in phase, with the song as it was.
 
 use sideman_engine::live::{Command, Request, Session, SessionConfig, Snapshot};
 use sideman_engine::model::Model;
@@ -34,11 +34,11 @@ impl Heard {
 }
 
 #[test]
-fn who_takes_over_comes_in_at_a_bar_line_in_phase() {
+fn after_failover_the_band_comes_in_at_a_bar_line_in_phase() {
     for (lagged, lost) in [(true, 30), (true, 61), (false, 40)] {
-        let (mut jam, mut relief) =
+        let (mut jam, mut standby) =
             (Jam::open(Fixture { lagged, ..Fixture::short() }), Jam::open(Fixture { lagged, ..Fixture::short() }));
-        let spec = SessionConfig {
+        let settings = SessionConfig {
             lag: 6,
             tempo: 240.0,
             chords: Some("Em C".into()),
@@ -47,39 +47,39 @@ fn who_takes_over_comes_in_at_a_bar_line_in_phase() {
         };
         let input_stem = bass(110 * HOP * 640);
         let hops: Vec<&[f32]> = input_stem.chunks(HOP * 640).collect();
-        // Undisturbed.
+        // Without failover.
         let mut whole = Heard::default();
-        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec, None).unwrap();
+        let mut session = Session::new(&mut jam.cpu, &jam.model, &settings, None).unwrap();
         for heard in &hops {
             whole.hop(&mut session, &mut jam.cpu, &jam.model, heard);
         }
-        // The same; the hop `lost` is the one in which the first player fails, and the second one goes on.
+        // The same with failover: the first backend fails in hop `lost`, and the second one takes over.
         let mut heard = Heard::default();
-        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec, None).unwrap();
+        let mut session = Session::new(&mut jam.cpu, &jam.model, &settings, None).unwrap();
         for hop in &hops[..lost] {
             heard.hop(&mut session, &mut jam.cpu, &jam.model, hop);
         }
         session.request(Request { command: Command::Tempo(240.0), when: None, from: 0 });
         session.hop(&mut jam.cpu, &jam.model, hops[lost]).unwrap();
-        let waits = SessionConfig { playing: false, ..spec.clone() };
-        let mut next = Session::new(&mut relief.cpu, &relief.model, &waits, None).unwrap();
+        let waits = SessionConfig { playing: false, ..settings.clone() };
+        let mut next = Session::new(&mut standby.cpu, &standby.model, &waits, None).unwrap();
         let heard_to = session.heard_to();
-        next.take_over(&mut relief.cpu, &relief.model, session, None).unwrap();
+        next.take_over(&mut standby.cpu, &standby.model, session, None).unwrap();
         assert_eq!((next.heard_to(), next.window()), (heard_to, None));
-        heard.note(&next, &relief.model);
+        heard.note(&next, &standby.model);
         let (mut shown, mut swap) = (Snapshot::default(), None);
         for hop in &hops[lost + 1..] {
             for frame in hop.chunks(640) {
-                heard.hop(&mut next, &mut relief.cpu, &relief.model, frame);
+                heard.hop(&mut next, &mut standby.cpu, &standby.model, frame);
                 if swap.is_none() && next.window().is_some() {
                     next.snapshot(&mut shown);
                     swap = Some(shown.committed / 640 - 1);
                 }
             }
         }
-        // The clock went on, sample by sample.
+        // The click is the same on every sample.
         assert!(heard.click == whole.click && heard.samples == whole.samples, "lagged {lagged}: the click");
-        // Silence from the lost hop to the swap, on the band's streams; before, the song; after, music again.
+        // On the band's streams: the song before the lost hop, then silence up to the swap, then music.
         let swap = swap.expect("a window takes over");
         let bar = 50 * 60 * 4 / 240;
         assert!(swap % bar <= 1 || swap % bar == bar - 1, "lagged {lagged}: frame {swap}, bars of {bar} frames");
@@ -102,9 +102,9 @@ fn who_takes_over_comes_in_at_a_bar_line_in_phase() {
 #[test]
 fn a_session_of_another_lag_cannot_take_over() {
     let mut jam = Jam::open(Fixture::short());
-    let spec = SessionConfig { lag: 6, ..SessionConfig::for_model(jam.model.config()) };
-    let lost = Session::new(&mut jam.cpu, &jam.model, &spec, None).unwrap();
-    let mut other = Session::new(&mut jam.cpu, &jam.model, &SessionConfig { lag: 7, ..spec }, None).unwrap();
+    let settings = SessionConfig { lag: 6, ..SessionConfig::for_model(jam.model.config()) };
+    let lost = Session::new(&mut jam.cpu, &jam.model, &settings, None).unwrap();
+    let mut other = Session::new(&mut jam.cpu, &jam.model, &SessionConfig { lag: 7, ..settings }, None).unwrap();
     let Jam { cpu, model } = &mut jam;
     assert!(other.take_over(cpu, model, lost, None).is_err());
 }

@@ -1,4 +1,4 @@
-//! What can be asked of a running band: each wish seen in the snapshot, and heard in tokens, samples, levels or clicks.
+//! Requests: the effect of each is seen in the snapshot, and in tokens, samples, levels or clicks.
 
 use sideman_engine::limits::MAX_HOP;
 use sideman_engine::live::{Action, Clock, Command, Mode, Notice, Request, Session, SessionConfig, Snapshot, When, Which};
@@ -7,7 +7,7 @@ use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::fixture::Fixture;
 use sideman_tests::jam::{Jam, bass};
 
-/// A session with all it has given so far. At 240 a minute a beat is 12.5 frames (8000 samples), a bar 50.
+/// A session with all that it has given so far. At 240 BPM a beat is 12.5 frames (8000 samples), a bar 50.
 struct Stage {
     jam: Jam,
     session: Session<CpuBackend>,
@@ -21,9 +21,9 @@ struct Stage {
 
 fn stage(change: impl FnOnce(&mut SessionConfig)) -> Stage {
     let mut jam = Jam::open(Fixture::short());
-    let mut spec = SessionConfig { lag: 6, tempo: 240.0, seed: 1, ..SessionConfig::for_model(jam.model.config()) };
-    change(&mut spec);
-    let session = Session::new(&mut jam.cpu, &jam.model, &spec, None).unwrap();
+    let mut settings = SessionConfig { lag: 6, tempo: 240.0, seed: 1, ..SessionConfig::for_model(jam.model.config()) };
+    change(&mut settings);
+    let session = Session::new(&mut jam.cpu, &jam.model, &settings, None).unwrap();
     let mut stage = Stage {
         stems: (0..3).map(|s| session.stem(s).to_vec()).collect(),
         click: session.click().to_vec(),
@@ -68,9 +68,9 @@ impl Stage {
         self
     }
 
-    /// Song times at which a click begins.
+    /// Song times at which a click starts.
     fn clicks(&self) -> Vec<usize> {
-        // A click begins at its peak; its cosine falls from there.
+        // A click starts at its peak; its cosine falls from there.
         let quiet = |i: usize| i == 0 || self.click[i.saturating_sub(20)..i].iter().all(|x| x.abs() < 0.02);
         (0..self.click.len()).filter(|&i| self.click[i] > 0.4 && quiet(i)).collect()
     }
@@ -90,7 +90,7 @@ fn parts(a: &Stage, b: &Stage, k: usize) -> Option<usize> {
 }
 
 #[test]
-fn faders_move_at_once() {
+fn gain_pan_mute_solo_and_dim_take_effect_at_once() {
     let mut s = stage(|_| ());
     s.to(20);
     assert_eq!(s.session.levels(1).last(), Some(&[1.0, 1.0]));
@@ -110,7 +110,7 @@ fn faders_move_at_once() {
     s.ask(Command::Stem(Which::All, Action::Mute(false))).ask(stem(2, Action::Solo(false))).ask(Command::Dim(-20.0)).to(45);
     assert_eq!(s.shown.dim, -20.0);
     assert!((s.session.levels(1)[0][0] - 0.1).abs() < 1e-6);
-    // At a boundary, if it is asked for: the next bar begins with frame 50, and samples are ahead of what is heard by the lead.
+    // At a boundary, if requested: the next bar starts with frame 50, and samples are ahead of what is heard by the lead.
     let lead = s.session.lead();
     s.session.request(Request { command: Command::Dim(0.0), when: Some(When::Bar), from: 0 });
     s.session.snapshot(&mut s.shown);
@@ -119,7 +119,7 @@ fn faders_move_at_once() {
     s.to(60);
     let opened = s.levels[1].iter().rposition(|l| l[0] < 0.5).unwrap() as i64 + 1;
     assert!((lead + opened * 640..lead + (opened + 1) * 640).contains(&32_000));
-    // Out of range: into range, and said.
+    // Values out of range are clamped and reported.
     s.ask(stem(1, Action::Gain(f32::NAN)));
     assert!(matches!(&s.shown.notice, Some(Notice::Clamped(c)) if c.name == "gain"), "{:?}", s.shown.notice);
     s.ask(stem(7, Action::Mute(true)));
@@ -127,8 +127,8 @@ fn faders_move_at_once() {
 }
 
 #[test]
-fn a_count_in_is_exact_and_the_band_waits_for_bar_one() {
-    let mut s = stage(|spec| spec.playing = false);
+fn a_count_in_is_exact_and_the_band_starts_at_bar_1() {
+    let mut s = stage(|settings| settings.playing = false);
     s.to(90);
     assert!(!s.shown.playing && s.session.window().is_none());
     assert!((1..6).all(|k| s.silent(k, 0..80)));
@@ -148,7 +148,7 @@ fn a_count_in_is_exact_and_the_band_waits_for_bar_one() {
     let lead = s.session.lead();
     let open = s.levels[1].iter().position(|l| l[0] > 0.0).unwrap() as i64;
     assert!((lead + open * 640..lead + (open + 2) * 640).contains(&(at + 64_000)), "{open}");
-    // And again: stop at a bar, go without a count-in.
+    // Again: stop at a bar, start without a count-in.
     s.ask(Command::Stop);
     let stop = s.shown.pending[0].at;
     s.to(340);
@@ -161,12 +161,12 @@ fn a_count_in_is_exact_and_the_band_waits_for_bar_one() {
     s.to(420);
     assert!(s.shown.playing && !s.silent(1, at as usize / 640..400));
     assert!(s.clicks().contains(&(at as usize)) && s.clicks().contains(&(at as usize + 8000)));
-    // From the beginning, with the click on: its beats before the count-in are not counted aloud.
-    let mut s = stage(|spec| (spec.click, spec.count_in, spec.bar1) = (true, 1, 16_000 + 4 * 8000 + 8000));
+    // With the click on from the start: it is silent before the count-in.
+    let mut s = stage(|settings| (settings.click, settings.count_in, settings.bar1) = (true, 1, 16_000 + 4 * 8000 + 8000));
     s.to(120);
     assert_eq!(s.clicks()[..6], [24_000, 32_000, 40_000, 48_000, 56_000, 64_000]);
-    // Who wants it to be still now doesn't want it to begin in a moment.
-    let mut s = stage(|spec| spec.playing = false);
+    // A stop for now also cancels a pending play.
+    let mut s = stage(|settings| settings.playing = false);
     s.to(40).ask(Command::Play);
     s.session.request(Request { command: Command::Stop, when: Some(When::Now), from: 0 });
     s.to(200);
@@ -174,10 +174,10 @@ fn a_count_in_is_exact_and_the_band_waits_for_bar_one() {
 }
 
 #[test]
-fn thirty_seconds_of_nothing_and_then_a_tune() {
+fn the_band_starts_after_thirty_seconds_of_silence() {
     let mut jam = Jam::open(Fixture::short());
-    let spec = SessionConfig { lag: 6, ..SessionConfig::for_model(jam.model.config()) };
-    let mut session = Session::new(&mut jam.cpu, &jam.model, &spec, None).unwrap();
+    let settings = SessionConfig { lag: 6, ..SessionConfig::for_model(jam.model.config()) };
+    let mut session = Session::new(&mut jam.cpu, &jam.model, &settings, None).unwrap();
     let silence = vec![0.0; MAX_HOP * 640];
     for _ in 0..30 * 50 / MAX_HOP {
         session.hop(&mut jam.cpu, &jam.model, &silence).unwrap();
@@ -194,10 +194,10 @@ fn thirty_seconds_of_nothing_and_then_a_tune() {
 }
 
 #[test]
-fn the_clock_changes_at_its_lines() {
-    let mut s = stage(|spec| {
-        spec.click = true;
-        spec.chords = Some("Em C".into());
+fn tempo_meter_and_chords_change_at_their_boundaries() {
+    let mut s = stage(|settings| {
+        settings.click = true;
+        settings.chords = Some("Em C".into());
     });
     s.to(30);
     assert_eq!((s.shown.bar, s.shown.tempo, s.shown.chord.as_str()), (1, 240.0, "Em"));
@@ -216,9 +216,10 @@ fn the_clock_changes_at_its_lines() {
     assert!(matches!(s.shown.notice, Some(Notice::InvalidChords(_))), "{:?}", s.shown.notice);
     s.ask(Command::Chords(String::new())).to(300);
     assert_eq!(s.shown.chord, "");
-    // Each is heard by the model, from its line on.
+    // The model is given each from its boundary on.
     for (command, from) in [(Command::Tempo(100.0), 37), (Command::Chords("F".into()), 50), (Command::Clock(Clock::Free), 36)] {
-        let (mut a, mut b) = (stage(|spec| spec.chords = Some("Em C".into())), stage(|spec| spec.chords = Some("Em C".into())));
+        let (mut a, mut b) =
+            (stage(|settings| settings.chords = Some("Em C".into())), stage(|settings| settings.chords = Some("Em C".into())));
         a.to(30).to(90);
         b.to(30).ask(command.clone()).to(90);
         let part = parts(&a, &b, 1).unwrap_or(usize::MAX);
@@ -227,42 +228,42 @@ fn the_clock_changes_at_its_lines() {
 }
 
 #[test]
-fn sections_are_gone_to_by_name() {
+fn a_section_request_goes_to_the_section_of_that_name() {
     const CHART: &str = "[A] Em C G [B] Am F [coda] D";
     // Frames of the bars as they are played: 50 each, bar 1 is frame 0. The snapshot is the lead ahead of what is heard.
-    let mut s = stage(|spec| spec.chords = Some(CHART.into()));
+    let mut s = stage(|settings| settings.chords = Some(CHART.into()));
     let seen = |s: &Stage| (s.shown.bar, s.shown.section.clone(), s.shown.section_bars, s.shown.chord.clone());
     s.to(20);
     assert_eq!((seen(&s), s.shown.chords.as_str()), ((1, "A".into(), 3, "Em".into()), CHART));
-    // By itself it goes on in its order.
+    // Without a request the chart is played in its order.
     s.to(160);
     assert_eq!(seen(&s), (4, "B".into(), 2, "Am".into()));
-    // To a name: at the next bar line, from the section's first bar, and on from there.
+    // By name: at the next bar line, from the section's first bar on.
     s.ask(Command::Section("coda".into()));
     assert_eq!((s.shown.pending[0].at, s.shown.section.as_str()), (4 * 32_000, "B"));
     s.to(210);
     assert_eq!(seen(&s), (5, "coda".into(), 1, "D".into()));
     s.to(260);
     assert_eq!(seen(&s), (6, "A".into(), 3, "Em".into()));
-    // To the next one, out of the middle; asked for in a last bar it is the one that would have come.
+    // The next section: from the middle of one, and from its last bar, where it is the one that comes anyway.
     s.ask(Command::Section(String::new())).to(310);
     assert_eq!(seen(&s), (7, "B".into(), 2, "Am".into()));
     s.to(360).ask(Command::Section(String::new())).to(410);
     assert_eq!(seen(&s), (9, "coda".into(), 1, "D".into()));
-    // At the end of the section: A is played through first.
+    // At the end of the section: A is played to its end first.
     s.to(460);
     assert_eq!(seen(&s), (10, "A".into(), 3, "Em".into()));
     s.session.request(Request { command: Command::Section("a".into()), when: Some(When::Section), from: 0 });
     s.session.request(Request { command: Command::Dim(-3.0), when: Some(When::Section), from: 0 });
     s.session.snapshot(&mut s.shown);
     assert_eq!(s.shown.pending.iter().map(|p| p.at).collect::<Vec<_>>(), [12 * 32_000; 2]);
-    // What waits for a section waits for the one that comes sooner, too.
+    // Requests that wait for a section wait for the one that comes sooner now.
     s.ask(Command::Section("3".into())).to(510);
     assert_eq!(seen(&s), (11, "coda".into(), 1, "D".into()));
     assert_eq!(s.shown.pending.iter().map(|p| p.at).collect::<Vec<_>>(), [11 * 32_000; 2]);
     s.to(570);
     assert_eq!((seen(&s), s.shown.dim), ((12, "A".into(), 3, "Em".into()), -3.0));
-    // A name that is none is told at once, with those that are; one of a chart that waits is known.
+    // An unknown name is refused at once; a name of a pending chart is known.
     s.ask(Command::Section("verse".into()));
     assert!(s.shown.pending.is_empty());
     let sections = ["A", "B", "coda"].map(str::to_owned).to_vec();
@@ -272,8 +273,9 @@ fn sections_are_gone_to_by_name() {
     s.ask(Command::Chords("C".into())).to(670).ask(Command::Section("chorus".into()));
     assert_eq!(s.shown.notice, Some(Notice::ChartWithoutSections));
     assert_eq!((s.shown.section_bars, s.shown.chords.as_str()), (0, "C"));
-    // The model hears it from the bar line on, and not before.
-    let (mut a, mut b) = (stage(|spec| spec.chords = Some(CHART.into())), stage(|spec| spec.chords = Some(CHART.into())));
+    // The model is given it from the bar line on, and not before.
+    let (mut a, mut b) =
+        (stage(|settings| settings.chords = Some(CHART.into())), stage(|settings| settings.chords = Some(CHART.into())));
     a.to(30).to(90);
     b.to(30).ask(Command::Section("B".into())).to(90);
     let part = parts(&a, &b, 1).unwrap_or(usize::MAX);
@@ -282,8 +284,8 @@ fn sections_are_gone_to_by_name() {
 
 #[test]
 fn a_frozen_stem_repeats_its_bars_in_phase() {
-    // 97 a minute: a bar is 123.71 frames; windows of two seconds change meanwhile.
-    let mut s = stage(|spec| spec.tempo = 97.0);
+    // 97 BPM: a bar is 123.71 frames. Windows of two seconds change meanwhile.
+    let mut s = stage(|settings| settings.tempo = 97.0);
     s.to(200).ask(stem(1, Action::Freeze(1)));
     let at = s.shown.pending[0].at;
     let from = (at / 640) as usize;
@@ -303,7 +305,7 @@ fn a_frozen_stem_repeats_its_bars_in_phase() {
     assert_eq!((s.shown.stems[1].frozen, s.shown.stems[1].undo), (0, 2));
     let next = from + (((end - from) as f64 / bar).round() * bar).round() as usize;
     assert_ne!(s.rows[1][next..next + 100], s.rows[1][from - 124..from - 24]);
-    // Undone: the bars are back.
+    // Undo brings the bars back.
     s.ask(stem(1, Action::Undo));
     let back = (s.shown.pending[0].at / 640) as usize;
     s.to(back + 140);
@@ -314,7 +316,7 @@ fn a_frozen_stem_repeats_its_bars_in_phase() {
 }
 
 #[test]
-fn a_frozen_stem_follows_a_clock_that_is_never_still() {
+fn a_frozen_stem_follows_a_clock_that_drifts() {
     let mut s = stage(|_| ());
     s.to(120).ask(stem(1, Action::Freeze(1)));
     let from = (s.shown.pending[0].at / 640) as usize;
@@ -325,7 +327,7 @@ fn a_frozen_stem_follows_a_clock_that_is_never_still() {
         bars.push(s.shown.bar);
     }
     assert_eq!(s.shown.stems[1].frozen, 1);
-    // A bar of the clock, as the snapshot says: the loop's first frames are there.
+    // The loop's first frames are at a bar of the clock, as the snapshot shows it.
     s.session.request(Request { command: Command::CountIn(0), when: Some(When::Bar), from: 0 });
     s.session.snapshot(&mut s.shown);
     let bar = (s.shown.pending.last().unwrap().at / 640) as usize;
@@ -338,7 +340,7 @@ fn a_frozen_stem_follows_a_clock_that_is_never_still() {
 }
 
 #[test]
-fn regenerated_undone_and_redone() {
+fn a_regenerated_stem_can_be_undone_and_redone() {
     let (mut a, mut b) = (stage(|_| ()), stage(|_| ()));
     a.to(120).to(600);
     b.to(120).ask(Command::LoopBars(2)).ask(stem(1, Action::Regen)).to(121);
@@ -349,7 +351,7 @@ fn regenerated_undone_and_redone() {
     assert_eq!(b.shown.stems[1].undo, 1);
     let part = parts(&a, &b, 1).unwrap();
     assert!((at..at + 20).contains(&part), "{at} {part}");
-    // What it played before comes back, repeated; and goes away again.
+    // Undo repeats what it played before; redo ends that.
     b.ask(stem(1, Action::Undo));
     let back = (b.shown.pending[0].at / 640) as usize;
     b.to(back + 120);
@@ -365,7 +367,7 @@ fn regenerated_undone_and_redone() {
 }
 
 #[test]
-fn modes_and_players() {
+fn modes_and_input_stems_change_at_bar_lines() {
     let (mut a, mut b) = (stage(|_| ()), stage(|_| ()));
     a.to(700);
     b.to(120).ask(Command::LoopBars(1)).ask(Command::Mode(Mode::Loop));
@@ -382,7 +384,7 @@ fn modes_and_players() {
     assert_eq!((b.shown.mode, b.shown.stems[1].frozen), (Mode::Follow, 0));
     assert_ne!(b.rows[1][free..free + 50], b.rows[1][at - 50..at]);
 
-    // The band leads: the player's stem is its own from the bar on, and sounds.
+    // In lead mode the model plays the input stem from the bar on, and it is audible.
     b.ask(Command::Mode(Mode::Lead)).to(free + 61);
     let lead = b.shown.pending[0].at;
     assert_eq!(lead % 32_000, 0);
@@ -398,7 +400,7 @@ fn modes_and_players() {
     let n = b.rows[0].len();
     assert_eq!(b.rows[0][n - 20..n], a.to(frame + 200).rows[0][n - 20..n]);
 
-    // Another stem for the player: their tokens are its tokens then, and the bass is the band's.
+    // Another input stem: its tokens are the musician's, and the model plays the bass.
     b.ask(Command::InputStem(Some(1))).to(frame + 350);
     assert_eq!(
         (b.shown.input_stem, b.session.levels(0).last(), b.session.levels(1).last()),
@@ -413,7 +415,7 @@ fn modes_and_players() {
 }
 
 #[test]
-fn wishes_can_be_taken_back() {
+fn cancelled_requests_change_nothing() {
     let (mut a, mut b) = (stage(|_| ()), stage(|_| ()));
     a.to(400);
     b.to(110).ask(stem(1, Action::Regen)).ask(stem(2, Action::Freeze(1))).ask(Command::Mode(Mode::Lead)).ask(Command::Stop);
@@ -434,7 +436,7 @@ fn wishes_can_be_taken_back() {
 }
 
 #[test]
-fn dice_can_be_turned() {
+fn sampling_seed_lag_and_input_stem_change_the_music() {
     let mut a = stage(|_| ());
     a.to(100);
     for command in [
@@ -461,7 +463,7 @@ fn dice_can_be_turned() {
 }
 
 #[test]
-fn panic_is_silence_at_once() {
+fn panic_silences_the_band_at_once() {
     let mut s = stage(|_| ());
     s.to(120).ask(Command::Stem(Which::All, Action::Freeze(1))).to(160).ask(Command::Stop).ask(Command::Panic).to(165);
     assert!(s.session.levels(1).iter().all(|l| *l == [0.0; 2]));
@@ -474,14 +476,14 @@ fn panic_is_silence_at_once() {
 }
 
 #[test]
-fn the_lead_is_what_it_says() {
+fn the_lead_follows_from_the_lag() {
     let mut jam = Jam::open(Fixture::short());
     let mut last = i64::MIN;
     for lag in 4..=12 {
-        let spec = SessionConfig { lag, ..SessionConfig::for_model(jam.model.config()) };
-        let session = Session::new(&mut jam.cpu, &jam.model, &spec, None).unwrap();
+        let settings = SessionConfig { lag, ..SessionConfig::for_model(jam.model.config()) };
+        let session = Session::new(&mut jam.cpu, &jam.model, &settings, None).unwrap();
         assert_eq!(session.lead(), Session::lead_of(&jam.model, lag));
-        // Encoder one frame, `other` three frames late, decoder 480 samples.
+        // The encoder looks one frame ahead, `other` is delayed by three frames, the decoder holds 480 samples back.
         assert_eq!(session.lead(), (lag as i64 + 1 - 1 - 3) * 640 - 480);
         assert_eq!(session.stem(1).len() as i64, session.lead().max(0));
         assert!(session.lead() > last);
@@ -490,25 +492,25 @@ fn the_lead_is_what_it_says() {
     assert_eq!(Session::lag_for(&jam.model, 800), Some(5));
     assert_eq!(Session::lag_for(&jam.model, 801), Some(6));
     assert_eq!(Session::lag_for(&jam.model, 1_000_000), None);
-    // Bar 1 late, a lag too long, chords that are none: errors in words.
-    for spec in [
+    // Settings out of range are errors.
+    for settings in [
         SessionConfig { lag: 18, ..SessionConfig::for_model(jam.model.config()) },
         SessionConfig { tempo: 500.0, ..SessionConfig::for_model(jam.model.config()) },
         SessionConfig { chords: Some("H".into()), ..SessionConfig::for_model(jam.model.config()) },
         SessionConfig { input_stem: Some(3), ..SessionConfig::for_model(jam.model.config()) },
     ] {
-        assert!(Session::new(&mut jam.cpu, &jam.model, &spec, None).is_err());
+        assert!(Session::new(&mut jam.cpu, &jam.model, &settings, None).is_err());
     }
 }
 
 #[test]
-fn guidance_off_is_a_run_without_it() {
+fn guidance_switched_off_equals_a_run_without_it() {
     let mut rows = vec![];
     for guided in [true, false] {
         let mut jam = Jam::open(Fixture::short());
         let text = jam.model.text.as_mut().unwrap().encode("funk drums").unwrap();
-        let spec = SessionConfig { lag: 6, playing: false, guided, ..SessionConfig::for_model(jam.model.config()) };
-        let mut session = Session::new(&mut jam.cpu, &jam.model, &spec, Some(&text)).unwrap();
+        let settings = SessionConfig { lag: 6, playing: false, guided, ..SessionConfig::for_model(jam.model.config()) };
+        let mut session = Session::new(&mut jam.cpu, &jam.model, &settings, Some(&text)).unwrap();
         for command in [Command::Guided(false), Command::Play] {
             session.request(Request { command, when: None, from: 0 });
         }
@@ -522,7 +524,7 @@ fn guidance_off_is_a_run_without_it() {
         }
         rows.push(tokens);
     }
-    // Guidance comes back with the first window that is primed after it was asked for.
+    // Guidance comes back with the first window that is primed after the request.
     assert!(rows[0][..180 * 6] == rows[1][..180 * 6]);
     assert!(rows[0][..180 * 6].chunks(6).any(|frame| frame != &rows[0][..6]));
     assert!(rows[0] != rows[1]);
