@@ -1,4 +1,5 @@
-//! Applying requests when they are due: to the samples that are given next, or to the frame that is decided next.
+//! Applying requests when they are due: to the samples that are given next, or to the frame that is decided
+//! next.
 
 use sideman_kernels::Backend;
 
@@ -196,8 +197,8 @@ impl Song {
         std::mem::swap(&mut self.arrangement.key, key);
     }
 
-    /// Goes to a section of the chart at sample `at`: by name, or, if it is empty, to the next one. A chart without section names starts
-    /// again.
+    /// Goes to a section of the chart at sample `at`: by name, or, if it is empty, to the next one. A chart
+    /// without section names starts again.
     fn go_to_section(&mut self, name: &str, at: i64) {
         let bar = self.timeline.position(at).bar;
         let target = match self.timeline.chords() {

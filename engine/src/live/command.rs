@@ -1,6 +1,8 @@
-//! Commands: everything that can be asked of a running session. Keys, OSC, MIDI, the command line and takes (`events.jsonl`) use these types.
+//! Commands: everything that can be asked of a running session. Keys, OSC, MIDI, the command line and takes
+//! (`events.jsonl`) use these types.
 //!
-//! [`super::commands`] is the table of all commands: when each takes effect, its range, who handles it, its OSC address and its keys.
+//! [`super::commands`] is the table of all commands: when each takes effect, its range, who handles it, its
+//! OSC address and its keys.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +35,8 @@ pub enum When {
     Bar,
     /// The next section of the chart. A chart without section names has a section every 8 bars.
     Section,
-    /// The start of a bar, by its number: a script can send a whole piece ahead. A bar that has already begun means now.
+    /// The start of a bar, by its number: a script can send a whole piece ahead. A bar that has already begun
+    /// means now.
     AtBar(i64),
     /// A sample of song time, for a clock follower. A sample that is already decided means now.
     Sample(i64),
@@ -155,8 +158,8 @@ pub enum Command {
     Meter(Meter),
     /// Sets the source of the beat.
     Clock(Clock),
-    /// Sets the text that describes the music; empty: no text. Part 0 is the whole text, parts 1 to 4 are joined into one, the one with
-    /// the largest weight first.
+    /// Sets the text that describes the music; empty: no text. Part 0 is the whole text, parts 1 to 4 are
+    /// joined into one, the one with the largest weight first.
     Text {
         /// The part, 0 to 4.
         part: u8,
@@ -167,7 +170,8 @@ pub enum Command {
     },
     /// Sets the chords, in the chart's notation; they start at the boundary and repeat. Empty: unknown.
     Chords(String),
-    /// Sets the key, like `Em` or `Bb major`. Known chords are transposed from the old key to the new one. Empty: unknown.
+    /// Sets the key, like `Em` or `Bb major`. Known chords are transposed from the old key to the new one.
+    /// Empty: unknown.
     Key(String),
     /// Sets the input stem (the musician's), in the model's order. `None`: the band plays all stems.
     #[serde(alias = "player")]
@@ -188,12 +192,13 @@ pub enum Command {
     TopK(u32),
     /// Top-p (nucleus) sampling; 0: off.
     TopP(f32),
-    /// Sets the guidance scale for text, beat, chords and input, as far as the model was trained for it; 1: no guidance.
+    /// Sets the guidance scale for text, beat, chords and input, as far as the model was trained for it; 1:
+    /// no guidance.
     Cfg(f32),
     /// Sets the seed of the random numbers.
     Seed(u64),
-    /// Goes to a section of the chart, by name, or by number from 1 where no section has that name. Empty: the next section. A chart
-    /// without section names starts again.
+    /// Goes to a section of the chart, by name, or by number from 1 where no section has that name. Empty:
+    /// the next section. A chart without section names starts again.
     Section(String),
     /// A fill: a higher temperature until the next bar.
     Fill,
@@ -212,7 +217,8 @@ pub enum Command {
     Keep(String),
     /// Assigns the MIDI control that moves next to this OSC address.
     Learn(String),
-    /// Turns guidance on or off. Only the program itself sends this, when the computer is too slow for guidance.
+    /// Turns guidance on or off. Only the program itself sends this, when the computer is too slow for
+    /// guidance.
     Guided(bool),
 }
 
@@ -268,7 +274,8 @@ impl Command {
         }
     }
 
-    /// Clamps the command's value to its range. Returns what was asked for and what it became, where they differ.
+    /// Clamps the command's value to its range. Returns what was asked for and what it became, where they
+    /// differ.
     pub fn clamp(&mut self) -> Option<Clamped> {
         let (name, range) = (self.kind().spec().name, self.kind().spec().range?);
         let (asked, used) = match self {

@@ -1,10 +1,11 @@
-//! The table of commands. For each [`Command`](super::Command): its name, when it takes effect, who handles it, its range, its OSC address
-//! and arguments, what a MIDI control does with it, its keys and its help text.
+//! The table of commands. For each [`Command`](super::Command): its name, when it takes effect, who handles
+//! it, its range, its OSC address and arguments, what a MIDI control does with it, its keys and its help
+//! text.
 //!
 //! The session, the runner, OSC (`sideman osc`), MIDI and the keys (`sideman keys`) all read this table.
 //!
-//! To add a command: add a variant to [`Command`](super::Command) and a row here; the compiler then names each place that has to handle it
-//! (its arguments are read and written in `io/src/command_language`).
+//! To add a command: add a variant to [`Command`](super::Command) and a row here; the compiler then names
+//! each place that has to handle it (its arguments are read and written in `io/src/command_language`).
 
 use super::When;
 use crate::limits::{self, Range};

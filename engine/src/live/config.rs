@@ -1,7 +1,7 @@
 //! [`SessionConfig`]: the settings that a live session starts with.
 //!
-//! One type serves the command line, the runner in `sideman-io` and `take.json`. `sideman replay` reads it back and starts the same
-//! session. Settings that change during play are [`super::Command`]s.
+//! One type serves the command line, the runner in `sideman-io` and `take.json`. `sideman replay` reads it
+//! back and starts the same session. Settings that change during play are [`super::Command`]s.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,14 +17,16 @@ const STEMS_MAX: usize = 64;
 
 /// The settings that a live session starts with.
 ///
-/// [`SessionConfig::for_model`] gives the settings that suit a model; [`Default`] those of a model with nothing of its own to say.
+/// [`SessionConfig::for_model`] gives the settings that suit a model; [`Default`] those of a model with
+/// nothing of its own to say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionConfig {
-    /// The stem that the musician plays, as an index into the model's stems. `None`: the model plays all stems.
+    /// The stem that the musician plays, as an index into the model's stems. `None`: the model plays all
+    /// stems.
     #[serde(alias = "player")]
     pub input_stem: Option<u8>,
-    /// Frames by which the model hears the input stem late. For a model that anticipates: frames by which it decides ahead of what it has
-    /// heard.
+    /// Frames by which the model hears the input stem late. For a model that anticipates: frames by which it
+    /// decides ahead of what it has heard.
     pub lag: usize,
     /// Tempo in quarter notes a minute, 20 to 400.
     pub tempo: f64,
@@ -40,7 +42,8 @@ pub struct SessionConfig {
     pub playing: bool,
     /// Whether the click goes on after the count-in.
     pub click: bool,
-    /// Where the beat comes from. Only [`Clock::Free`] makes a difference to the session: the model is then given no beat.
+    /// Where the beat comes from. Only [`Clock::Free`] makes a difference to the session: the model is then
+    /// given no beat.
     pub clock: Clock,
     /// Description of the music; empty: none.
     pub text: String,
@@ -52,14 +55,16 @@ pub struct SessionConfig {
     pub temperature: f32,
     /// Sample from the `top_k` most probable tokens; 0: from all.
     pub top_k: u32,
-    /// Sample from the most probable tokens that together hold this share of the probability, 0 to 1; 0: from all.
+    /// Sample from the most probable tokens that together hold this share of the probability, 0 to 1; 0: from
+    /// all.
     pub top_p: f32,
     /// Guidance scale; 1: no guidance.
     #[serde(alias = "cfg")]
     pub cfg_scale: f32,
     /// Seed of the random numbers.
     pub seed: u64,
-    /// The most columns that are fed to the model in one pass, 1 or more. It changes the speed, not the music.
+    /// The most columns that are fed to the model in one pass, 1 or more. It changes the speed, not the
+    /// music.
     pub block: usize,
 }
 
@@ -90,7 +95,8 @@ impl Default for SessionConfig {
 }
 
 impl SessionConfig {
-    /// The default settings for a model: its own sampling parameters, and the lag nearest to 8 frames that it was trained for.
+    /// The default settings for a model: its own sampling parameters, and the lag nearest to 8 frames that it
+    /// was trained for.
     pub fn for_model(config: &Config) -> Self {
         let s = &config.sampling;
         let default = SessionConfig::default();

@@ -8,13 +8,16 @@ use super::{Action, Command};
 use crate::error::Result;
 use crate::model::Model;
 
-/// Columns of the next window that are fed beside each frame of the current one. A column that must be sampled counts as four.
+/// Columns of the next window that are fed beside each frame of the current one. A column that must be
+/// sampled counts as four.
 pub(super) const PRIMING_RATE: usize = 8;
-/// A model that anticipates is corrected every so many frames of the song. Each correction costs as many steps as it decides ahead.
+/// A model that anticipates is corrected every so many frames of the song. Each correction costs as many
+/// steps as it decides ahead.
 const CORRECTION_INTERVAL: i64 = 4;
 
 impl<B: Backend> Session<B> {
-    /// Decides the next frame of the undelayed streams, and the frames of the delayed ones that are due with it.
+    /// Decides the next frame of the undelayed streams, and the frames of the delayed ones that are due with
+    /// it.
     pub(super) fn decide_frame(&mut self, backend: &mut B, model: &Model<B>) -> Result<()> {
         let f = self.song.front;
         self.apply_due(backend, f);

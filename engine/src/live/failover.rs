@@ -1,8 +1,10 @@
-//! Failover: a session on another backend (the CPU) takes over the song of a session whose backend (a GPU) was lost.
+//! Failover: a session on another backend (the CPU) takes over the song of a session whose backend (a GPU)
+//! was lost.
 //!
-//! The song moves as a whole: clock, requests, mix and tokens go on. What the lost backend held, caches and states of the codecs, is made
-//! anew. The hop in which the backend was lost counts as silence on every stream. The band is silent up to the first bar line for which a
-//! window can be primed, and comes in there, in phase. The click never stops.
+//! The song moves as a whole: clock, requests, mix and tokens go on. What the lost backend held, caches and
+//! states of the codecs, is made anew. The hop in which the backend was lost counts as silence on every
+//! stream. The band is silent up to the first bar line for which a window can be primed, and comes in there,
+//! in phase. The click never stops.
 
 use sideman_kernels::Backend;
 
@@ -30,11 +32,13 @@ impl HopStart {
 }
 
 impl<B: Backend> Session<B> {
-    /// Takes over the song of `lost`, whose backend failed in its last hop. The samples that this hop gave stay as they are. `self` is a
-    /// session of the same model and settings that has heard nothing; `text` is the text in force.
+    /// Takes over the song of `lost`, whose backend failed in its last hop. The samples that this hop gave
+    /// stay as they are. `self` is a session of the same model and settings that has heard nothing; `text` is
+    /// the text in force.
     ///
     /// # Errors
-    /// [`Error::Input`] if the two sessions differ in model or lag, or if there is not enough room for the text.
+    /// [`Error::Input`] if the two sessions differ in model or lag, or if there is not enough room for the
+    /// text.
     pub fn take_over<P: Backend>(
         &mut self,
         backend: &mut B,

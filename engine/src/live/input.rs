@@ -23,8 +23,8 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// Encodes the input stem and the stems that a pending request makes the input stem, and no others. What a new input stem played before
-    /// counts as silence.
+    /// Encodes the input stem and the stems that a pending request makes the input stem, and no others. What
+    /// a new input stem played before counts as silence.
     pub(super) fn listen(&mut self, backend: &mut B) {
         let Session { song, model_state } = self;
         for stem in 0..song.input.listening.len() {

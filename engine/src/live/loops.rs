@@ -9,7 +9,8 @@ use super::{Mode, Which};
 use crate::model::FRAME;
 
 impl Song {
-    /// How many of the bars before frame `f` can be repeated, `bars` at most, and their length in samples, a fraction.
+    /// How many of the bars before frame `f` can be repeated, `bars` at most, and their length in samples, a
+    /// fraction.
     fn repeatable(&self, f: i64, bars: u32) -> Option<(u32, (i128, i128))> {
         let (num, den) = self.timeline.bar_len(sample(f));
         let played = (f - self.stems.from.max(0)).min(LOOP_MAX_FRAMES - 1).min(HISTORY_FRAMES - 64);
@@ -113,7 +114,8 @@ impl Song {
         self.stems.stem.iter_mut().for_each(|stem| stem.anchor(f, bar));
     }
 
-    /// After tempo or meter has changed at frame `f`: brings all loops in phase, or ends those that no longer fit.
+    /// After tempo or meter has changed at frame `f`: brings all loops in phase, or ends those that no longer
+    /// fit.
     pub(super) fn fit_loops(&mut self, f: i64) {
         let mut released = false;
         for s in 0..self.stems.stem.len() {
@@ -127,8 +129,9 @@ impl Song {
         }
     }
 
-    /// Brings the loop of a stem in phase from its next pass on, if its bars are within 1 % of their former length (a clock that is
-    /// followed is never quite steady). If not, the stem plays freely and the result is false.
+    /// Brings the loop of a stem in phase from its next pass on, if its bars are within 1 % of their former
+    /// length (a clock that is followed is never quite steady). If not, the stem plays freely and the result
+    /// is false.
     fn fit_loop(&mut self, s: usize, f: i64) -> bool {
         let (num, den) = self.timeline.bar_len(sample(f + 1) - 1);
         let Some(bars) = self.stems.stem[s].playing_loop() else { return true };

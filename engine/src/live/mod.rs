@@ -1,24 +1,30 @@
-//! Live play: the musician's samples in, the band's samples out, hop by hop. The music is the same, bit for bit, whatever the hop.
+//! Live play: the musician's samples in, the band's samples out, hop by hop. The music is the same, bit for
+//! bit, whatever the hop.
 //!
-//! The runner in `sideman-io` owns a [`Session`] and calls it from the engine thread: [`Session::request`] for each request, then
-//! [`Session::hop`], then [`Session::snapshot`]. For a recording that is known as a whole, use [`crate::task`].
+//! The runner in `sideman-io` owns a [`Session`] and calls it from the engine thread: [`Session::request`]
+//! for each request, then [`Session::hop`], then [`Session::snapshot`]. For a recording that is known as a
+//! whole, use [`crate::task`].
 //!
-//! **Song time** is counted in samples at 32 kHz since the session started (`i64`). The musician's sample and the band's sample of the same
-//! song time belong together. The session knows nothing of the latencies of devices.
+//! **Song time** is counted in samples at 32 kHz since the session started (`i64`). The musician's sample and
+//! the band's sample of the same song time belong together. The session knows nothing of the latencies of
+//! devices.
 //!
-//! **Lead.** After N samples of the musician (N a multiple of 640), the session has given the band's samples up to N + lead. The lead is
-//! constant for a session ([`Session::lead_of`]). The hop only says how often the session is called; it changes no sample.
+//! **Lead.** After N samples of the musician (N a multiple of 640), the session has given the band's samples
+//! up to N + lead. The lead is constant for a session ([`Session::lead_of`]). The hop only says how often the
+//! session is called; it changes no sample.
 //!
-//! **Requests** ([`Request`]) are the only way to change anything. They wait for their boundary, are listed while they wait and can be
-//! cancelled. A take keeps them: the same samples and the same requests give the same music again.
+//! **Requests** ([`Request`]) are the only way to change anything. They wait for their boundary, are listed
+//! while they wait and can be cancelled. A take keeps them: the same samples and the same requests give the
+//! same music again.
 //!
-//! **Realtime.** [`Session::hop`] allocates and frees nothing, takes no lock, and its work is bounded. [`Session::request`] and
-//! [`Session::snapshot`] may allocate.
+//! **Realtime.** [`Session::hop`] allocates and frees nothing, takes no lock, and its work is bounded.
+//! [`Session::request`] and [`Session::snapshot`] may allocate.
 //!
 //! # Parts
 //!
-//! A [`Session`] is a `Song`, the state that is the host's, and a `ModelState`, what the model holds on a backend. If the backend is lost,
-//! the song moves as a whole to a session on another one ([`Session::take_over`]).
+//! A [`Session`] is a `Song`, the state that is the host's, and a `ModelState`, what the model holds on a
+//! backend. If the backend is lost, the song moves as a whole to a session on another one
+//! ([`Session::take_over`]).
 //!
 //! | module | what it does |
 //! |---|---|

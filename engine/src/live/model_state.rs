@@ -1,4 +1,5 @@
-//! [`ModelState`]: what the model holds on a backend during a session. It is lost with the backend; the [`super::song::Song`] is not.
+//! [`ModelState`]: what the model holds on a backend during a session. It is lost with the backend; the
+//! [`super::song::Song`] is not.
 
 use sideman_kernels::{Backend, Sampling};
 

@@ -115,7 +115,8 @@ impl fmt::Display for Notice {
 #[derive(Default)]
 pub(super) struct NoticeSlot {
     latest: Option<Notice>,
-    /// A notice that owns memory and was replaced in a hop. It is freed at the next request, because a hop frees nothing.
+    /// A notice that owns memory and was replaced in a hop. It is freed at the next request, because a hop
+    /// frees nothing.
     replaced: Option<Notice>,
 }
 
@@ -125,7 +126,8 @@ impl NoticeSlot {
         self.latest.as_ref()
     }
 
-    /// Replaces the latest notice. Frees nothing between two calls of [`NoticeSlot::free_replaced`] if `notice` owns no memory.
+    /// Replaces the latest notice. Frees nothing between two calls of [`NoticeSlot::free_replaced`] if
+    /// `notice` owns no memory.
     pub fn set(&mut self, notice: Notice) {
         let old = self.latest.replace(notice);
         if old.as_ref().is_some_and(Notice::owns_memory) {

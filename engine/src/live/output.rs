@@ -10,7 +10,8 @@ use crate::error::Result;
 use crate::model::FRAME;
 use crate::model::Model;
 
-/// Silent frames after which a stem is no longer decoded. The decoder has given everything that it held back by then.
+/// Silent frames after which a stem is no longer decoded. The decoder has given everything that it held back
+/// by then.
 pub(super) const DECODER_TAIL: usize = 25;
 /// In place of a code: the frame is not decoded.
 const NOT_DECODED: u32 = u32::MAX;
@@ -103,7 +104,8 @@ impl Song {
         }
     }
 
-    /// Collects the frames of each stem that are decided on all of its streams, to be decoded, and the tokens that the hop gives.
+    /// Collects the frames of each stem that are decided on all of its streams, to be decoded, and the tokens
+    /// that the hop gives.
     pub(super) fn collect_frames(&mut self) {
         let Song { output, history, stems, front, .. } = self;
         for (s, codes) in output.codes.iter_mut().enumerate() {
@@ -137,7 +139,8 @@ impl<B: Backend> Session<B> {
         let Song { stems, output, metronome, timeline, transport, .. } = &mut self.song;
         let frame = FRAME as i64;
         let solo = stems.solo();
-        // From a frame before `from` on, so that the first note is whole; silent within the frame that `to` lies in.
+        // From a frame before `from` on, so that the first note is whole; silent within the frame that `to`
+        // lies in.
         let overlaps = |(from, to): (i64, i64)| at + n + frame > from.saturating_mul(frame) && at < to.saturating_mul(frame);
         let open = overlaps((stems.from, stems.to));
         let dim = stems.dim;
@@ -182,7 +185,8 @@ impl<B: Backend> Session<B> {
     }
 }
 
-/// The token of each stream where its stem is silent: the code in the middle of 2 s of noise at −70 dBFS, as in training.
+/// The token of each stream where its stem is silent: the code in the middle of 2 s of noise at −70 dBFS, as
+/// in training.
 pub(super) fn silence<B: Backend>(backend: &mut B, model: &Model<B>) -> Result<Vec<i32>> {
     let config = model.config();
     let mut random = 1u64;

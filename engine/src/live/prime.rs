@@ -14,7 +14,8 @@ use crate::error::Result;
 use crate::model::{FRAME, Model};
 
 impl Song {
-    /// Frames that priming a window takes. `start`: it has no history; `regenerate`: a stem of its history is sampled anew.
+    /// Frames that priming a window takes. `start`: it has no history; `regenerate`: a stem of its history is
+    /// sampled anew.
     pub(super) fn priming_frames(&self, start: bool, regenerate: bool) -> i64 {
         let shape = &self.setup.shape;
         let (history, cost) = match (start, regenerate) {

@@ -11,8 +11,9 @@ use crate::model::FRAME;
 use crate::task::{Chords, tonic};
 
 impl<B: Backend> Session<B> {
-    /// Requests a change. Call it between hops; it may allocate. A value that is out of range is clamped, and what can't be done is refused:
-    /// [`super::Snapshot::notice`] says so. Commands that the runner handles (text, taps, hop, takes) are ignored.
+    /// Requests a change. Call it between hops; it may allocate. A value that is out of range is clamped, and
+    /// what can't be done is refused: [`super::Snapshot::notice`] says so. Commands that the runner handles
+    /// (text, taps, hop, takes) are ignored.
     pub fn request(&mut self, request: Request) {
         if self.song.request(request) == Cancelled::Primed {
             self.replan();

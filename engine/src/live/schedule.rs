@@ -122,7 +122,8 @@ impl Schedule {
         &mut self.entries
     }
 
-    /// Takes the first entry of a target that takes effect before sample `t`. Give it to [`Schedule::retire`] afterwards.
+    /// Takes the first entry of a target that takes effect before sample `t`. Give it to [`Schedule::retire`]
+    /// afterwards.
     pub fn take_due(&mut self, target: Target, t: i64) -> Option<Entry> {
         let i = self.entries.iter().position(|e| e.target == target && e.at < t)?;
         Some(self.entries.remove(i))
@@ -180,8 +181,8 @@ impl Schedule {
         self.sort();
     }
 
-    /// Moves the entries that wait for a section, after the chart or the position in it has changed at sample `at`. Those that take effect
-    /// with the change still do.
+    /// Moves the entries that wait for a section, after the chart or the position in it has changed at sample
+    /// `at`. Those that take effect with the change still do.
     pub fn move_sections(&mut self, timeline: &Timeline, at: i64) {
         for entry in self.entries.iter_mut().filter(|e| e.boundary == Some(Boundary::Section) && !e.primed && e.at > at) {
             entry.at = timeline.next(at + 1, Boundary::Section);

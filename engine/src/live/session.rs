@@ -35,10 +35,11 @@ fn lookahead<B: Backend>(codecs: &[Codec<B>]) -> i64 {
 }
 
 impl<B: Backend> Session<B> {
-    /// The lead that a session with this lag has, in samples: how far the band's samples are ahead of the musician's when they come out of
-    /// the session. It is the smallest (lag + 1 − A − D) · 640 − H of all stems, where A is the look-ahead of the slowest encoder and D the
-    /// largest delay of the stem's streams, both in frames, and H the samples that the stem's decoder holds back. If it is negative, the
-    /// band is late by that much.
+    /// The lead that a session with this lag has, in samples: how far the band's samples are ahead of the
+    /// musician's when they come out of the session. It is the smallest (lag + 1 − A − D) · 640 − H of all
+    /// stems, where A is the look-ahead of the slowest encoder and D the largest delay of the stem's streams,
+    /// both in frames, and H the samples that the stem's decoder holds back. If it is negative, the band is
+    /// late by that much.
     pub fn lead_of(model: &Model<B>, lag: usize) -> i64 {
         let (config, heard) = (model.config(), 1000i64);
         let frames = heard + lag as i64 + 1 - lookahead(&model.codecs);
@@ -49,22 +50,24 @@ impl<B: Backend> Session<B> {
         config.stems.iter().zip(&model.codecs).map(stem).min().unwrap_or(0)
     }
 
-    /// The smallest lag, in frames, that leaves a lead of at least `lead` samples and that the model was trained for. `None`: there is none
-    /// below 5 s.
+    /// The smallest lag, in frames, that leaves a lead of at least `lead` samples and that the model was
+    /// trained for. `None`: there is none below 5 s.
     pub fn lag_for(model: &Model<B>, lead: i64) -> Option<usize> {
         let lags = model.config().live.as_ref().and_then(|l| l.lags).unwrap_or([0, 249]);
         (lags[0]..=lags[1]).find(|&lag| Self::lead_of(model, lag) >= lead)
     }
 
-    /// Starts a session. `text` is `settings.text`, encoded; `None` if that is empty. If the band plays at once, its first frames are
-    /// computed here: [`Session::stem`] then holds song time 0 to the lead.
+    /// Starts a session. `text` is `settings.text`, encoded; `None` if that is empty. If the band plays at
+    /// once, its first frames are computed here: [`Session::stem`] then holds song time 0 to the lead.
     ///
     /// # Errors
-    /// [`Error::Input`] from [`SessionConfig::validate`]; [`Error::Backend`] if the backend has not enough memory.
+    /// [`Error::Input`] from [`SessionConfig::validate`]; [`Error::Backend`] if the backend has not enough
+    /// memory.
     pub fn new(backend: &mut B, model: &Model<B>, settings: &SessionConfig, text: Option<&Hidden>) -> Result<Self> {
         let config = model.config().clone();
         settings.validate(&config)?;
-        // Every setting is named: one that is added and not used here does not compile. `ModelState::new` uses those that are left out.
+        // Every setting is named: one that is added and not used here does not compile. `ModelState::new`
+        // uses those that are left out.
         let &SessionConfig {
             input_stem,
             lag,
@@ -173,7 +176,8 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// Takes one hop of the musician's samples, 1 to 25 frames of 640, and gives as many of each stem. It allocates and frees nothing.
+    /// Takes one hop of the musician's samples, 1 to 25 frames of 640, and gives as many of each stem. It
+    /// allocates and frees nothing.
     ///
     /// # Errors
     /// [`Error::Input`] if the hop is not a whole number of frames, or too long. Nothing has been taken then.
@@ -199,7 +203,8 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// The lead, in samples: how far the band's samples are ahead of the musician's. It does not change during a session.
+    /// The lead, in samples: how far the band's samples are ahead of the musician's. It does not change
+    /// during a session.
     pub fn lead(&self) -> i64 {
         self.song.setup.lead
     }
@@ -210,14 +215,15 @@ impl<B: Backend> Session<B> {
     }
 
     /// What the last hop gave of a stem, before gain and pan: as many samples as the hop had, from song time
-    /// `heard_to() before the hop + lead()` on. The input stem is silence. Before the first hop: song time 0 to the lead.
+    /// `heard_to() before the hop + lead()` on. The input stem is silence. Before the first hop: song time 0
+    /// to the lead.
     pub fn stem(&self, stem: usize) -> &[f32] {
         &self.song.output.samples[stem]
     }
 
-    /// Left and right gain at the end of each frame of those samples (before the first hop, the last frame may be shorter). Between two
-    /// frames the gain is interpolated linearly. It holds gain, pan, mute, solo and dim, and is 0 where the band doesn't play. A stem at
-    /// 0 dB in the middle has 1 and 1.
+    /// Left and right gain at the end of each frame of those samples (before the first hop, the last frame
+    /// may be shorter). Between two frames the gain is interpolated linearly. It holds gain, pan, mute, solo
+    /// and dim, and is 0 where the band doesn't play. A stem at 0 dB in the middle has 1 and 1.
     pub fn levels(&self, stem: usize) -> &[[f32; 2]] {
         &self.song.output.levels[stem]
     }
@@ -227,8 +233,8 @@ impl<B: Backend> Session<B> {
         &self.song.metronome.samples
     }
 
-    /// Frames that the last hop has decided on every stream, the input stem included: the number of the first one, and the tokens, all
-    /// streams of a frame after another.
+    /// Frames that the last hop has decided on every stream, the input stem included: the number of the first
+    /// one, and the tokens, all streams of a frame after another.
     pub fn tokens(&self) -> (i64, &[i32]) {
         (self.song.output.tokens_from, &self.song.output.tokens)
     }
@@ -253,8 +259,9 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// Whether guidance has something to work with: a guidance scale other than 1, and a text, a clock, chords or an input stem that the
-    /// model was trained to be guided by. A window has one lane or two from its start, so a change takes effect with the next window.
+    /// Whether guidance has something to work with: a guidance scale other than 1, and a text, a clock,
+    /// chords or an input stem that the model was trained to be guided by. A window has one lane or two from
+    /// its start, so a change takes effect with the next window.
     pub fn guidance_applies(&self) -> bool {
         let song = &self.song;
         let input_stem = song.window_input().stem.is_some();
@@ -262,7 +269,8 @@ impl<B: Backend> Session<B> {
         song.sampling.params.cfg != 1.0 && (song.sampling.has_text || controls)
     }
 
-    /// Tokens sampled so far without a finite logit. In place of each the most probable finite code is played, or the first code.
+    /// Tokens sampled so far without a finite logit. In place of each the most probable finite code is
+    /// played, or the first code.
     pub fn faults(&mut self, backend: &mut B) -> u64 {
         self.model_state.windows.iter_mut().map(|w| u64::from(w.run().nonfinite_samples(backend))).sum()
     }

@@ -59,7 +59,8 @@ pub struct Health {
     pub p50: f32,
     /// 99th percentile of the computing time of a hop, in ms.
     pub p99: f32,
-    /// Load: computing time divided by the length of a hop, averaged over the last hops. 1 is all of the time.
+    /// Load: computing time divided by the length of a hop, averaged over the last hops. 1 is all of the
+    /// time.
     pub load: f32,
     /// Late hops.
     pub late: u64,
@@ -149,8 +150,8 @@ pub struct Snapshot {
 }
 
 impl<B: Backend> Session<B> {
-    /// Writes the state to `out`: everything but load, latencies, text, hop and take, which the runner knows. Call it between hops; it may
-    /// allocate.
+    /// Writes the state to `out`: everything but load, latencies, text, hop and take, which the runner knows.
+    /// Call it between hops; it may allocate.
     pub fn snapshot(&self, out: &mut Snapshot) {
         let song = &self.song;
         let timeline = &song.timeline;

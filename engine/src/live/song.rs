@@ -1,7 +1,8 @@
 //! [`Song`]: the state of a session that is the host's. It knows no backend.
 //!
-//! When the backend is lost, the song moves as a whole to a session on another backend ([`super::Session::take_over`]). What the model
-//! itself holds on a backend is [`super::model_state::ModelState`].
+//! When the backend is lost, the song moves as a whole to a session on another backend
+//! ([`super::Session::take_over`]). What the model itself holds on a backend is
+//! [`super::model_state::ModelState`].
 
 use sideman_kernels::Sampling;
 
@@ -61,7 +62,8 @@ pub(super) struct Setup {
     pub base_lag: usize,
     /// See [`super::Session::lead`].
     pub lead: i64,
-    /// The model was trained with a lag. If not, it predicts the input stem and is corrected ([`super::window::Window::correct`]).
+    /// The model was trained with a lag. If not, it predicts the input stem and is corrected
+    /// ([`super::window::Window::correct`]).
     pub lagged: bool,
     /// Sizes of a window.
     pub shape: Shape,

@@ -206,7 +206,8 @@ impl Stem {
         out.redo = self.redo.len() as u32;
     }
 
-    /// Left and right gain from gain, pan, mute and `dim` (in dB). Pan has equal power; the middle is 1 and 1.
+    /// Left and right gain from gain, pan, mute and `dim` (in dB). Pan has equal power; the middle is 1 and
+    /// 1.
     pub fn target(&self, audible: bool, dim: f32) -> [f32; 2] {
         if !audible || self.mute || f64::from(self.gain) <= GAIN.min {
             return [0.0; 2];

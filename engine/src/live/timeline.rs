@@ -1,8 +1,10 @@
-//! [`Timeline`]: bars, beats and chords of a song. It says where in which bar a sample lies, and at which sample a bar or a beat starts.
+//! [`Timeline`]: bars, beats and chords of a song. It says where in which bar a sample lies, and at which
+//! sample a bar or a beat starts.
 //!
-//! Everything is exact. A stretch of one tempo and meter ([`Segment`]) is a ratio of integers, so that after two hours a bar still starts at
-//! the sample that one division gives. A change of tempo or meter starts a new segment at a whole sample and keeps the position in the bar
-//! (to 2⁻⁴⁰ of a quarter note). A bar starts at the first sample that belongs to it.
+//! Everything is exact. A stretch of one tempo and meter ([`Segment`]) is a ratio of integers, so that after
+//! two hours a bar still starts at the sample that one division gives. A change of tempo or meter starts a
+//! new segment at a whole sample and keeps the position in the bar (to 2⁻⁴⁰ of a quarter note). A bar starts
+//! at the first sample that belongs to it.
 
 use std::collections::VecDeque;
 
@@ -86,9 +88,11 @@ impl Segment {
         self.start + (position - self.position * DEN + step - 1).div_euclid(step) as i64
     }
 
-    /// The first multiple of `len` at or after sample `t`, as if the segment had no end: its sample, and how many since `self.bar` started.
+    /// The first multiple of `len` at or after sample `t`, as if the segment had no end: its sample, and how
+    /// many since `self.bar` started.
     fn next_multiple(&self, t: i64, len: i128) -> (i64, i128) {
-        // One that lies between two samples belongs to the later one. Those of the segment before are not this one's.
+        // One that lies between two samples belongs to the later one. Those of the segment before are not
+        // this one's.
         let n = if t == self.start { -(-self.at(t)).div_euclid(len) } else { self.at(t - 1).div_euclid(len) + 1 };
         (self.time(n * len), n)
     }
@@ -99,8 +103,8 @@ impl Segment {
 pub struct Timeline {
     segments: VecDeque<Segment>,
     chords: Option<Chords>,
-    /// Bars at which the chart was started or jumped in, each with the bar of the song that would be the chart's first. Before the first of
-    /// them there are no chords.
+    /// Bars at which the chart was started or jumped in, each with the bar of the song that would be the
+    /// chart's first. Before the first of them there are no chords.
     chart_starts: VecDeque<(i64, i64)>,
     /// Semitones by which the chords are transposed.
     transposition: i32,
@@ -168,7 +172,8 @@ impl Timeline {
         self.push(Segment { start: t, bar, position: 0, ..s });
     }
 
-    /// Sets the chords from bar `bar` on; `None`: not known. Returns the former ones, so that the caller frees them.
+    /// Sets the chords from bar `bar` on; `None`: not known. Returns the former ones, so that the caller
+    /// frees them.
     pub fn set_chords(&mut self, chords: Option<Chords>, bar: i64) -> Option<Chords> {
         self.transposition = 0;
         self.restart_chords(bar);
@@ -196,7 +201,8 @@ impl Timeline {
         self.chart_starts.push_back((bar, bar));
     }
 
-    /// From bar `bar` on, plays the chart from its bar `chart_bar` on, counted from 0. The bars before stay. It allocates nothing.
+    /// From bar `bar` on, plays the chart from its bar `chart_bar` on, counted from 0. The bars before stay.
+    /// It allocates nothing.
     pub fn jump(&mut self, bar: i64, chart_bar: i64) {
         while self.chart_starts.back().is_some_and(|c| c.0 >= bar) {
             self.chart_starts.pop_back();
@@ -218,8 +224,8 @@ impl Timeline {
         self.chords.as_ref()
     }
 
-    /// The section that sample `t` lies in: its index, its name, and the bars until the next one, the present bar included
-    /// ([`Chords::section`]). `None`: the chart has no section names.
+    /// The section that sample `t` lies in: its index, its name, and the bars until the next one, the present
+    /// bar included ([`Chords::section`]). `None`: the chart has no section names.
     pub fn section(&self, t: i64) -> Option<(usize, &str, i64)> {
         self.chords.as_ref()?.section(self.chart_bar(self.position(t).bar))
     }
@@ -312,7 +318,8 @@ impl Timeline {
         clock_values(s.meter, self.position(t).bar_fraction, s.micro_bpm)
     }
 
-    /// The chord at sample `t`: value of the `chord` control, transposed, and symbol as it was written, not transposed. `None`: not known.
+    /// The chord at sample `t`: value of the `chord` control, transposed, and symbol as it was written, not
+    /// transposed. `None`: not known.
     pub fn chord(&self, t: i64) -> Option<(i32, &str)> {
         let chords = self.chords.as_ref()?;
         let Position { bar, bar_fraction: (num, den), .. } = self.position(t);

@@ -1,4 +1,5 @@
-//! [`TokenHistory`]: tokens of the last minutes, as the band played and as the musician was heard; and [`Loop`]: bars that are repeated.
+//! [`TokenHistory`]: tokens of the last minutes, as the band played and as the musician was heard; and
+//! [`Loop`]: bars that are repeated.
 
 use super::stem::Stems;
 use crate::model::{Config, FRAME};
@@ -16,7 +17,8 @@ pub(super) struct TokenHistory {
     pub stem_of: Vec<usize>,
     /// Streams of each stem, by level.
     pub streams: Vec<Vec<usize>>,
-    /// The token of each stream where its stem is silent: the code of a recording's noise floor, as the model learned it.
+    /// The token of each stream where its stem is silent: the code of a recording's noise floor, as the model
+    /// learned it.
     pub silence: Vec<i32>,
     /// Frames of the song that are decided, by stream.
     pub decided_to: Vec<i64>,
@@ -115,8 +117,8 @@ impl Loop {
         Loop { end: 0, anchor: (0, 0), len: (1, 1), frames: 0, bars: 0, tokens: vec![0; levels * LOOP_MAX_FRAMES as usize] }
     }
 
-    /// Keeps `bars` bars of `len` samples before frame `end` of a stem: 1 to [`LOOP_MAX_FRAMES`] frames. The last frames of delayed
-    /// streams are not decided yet: [`Loop::store`] adds them.
+    /// Keeps `bars` bars of `len` samples before frame `end` of a stem: 1 to [`LOOP_MAX_FRAMES`] frames. The
+    /// last frames of delayed streams are not decided yet: [`Loop::store`] adds them.
     pub fn capture(&mut self, history: &TokenHistory, stem: usize, end: i64, bars: u32, len: (i128, i128)) {
         (self.end, self.len, self.bars) = (end, len, bars);
         self.frames = loop_frames(1, len).clamp(1, LOOP_MAX_FRAMES);
@@ -135,7 +137,8 @@ impl Loop {
         }
     }
 
-    /// Token of frame `t`. Pass n starts round(n · length) frames after the anchor, so it is never more than half a frame out of phase.
+    /// Token of frame `t`. Pass n starts round(n · length) frames after the anchor, so it is never more than
+    /// half a frame out of phase.
     pub fn token(&self, level: usize, t: i64) -> i32 {
         let passed = t - self.anchor.0;
         let frame = FRAME as i128 * self.len.1;
@@ -155,7 +158,8 @@ pub(super) fn loop_frames(n: i64, len: (i128, i128)) -> i64 {
     ((2 * i128::from(n) * len.0 + frame).div_euclid(2 * frame)) as i64
 }
 
-/// The token that a frame of a stream must have, if the model is not to sample it: it is decided, silent, or a loop's.
+/// The token that a frame of a stream must have, if the model is not to sample it: it is decided, silent, or
+/// a loop's.
 pub(super) fn forced_token(history: &TokenHistory, stems: &Stems, k: usize, t: i64) -> Option<i32> {
     if t < history.decided_to[k] {
         return Some(history.token(k, t));

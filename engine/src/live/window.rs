@@ -1,9 +1,11 @@
-//! [`Window`]: a run of the language model over [prefix ‖ transition ‖ target], where the target's first frame is a frame of the song and
-//! its end stays open (docs/explanation/musicgen-stem.md section 8; docs/explanation/live-play.md).
+//! [`Window`]: a run of the language model over [prefix ‖ transition ‖ target], where the target's first
+//! frame is a frame of the song and its end stays open (docs/explanation/musicgen-stem.md section 8;
+//! docs/explanation/live-play.md).
 //!
-//! A session has two, used in turn and allocated once. The lag is not a property of the run: the slots of the input stem's streams are
-//! filled with what was heard `lag` frames before, over prefix, transition and target alike, which is the pattern that the model was
-//! trained with (docs/reference/model-format.md, "Lag"). So a window can have any input stem and any lag.
+//! A session has two, used in turn and allocated once. The lag is not a property of the run: the slots of the
+//! input stem's streams are filled with what was heard `lag` frames before, over prefix, transition and
+//! target alike, which is the pattern that the model was trained with (docs/reference/model-format.md,
+//! "Lag"). So a window can have any input stem and any lag.
 
 use sideman_kernels::{Backend, Sampling, UNKNOWN};
 
@@ -37,7 +39,8 @@ impl Shape {
                 decimation: e.decimation,
                 history: e.window / 5,
             },
-            // A model of the paper's text-to-music alone goes on from its own history (docs/explanation/musicgen-stem.md 7.1), here a third of a run.
+            // A model of the paper's text-to-music alone goes on from its own history
+            // (docs/explanation/musicgen-stem.md 7.1), here a third of a run.
             None => Shape { prefix: 0, frames: config.max_frames, decimation: 1, history: config.max_frames / 3 },
         }
     }
@@ -48,7 +51,8 @@ impl Shape {
 pub(super) struct WindowInput {
     /// The stem; `None`: the model plays all stems.
     pub stem: Option<usize>,
-    /// Frames by which it is delayed in the pattern; `None`: it is not, and the model predicts it until it is known.
+    /// Frames by which it is delayed in the pattern; `None`: it is not, and the model predicts it until it is
+    /// known.
     pub lag: Option<usize>,
 }
 
@@ -101,8 +105,8 @@ impl<B: Backend> Window<B> {
         })
     }
 
-    /// Empties the window and moves it to frame `start` of the song. Nothing is fed yet; the prefix sums up the song before frame `cut`.
-    /// It allocates nothing.
+    /// Empties the window and moves it to frame `start` of the song. Nothing is fed yet; the prefix sums up
+    /// the song before frame `cut`. It allocates nothing.
     pub fn reset(
         &mut self,
         backend: &mut B,
@@ -170,8 +174,8 @@ impl<B: Backend> Window<B> {
         Some(self.start + at as i64)
     }
 
-    /// Puts what is known into `column`, which has not been fed. Slots of the input stem that are not known are left to the model, or, if
-    /// the stem is lagged, masked until [`Window::hear`].
+    /// Puts what is known into `column`, which has not been fed. Slots of the input stem that are not known
+    /// are left to the model, or, if the stem is lagged, masked until [`Window::hear`].
     fn fill(&mut self, backend: &mut B, source: ColumnSource, column: usize) -> Result<()> {
         for k in 0..source.history.delays.len() {
             let Some(t) = self.frame(source.history, k, column) else { continue };
@@ -251,7 +255,8 @@ impl<B: Backend> Window<B> {
         }
     }
 
-    /// Feeds known columns below `limit`, as many as `work` allows: a known column costs 1, one that must be sampled costs 4.
+    /// Feeds known columns below `limit`, as many as `work` allows: a known column costs 1, one that must be
+    /// sampled costs 4.
     pub fn prime(
         &mut self,
         backend: &mut B,
@@ -280,9 +285,9 @@ impl<B: Backend> Window<B> {
         Ok(())
     }
 
-    /// Corrects what the model has predicted of the input stem in frames `from..source.known`. From the first wrong frame on, columns are
-    /// fed again with what was heard and with what the band has played since, and the later frames of the input stem are predicted again.
-    /// True: something was wrong.
+    /// Corrects what the model has predicted of the input stem in frames `from..source.known`. From the first
+    /// wrong frame on, columns are fed again with what was heard and with what the band has played since, and
+    /// the later frames of the input stem are predicted again. True: something was wrong.
     pub fn correct(&mut self, backend: &mut B, model: &Model<B>, source: ColumnSource, from: i64) -> Result<bool> {
         let Some(input_stem) = self.input.stem else { return Ok(false) };
         let end = self.run.at();

@@ -1,4 +1,5 @@
-//! Random requests at random times: nothing breaks, nothing is late, and hops of one frame give what long hops give.
+//! Random requests at random times: nothing breaks, nothing is late, and hops of one frame give what long
+//! hops give.
 
 use sideman_engine::live::{Action, Clock, Command, Mode, Request, Session, SessionConfig, Snapshot, When, Which};
 use sideman_engine::task::Meter;

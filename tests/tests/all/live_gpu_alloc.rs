@@ -1,5 +1,5 @@
-//! A hop on a GPU (the emulator in tests/fakecuda) allocates and frees no host memory after the first one: CUDA graphs are recorded
-//! before.
+//! A hop on a GPU (the emulator in tests/fakecuda) allocates and frees no host memory after the first one:
+//! CUDA graphs are recorded before.
 
 use assert_no_alloc::{assert_no_alloc, reset_violation_count, violation_count};
 use sideman_engine::live::{Action, Command, Request, Session, SessionConfig, Which};

@@ -110,7 +110,8 @@ fn gain_pan_mute_solo_and_dim_take_effect_at_once() {
     s.ask(Command::Stem(Which::All, Action::Mute(false))).ask(stem(2, Action::Solo(false))).ask(Command::Dim(-20.0)).to(45);
     assert_eq!(s.shown.dim, -20.0);
     assert!((s.session.levels(1)[0][0] - 0.1).abs() < 1e-6);
-    // At a boundary, if requested: the next bar starts with frame 50, and samples are ahead of what is heard by the lead.
+    // At a boundary, if requested: the next bar starts with frame 50, and samples are ahead of what is heard
+    // by the lead.
     let lead = s.session.lead();
     s.session.request(Request { command: Command::Dim(0.0), when: Some(When::Bar), from: 0 });
     s.session.snapshot(&mut s.shown);
@@ -230,7 +231,8 @@ fn tempo_meter_and_chords_change_at_their_boundaries() {
 #[test]
 fn a_section_request_goes_to_the_section_of_that_name() {
     const CHART: &str = "[A] Em C G [B] Am F [coda] D";
-    // Frames of the bars as they are played: 50 each, bar 1 is frame 0. The snapshot is the lead ahead of what is heard.
+    // Frames of the bars as they are played: 50 each, bar 1 is frame 0. The snapshot is the lead ahead of
+    // what is heard.
     let mut s = stage(|settings| settings.chords = Some(CHART.into()));
     let seen = |s: &Stage| (s.shown.bar, s.shown.section.clone(), s.shown.section_bars, s.shown.chord.clone());
     s.to(20);
@@ -483,7 +485,8 @@ fn the_lead_follows_from_the_lag() {
         let settings = SessionConfig { lag, ..SessionConfig::for_model(jam.model.config()) };
         let session = Session::new(&mut jam.cpu, &jam.model, &settings, None).unwrap();
         assert_eq!(session.lead(), Session::lead_of(&jam.model, lag));
-        // The encoder looks one frame ahead, `other` is delayed by three frames, the decoder holds 480 samples back.
+        // The encoder looks one frame ahead, `other` is delayed by three frames, the decoder holds 480
+        // samples back.
         assert_eq!(session.lead(), (lag as i64 + 1 - 1 - 3) * 640 - 480);
         assert_eq!(session.stem(1).len() as i64, session.lead().max(0));
         assert!(session.lead() > last);

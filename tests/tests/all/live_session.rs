@@ -9,7 +9,8 @@ use sideman_engine::task::{Chart, Lagged, Settings};
 use sideman_tests::fixture::Fixture;
 use sideman_tests::jam::{Jam, bass};
 
-/// Plays `frames` frames of a bass, and compares tokens and samples with the offline task's. Returns the lead.
+/// Plays `frames` frames of a bass, and compares tokens and samples with the offline task's. Returns the
+/// lead.
 fn equals_offline(jam: &mut Jam, lag: usize, frames: usize) -> i64 {
     let input_stem = bass(frames * 640);
     let streams = jam.model.config().streams.len();
