@@ -76,8 +76,8 @@ fn serve(control: &Control, events: &Receiver<Event>, mut playback: PlaybackCloc
             continue;
         }
         followed = Instant::now();
-        let model = control.snapshot();
-        if model.clock != Clock::Link {
+        let snapshot = control.snapshot();
+        if snapshot.clock != Clock::Link {
             peer = None;
             events.try_iter().for_each(drop);
             continue;
@@ -90,9 +90,9 @@ fn serve(control: &Control, events: &Receiver<Event>, mut playback: PlaybackCloc
         });
         let asked: Vec<Command> = asked.collect();
         let song = || began.elapsed().as_secs_f64() + offset;
-        let peer = peer.get_or_insert_with(|| Peer::join(&model, song(), origin));
+        let peer = peer.get_or_insert_with(|| Peer::join(&snapshot, song(), origin));
         let before = peer.others;
-        let requests = peer.follow(&model, &asked, song());
+        let requests = peer.follow(&snapshot, &asked, song());
         if peer.others != before {
             control.say(format!("Ableton Link: {} other peers", peer.others));
         }
@@ -136,22 +136,22 @@ struct Peer {
 
 impl Peer {
     /// Joins with the band's tempo and beat, which count if there are no other peers.
-    fn join(model: &Snapshot, song: f64, origin: Origin) -> Peer {
-        let (link, mut state) = (AblLink::new(model.tempo), SessionState::new());
+    fn join(snapshot: &Snapshot, song: f64, origin: Origin) -> Peer {
+        let (link, mut state) = (AblLink::new(snapshot.tempo), SessionState::new());
         let now = Moment { micros: link.clock_micros(), song };
-        let at = now.micros(model.time as f64 / f64::from(RATE));
+        let at = now.micros(snapshot.time as f64 / f64::from(RATE));
         link.capture_app_session_state(&mut state);
-        state.request_beat_at_time(quarters(model), at, model.meter.quarters() as f64);
-        state.set_is_playing(model.playing, at);
+        state.request_beat_at_time(quarters(snapshot), at, snapshot.meter.quarters() as f64);
+        state.set_is_playing(snapshot.playing, at);
         link.commit_app_session_state(&state);
         link.enable_start_stop_sync(true);
         link.enable(true);
-        let (rolling, played) = (model.playing, model.playing);
+        let (rolling, played) = (snapshot.playing, snapshot.playing);
         Peer { link, state, origin, others: 0, met: Instant::now(), rolling, played, starting: 0, entry: BarEntry::default() }
     }
 
     /// What the Link session asks of the band. `asked`: the commands from other sources since the last call, which the Link session gets.
-    fn follow(&mut self, model: &Snapshot, asked: &[Command], song: f64) -> Vec<Request> {
+    fn follow(&mut self, snapshot: &Snapshot, asked: &[Command], song: f64) -> Vec<Request> {
         let Peer { link, state, .. } = self;
         let now = Moment { micros: link.clock_micros(), song };
         link.capture_app_session_state(state);
@@ -161,8 +161,8 @@ impl Peer {
         }
         self.others = others;
         // A request takes effect at the next undecided sample.
-        let next = model.time as f64 / f64::from(RATE);
-        let (at, quantum) = (now.micros(next), model.meter.quarters() as f64);
+        let next = snapshot.time as f64 / f64::from(RATE);
+        let (at, quantum) = (now.micros(next), snapshot.meter.quarters() as f64);
         let (mut requests, mut ours) = (Vec::new(), false);
 
         let rolling = state.is_playing();
@@ -171,7 +171,7 @@ impl Peer {
                 self.entry.disarm();
                 requests.push(Request { command: Command::Stop, when: Some(When::Now), from: self.origin });
             }
-            (false, true) if !model.playing => self.entry.arm(),
+            (false, true) if !snapshot.playing => self.entry.arm(),
             _ => {}
         }
         for command in asked {
@@ -185,7 +185,7 @@ impl Peer {
             }
         }
         self.starting = self.starting.saturating_sub(1);
-        if self.starting > 0 && !model.playing {
+        if self.starting > 0 && !snapshot.playing {
             self.starting = 0;
             self.entry.arm();
             // Without other peers the bar line is as early as the band can start.
@@ -193,33 +193,33 @@ impl Peer {
             ours = true;
         }
         if others == 0 {
-            let moved = model.playing && (state.beat_at_time(at, quantum) - quarters(model)).abs() > NEAR;
-            if moved || (state.tempo() - model.tempo).abs() > 1e-3 {
-                state.set_tempo(model.tempo, at);
+            let moved = snapshot.playing && (state.beat_at_time(at, quantum) - quarters(snapshot)).abs() > NEAR;
+            if moved || (state.tempo() - snapshot.tempo).abs() > 1e-3 {
+                state.set_tempo(snapshot.tempo, at);
                 ours = true;
             }
             if moved {
-                state.request_beat_at_time(quarters(model), at, quantum);
+                state.request_beat_at_time(quarters(snapshot), at, quantum);
             }
         }
 
         let (tempo, theirs) = (state.tempo(), state.beat_at_time(at, quantum));
-        match self.entry.start(model, next, theirs, tempo, None, self.origin) {
+        match self.entry.start(snapshot, next, theirs, tempo, None, self.origin) {
             Some(started) => requests.extend(started),
             None if others == 0 => {}
-            None if model.playing => requests.extend(keep_phase(model, theirs, tempo, self.origin)),
-            None => requests.extend(keep_tempo(model, tempo, self.origin)),
+            None if snapshot.playing => requests.extend(keep_phase(snapshot, theirs, tempo, self.origin)),
+            None => requests.extend(keep_tempo(snapshot, tempo, self.origin)),
         }
         // A start or stop of the band starts or stops all peers, from the same bar line on.
         let starts = requests.iter().find_map(|w| match (&w.command, w.when) {
             (Command::Play, Some(When::Sample(sample))) => Some(sample as f64 / f64::from(RATE)),
             _ => None,
         });
-        let edge = std::mem::replace(&mut self.played, model.playing) != model.playing;
-        if !self.rolling && (starts.is_some() || edge && model.playing) {
+        let edge = std::mem::replace(&mut self.played, snapshot.playing) != snapshot.playing;
+        if !self.rolling && (starts.is_some() || edge && snapshot.playing) {
             state.set_is_playing(true, now.micros(starts.unwrap_or(next)));
             (self.rolling, ours) = (true, true);
-        } else if self.rolling && edge && !model.playing && !self.entry.armed() {
+        } else if self.rolling && edge && !snapshot.playing && !self.entry.armed() {
             state.set_is_playing(false, at);
             (self.rolling, ours) = (false, true);
         }

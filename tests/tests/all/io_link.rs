@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use rusty_link::{AblLink, SessionState};
 use sideman_engine::live::{Clock, Command, Request, SessionConfig};
+use sideman_io::clock::link;
 use sideman_io::control::Control;
 use sideman_io::event::RecordingEvent;
 use sideman_io::live::EngineThread;
 use sideman_io::run_mode::RunMode;
-use sideman_io::{link, supervisor};
+use sideman_io::supervisor;
 use sideman_tests::jackd::{Server, deadline, device_config, jackd, turn};
 use sideman_tests::stage;
 
