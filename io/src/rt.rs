@@ -17,6 +17,7 @@
 //! that is too slow would leave no core to the terminal that should stop it, and an engine with priority over
 //! its own workers would wait for them for ever.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use thread_priority::{
@@ -83,18 +84,38 @@ pub fn make_realtime() -> Result<(), Error> {
     set_thread_priority_and_policy(thread_native_id(), priority, policy)
 }
 
-/// The priorities that the engine and a callback on ALSA get here, in words.
-pub fn priorities() -> String {
-    let tried = || {
-        let engine = if raise_priority().is_ok() { "comes before other programs" } else { "as other programs" };
-        let callback = if make_realtime().is_ok() { "realtime" } else { "as other programs" };
-        (engine, callback)
-    };
-    let (engine, callback) = std::thread::spawn(tried).join().unwrap_or(("unknown", "unknown"));
-    let help = if callback == "realtime" { "" } else { "; an rtprio limit of 20 and a nice limit of -15 would change that" };
-    let grouped = std::fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled").is_ok_and(|on| on.trim() == "1");
-    let within = if grouped { " of its terminal (autogroup)" } else { "" };
-    format!("engine {engine}{within}, callback on ALSA {callback}{help}")
+/// The priorities that this user's threads get on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Priorities {
+    /// The engine's niceness can be lowered.
+    pub engine_raised: bool,
+    /// A callback on ALSA can get realtime priority.
+    pub callback_realtime: bool,
+    /// The kernel applies niceness within each terminal only (autogroup).
+    pub autogroup: bool,
+}
+
+impl Priorities {
+    /// Tries them on a thread that ends at once.
+    pub fn find() -> Priorities {
+        let find = || (raise_priority().is_ok(), make_realtime().is_ok());
+        let (engine_raised, callback_realtime) = std::thread::spawn(find).join().unwrap_or_default();
+        let setting = std::fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled");
+        Priorities { engine_raised, callback_realtime, autogroup: setting.is_ok_and(|on| on.trim() == "1") }
+    }
+}
+
+impl fmt::Display for Priorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let engine = if self.engine_raised { "before other programs" } else { "as other programs" };
+        let scope = if self.autogroup { " of its terminal (autogroup)" } else { "" };
+        let callback = if self.callback_realtime { "realtime" } else { "as other programs" };
+        write!(f, "engine {engine}{scope}, callback on ALSA {callback}")?;
+        if !self.callback_realtime {
+            write!(f, "; an rtprio limit of 20 and a nice limit of -15 would change that")?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -114,8 +135,7 @@ mod tests {
         };
         let (done, policy) = std::thread::spawn(policy).join().unwrap();
         assert_eq!(done && cfg!(target_os = "linux"), matches!(policy, ThreadSchedulePolicy::Realtime(_)), "{policy:?}");
-        let said = priorities();
-        assert_eq!(said.contains("callback on ALSA realtime"), done, "{said}");
+        assert_eq!(Priorities::find().callback_realtime, done);
     }
 
     #[cfg(target_os = "linux")]

@@ -48,7 +48,7 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
     say(format!("processor  {}", processor()));
     say(format!("features   {}; kernels use {}", features().join(" "), cpu.isa().name()));
     say(format!("threads    {threads}"));
-    let priority = rt::priorities();
+    let priority = rt::Priorities::find().to_string();
     say(format!("priority   {priority}"));
     say(format!("memory     {:.1} GB/s, read by {threads} threads", bandwidth / 1e9));
     drop(cpu);

@@ -260,8 +260,9 @@ pub(crate) mod tests {
     fn on_a_full_disk_a_take_is_an_error_that_names_the_file() {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev/full", dir.path().join("click.wav")).unwrap();
-        let error = TakeWriter::create(dir.path(), &info(), 2).err().expect("no room").to_string();
-        assert!(error.contains("click.wav") && error.contains("space"), "{error}");
+        let error = TakeWriter::create(dir.path(), &info(), 2).err().expect("no space is left");
+        let Error::Io { path, source } = &error else { panic!("{error}") };
+        assert_eq!((path, source.kind()), (&dir.path().join("click.wav"), std::io::ErrorKind::StorageFull));
     }
 
     #[test]
