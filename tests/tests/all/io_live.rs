@@ -1,6 +1,7 @@
 //! Live play with the committed random model: pace, hops, block sizes of the device and stalls change no
 //! sample, and no fault stops song time.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::mpsc::channel;
@@ -95,6 +96,9 @@ fn a_take_whose_texts_were_scheduled_for_bars_replays_exactly() {
     for (command, bar) in [(text("funk drums"), 1), (Command::Seed(9), 1), (text("soft pad"), 2)] {
         control.send(Request { command, when: Some(When::AtBar(bar)), from: 1 }).unwrap();
     }
+    // The first look at the requests; the second one finds `Play`.
+    let looks = Cell::new(0);
+    assert!(!runner.wait_for_play(|| looks.replace(looks.get() + 1) > 0));
     control.send(stage::now(Command::Play)).unwrap();
     assert!(runner.wait_for_play(|| false));
     file::play(&mut runner, &stage::bass(5 * 32_000, 32_000), Pace::Fast, VecDeque::new(), |_| true);
