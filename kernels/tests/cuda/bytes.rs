@@ -1,8 +1,9 @@
-//! What a step moves on a GPU, counted by the GPU on paper (tests/fakecuda), against the least that it must: every weight once, and
-//! every key and value that is looked at, once a lane. Shapes of the medium model (48 layers of 1536, 24 heads), two lanes.
+//! Memory traffic of one step on a GPU, counted in the PTX emulator (tests/fakecuda), against the least possible: every weight
+//! once, and every key and value that is attended to, once a lane. Shapes of the medium model (48 layers of 1536, 24 heads), two
+//! lanes.
 //!
-//! `moved` is what the memory of the GPU gives and takes: distinct sectors of a launch. `asked` is what blocks ask the caches for:
-//! sectors of all requests, one for each block that reads the same activations.
+//! `moved` counts distinct sectors of a launch, which device memory must deliver. `asked` counts the sectors of all requests to the
+//! caches: one for each block that reads the same activations.
 //!
 //! `cargo test -p sideman-kernels --test cuda bytes -- --nocapture` prints the tables of docs/measurements/gpu.md.
 

@@ -1,10 +1,10 @@
-//! What both players are given to do, each case written once over [`Backend`]: operations of the model's step, and the helpers of all.
+//! Cases that run on both backends, each written once over [`Backend`]: operations of the model's step. Also the helpers of all cases.
 
 use sideman_kernels::{
     Act, Backend, EmbedInput, Format, Grid, Heads, LaneText, LayerRows, Linear, Norm, Rows, Sampling, UNKNOWN,
 };
 
-/// Numbers in −1..1 that look random, the same for a seed.
+/// Pseudo-random numbers in −1..1, the same for the same seed.
 pub fn noise(seed: u64, len: usize) -> Vec<f32> {
     let mut s = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
@@ -41,12 +41,12 @@ pub fn close(name: &str, got: &[f32], want: &[f32], tolerance: f32) {
     }
 }
 
-/// A case, written once.
+/// One operation with its sizes; gives the values that it computes.
 pub trait Case: std::fmt::Debug {
-    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32>;
+    fn run<B: Backend>(&self, backend: &mut B) -> Vec<f32>;
 }
 
-/// A matrix product with all that can stand around it.
+/// A matrix product with norm, bias, activation and residual.
 #[derive(Debug, Clone)]
 pub struct Product {
     pub rows: usize,
@@ -62,7 +62,7 @@ pub struct Product {
 }
 
 impl Case for Product {
-    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
+    fn run<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let Product { rows, cols, count, stride, .. } = *self;
         let scale = 1.0 / (cols as f32).sqrt();
         let w: Vec<f32> = noise(1, rows * cols).iter().map(|w| w * scale).collect();
@@ -93,9 +93,9 @@ pub struct Attention {
 }
 
 impl Case for Attention {
-    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
+    fn run<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let (dim, lanes, layer) = (self.heads.heads * self.heads.head_dim, 2, 1);
-        // Queries and keys of size 1, as in a model: of wide noise the scores run to a hundred, and rounding alone tells players apart.
+        // Queries and keys of size 1, as in a model. With larger ones scores reach a hundred, and rounding alone makes backends differ.
         let weight: Vec<f32> = noise(1, 3 * dim * dim).iter().map(|w| w * 3.0 / (dim as f32).sqrt()).collect();
         let weight = backend.mat(3 * dim, dim, &weight, Format::F32).unwrap();
         let linear = Linear::<B> { weight, bias: None, norm: None, act: Act::None, add: false };
@@ -114,21 +114,21 @@ impl Case for Attention {
     }
 }
 
-/// Texts that come and go, and attention to them.
+/// Texts that are set and removed, and attention to them.
 #[derive(Debug, Clone)]
 pub struct Text {
     pub heads: Heads,
     pub format: Format,
     pub lanes: usize,
     pub n: usize,
-    /// Tokens that a text may have.
+    /// The most tokens of a text.
     pub room: usize,
     /// Lanes that get a text of so many tokens (0: the null one), one after another.
     pub sets: Vec<(usize, usize)>,
 }
 
 impl Case for Text {
-    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
+    fn run<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let Text { heads, format, lanes, n, room, .. } = *self;
         let (dim, mut out) = (heads.heads * heads.head_dim, Vec::new());
         let mut text = backend.kv(2, lanes, room, heads, format).unwrap();
@@ -159,7 +159,7 @@ pub struct Embeddings {
 }
 
 impl Case for Embeddings {
-    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
+    fn run<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let Embeddings { dim, songs, branches, steps, pos, n, .. } = *self;
         let cards: Vec<usize> = self.streams.iter().map(|s| s.0).collect();
         let grid = Grid { songs, branches, delays: vec![0; cards.len()], cfg_scale: vec![1.0; cards.len()], cards, steps };
@@ -192,9 +192,9 @@ impl Case for Embeddings {
     }
 }
 
-/// Draws of eight steps, one of them forced, one without a finite logit, the last ones past the sequence's end.
+/// Sampling of eight steps: one token is forced, one step has no finite logit, the last ones are past the sequence's end.
 #[derive(Debug, Clone)]
-pub struct Draws {
+pub struct Samples {
     pub sampling: Sampling,
     pub songs: usize,
     pub branches: usize,
@@ -202,15 +202,15 @@ pub struct Draws {
     pub streams: Vec<(usize, usize, f32)>,
 }
 
-impl Draws {
+impl Samples {
     /// Two songs with guidance, three streams.
-    pub fn of(sampling: Sampling) -> Draws {
-        Draws { sampling, songs: 2, branches: 2, streams: vec![(70, 0, 1.0), (300, 1, 0.4), (9, 4, 0.0)] }
+    pub fn of(sampling: Sampling) -> Samples {
+        Samples { sampling, songs: 2, branches: 2, streams: vec![(70, 0, 1.0), (300, 1, 0.4), (9, 4, 0.0)] }
     }
 }
 
-impl Case for Draws {
-    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
+impl Case for Samples {
+    fn run<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let (steps, lanes) = (8, self.songs * self.branches);
         let cards: Vec<usize> = self.streams.iter().map(|s| s.0).collect();
         let (delays, cfg_scale) = self.streams.iter().map(|s| (s.1, s.2)).unzip();

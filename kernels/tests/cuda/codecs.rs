@@ -1,4 +1,4 @@
-//! What both players are given to do for the codecs, each case written once over [`Backend`].
+//! Cases of the codecs' operations that run on both backends, each written once over [`Backend`].
 
 use crate::cases::{Case, all, buf, ints, noise};
 use sideman_kernels::{Act, Backend, Book, Format, InverseStft, Linear, Lstm, Rows, Stft};
@@ -8,7 +8,7 @@ use sideman_kernels::{Act, Backend, Book, Format, InverseStft, Linear, Lstm, Row
 pub struct Moves;
 
 impl Case for Moves {
-    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
+    fn run<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let mut a = buf(backend, &noise(1, 5000));
         backend.shift(&mut a, 7, 0, 4000);
         backend.shift(&mut a, 0, 100, 4000);
@@ -28,7 +28,7 @@ pub struct Copies {
 }
 
 impl Case for Copies {
-    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
+    fn run<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let Copies { count, width, stride, gap } = *self;
         let (from, to) = (Rows { count, at: 3, stride }, Rows { count, at: 5, stride: width + gap });
         let (a, len) = (buf(backend, &noise(1, 3 + count * stride + width)), 5 + count * (width + gap));
@@ -43,7 +43,7 @@ impl Case for Copies {
 pub struct Elus(pub usize);
 
 impl Case for Elus {
-    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
+    fn run<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let scale = [1.0, 1e-6, 30.0, 0.0, 200.0];
         let x: Vec<f32> = noise(self.0 as u64, self.0 + 3).iter().enumerate().map(|(i, x)| x * scale[i % scale.len()]).collect();
         let (x, mut y) = (buf(backend, &x), buf(backend, &noise(2, self.0 + 3)));
@@ -62,7 +62,7 @@ pub struct Depthwise {
 }
 
 impl Case for Depthwise {
-    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
+    fn run<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let Depthwise { kernel, dim, count, at } = *self;
         let (taps, bias) = (buf(backend, &noise(3, kernel * dim)), buf(backend, &noise(4, dim)));
         let w = sideman_kernels::Depthwise::<B> { taps, bias, kernel, dim };
@@ -82,7 +82,7 @@ pub struct Recurrence {
 }
 
 impl Case for Recurrence {
-    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
+    fn run<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let Recurrence { size, layers, count } = *self;
         let mut w = Lstm::<B> { input: Vec::new(), hidden: Vec::new(), size };
         for l in 0..layers as u64 {
@@ -111,7 +111,7 @@ pub struct Spectra {
 }
 
 impl Case for Spectra {
-    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
+    fn run<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let Spectra { n_fft, bins, hop, count, col } = *self;
         let (end, stride) = (n_fft + 5, col + bins + 3);
         let x = buf(backend, &noise(1, end + count * hop));
@@ -131,7 +131,7 @@ pub struct Inverse {
 }
 
 impl Case for Inverse {
-    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
+    fn run<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let Inverse { n_fft, hop, max_log, ref parts } = *self;
         let (half, count, stride) = (n_fft / 2 + 1, parts.iter().sum::<usize>(), n_fft + 5);
         // Phases of several turns.
@@ -162,7 +162,7 @@ pub struct Codes {
 }
 
 impl Case for Codes {
-    fn play<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
+    fn run<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
         let Codes { factorised, dim, card, width, books: n, count } = *self;
         let mut books = Vec::new();
         for q in 0..n as u64 {

@@ -1,7 +1,7 @@
-//! Every kernel beside its scalar twin on random shapes: few, since each is run by an interpreter, and the same ones each time.
-//! PROPTEST_CASES=200 plays more of them, PROPTEST_RNG_SEED=7 others.
+//! Every kernel against the CPU backend on random shapes: few, since the emulator is slow, and the same ones each time.
+//! PROPTEST_CASES=200 runs more of them, PROPTEST_RNG_SEED=7 others.
 
-use crate::cases::{Attention, Case, Draws, Embeddings, Product, Text, close};
+use crate::cases::{Attention, Case, Embeddings, Product, Samples, Text, close};
 use crate::codecs::{Codes, Copies, Depthwise, Elus, Inverse, Recurrence, Spectra};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -24,7 +24,7 @@ const PRODUCTS: [(Format, [&str; 3]); 4] = [
 const COUNTS: [std::ops::Range<usize>; 3] = [1..3, 3..64, 64..90];
 const TILES: [(Format, &str); 3] = [(Format::Bf16, "tiles_bf16"), (Format::Q8, "tiles_q8"), (Format::Q4, "tiles_q4")];
 const ATTENTION: [(Format, &str); 2] = [(Format::F32, "attend_f32"), (Format::Bf16, "attend_bf16")];
-/// Kernels of the other tests below, which hold that these were launched.
+/// Kernels of the other tests below, which assert that these were launched.
 const OTHERS: [&[&str]; 11] = [
     &["split_rows"],
     &["advance"],
@@ -51,13 +51,14 @@ fn every_kernel_has_a_test_of_any_shape() {
     assert_eq!(named, shipped);
 }
 
-/// Plays a case on both, the CUDA one as `words` say and, with `tiles`, by tensor cores; gives the kernels that were launched.
+/// Runs a case on both backends, the CUDA one with the emulator options `words` and, with `tiles`, on tensor cores; gives the kernels
+/// that were launched.
 fn alike<C: Case>(case: &C, words: &str, tiles: bool, tolerance: f32) -> Vec<String> {
-    let want = case.play(&mut CpuBackend::new(1));
+    let want = case.run(&mut CpuBackend::new(1));
     let fake = Fake::load(words).unwrap();
     let mut cuda = CudaBackend::new(0).unwrap();
     cuda.tiles(tiles);
-    let got = case.play(&mut cuda);
+    let got = case.run(&mut cuda);
     assert_eq!(cuda.failure(), None, "{:?}", fake.faults());
     drop(cuda);
     assert_eq!(fake.faults(), [""; 0]);
@@ -74,12 +75,12 @@ fn words(least: u32) -> impl Strategy<Value = String> {
         .prop_map(|(sm, lazy, order, seed)| format!("sm={sm} {} order={order} seed={seed}", if lazy { "lazy" } else { "eager" }))
 }
 
-/// Plays `few` cases of random shape and holds that they launched every one of `kernels`. A bit-exact operation has tolerance 0.
-fn held<C: Case>(kernels: &[&str], few: u32, shapes: impl Strategy<Value = C>, tolerance: f32) {
-    held_by(kernels, few, (shapes, words(75)), false, tolerance);
+/// Runs `few` cases of random shape and asserts that they launched every one of `kernels`. A bit-exact operation has tolerance 0.
+fn agree<C: Case>(kernels: &[&str], few: u32, shapes: impl Strategy<Value = C>, tolerance: f32) {
+    agree_by(kernels, few, (shapes, words(75)), false, tolerance);
 }
 
-fn held_by<C: Case>(kernels: &[&str], few: u32, shapes: impl Strategy<Value = (C, String)>, tiles: bool, tolerance: f32) {
+fn agree_by<C: Case>(kernels: &[&str], few: u32, shapes: impl Strategy<Value = (C, String)>, tiles: bool, tolerance: f32) {
     let set = |name| std::env::var(name).ok().and_then(|n| n.parse::<u32>().ok());
     let config = ProptestConfig {
         cases: set("PROPTEST_CASES").unwrap_or(few),
@@ -119,18 +120,18 @@ fn products(format: Format, count: std::ops::Range<usize>) -> impl Strategy<Valu
 }
 
 #[test]
-fn products_of_any_shape() {
+fn products_of_any_shape_agree_with_the_cpu() {
     for (format, kernels) in PRODUCTS {
         for (kernel, count) in kernels.into_iter().zip(COUNTS) {
-            // A norm of one or two columns divides by next to nothing.
-            held(&[kernel], 3, products(format, count), 2e-4);
+            // A norm of one or two columns divides by a number near zero.
+            agree(&[kernel], 3, products(format, count), 2e-4);
         }
     }
 }
 
-/// Without a norm, and up to one segment of columns, the sum has the processor's bits.
+/// Without a norm, a sum of one segment of columns has the CPU's bits.
 #[test]
-fn products_of_one_segment_of_any_shape() {
+fn products_of_one_segment_have_the_bits_of_the_cpu() {
     for (format, kernels) in PRODUCTS {
         for (kernel, count) in kernels.into_iter().zip(COUNTS) {
             let shapes = (products(format, count), columns(format, 128)).prop_map(move |(case, cols)| Product {
@@ -139,32 +140,32 @@ fn products_of_one_segment_of_any_shape() {
                 norm: None,
                 ..case
             });
-            held(&[kernel], 2, shapes, 0.0);
+            agree(&[kernel], 2, shapes, 0.0);
         }
     }
 }
 
 #[test]
-fn products_by_tensor_cores_of_any_shape() {
+fn products_on_tensor_cores_of_any_shape_agree_with_the_cpu() {
     for (format, kernel) in TILES {
-        held_by(&[OTHERS[0], &[kernel]].concat(), 3, (products(format, 64..150), words(80)), true, 4e-4);
+        agree_by(&[OTHERS[0], &[kernel]].concat(), 3, (products(format, 64..150), words(80)), true, 4e-4);
     }
 }
 
 #[test]
-fn attention_of_any_shape() {
+fn attention_of_any_shape_agrees_with_the_cpu() {
     for (format, kernel) in ATTENTION {
         let shapes =
             (1..4usize, 1..70usize, 1..150usize, 1..5usize, 0..200usize).prop_map(move |(heads, head_dim, first, n, room)| {
                 Attention { heads: Heads { heads, head_dim }, format, steps: first + n + room, first, n }
             });
         // In bf16 the last bit of a sum may round a key the other way.
-        held(&[OTHERS[1], &[kernel]].concat(), 3, shapes, if format == Format::F32 { 2e-5 } else { 2e-2 });
+        agree(&[OTHERS[1], &[kernel]].concat(), 3, shapes, if format == Format::F32 { 2e-5 } else { 2e-2 });
     }
 }
 
 #[test]
-fn texts_of_any_shape() {
+fn texts_of_any_shape_agree_with_the_cpu() {
     for (format, kernel) in ATTENTION {
         let shape = (1..4usize, 1..70usize, 1..5usize, 1..4usize, 1..300usize);
         let shapes = shape.prop_flat_map(move |(heads, head_dim, lanes, n, room)| {
@@ -173,12 +174,12 @@ fn texts_of_any_shape() {
                 Text { heads: Heads { heads, head_dim }, format, lanes, n, room, sets }
             })
         });
-        held(&[OTHERS[2], &[kernel]].concat(), 3, shapes, 2e-5);
+        agree(&[OTHERS[2], &[kernel]].concat(), 3, shapes, 2e-5);
     }
 }
 
 #[test]
-fn embeddings_of_any_shape() {
+fn embeddings_of_any_shape_have_the_bits_of_the_cpu() {
     let format = select(vec![Format::F32, Format::Bf16]);
     let sizes = (1..300usize, 1..4usize, 1..3usize, 1..20usize, 0..20usize);
     let shapes = (sizes, vec((1..90usize, format), 1..13), vec(1..30usize, 0..4), 1..6usize).prop_map(
@@ -193,18 +194,18 @@ fn embeddings_of_any_shape() {
             controls,
         },
     );
-    held(OTHERS[3], 6, shapes, 0.0);
+    agree(OTHERS[3], 6, shapes, 0.0);
 }
 
 #[test]
-fn draws_of_any_kind() {
+fn sampling_of_any_kind_gives_the_tokens_of_the_cpu() {
     let sampling = (0.0..2.0f32, 0..80u32, 0.0..1.0f32, 0.0..5.0f32, any::<bool>(), any::<u64>());
     let card = prop_oneof![4 => 1..300usize, 1 => 300..4033usize];
     let shapes = (sampling, 1..3usize, 1..3usize, vec((card, 0..6usize, 0.0..2.0f32), 1..5)).prop_map(
         |((temperature, top_k, top_p, cfg, nucleus, seed), songs, branches, mut streams)| {
             streams[0].1 = 0;
             let top_p = if nucleus { top_p } else { 0.0 };
-            Draws {
+            Samples {
                 sampling: Sampling { temperature, top_k, top_p, cfg, seed, frame_base: seed as i64 },
                 songs,
                 branches,
@@ -212,63 +213,63 @@ fn draws_of_any_kind() {
             }
         },
     );
-    held(OTHERS[4], 6, shapes, 0.0);
+    agree(OTHERS[4], 6, shapes, 0.0);
 }
 
 #[test]
-fn copies_of_any_shape() {
+fn copies_of_any_shape_have_the_bits_of_the_cpu() {
     let shapes = (1..80usize, 1..300usize, 0..400usize, 0..9usize).prop_map(|(count, width, stride, gap)| Copies {
         count,
         width,
         stride,
         gap,
     });
-    held(OTHERS[5], 6, shapes, 0.0);
+    agree(OTHERS[5], 6, shapes, 0.0);
 }
 
 #[test]
-fn convolutions_of_any_shape() {
+fn convolutions_of_any_shape_have_the_bits_of_the_cpu() {
     let shapes = (1..12usize, 1..300usize, 1..40usize, 0..9usize).prop_map(|(kernel, dim, count, at)| Depthwise {
         kernel,
         dim,
         count,
         at,
     });
-    held(&OTHERS[6][1..], 6, shapes, 0.0);
-    held(&OTHERS[6][..1], 6, (1..20_000usize).prop_map(Elus), 0.0);
+    agree(&OTHERS[6][1..], 6, shapes, 0.0);
+    agree(&OTHERS[6][..1], 6, (1..20_000usize).prop_map(Elus), 0.0);
 }
 
-/// A layer's sums have one segment up to 128 values: the processor's bits.
+/// Up to 128 values a layer's sums have one segment, so the bits are the CPU's.
 #[test]
-fn recurrences_of_any_shape() {
+fn lstms_of_any_shape_have_the_bits_of_the_cpu() {
     let shapes = (1..100usize, 1..4usize, 1..70usize).prop_map(|(size, layers, count)| Recurrence {
         size,
         layers,
         count: count.min(600 / size + 1),
     });
-    held(OTHERS[7], 6, shapes, 0.0);
+    agree(OTHERS[7], 6, shapes, 0.0);
 }
 
 #[test]
-fn spectra_of_any_shape() {
+fn spectra_of_any_shape_agree_with_the_cpu() {
     let shapes = (1..200usize, 1..200usize, 1..90usize, 1..20usize, 0..9usize)
         .prop_map(|(half, bins, hop, count, col)| Spectra { n_fft: 2 * half, bins: bins.min(half + 1), hop, count, col });
-    held(OTHERS[8], 6, shapes, 1e-4);
+    agree(OTHERS[8], 6, shapes, 1e-4);
 }
 
 #[test]
-fn inverse_transforms_of_any_shape() {
+fn inverse_transforms_of_any_shape_agree_with_the_cpu() {
     let shapes = (1..150usize, 1..150usize, 0.0..3.0f32, vec(1..9usize, 1..4)).prop_map(|(half, hop, max_log, parts)| {
-        // At least two windows over each sample, as in any codec: one alone is divided by next to nothing at its edge.
+        // At least two windows over each sample, as in any codec: one alone is divided by a number near zero at its edge.
         Inverse { n_fft: 2 * half, hop: hop.min(half), max_log, parts }
     });
-    held(OTHERS[9], 6, shapes, 1e-4);
+    agree(OTHERS[9], 6, shapes, 1e-4);
 }
 
-/// Up to one segment of 128 values scores have the processor's bits, so codes do.
+/// Up to one segment of 128 values scores have the CPU's bits, and so do codes.
 #[test]
-fn quantizers_of_any_shape() {
+fn quantizers_of_any_shape_have_the_bits_of_the_cpu() {
     let shapes = (any::<bool>(), 1..129usize, 2..300usize, 1..20usize, 1..5usize, 1..40usize)
         .prop_map(|(factorised, dim, card, width, books, count)| Codes { factorised, dim, card, width, books, count });
-    held(OTHERS[10], 6, shapes, 0.0);
+    agree(OTHERS[10], 6, shapes, 0.0);
 }
