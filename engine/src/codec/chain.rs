@@ -1,9 +1,11 @@
-//! A chain of convolutions and LSTMs that takes any number of rows at a time and gives, bit for bit, what it would give for
-//! all of them at once. [`super::seanet`] builds the encoder and the decoder of kind `seanet` of it.
+//! A chain of convolutions and LSTMs that takes any number of rows at a time and gives, bit for bit, what it
+//! would give for all of them at once. [`super::seanet`] builds the encoder and the decoder of kind `seanet`
+//! of it.
 //!
-//! Each layer has a queue of rows that it still has to read; the layer before it writes there. A row of output is made as
-//! soon as the last row that it reads is there, so a chain has always put out all that is final
-//! (docs/explanation/musicgen-stem.md 3.9), and computes nothing twice. Padding goes in where the signal begins and ends.
+//! Each layer has a queue of rows that it still has to read; the layer before it writes there. A row of
+//! output is made as soon as the last row that it reads is there, so a chain has always put out all that is
+//! final (docs/explanation/musicgen-stem.md 3.9), and computes nothing twice. Padding goes in where the
+//! signal begins and ends.
 
 use sideman_kernels::{Backend, Lstm, Rows};
 
@@ -67,8 +69,8 @@ impl<B: Backend> Chain<B> {
         Ok(state)
     }
 
-    /// Reads `new` rows that the caller has put at [`ChainState::input`], and at the `end` of the signal all that is left.
-    /// Gives the number of rows that are now at the start of [`ChainState::output`].
+    /// Reads `new` rows that the caller has put at [`ChainState::input`], and at the `end` of the signal all
+    /// that is left. Gives the number of rows that are now at the start of [`ChainState::output`].
     pub fn run(&self, backend: &mut B, state: &mut ChainState<B>, new: usize, end: bool) -> usize {
         let ChainState { queues, scratch, .. } = state;
         let mut rows = new;
@@ -93,8 +95,9 @@ impl<B: Backend> Chain<B> {
         rows
     }
 
-    /// Rows that a run of `new` rows puts out, where it leaves every queue as far read as it was: such runs make the same
-    /// launches each time. `None` where it does not, or where its launches depend on how much has been fed.
+    /// Rows that a run of `new` rows puts out, where it leaves every queue as far read as it was: such runs
+    /// make the same launches each time. `None` where it does not, or where its launches depend on how much
+    /// has been fed.
     pub fn steady(&self, state: &ChainState<B>, new: usize) -> Option<usize> {
         let mut rows = new;
         for (layer, q) in self.layers.iter().zip(&state.queues) {
@@ -109,8 +112,8 @@ impl<B: Backend> Chain<B> {
         Some(rows)
     }
 
-    /// Does `work`, which is a [`Chain::run`] of `new` rows with what belongs to it, and gives its rows. A backend that
-    /// records graphs records and replays a steady run.
+    /// Does `work`, which is a [`Chain::run`] of `new` rows with what belongs to it, and gives its rows. A
+    /// backend that records graphs records and replays a steady run.
     pub fn run_recorded(
         &self,
         backend: &mut B,

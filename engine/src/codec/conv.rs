@@ -1,16 +1,18 @@
 //! One streaming convolution of an EnCodec: its weights, and the rows that it still has to read.
 //!
-//! What a run reads, writes and drops is worked out first by arithmetic ([`Conv::plan`]), then launched ([`Conv::run`]).
+//! What a run reads, writes and drops is worked out first by arithmetic ([`Conv::plan`]), then launched
+//! ([`Conv::run`]).
 
 use sideman_kernels::{Backend, Linear, Rows};
 
 use crate::error::Result;
 
-/// A convolution as a matrix product over overlapping rows, with the ELU and the residual that EnCodec puts around it
-/// (docs/explanation/musicgen-stem.md 3.2–3.4).
+/// A convolution as a matrix product over overlapping rows, with the ELU and the residual that EnCodec puts
+/// around it (docs/explanation/musicgen-stem.md 3.2–3.4).
 ///
-/// A transposed convolution of kernel 2·`up` is one too: the window (x[t−1], x[t]) makes the `up` rows of block t, with one
-/// zero row before the start and one past the end, and `cut` rows are dropped at both ends of the result.
+/// A transposed convolution of kernel 2·`up` is one too: the window (x[t−1], x[t]) makes the `up` rows of
+/// block t, with one zero row before the start and one past the end, and `cut` rows are dropped at both ends
+/// of the result.
 pub struct Conv<B: Backend> {
     /// [up · output, kernel · input]; of a residual block [hidden, kernel · input].
     pub linear: Linear<B>,
@@ -34,7 +36,8 @@ pub struct Conv<B: Backend> {
     pub reflect: bool,
     /// Applies ELU to the input first.
     pub elu: bool,
-    /// A residual block's second convolution [output, hidden], of kernel 1: y = x + residual(elu(linear(elu(x)))).
+    /// A residual block's second convolution [output, hidden], of kernel 1: y = x +
+    /// residual(elu(linear(elu(x)))).
     pub residual: Option<(Linear<B>, usize)>,
 }
 
@@ -103,7 +106,8 @@ impl<B: Backend> Conv<B> {
 
     /// Rows that the queue must hold for `new` rows at a time.
     pub fn room(&self, new: usize) -> usize {
-        // Old rows: those of no window yet (twice the padding where mirroring waits for the start), or those of the mirror.
+        // Old rows: those of no window yet (twice the padding where mirroring waits for the start), or those
+        // of the mirror.
         let old = (self.kernel - 1).max(2 * self.left).max(self.keep());
         old + new + self.right + self.stride
     }
@@ -124,8 +128,8 @@ impl<B: Backend> Conv<B> {
         }
     }
 
-    /// Whether `fed` rows are more than the mirrors reach. From then on neither the launches of a run depend on `fed` nor,
-    /// but for the rest of the last stride, what comes at the end.
+    /// Whether `fed` rows are more than the mirrors reach. From then on neither the launches of a run depend
+    /// on `fed` nor, but for the rest of the last stride, what comes at the end.
     pub fn settled(&self, fed: usize) -> bool {
         fed > self.left.max(self.right + self.stride)
     }
@@ -163,7 +167,8 @@ impl<B: Backend> Conv<B> {
         plan
     }
 
-    /// Reads `new` rows that are in the queue and puts rows into `out`, behind those that it holds; gives their number.
+    /// Reads `new` rows that are in the queue and puts rows into `out`, behind those that it holds; gives
+    /// their number.
     pub fn run(
         &self,
         backend: &mut B,
@@ -211,8 +216,9 @@ impl<B: Backend> Conv<B> {
         plan.rows
     }
 
-    /// Writes the padding past the end (and before the start, where the signal was too short for that until now), as PyTorch
-    /// does: a signal too short to be mirrored counts as followed by zeros (docs/explanation/musicgen-stem.md 3.2).
+    /// Writes the padding past the end (and before the start, where the signal was too short for that until
+    /// now), as PyTorch does: a signal too short to be mirrored counts as followed by zeros
+    /// (docs/explanation/musicgen-stem.md 3.2).
     fn pad(&self, backend: &mut B, x: &mut B::Buf, Position { have, fed, .. }: Position) {
         let right = self.padding(fed);
         if !self.reflect {

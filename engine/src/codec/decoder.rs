@@ -51,8 +51,8 @@ impl<B: Backend> Decoder<B> {
         Ok(())
     }
 
-    /// Ends the signal: appends the remaining samples, up to one frame of samples for each frame of codes in all. Afterwards
-    /// the decoder is at the start of a new signal.
+    /// Ends the signal: appends the remaining samples, up to one frame of samples for each frame of codes in
+    /// all. Afterwards the decoder is at the start of a new signal.
     pub fn finish(&mut self, backend: &mut B, samples: &mut Vec<f32>) {
         match &mut self.net {
             DecoderNet::Seanet(net, state) => {
@@ -67,8 +67,8 @@ impl<B: Backend> Decoder<B> {
         }
     }
 
-    /// Decodes zeros and drops the result, so that a backend that records graphs has recorded every size of piece, and no
-    /// later push allocates. Call it before the first push. Does nothing on other backends.
+    /// Decodes zeros and drops the result, so that a backend that records graphs has recorded every size of
+    /// piece, and no later push allocates. Call it before the first push. Does nothing on other backends.
     pub fn warm_up(&mut self, backend: &mut B) {
         if B::GRAPH_SIZES.is_empty() {
             return;

@@ -11,7 +11,8 @@ use super::seanet::Seanet;
 use super::{CHUNK, Codec, Net, piece};
 use crate::error::Result;
 
-/// Samples are clipped to ±this (+40 dB over full scale), so that no input can make a recurrent state infinite.
+/// Samples are clipped to ±this (+40 dB over full scale), so that no input can make a recurrent state
+/// infinite.
 const CEILING: f32 = 100.0;
 
 /// State of one signal that is being encoded. [`Codec::encoder`] makes it.
@@ -94,8 +95,8 @@ impl<B: Backend> Encoder<B> {
         Ok(Encoder { net, codes, frame: codec.frame, fed: 0, clean })
     }
 
-    /// Takes samples and appends the codes of the frames that are final now, frame-major. NaN and infinite samples count as
-    /// 0, those beyond ±100 as ±100.
+    /// Takes samples and appends the codes of the frames that are final now, frame-major. NaN and infinite
+    /// samples count as 0, those beyond ±100 as ±100.
     pub fn push(&mut self, backend: &mut B, samples: &[f32], codes: &mut Vec<u32>) {
         let mut rest = samples;
         while !rest.is_empty() {
@@ -112,8 +113,8 @@ impl<B: Backend> Encoder<B> {
         }
     }
 
-    /// Ends the signal: appends the remaining codes, up to ceil(samples / frame) frames in all. Afterwards the encoder is at
-    /// the start of a new signal.
+    /// Ends the signal: appends the remaining codes, up to ceil(samples / frame) frames in all. Afterwards
+    /// the encoder is at the start of a new signal.
     pub fn finish(&mut self, backend: &mut B, codes: &mut Vec<u32>) {
         if let EncoderNet::Istft(net, _) = &self.net {
             let whole = self.fed.next_multiple_of(self.frame);
@@ -138,8 +139,8 @@ impl<B: Backend> Encoder<B> {
         self.fed = 0;
     }
 
-    /// Encodes silence and drops the result, so that a backend that records graphs has recorded every size of piece, and no
-    /// later push allocates. Call it before the first push. Does nothing on other backends.
+    /// Encodes silence and drops the result, so that a backend that records graphs has recorded every size of
+    /// piece, and no later push allocates. Call it before the first push. Does nothing on other backends.
     pub fn warm_up(&mut self, backend: &mut B) {
         if B::GRAPH_SIZES.is_empty() {
             return;

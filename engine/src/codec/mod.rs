@@ -1,9 +1,9 @@
 //! One stem's audio codec: samples to codes and back, 50 frames a second.
 //!
-//! [`Codec`] holds the weights. [`Encoder`] and [`Decoder`] hold the state of one signal; all their memory is allocated when
-//! they are made. Streaming and offline use are one path: a push of any length gives what is final by then, and all pushes
-//! together give, bit for bit, what one push of everything gives. A push is worked off in chunks of at most [`CHUNK`] frames,
-//! so that memory does not grow with its length.
+//! [`Codec`] holds the weights. [`Encoder`] and [`Decoder`] hold the state of one signal; all their memory is
+//! allocated when they are made. Streaming and offline use are one path: a push of any length gives what is
+//! final by then, and all pushes together give, bit for bit, what one push of everything gives. A push is
+//! worked off in chunks of at most [`CHUNK`] frames, so that memory does not grow with its length.
 //!
 //! There are two kinds of network, [`seanet`] (EnCodec) and [`istft`] (the house codecs).
 
@@ -32,6 +32,29 @@ use seanet::Seanet;
 pub const CHUNK: usize = 16;
 
 /// Weights of one stem's codec.
+///
+/// ```
+/// use sideman_engine::codec::Codec;
+/// use sideman_engine::model::{FRAME, ModelDir};
+/// use sideman_kernels::cpu::CpuBackend;
+///
+/// let dir = ModelDir::open(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/six"))?;
+/// let mut cpu = CpuBackend::new(1);
+/// let codec = Codec::load(&mut cpu, &dir, "other")?;
+/// let samples: Vec<f32> = (0..10 * FRAME).map(|n| (n as f32 * 0.05).sin()).collect();
+/// let codes = codec.encode(&mut cpu, &samples)?;
+/// assert_eq!(codes.len(), 10 * codec.books());
+/// assert_eq!(codec.decode(&mut cpu, &codes)?.len(), samples.len());
+///
+/// // The same codes, with the samples in pieces.
+/// let (mut encoder, mut streamed) = (codec.encoder(&mut cpu)?, Vec::new());
+/// for piece in samples.chunks(100) {
+///     encoder.push(&mut cpu, piece, &mut streamed);
+/// }
+/// encoder.finish(&mut cpu, &mut streamed);
+/// assert_eq!(streamed, codes);
+/// # Ok::<(), sideman_engine::Error>(())
+/// ```
 pub struct Codec<B: Backend> {
     net: Net<B>,
     quantizer: Arc<Quantizer<B>>,
@@ -49,7 +72,8 @@ impl<B: Backend> Codec<B> {
     /// Loads the codec of `stem`, `codec.STEM.safetensors`, in f32.
     ///
     /// # Errors
-    /// The model has no such stem; the file can't be read or does not fit the configuration; the backend's memory is full.
+    /// The model has no such stem; the file can't be read or does not fit the configuration; the backend's
+    /// memory is full.
     pub fn load(backend: &mut B, dir: &ModelDir, stem: &str) -> Result<Codec<B>> {
         let Some(config) = dir.config.codecs.get(stem) else {
             return Err(Error::Input(format!("the model {} has no stem {stem}; it has {:?}", dir.config.name, dir.config.stems)));
@@ -57,7 +81,8 @@ impl<B: Backend> Codec<B> {
         Codec::read(backend, config, dir.tensors(&format!("codec.{stem}.safetensors"))?)
     }
 
-    /// Loads a codec from its part of the configuration and its file. Every tensor of the file must belong to it.
+    /// Loads a codec from its part of the configuration and its file. Every tensor of the file must belong to
+    /// it.
     ///
     /// # Errors
     /// As [`Codec::load`].
@@ -151,8 +176,9 @@ fn piece<B: Backend>(frames: usize) -> usize {
     B::GRAPH_SIZES.iter().copied().find(|n| *n <= frames).unwrap_or(frames.min(CHUNK))
 }
 
-/// Calls `work` until it has said three times that it was steady: after the first scratch memory has grown, the second is
-/// recorded, the third replayed. A signal is steady after a few frames; the number of calls is bounded all the same.
+/// Calls `work` until it has said three times that it was steady: after the first scratch memory has grown,
+/// the second is recorded, the third replayed. A signal is steady after a few frames; the number of calls is
+/// bounded all the same.
 fn warm_up(mut work: impl FnMut() -> bool) {
     let mut steady = 0;
     for _ in 0..4 * CHUNK {

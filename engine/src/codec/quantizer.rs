@@ -1,5 +1,5 @@
-//! A codec's residual quantizer (docs/explanation/musicgen-stem.md 3.7): its books, and the buffer that codes pass through
-//! between the backend's memory and the host's.
+//! A codec's residual quantizer (docs/explanation/musicgen-stem.md 3.7): its books, and the buffer that codes
+//! pass through between the backend's memory and the host's.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Kind `seanet`: EnCodec's encoder and decoder (docs/explanation/musicgen-stem.md 3.3–3.6) as chains of streaming layers.
+//! Kind `seanet`: EnCodec's encoder and decoder (docs/explanation/musicgen-stem.md 3.3–3.6) as chains of
+//! streaming layers.
 
 use sideman_kernels::{Act, Backend, Format, Linear, Lstm};
 
@@ -104,7 +105,8 @@ impl<B: Backend> Loader<'_, B> {
         }))
     }
 
-    /// A transposed convolution of kernel 2·ratio: [in, out, 2s] becomes [s·out, 2·in] over rows (x[t−1], x[t]).
+    /// A transposed convolution of kernel 2·ratio: [in, out, 2s] becomes [s·out, 2·in] over rows (x[t−1],
+    /// x[t]).
     fn up(&mut self, name: &str, input: usize, output: usize, s: usize) -> Result<Layer<B>> {
         let file = self.tensors.get(&format!("{name}.weight"), &[input, output, 2 * s])?;
         let mut weight = Vec::with_capacity(file.len());

@@ -1,11 +1,22 @@
 //! The delay pattern: which frame of which stream is at which step. Only this module computes with delays.
 //!
-//! Column (step) 0 of the sequence holds the special id on every stream. The token of frame t of stream k is in column
-//! `t + delay_k + 1`, and is predicted by the forward pass that is fed column `t + delay_k`
-//! (docs/explanation/musicgen-stem.md section 6). Delays need not be sorted. In a lagged run those of the input stem's streams
-//! are larger by the lag.
+//! Column (step) 0 of the sequence holds the special id on every stream. The token of frame t of stream k is
+//! in column `t + delay_k + 1`, and is predicted by the forward pass that is fed column `t + delay_k`
+//! (docs/explanation/musicgen-stem.md section 6). Delays need not be sorted. In a lagged run those of the
+//! input stem's streams are larger by the lag.
 
-/// The delay pattern of a grid of `frames` frames.
+/// The delay pattern of a grid of frames.
+///
+/// ```
+/// use sideman_engine::lm::Pattern;
+///
+/// // Two streams with the delays 0 and 1, three frames; 9 is the special id.
+/// let pattern = Pattern::new(&[0, 1], 3);
+/// let sequence = pattern.lay_out(&[0, 1, 2, 3, 4, 5], &[9, 9]);
+/// assert_eq!(sequence, [9, 0, 1, 2, 9, 9, 9, 3, 4, 5]);
+/// assert_eq!(pattern.frame(1, 2), Some(0));
+/// assert_eq!(pattern.revert(&sequence), [0, 1, 2, 3, 4, 5]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     delays: Vec<usize>,
@@ -58,7 +69,8 @@ impl Pattern {
         frame + self.delays.iter().min().copied().unwrap_or(0) + 1
     }
 
-    /// The sequence `[streams, steps]` of a grid `[streams, frames]`, with `specials[k]` where stream k has no frame.
+    /// The sequence `[streams, steps]` of a grid `[streams, frames]`, with `specials[k]` where stream k has
+    /// no frame.
     pub fn lay_out(&self, grid: &[i32], specials: &[i32]) -> Vec<i32> {
         let mut seq = Vec::with_capacity(self.streams() * self.steps());
         for (k, &special) in specials.iter().enumerate() {

@@ -48,7 +48,8 @@ pub(super) struct State<B: Backend> {
 }
 
 impl<B: Backend> State<B> {
-    /// Allocates all of it. `text_room` tokens of text a lane (0: no cross-attention), blocks of at most `block` columns.
+    /// Allocates all of it. `text_room` tokens of text a lane (0: no cross-attention), blocks of at most
+    /// `block` columns.
     pub fn new(backend: &mut B, config: &Config, grid: &Grid, text_room: usize, kv: Format, block: usize) -> Result<Self> {
         let (d, layers, lanes) = (config.lm.dim, config.lm.layers, grid.songs * grid.branches);
         let heads = Heads { heads: config.lm.heads, head_dim: d / config.lm.heads };

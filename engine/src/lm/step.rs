@@ -1,4 +1,5 @@
-//! The model's step, written once over [`Backend`]: embed → layers → heads → sample (docs/explanation/musicgen-stem.md section 5).
+//! The model's step, written once over [`Backend`]: embed → layers → heads → sample
+//! (docs/explanation/musicgen-stem.md section 5).
 
 use sideman_kernels::{Backend, EmbedInput, Grid, LayerRows, Rows};
 
@@ -6,7 +7,8 @@ use super::state::State;
 use super::weights::Weights;
 use crate::model::Config;
 
-/// Feeds the next `n` columns, which are known, through all layers. Nothing is sampled and the position is not changed.
+/// Feeds the next `n` columns, which are known, through all layers. Nothing is sampled and the position is
+/// not changed.
 pub(super) fn forward<B: Backend>(
     backend: &mut B,
     config: &Config,

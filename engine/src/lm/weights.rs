@@ -56,8 +56,8 @@ fn adding<B: Backend>(weight: B::Mat) -> Linear<B> {
 }
 
 impl<B: Backend> Weights<B> {
-    /// Reads `lm.safetensors`. Matrices are stored in `format`, embedding tables (one row of each is read a step) in f32 where
-    /// `format` is f32, else in bf16, as in the house model's file.
+    /// Reads `lm.safetensors`. Matrices are stored in `format`, embedding tables (one row of each is read a
+    /// step) in f32 where `format` is f32, else in bf16, as in the house model's file.
     pub fn load(backend: &mut B, config: &Config, mut file: Tensors, format: Format) -> Result<Self> {
         let lm = &config.lm;
         let d = lm.dim;

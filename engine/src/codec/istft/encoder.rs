@@ -7,10 +7,11 @@ use super::stack::{Scratch, Stack};
 use crate::codec::quantizer::Codes;
 use crate::error::Result;
 
-/// State of an encoder for one signal. What it works on always lies at the same place, so that the same number of frames
-/// makes the same launches each time.
+/// State of an encoder for one signal. What it works on always lies at the same place, so that the same
+/// number of frames makes the same launches each time.
 pub struct IstftEncoder<B: Backend> {
-    /// Samples still needed, [room]: zeros before the start, past samples, new ones. The window of the next fine frame ends at `span`.
+    /// Samples still needed, [room]: zeros before the start, past samples, new ones. The window of the next
+    /// fine frame ends at `span`.
     x: B::Buf,
     room: usize,
     /// Samples in `x`; what lies behind them is left over from before.
@@ -71,7 +72,8 @@ impl<B: Backend> IstftEncoder<B> {
         self.have -= 2 * n * net.config.hop;
     }
 
-    /// Latents of the next `n` frames; moves the samples up. The same launches on the same memory for the same `n`.
+    /// Latents of the next `n` frames; moves the samples up. The same launches on the same memory for the
+    /// same `n`.
     fn run(&mut self, backend: &mut B, net: &Istft<B>, n: usize) {
         let c = &net.config;
         let width = c.analysis.iter().map(|a| a.bins).sum();

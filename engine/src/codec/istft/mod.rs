@@ -1,6 +1,8 @@
-//! Kind `istft`, the house codecs (docs/reference/model-format.md): ConvNeXt blocks between log spectra and an inverse STFT.
+//! Kind `istft`, the house codecs (docs/reference/model-format.md): ConvNeXt blocks between log spectra and
+//! an inverse STFT.
 //!
-//! Everything is causal, so streaming needs no more than the rows before the new ones; the encoder's look-ahead is a delay.
+//! Everything is causal, so streaming needs no more than the rows before the new ones; the encoder's
+//! look-ahead is a delay.
 
 mod decoder;
 mod encoder;

@@ -1,4 +1,5 @@
-//! A stack of ConvNeXt blocks that runs on new rows only: each block's input is kept for as long as its convolution reads it.
+//! A stack of ConvNeXt blocks that runs on new rows only: each block's input is kept for as long as its
+//! convolution reads it.
 
 use sideman_kernels::{Backend, Rows};
 
