@@ -18,7 +18,7 @@ pub fn from_bf16(bits: u16) -> f32 {
 }
 
 /// Quantizes a row to q8: `w ≈ scale · int`, one scale for each [`BLOCK`] weights, scale = max|w|/127, nearest int (half away
-/// from zero). A weight that is not finite counts as 0. `ints` [len], `scales` [len/32]; `row.len()` must be a multiple of 32.
+/// from zero). A weight that is not finite counts as 0. `ints` \[len\], `scales` [len/32]; `row.len()` must be a multiple of 32.
 pub fn to_q8(row: &[f32], ints: &mut [i8], scales: &mut [f32]) {
     assert!(
         row.len().is_multiple_of(BLOCK) && ints.len() == row.len() && scales.len() * BLOCK == row.len(),

@@ -28,9 +28,9 @@ pub enum Act {
 
 /// Normalisation of a row before its product: LayerNorm (with `bias`) or RMSNorm (without).
 pub struct Norm<B: Backend + ?Sized> {
-    /// Scale [cols].
+    /// Scale \[cols\].
     pub weight: B::Buf,
-    /// Shift [cols]. Present: LayerNorm. Absent: RMSNorm, which does not subtract the mean.
+    /// Shift \[cols\]. Present: LayerNorm. Absent: RMSNorm, which does not subtract the mean.
     pub bias: Option<B::Buf>,
     /// Added to the variance (LayerNorm) or to the mean square (RMSNorm).
     pub eps: f32,
@@ -40,7 +40,7 @@ pub struct Norm<B: Backend + ?Sized> {
 pub struct Linear<B: Backend + ?Sized> {
     /// Weights [rows, cols].
     pub weight: B::Mat,
-    /// Bias [rows].
+    /// Bias \[rows\].
     pub bias: Option<B::Buf>,
     /// Normalisation of each input row (of `cols` values) before the product.
     pub norm: Option<Norm<B>>,
@@ -65,7 +65,7 @@ pub struct Lstm<B: Backend + ?Sized> {
 pub struct Depthwise<B: Backend + ?Sized> {
     /// Taps [kernel, dim]: PyTorch's [dim, 1, kernel] transposed.
     pub taps: B::Buf,
-    /// Bias [dim].
+    /// Bias \[dim\].
     pub bias: B::Buf,
     /// Taps of a channel.
     pub kernel: usize,
@@ -79,7 +79,7 @@ pub enum Book<B: Backend + ?Sized> {
     Euclidean {
         /// Code vectors [card, dim].
         codes: B::Mat,
-        /// ‖e‖² of each code vector [card].
+        /// ‖e‖² of each code vector \[card\].
         norms: B::Buf,
     },
     /// Factorised, by cosine (3.7b): e = W_in r + b_in; argmax ⟨e/‖e‖, c/‖c‖⟩; then r −= W_out c + b_out.

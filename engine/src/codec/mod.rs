@@ -5,7 +5,7 @@
 //! final by then, and all pushes together give, bit for bit, what one push of everything gives. A push is
 //! worked off in chunks of at most [`CHUNK`] frames, so that memory does not grow with its length.
 //!
-//! There are two kinds of network, [`seanet`] (EnCodec) and [`istft`] (the house codecs).
+//! There are two kinds of network, `seanet` (EnCodec) and `istft` (the house codecs).
 
 mod chain;
 mod conv;

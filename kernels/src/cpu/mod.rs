@@ -1,6 +1,6 @@
 //! The CPU backend.
 //!
-//! Each inner loop has a scalar version ([`scalar`], the specification) and SIMD versions; [`Isa`] chooses among them at run
+//! Each inner loop has a scalar version (`scalar.rs`, the specification) and SIMD versions; [`Isa`] chooses among them at run
 //! time. Work is divided among a fixed pool of threads. Neither choice changes a bit of the result.
 
 mod attention;
