@@ -145,7 +145,7 @@ impl<B: Backend> Runner<B> {
         Ok(runner)
     }
 
-    /// Sets the CPU session that takes over, in phase, when the backend is lost ([`Backend::fault`]).
+    /// Sets the CPU session that takes over, in phase, when the backend is lost ([`Backend::failure`]).
     pub fn set_standby(&mut self, standby: Slot<CpuBackend>) {
         self.standby = Some(Box::new(standby));
     }
