@@ -22,8 +22,7 @@ use sideman_io::run_mode::RunMode;
 use sideman_io::runner::Runner;
 use sideman_io::supervisor;
 use sideman_kernels::cpu::CpuBackend;
-use sideman_skip::skip;
-use sideman_tests::jackd::{Server, deadline, device_config, jackd, turn};
+use sideman_tests::jackd::{Server, deadline, device_config, jackd, turn, undisturbed};
 use sideman_tests::{echo, stage};
 
 const RATE: u32 = 48_000;
@@ -207,14 +206,6 @@ fn health(jam: &Jam) -> String {
         h.latency_in,
         h.latency_out
     )
-}
-
-/// Runs a measurement until the server has lost no frame during it. A machine that is too busy three times
-/// reports `test` as skipped: its measurement then says nothing.
-fn undisturbed(test: &str, mut measure: impl FnMut() -> bool) {
-    if !(0..3).any(|_| measure()) {
-        skip(test, "the server lost frames in each of three attempts: the machine is too busy");
-    }
 }
 
 #[test]

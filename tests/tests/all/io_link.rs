@@ -14,7 +14,7 @@ use sideman_io::event::RecordingEvent;
 use sideman_io::live::EngineThread;
 use sideman_io::run_mode::RunMode;
 use sideman_io::supervisor;
-use sideman_tests::jackd::{Server, deadline, device_config, jackd, turn};
+use sideman_tests::jackd::{Server, deadline, device_config, jackd, turn, undisturbed};
 use sideman_tests::stage;
 
 const RATE: f64 = 48_000.0;
@@ -139,21 +139,27 @@ impl Jam {
     }
 
     /// Compares the clicks with the second peer's beats: the largest distance, ms. With `bars` the bar lines have to be the same, too.
-    fn beside(&self, what: &str, seconds: f64, bars: bool) {
+    /// Whether no hop was late; only then are the clicks checked.
+    fn beside(&self, what: &str, seconds: f64, bars: bool) -> bool {
         let late = self.control.snapshot().health.late;
         let (clicks, state) = (self.clicks(seconds), self.other.state());
-        let mut all = Vec::new();
+        let (mut all, mut same) = (Vec::new(), true);
         for (at, first) in &clicks {
             let beat = state.beat_at_time(*at, 4.0);
             all.push((beat - beat.round()) * 60e3 / state.tempo());
             let on = *first == (beat.round().rem_euclid(4.0) == 0.0);
-            assert!(!bars || on || self.control.snapshot().health.late > late, "{what}: its bars are not the session's");
+            same &= on;
         }
         let mean = all.iter().sum::<f64>() / all.len().max(1) as f64;
         let worst = all.iter().map(|ms| ms.abs()).fold(0.0, f64::max);
         let late = self.control.snapshot().health.late - late;
         eprintln!("{what}: {} clicks, {mean:+.2} ms beside the session's beat, {worst:.2} at worst; {late} late hops", all.len());
-        assert!(all.len() >= 3 && (late > 0 || worst < 30.0), "{what}: {all:?}");
+        assert!(all.len() >= 3, "{what}: {all:?}");
+        if late == 0 {
+            assert!(worst < 30.0, "{what}: {all:?}");
+            assert!(!bars || same, "{what}: its bars are not the session's");
+        }
+        late == 0
     }
 }
 
@@ -170,85 +176,95 @@ impl Drop for Jam {
 
 #[test]
 fn tempo_beat_start_and_stop_are_shared_in_both_directions() {
+    let test = "io_link::tempo_beat_start_and_stop_are_shared_in_both_directions";
     let _turn = turn();
-    let _deadline = deadline(240);
-    if !jackd("io_link::tempo_beat_start_and_stop_are_shared_in_both_directions") {
+    let _deadline = deadline(600);
+    if !jackd(test) {
         return;
     }
-    let _server = Server::start(1024);
-    let config = SessionConfig { clock: Clock::Link, playing: false, bar1: 0, click: true, ..stage::config(25) };
-    let jam = Jam::start(config, 97.0);
-    jam.wait("they meet, and the band has the tempo of who was there first", |jam| {
-        jam.other.0.num_peers() == 1 && (jam.control.snapshot().tempo - 97.0).abs() < 0.1
-    });
-    assert!(!jam.control.snapshot().playing, "it waits for a start");
-    jam.other.play(true);
-    jam.wait("the band comes in", |jam| jam.control.snapshot().playing);
-    std::thread::sleep(Duration::from_secs(2));
-    jam.beside("started by the other at 97", 4.0, true);
+    undisturbed(test, || {
+        let mut on_time = true;
+        let _server = Server::start(1024);
+        let config = SessionConfig { clock: Clock::Link, playing: false, bar1: 0, click: true, ..stage::config(25) };
+        let jam = Jam::start(config, 97.0);
+        jam.wait("they meet, and the band has the tempo of who was there first", |jam| {
+            jam.other.0.num_peers() == 1 && (jam.control.snapshot().tempo - 97.0).abs() < 0.1
+        });
+        assert!(!jam.control.snapshot().playing, "it waits for a start");
+        jam.other.play(true);
+        jam.wait("the band comes in", |jam| jam.control.snapshot().playing);
+        std::thread::sleep(Duration::from_secs(2));
+        on_time &= jam.beside("started by the other at 97", 4.0, true);
 
-    // Each peer sets a tempo.
-    jam.other.tempo(120.0);
-    jam.wait("the other's tempo", |jam| (jam.control.snapshot().tempo - 120.0).abs() < 5.0);
-    std::thread::sleep(Duration::from_secs(2));
-    jam.beside("the other goes to 120", 3.0, true);
-    jam.send(Command::Tempo(108.0));
-    jam.wait("the band's tempo", |jam| (jam.other.state().tempo() - 108.0).abs() < 0.01);
-    std::thread::sleep(Duration::from_secs(3));
-    jam.beside("the band goes to 108", 3.0, true);
+        // Each peer sets a tempo.
+        jam.other.tempo(120.0);
+        jam.wait("the other's tempo", |jam| (jam.control.snapshot().tempo - 120.0).abs() < 5.0);
+        std::thread::sleep(Duration::from_secs(2));
+        on_time &= jam.beside("the other goes to 120", 3.0, true);
+        jam.send(Command::Tempo(108.0));
+        jam.wait("the band's tempo", |jam| (jam.other.state().tempo() - 108.0).abs() < 0.01);
+        std::thread::sleep(Duration::from_secs(3));
+        on_time &= jam.beside("the band goes to 108", 3.0, true);
 
-    // Another source of the beat and back: the bar continues.
-    let mut last: Option<(f64, f64)> = None;
-    for clock in [Clock::Internal, Clock::Link] {
-        jam.send(Command::Clock(clock));
-        jam.wait("the other clock", |jam| jam.control.snapshot().clock == clock);
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(2) {
-            let s = jam.control.snapshot();
-            let at = (s.time as f64 / 32_000.0, (s.bar - 1) as f64 * 4.0 + f64::from(s.beat) - 1.0 + f64::from(s.phase));
-            let jump = last.replace(at).map_or(0.0, |(time, quarters)| at.1 - quarters - (at.0 - time) * s.tempo / 60.0);
-            assert!(s.playing && jump.abs() < 0.05, "{clock:?}: it plays ({}), the bar jumps by {jump} quarters", s.playing);
-            std::thread::sleep(Duration::from_millis(5));
+        // Another source of the beat and back: the bar continues.
+        let mut last: Option<(f64, f64)> = None;
+        for clock in [Clock::Internal, Clock::Link] {
+            jam.send(Command::Clock(clock));
+            jam.wait("the other clock", |jam| jam.control.snapshot().clock == clock);
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_secs(2) {
+                let s = jam.control.snapshot();
+                let at = (s.time as f64 / 32_000.0, (s.bar - 1) as f64 * 4.0 + f64::from(s.beat) - 1.0 + f64::from(s.phase));
+                let jump = last.replace(at).map_or(0.0, |(time, quarters)| at.1 - quarters - (at.0 - time) * s.tempo / 60.0);
+                assert!(s.playing && jump.abs() < 0.05, "{clock:?}: it plays ({}), the bar jumps by {jump} quarters", s.playing);
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
-    }
-    jam.wait("they meet again", |jam| jam.other.0.num_peers() == 1);
+        jam.wait("they meet again", |jam| jam.other.0.num_peers() == 1);
 
-    // Each peer stops and starts.
-    jam.send(Command::Stop);
-    jam.wait("the band stops the other", |jam| !jam.control.snapshot().playing && !jam.other.state().is_playing());
-    jam.send(Command::Play);
-    jam.wait("the band starts the other", |jam| jam.control.snapshot().playing && jam.other.state().is_playing());
-    std::thread::sleep(Duration::from_secs(1));
-    jam.beside("started by the band", 4.0, true);
-    jam.other.play(false);
-    jam.wait("the other stops the band", |jam| !jam.control.snapshot().playing);
-    jam.other.play(true);
-    std::thread::sleep(Duration::from_millis(300));
-    jam.other.play(false);
-    std::thread::sleep(Duration::from_secs(5));
-    assert!(!jam.control.snapshot().playing, "stopped before it came in, it comes in");
+        // Each peer stops and starts.
+        jam.send(Command::Stop);
+        jam.wait("the band stops the other", |jam| !jam.control.snapshot().playing && !jam.other.state().is_playing());
+        jam.send(Command::Play);
+        jam.wait("the band starts the other", |jam| jam.control.snapshot().playing && jam.other.state().is_playing());
+        std::thread::sleep(Duration::from_secs(1));
+        on_time &= jam.beside("started by the band", 4.0, true);
+        jam.other.play(false);
+        jam.wait("the other stops the band", |jam| !jam.control.snapshot().playing);
+        jam.other.play(true);
+        std::thread::sleep(Duration::from_millis(300));
+        jam.other.play(false);
+        std::thread::sleep(Duration::from_secs(5));
+        assert!(!jam.control.snapshot().playing, "stopped before it came in, it comes in");
+        on_time
+    });
 }
 
 #[test]
 fn without_other_peers_the_beat_is_the_session_s_own() {
+    let test = "io_link::without_other_peers_the_beat_is_the_session_s_own";
     let _turn = turn();
-    let _deadline = deadline(120);
-    if !jackd("io_link::without_other_peers_the_beat_is_the_session_s_own") {
+    let _deadline = deadline(400);
+    if !jackd(test) {
         return;
     }
-    let _server = Server::start(1024);
-    let config =
-        SessionConfig { clock: Clock::Link, playing: true, bar1: 24_000, click: true, tempo: 111.0, ..stage::config(25) };
-    let jam = Jam::start(config, 90.0);
-    jam.other.0.enable(false);
-    jam.wait("it is alone and plays", |jam| jam.control.snapshot().bar > 1);
-    jam.send(Command::Tempo(126.0));
-    jam.wait("its own tempo", |jam| jam.control.snapshot().tempo == 126.0);
-    std::thread::sleep(Duration::from_secs(1));
-    jam.other.0.enable(true);
-    jam.wait("who comes later has its tempo", |jam| {
-        jam.other.0.num_peers() == 1 && (jam.other.state().tempo() - 126.0).abs() < 0.1
+    undisturbed(test, || {
+        let mut on_time = true;
+        let _server = Server::start(1024);
+        let config =
+            SessionConfig { clock: Clock::Link, playing: true, bar1: 24_000, click: true, tempo: 111.0, ..stage::config(25) };
+        let jam = Jam::start(config, 90.0);
+        jam.other.0.enable(false);
+        jam.wait("it is alone and plays", |jam| jam.control.snapshot().bar > 1);
+        jam.send(Command::Tempo(126.0));
+        jam.wait("its own tempo", |jam| jam.control.snapshot().tempo == 126.0);
+        std::thread::sleep(Duration::from_secs(1));
+        jam.other.0.enable(true);
+        jam.wait("who comes later has its tempo", |jam| {
+            jam.other.0.num_peers() == 1 && (jam.other.state().tempo() - 126.0).abs() < 0.1
+        });
+        on_time &= jam.beside("joined by another", 4.0, true);
+        assert!(jam.control.snapshot().playing && (jam.control.snapshot().tempo - 126.0).abs() < 126.0 * 0.02);
+        on_time
     });
-    jam.beside("joined by another", 4.0, true);
-    assert!(jam.control.snapshot().playing && (jam.control.snapshot().tempo - 126.0).abs() < 126.0 * 0.02);
 }
