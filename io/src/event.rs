@@ -195,7 +195,7 @@ pub enum EngineEvent {
         /// Its name.
         stem: String,
     },
-    /// The model gave values that are not finite; the likeliest tokens were taken in their place.
+    /// The model gave values that are not finite; the most likely tokens were taken instead.
     NotFinite,
     /// A hop came late: the last bar is repeated where music is missing.
     LateHop {
@@ -232,7 +232,7 @@ impl fmt::Display for EngineEvent {
             EngineEvent::HopFailed { error } => write!(f, "the band is silent for one hop: {error}"),
             EngineEvent::StemRegenerated { stem } => write!(f, "{stem} was silent for too long and is regenerated"),
             EngineEvent::NotFinite => {
-                write!(f, "the model gave values that are not finite: the likeliest notes were played in their place")
+                write!(f, "the model gave values that are not finite: the most likely tokens were played instead")
             }
             EngineEvent::LateHop { late } => write!(f, "the music came {late:.0} ms late: the last bar was repeated"),
             EngineEvent::Overload(level) => write!(f, "the computer is too slow: {}", shedding(*level)),

@@ -93,7 +93,7 @@ impl SongInfo {
                 let [n, d] = self.meter.unwrap_or([4, 4]);
                 parts.push(format!("{bpm} BPM in {n}/{d}, bar 1 at {} s", self.bar1.unwrap_or(0.0)));
             }
-            None => parts.push("no tempo: the model infers the beat from the input".to_owned()),
+            None => parts.push("no tempo: without a clock the band keeps the beat poorly (--tempo BPM)".to_owned()),
         }
         parts.extend(self.chords.as_ref().map(|c| format!("chords {c}")));
         parts.extend(self.text.as_ref().map(|t| format!("\"{t}\"")));

@@ -28,7 +28,7 @@ pub enum ClockSource {
     Jack,
     /// Ableton Link, in builds that have it; the band starts when a peer starts
     Link,
-    /// No clock: the model infers the beat from the input
+    /// No clock: the model gets no beat, and keeps it poorly from the input alone
     Free,
 }
 
@@ -108,13 +108,15 @@ pub struct Live {
     #[command(flatten)]
     pub sampling: SamplingArgs,
 
-    /// Audio system: jack, alsa, pipewire, pulseaudio or null [default: this machine's]
+    /// Audio system: jack, alsa, pipewire, pulseaudio or null [default: the machine's own, ALSA on Linux]
     #[arg(long, value_name = "HOST", help_heading = heading::DEVICES)]
     pub host: Option<String>,
-    /// Input device; with JACK, the beginning of a port's name
+    /// Input device, as `sideman doctor` lists it; ALSA hears its first channel. With JACK, the beginning of a port's
+    /// name; without it nothing is connected
     #[arg(long, value_name = "DEVICE", help_heading = heading::DEVICES)]
     pub input: Option<String>,
-    /// Output device; with JACK, the beginning of the ports' names
+    /// Output device, as `sideman doctor` lists it. With JACK, the beginning of the ports' names; without it nothing
+    /// is connected
     #[arg(long, value_name = "DEVICE", help_heading = heading::DEVICES)]
     pub output: Option<String>,
     /// Client name in JACK

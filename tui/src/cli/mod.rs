@@ -46,8 +46,8 @@ mod heading {
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Play live without devices: a recorded bass is the input, and the stems go to WAV files in the folder
-    /// `demo`
+    /// Play live without devices and without sound: a recorded bass is the input, and the stems go to WAV files in
+    /// the folder `demo`
     #[arg(long)]
     pub demo: bool,
     /// Log more on stderr: -v for information, -vv for debugging

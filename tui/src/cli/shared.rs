@@ -84,7 +84,7 @@ pub struct SamplingArgs {
 #[command(next_help_heading = heading::SONG)]
 pub struct ChartArgs {
     #[arg(long, value_name = "BPM", allow_negative_numbers = true, value_parser = f64_in(limits::TEMPO),
-        help = format!("Tempo, {} (quarter notes per minute); without it the model infers the beat from the input", limits::TEMPO))]
+        help = format!("Tempo, {} (quarter notes per minute); without it, `live` on devices takes 120, and everything else plays without a clock and keeps the beat poorly", limits::TEMPO))]
     pub tempo: Option<f64>,
     /// Where bar 1 begins, in seconds from the start [default: 0; live with devices: after the count-in]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = f64_in(limits::BAR1))]
