@@ -20,7 +20,7 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Creates an empty file with a temporary name beside `path`.
+    /// Creates an empty file with a temporary name in the folder of `path`.
     ///
     /// # Errors
     /// [`Error::Io`] with `path`: it has no file name, its folder is missing, or no permission to write
@@ -63,8 +63,8 @@ pub struct AtomicDir {
 }
 
 impl AtomicDir {
-    /// Creates an empty folder with a temporary name beside `path`, and the folders above it where they are
-    /// missing.
+    /// Creates an empty folder with a temporary name in the parent folder of `path`, and the folders above it
+    /// where they are missing.
     ///
     /// # Errors
     /// [`Error`] with `path`: it is there already and not empty, it has no name, or no permission to write

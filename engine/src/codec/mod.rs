@@ -176,9 +176,9 @@ fn piece<B: Backend>(frames: usize) -> usize {
     B::GRAPH_SIZES.iter().copied().find(|n| *n <= frames).unwrap_or(frames.min(CHUNK))
 }
 
-/// Calls `work` until it has said three times that it was steady: after the first scratch memory has grown,
-/// the second is recorded, the third replayed. A signal is steady after a few frames; the number of calls is
-/// bounded all the same.
+/// Calls `work` until it has returned true (its run was steady) three times: in the first steady run scratch
+/// memory grows, the second is recorded, the third replayed. A signal is steady after a few frames; the number
+/// of calls is bounded in any case.
 fn warm_up(mut work: impl FnMut() -> bool) {
     let mut steady = 0;
     for _ in 0..4 * CHUNK {

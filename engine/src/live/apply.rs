@@ -122,7 +122,7 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// Starts the band: bar 1 comes a count-in after sample `at`.
+    /// Starts the band: the count-in begins at sample `at`, and bar 1 after it.
     fn play(&mut self, at: i64) {
         let song = &mut self.song;
         let count_in = song.transport.count_in;

@@ -1,4 +1,4 @@
-//! Commands: everything that can be asked of a running session. Keys, OSC, MIDI, the command line and takes
+//! Commands: everything that can be changed in a running session. Keys, OSC, MIDI, the command line and takes
 //! (`events.jsonl`) use these types.
 //!
 //! [`super::commands`] is the table of all commands: when each takes effect, its range, who handles it, its
@@ -61,7 +61,8 @@ pub enum Mode {
     Follow,
     /// It repeats its last bars.
     Loop,
-    /// It plays by itself: the model also predicts the input stem, which is not heard.
+    /// It plays all stems: the model also predicts the input stem, which then sounds, and does not hear the
+    /// musician.
     Lead,
 }
 
@@ -132,7 +133,7 @@ pub enum Action {
     Solo(bool),
     /// Predicts the stem again, with other music, from the boundary on.
     Regen,
-    /// Repeats the stem's last bars, so many of them; 0 ends the repetition.
+    /// Repeats this many of the stem's last bars; 0 ends the repetition.
     Freeze(u32),
     /// Goes back to what the stem played before the last `Regen` or `Freeze`.
     Undo,
@@ -140,7 +141,8 @@ pub enum Action {
     Redo,
 }
 
-/// Something to do. The session clamps values that are out of range, and says so.
+/// What a request does. The session clamps a value that is out of range and reports that in
+/// [`super::Snapshot::notice`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
@@ -274,7 +276,7 @@ impl Command {
         }
     }
 
-    /// Clamps the command's value to its range. Returns what was asked for and what it became, where they
+    /// Clamps the command's value to its range. Returns the requested value and the one that is used, if they
     /// differ.
     pub fn clamp(&mut self) -> Option<Clamped> {
         let (name, range) = (self.kind().spec().name, self.kind().spec().range?);
@@ -336,7 +338,7 @@ impl Command {
 pub struct Clamped {
     /// Name of the command.
     pub name: &'static str,
-    /// The value that was asked for.
+    /// The value that was requested.
     pub asked: f32,
     /// The value that is used.
     pub used: f32,

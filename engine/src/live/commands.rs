@@ -4,8 +4,9 @@
 //!
 //! The session, the runner, OSC (`sideman osc`), MIDI and the keys (`sideman keys`) all read this table.
 //!
-//! To add a command: add a variant to [`Command`](super::Command) and a row here; the compiler then names
-//! each place that has to handle it (its arguments are read and written in `io/src/command_language`).
+//! To add a command: add a variant to [`Command`](super::Command) and a row here, then follow the list in
+//! CONTRIBUTING.md. The compiler names most of the places that have to handle the command; what the session
+//! does with it (`apply.rs`) is not among them.
 
 use super::When;
 use crate::limits::{self, Range};

@@ -17,8 +17,8 @@ const STEMS_MAX: usize = 64;
 
 /// The settings that a live session starts with.
 ///
-/// [`SessionConfig::for_model`] gives the settings that suit a model; [`Default`] those of a model with
-/// nothing of its own to say.
+/// [`SessionConfig::for_model`] gives the settings that suit a model; [`Default`] those for a model without
+/// values of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionConfig {
     /// The stem that the musician plays, as an index into the model's stems. `None`: the model plays all

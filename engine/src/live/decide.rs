@@ -8,11 +8,11 @@ use super::{Action, Command};
 use crate::error::Result;
 use crate::model::Model;
 
-/// Columns of the next window that are fed beside each frame of the current one. A column that must be
+/// Columns of the next window that are fed while the current window decides one frame. A column that must be
 /// sampled counts as four.
 pub(super) const PRIMING_RATE: usize = 8;
-/// A model that anticipates is corrected every so many frames of the song. Each correction costs as many
-/// steps as it decides ahead.
+/// Frames of the song from one correction of a model that anticipates to the next. A correction costs as many
+/// steps as the model decides ahead.
 const CORRECTION_INTERVAL: i64 = 4;
 
 impl<B: Backend> Session<B> {

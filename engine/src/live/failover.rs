@@ -2,7 +2,7 @@
 //! was lost.
 //!
 //! The song moves as a whole: clock, requests, mix and tokens go on. What the lost backend held, caches and
-//! states of the codecs, is made anew. The hop in which the backend was lost counts as silence on every
+//! states of the codecs, is computed again. The hop in which the backend was lost counts as silence on every
 //! stream. The band is silent up to the first bar line for which a window can be primed, and comes in there,
 //! in phase. The click never stops.
 

@@ -85,7 +85,7 @@ impl Song {
         }
     }
 
-    /// Another mode from frame `f` on.
+    /// Changes the mode from frame `f` on.
     pub(super) fn set_mode(&mut self, mode: Mode, f: i64) {
         if mode == self.arrangement.mode {
             return;

@@ -6,24 +6,24 @@
 //! whole, use [`crate::task`].
 //!
 //! **Song time** is counted in samples at 32 kHz since the session started (`i64`). The musician's sample and
-//! the band's sample of the same song time belong together. The session knows nothing of the latencies of
-//! devices.
+//! the band's sample of the same song time belong together. The devices' latencies are not part of the
+//! session: the caller compensates them.
 //!
 //! **Lead.** After N samples of the musician (N a multiple of 640), the session has given the band's samples
 //! up to N + lead. The lead is constant for a session ([`Session::lead_of`]). The hop only says how often the
 //! session is called; it changes no sample.
 //!
 //! **Requests** ([`Request`]) are the only way to change anything. They wait for their boundary, are listed
-//! while they wait and can be cancelled. A take keeps them: the same samples and the same requests give the
-//! same music again.
+//! while they wait and can be cancelled. A take records them: the same samples and the same requests give
+//! the same music.
 //!
 //! **Realtime.** [`Session::hop`] allocates and frees nothing, takes no lock, and its work is bounded.
 //! [`Session::request`] and [`Session::snapshot`] may allocate.
 //!
 //! # Parts
 //!
-//! A [`Session`] is a `Song`, the state that is the host's, and a `ModelState`, what the model holds on a
-//! backend. If the backend is lost, the song moves as a whole to a session on another one
+//! A [`Session`] has two parts: a `Song`, its state in host memory, and a `ModelState`, what the model holds
+//! on a backend. If the backend is lost, the song moves as a whole to a session on another one
 //! ([`Session::take_over`]).
 //!
 //! | module | what it does |
@@ -31,10 +31,10 @@
 //! | `config` | [`SessionConfig`], the settings that a session starts with |
 //! | `command`, [`commands`] | [`Command`], and the table of all commands |
 //! | `session` | [`Session`]: start, hop, and what a hop gave |
-//! | `song`, `model_state` | the two halves of a session |
+//! | `song`, `model_state` | the two parts of a session |
 //! | `requests`, `schedule`, `apply` | requests: checked, pending, applied |
 //! | `input` | the musician's samples are encoded |
-//! | `decide`, `prime`, `window` | the model decides frames; the next window is primed beside the current one |
+//! | `decide`, `prime`, `window` | the model decides frames; the next window is primed while the current one plays |
 //! | `token_history` | tokens of the last minutes, and loops |
 //! | `stem`, `loops` | mix of each stem, freeze, undo, regenerate and the loop mode |
 //! | `timeline` | tempo, meter, bars, beats and chords |

@@ -1,5 +1,5 @@
-//! [`ModelState`]: what the model holds on a backend during a session. It is lost with the backend; the
-//! [`super::song::Song`] is not.
+//! [`ModelState`]: what the model holds on a backend during a session. When the backend is lost, so is this;
+//! the [`super::song::Song`] stays.
 
 use sideman_kernels::{Backend, Sampling};
 
@@ -17,11 +17,11 @@ use crate::text::Hidden;
 pub(super) struct ModelState<B: Backend> {
     /// Two windows, used in turn.
     pub windows: [Window<B>; 2],
-    /// The window that plays, as an index; `None`: the model rests.
+    /// Index of the window that plays; `None`: the model does not run.
     pub current: Option<usize>,
     /// The window that is being primed.
     pub next: Option<NextWindow>,
-    /// Frames of the input stem that a model that anticipates has been corrected to.
+    /// Frame of the input stem up to which the predictions of a model that anticipates have been corrected.
     pub corrected_to: i64,
     /// An encoder for each stem.
     pub encoders: Vec<Encoder<B>>,
@@ -91,14 +91,14 @@ impl<B: Backend> ModelState<B> {
         })
     }
 
-    /// Encodes samples as a stem. The codes are frame-major.
+    /// Encodes samples with the encoder of a stem. The codes are frame-major.
     pub fn encode(&mut self, backend: &mut B, stem: usize, samples: &[f32]) -> &[u32] {
         self.codes.clear();
         self.encoders[stem].push(backend, samples, &mut self.codes);
         &self.codes
     }
 
-    /// Starts a new signal as a stem at frame `next`.
+    /// Starts a new signal in the encoder of a stem, at frame `next`.
     pub fn restart_encoder(&mut self, backend: &mut B, stem: usize, next: i64) -> Listening {
         self.codes.clear();
         self.encoders[stem].finish(backend, &mut self.codes);

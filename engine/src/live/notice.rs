@@ -44,9 +44,9 @@ pub enum Notice {
     SingleStemModel,
     /// A freeze or a loop was requested before a whole bar was played.
     NoBarToRepeat,
-    /// Fewer bars have been played than a freeze asked for.
+    /// A freeze was requested of more bars than have been played.
     FewerBars {
-        /// Bars asked for.
+        /// Bars that were requested.
         asked: u32,
         /// Bars that are repeated.
         repeated: u32,

@@ -13,7 +13,7 @@ use crate::model::Model;
 /// Silent frames after which a stem is no longer decoded. The decoder has given everything that it held back
 /// by then.
 pub(super) const DECODER_TAIL: usize = 25;
-/// In place of a code: the frame is not decoded.
+/// A value in place of a code: the frame is not decoded.
 const NOT_DECODED: u32 = u32::MAX;
 
 /// Codes, samples and tokens on their way out.

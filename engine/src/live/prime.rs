@@ -1,4 +1,5 @@
-//! Priming: feeding the next window what is known, beside the current one, and deciding when it takes over.
+//! Priming: feeds known tokens to the next window while the current one plays, and decides when the next one
+//! takes over.
 
 use sideman_kernels::Backend;
 
@@ -15,7 +16,7 @@ use crate::model::{FRAME, Model};
 
 impl Song {
     /// Frames that priming a window takes. `start`: it has no history; `regenerate`: a stem of its history is
-    /// sampled anew.
+    /// sampled again.
     pub(super) fn priming_frames(&self, start: bool, regenerate: bool) -> i64 {
         let shape = &self.setup.shape;
         let (history, cost) = match (start, regenerate) {
@@ -166,7 +167,8 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// Plans anew after a request was cancelled for which a window is being primed.
+    /// After a request was cancelled: drops the window that was being primed for it, if there is time to prime
+    /// another one.
     pub(super) fn replan(&mut self) {
         let earliest = self.song.front + self.song.priming_frames(false, false);
         let end = self.model_state.current.map_or(i64::MAX, |current| self.model_state.windows[current].end());

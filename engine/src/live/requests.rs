@@ -1,4 +1,4 @@
-//! Requests as they come in: checked, brought into range and put into the schedule.
+//! Takes requests: checks them, clamps their values and puts them into the schedule.
 
 use sideman_kernels::Backend;
 
@@ -59,7 +59,7 @@ impl Song {
         match &command {
             _ if target == Target::Runner => return Ok(()),
             Command::Play if self.transport.playing => return Err(Notice::AlreadyPlaying),
-            // A stop for now also takes back a play that is pending.
+            // A stop at `When::Now` also cancels a play that is pending.
             Command::Stop if when == Some(When::Now) && !self.transport.playing => self.schedule.withdraw(&Command::Play),
             Command::Section(name) if !name.trim().is_empty() && !self.has_section(name) => {
                 let names = self.timeline.chords().into_iter().flat_map(|c| c.section_names()).filter(|n| !n.is_empty());
@@ -74,7 +74,7 @@ impl Song {
             }
             _ => {}
         }
-        // A chart with section names can be left for the next section at any bar.
+        // If the chart has section names, the next section can begin at any bar.
         let leaves = matches!(&command, Command::Section(name) if name.trim().is_empty() && self.timeline.section(sample(self.front)).is_some());
         let mut when = when.unwrap_or(if leaves { When::Bar } else { command.when() });
         if matches!(command, Command::Meter(_)) && matches!(when, When::Now | When::Beat) {

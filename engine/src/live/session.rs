@@ -20,11 +20,11 @@ use crate::limits::MAX_HOP;
 use crate::model::{FRAME, Model, Strategy};
 use crate::text::Hidden;
 
-/// Live play of one model on one backend. [`crate::live`] says how the parts work together.
+/// Live play of one model on one backend. [`crate::live`] describes its parts.
 pub struct Session<B: Backend> {
-    /// What the host holds.
+    /// Its state in host memory.
     pub(super) song: Song,
-    /// What the backend holds.
+    /// What the model holds on the backend.
     pub(super) model_state: ModelState<B>,
 }
 
@@ -244,7 +244,7 @@ impl<B: Backend> Session<B> {
         self.song.history.silence[stream]
     }
 
-    /// Frame at which the window that plays starts, its history included. `None`: the model rests.
+    /// Frame at which the window that plays starts, its history included. `None`: the model does not run.
     pub fn window(&self) -> Option<i64> {
         self.model_state.current.map(|current| self.model_state.windows[current].start)
     }
@@ -259,7 +259,7 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// Whether guidance has something to work with: a guidance scale other than 1, and a text, a clock,
+    /// Whether guidance would change anything: the guidance scale is not 1, and there is a text, a clock,
     /// chords or an input stem that the model was trained to be guided by. A window has one lane or two from
     /// its start, so a change takes effect with the next window.
     pub fn guidance_applies(&self) -> bool {
@@ -269,8 +269,7 @@ impl<B: Backend> Session<B> {
         song.sampling.params.cfg != 1.0 && (song.sampling.has_text || controls)
     }
 
-    /// Tokens sampled so far without a finite logit. In place of each the most probable finite code is
-    /// played, or the first code.
+    /// Tokens sampled so far from logits of which none was finite. Each of them is code 0.
     pub fn faults(&mut self, backend: &mut B) -> u64 {
         self.model_state.windows.iter_mut().map(|w| u64::from(w.run().nonfinite_samples(backend))).sum()
     }

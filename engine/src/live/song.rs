@@ -1,4 +1,4 @@
-//! [`Song`]: the state of a session that is the host's. It knows no backend.
+//! [`Song`]: the state of a session in host memory. It does not depend on a backend.
 //!
 //! When the backend is lost, the song moves as a whole to a session on another backend
 //! ([`super::Session::take_over`]). What the model itself holds on a backend is
@@ -18,13 +18,13 @@ use super::window::{ColumnSource, Shape, WindowInput};
 use super::{Clock, Mode};
 use crate::model::{Config, FRAME};
 
-/// The state of a session that is the host's.
+/// The state of a session in host memory.
 pub(super) struct Song {
     /// What does not change.
     pub setup: Setup,
     /// Frames of the musician that have been heard.
     pub heard: i64,
-    /// The next frame of the undelayed streams to decide.
+    /// The next frame to decide, of the streams without a delay. One with a delay of d is d frames behind.
     pub front: i64,
     /// Tokens of the last minutes.
     pub history: TokenHistory,
@@ -48,7 +48,7 @@ pub(super) struct Song {
     pub metronome: Metronome,
     /// What was last reported.
     pub notices: NoticeSlot,
-    /// Where the present hop started.
+    /// Where the current hop started.
     pub hop_start: HopStart,
 }
 
@@ -77,7 +77,7 @@ pub(super) struct Transport {
     pub clock: Clock,
     /// Bars of the next count-in.
     pub count_in: u32,
-    /// First sample of the present count-in, and of bar 1 after it.
+    /// First sample of the current count-in, and of bar 1 after it.
     pub count_in_span: (i64, i64),
     /// Frame at which the band starts with a window without history.
     pub start_at: Option<i64>,
@@ -117,7 +117,7 @@ pub(super) struct Input {
     pub stem: Option<usize>,
     /// Lag of the next window, in frames.
     pub lag: usize,
-    /// What is encoded, by stem.
+    /// For each stem, whether the musician's samples are encoded as this stem.
     pub listening: Vec<Listening>,
     /// Peak of the last hop.
     pub peak: f32,
@@ -179,7 +179,7 @@ impl Song {
         WindowInput { stem, lag: self.setup.lagged.then_some(self.input.lag) }
     }
 
-    /// What columns are filled from, when the input stem is known before frame `known`.
+    /// The tokens and controls that columns are filled from, if the input stem is known before frame `known`.
     pub fn columns(&self, known: i64) -> ColumnSource<'_> {
         ColumnSource {
             history: &self.history,
@@ -213,7 +213,7 @@ impl Song {
         }
     }
 
-    /// Reports something to the musician. A hop may only report what owns no memory.
+    /// Reports a notice to the musician. In a hop it must not own memory: replacing it would free that.
     pub fn notify(&mut self, notice: Notice) {
         self.notices.set(notice);
     }

@@ -185,7 +185,7 @@ impl Timeline {
         self.chords.is_some()
     }
 
-    /// Transposes the chords up by so many semitones.
+    /// Transposes the chords up by `semitones`.
     pub fn transpose(&mut self, semitones: i32) {
         self.transposition = (self.transposition + semitones).rem_euclid(12);
     }

@@ -24,7 +24,7 @@ pub(super) struct Shape {
     pub prefix: usize,
     /// Frames of the target.
     pub frames: usize,
-    /// The prefix holds one of so many frames.
+    /// The prefix holds every `decimation`-th frame of the song.
     pub decimation: usize,
     /// Frames of history that a window starts with.
     pub history: usize,
@@ -76,7 +76,7 @@ pub(super) struct Window<B: Backend> {
     pub start: i64,
     /// The input stem.
     pub input: WindowInput,
-    /// Stems whose history is sampled anew, as bits.
+    /// Stems whose history is sampled again, as bits.
     regenerate: u64,
     seed: u64,
     /// Guidance hides the input stem from the null lane, too.

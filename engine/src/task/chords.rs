@@ -1,12 +1,12 @@
-//! A chord progression in bars, with named sections: what a chart or the command `/jam/chords` is written
-//! with.
+//! A chord progression in bars, with named sections, and the notation in which charts and the command
+//! `/jam/chords` write it.
 
 use std::str::FromStr;
 
 use super::Chord;
 use crate::Error;
 
-/// Chords in bars, repeated for ever. The chords of a bar share it equally. Bars may belong to named
+/// Chords in bars, repeated without end. The chords of a bar share it equally. Bars may belong to named
 /// sections.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Chords {
