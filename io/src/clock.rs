@@ -1,8 +1,10 @@
-//! The beat from outside: tap tempo, MIDI clock, JACK transport and Ableton Link; and the beat to outside, as MIDI clock.
+//! The beat from outside: tap tempo, MIDI clock, JACK transport and Ableton Link; and the beat to outside, as
+//! MIDI clock.
 //!
-//! [`MidiClock`] and [`JackTransport`] know where another program is. [`ClockFollower`] holds the one that the session follows against the
-//! session's snapshot, and asks for tempo, start and stop. Its rules are in [`BarEntry`], which Ableton Link (`link`, in builds with the
-//! feature of that name) uses, too. [`Taps`] is tap tempo, [`MidiClockOut`] sends MIDI clock, [`PlaybackClock`] is the song time that
+//! [`MidiClock`] and [`JackTransport`] give the position of another program. [`ClockFollower`] compares the
+//! one that the session follows with the session's snapshot, and returns requests for tempo, start and stop.
+//! Its rules are in [`BarEntry`], which Ableton Link (`link`, in builds with the feature of that name) uses,
+//! too. [`Taps`] is tap tempo, [`MidiClockOut`] sends MIDI clock, [`PlaybackClock`] is the song time that
 //! sounds now, for threads that are not part of the audio device.
 //!
 //! Times are seconds. Except for `link` nothing here has a thread or reads a clock.

@@ -56,7 +56,7 @@ pub struct ControlReceiver {
 }
 
 struct Shared {
-    /// The readers' end. They wait for each other, never the engine for them.
+    /// The readers' end. Readers wait for each other; the engine never waits for them.
     snapshot: Mutex<triple_buffer::Output<Snapshot>>,
     listeners: Mutex<Vec<SyncSender<Event>>>,
     ended: AtomicBool,

@@ -1,5 +1,5 @@
-//! What happens in a session, as values: whoever shows, echoes or tests it matches on them. Their text is
-//! made here and nowhere else.
+//! The events of a session, as enums: code that shows, echoes or tests them matches on variants. Their texts
+//! are in this file only.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -182,7 +182,7 @@ impl fmt::Display for DeviceEvent {
     }
 }
 
-/// What the engine met.
+/// A fault in the engine, or a change that it made because of one.
 #[derive(Debug, Clone, PartialEq)]
 pub enum EngineEvent {
     /// A hop could not be played: the band is silent for its length.
@@ -195,7 +195,7 @@ pub enum EngineEvent {
         /// Its name.
         stem: String,
     },
-    /// The model gave values that are not finite; the most likely tokens were taken instead.
+    /// The model gave logits of which none was finite; code 0 was taken in their place.
     NotFinite,
     /// A hop came late: the last bar is repeated where music is missing.
     LateHop {
@@ -232,7 +232,7 @@ impl fmt::Display for EngineEvent {
             EngineEvent::HopFailed { error } => write!(f, "the band is silent for one hop: {error}"),
             EngineEvent::StemRegenerated { stem } => write!(f, "{stem} was silent for too long and is regenerated"),
             EngineEvent::NotFinite => {
-                write!(f, "the model gave values that are not finite: the most likely tokens were played instead")
+                write!(f, "the model gave values that are not finite: the first code was played instead")
             }
             EngineEvent::LateHop { late } => write!(f, "the music came {late:.0} ms late: the last bar was repeated"),
             EngineEvent::Overload(level) => write!(f, "the computer is too slow: {}", shedding(*level)),

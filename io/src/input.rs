@@ -16,7 +16,7 @@ use sideman_engine::audio::RATE;
 use crate::drift::DriftController;
 use crate::resample::StreamResampler;
 
-/// Seconds of input that the ring holds: an engine may stall for so long and still hear everything.
+/// Seconds of input that the ring holds: the engine may stall for this long and still hear everything.
 const CAPACITY: usize = 20;
 /// Blocks that the ring holds: CAPACITY at 32 frames a block and 48 kHz.
 const BLOCKS: usize = 30_000;

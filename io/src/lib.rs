@@ -1,7 +1,7 @@
 //! Everything that needs a thread, a clock, a socket or a device.
 //!
 //! A live session, from input to output: [`device`], [`input`], [`live`] with [`runner`], [`mix`],
-//! [`output`], [`device`]. Beside it:
+//! [`output`], [`device`]. The other modules:
 //!
 //! * [`control`]: the queue of requests to the session. [`command_language`], [`osc`] and [`midi`] fill it;
 //!   [`clock`] follows a beat from outside.

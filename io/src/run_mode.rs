@@ -7,8 +7,8 @@ pub enum RunMode {
     Devices,
     /// An input file and a take: nothing is late, so the runner waits for the text encoder and the disk.
     Files,
-    /// A take's input and requests, once more. The take holds every request at the time it was applied, those
-    /// that the program made by itself included, so the runner makes none and delays none.
+    /// A replay of a take's input and requests. The take has every request at the time at which it was applied,
+    /// also those that the program itself sent, so the runner sends none of its own and delays none.
     Replay,
 }
 

@@ -21,7 +21,7 @@ pub struct SilenceWatchdog {
 }
 
 impl SilenceWatchdog {
-    /// For so many stems.
+    /// A watchdog for `stems` stems.
     pub fn new(stems: usize) -> Self {
         SilenceWatchdog { sounded: vec![0; stems], checks: 0 }
     }
@@ -33,8 +33,8 @@ impl SilenceWatchdog {
         }
     }
 
-    /// A stem that has fallen silent, if it is time for a check; it is then given time to come in. `heard`:
-    /// samples of the session so far; `bar`: samples of a bar.
+    /// A stem that has fallen silent, if a check is due. The same stem is not returned again for some
+    /// seconds, so that it can come in. `heard`: samples of the session so far; `bar`: samples of a bar.
     pub fn silent_stem(&mut self, heard: i64, state: &Snapshot, bar: f64) -> Option<u8> {
         for (s, stem) in state.stems.iter().enumerate() {
             // The musician, a repeated bar, and a band that is stopped or counts in may be silent.

@@ -20,7 +20,7 @@ const MIN_CHANGE: f64 = 0.05;
 pub struct BarEntry {
     /// The session has to start.
     armed: bool,
-    /// The session was asked to stop first.
+    /// A request to stop first has been sent to the session.
     stopped: bool,
 }
 
@@ -87,12 +87,12 @@ pub fn quarters(session: &Snapshot) -> f64 {
         + (f64::from(session.beat) - 1.0 + f64::from(session.phase)) * per_beat
 }
 
-/// Asks for the tempo that keeps the session in phase with another program at `theirs` quarter notes.
+/// The request for the tempo that keeps the session in phase with another program at `theirs` quarter notes.
 pub fn keep_phase(session: &Snapshot, theirs: f64, tempo: f64, from: Origin) -> Vec<Request> {
     keep_tempo(session, bend(tempo, quarters(session), theirs), from)
 }
 
-/// Asks for a tempo, if it differs enough from the session's.
+/// The request for a tempo, if it differs enough from the session's.
 pub fn keep_tempo(session: &Snapshot, tempo: f64, from: Origin) -> Vec<Request> {
     let request = Request { command: Command::Tempo(tempo), when: Some(When::Now), from };
     if (tempo - session.tempo).abs() > MIN_CHANGE { vec![request] } else { Vec::new() }

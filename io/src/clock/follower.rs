@@ -34,8 +34,8 @@ impl ClockFollower {
         }
     }
 
-    /// Takes a message of MIDI clock that arrived at a time. Returns what it asks of the session. Start and stop also work while the
-    /// session follows another clock.
+    /// Takes a message of MIDI clock that arrived at time `at`. Returns its requests to the session. Start and
+    /// stop also work while the session follows another clock.
     pub fn midi(&mut self, message: ClockMessage, at: f64) -> Vec<Request> {
         self.midi.message(message, at);
         let follows = self.source == Some(Clock::Midi);
@@ -70,8 +70,8 @@ impl ClockFollower {
         }
     }
 
-    /// What the clock asks of the session at a time (`now`, song time in s): its tempo, and to start at its bar line. Nothing if the
-    /// session follows another clock.
+    /// The requests of the clock to the session at song time `now` (s): for its tempo, and for a start at its
+    /// bar line. None if the session follows a clock that has its own thread, or no external clock.
     pub fn follow(&mut self, session: &Snapshot, now: f64) -> Vec<Request> {
         let changed = self.source.replace(session.clock) != Some(session.clock);
         match session.clock {

@@ -78,7 +78,7 @@ impl Transport {
 #[derive(Debug, Default)]
 pub struct JackTransport {
     now: Option<Transport>,
-    /// Whether it rolled at the last look.
+    /// Whether it rolled at the last call of [`JackTransport::follow`].
     rolled: bool,
     /// Whether it has relocated since.
     moved: bool,
@@ -96,7 +96,8 @@ impl JackTransport {
         self.now.is_some()
     }
 
-    /// What it asks of the session. `begins`: the session follows it from now on; if it already plays, it continues and is bent to the beat.
+    /// The requests to the session. `begins`: the session follows the transport from now on; if it already
+    /// plays, it continues, and its tempo is bent until it is on the beat.
     pub fn follow(&mut self, session: &Snapshot, begins: bool, entry: &mut BarEntry, from: Origin) -> Vec<Request> {
         let Some(now) = self.now else { return Vec::new() };
         if begins {

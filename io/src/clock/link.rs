@@ -22,13 +22,13 @@ use super::{BarEntry, Opened, PlaybackClock};
 use crate::control::Control;
 use crate::event::Event;
 
-/// Time between two looks at the playback clock.
+/// Time between two reads of the playback clock.
 const LOOK: Duration = Duration::from_millis(1);
-/// Time between two looks at the Link session: about a hop.
+/// Time between two reads of the Link session's state: about a hop.
 const FOLLOW: Duration = Duration::from_millis(40);
 /// The largest difference between Link's beat and Sideman's own without other peers, in quarter notes: 2.5 ms at 120 BPM.
 const NEAR: f64 = 0.005;
-/// Looks until a snapshot is sure to show a request that was sent: two of the longest hops.
+/// Reads until a snapshot is sure to show a request that was sent: two of the longest hops.
 const LOOKS_TO_START: u32 = 25;
 /// Time after the first peer has joined in which a stopped Link session does not stop the band.
 const JOINING: Duration = Duration::from_secs(1);
@@ -126,10 +126,10 @@ struct Peer {
     /// The number of other peers, and since when there are any.
     others: u64,
     met: Instant,
-    /// Whether the Link session and the band played at the last look.
+    /// Whether the Link session and the band played at the last read.
     rolling: bool,
     played: bool,
-    /// The band was asked to play: the looks that are left until the snapshot is sure to show it.
+    /// A play was requested: the reads that are left until the snapshot is sure to show it.
     starting: u32,
     entry: BarEntry,
 }
@@ -150,7 +150,8 @@ impl Peer {
         Peer { link, state, origin, others: 0, met: Instant::now(), rolling, played, starting: 0, entry: BarEntry::default() }
     }
 
-    /// What the Link session asks of the band. `asked`: the commands from other sources since the last call, which the Link session gets.
+    /// The requests of the Link session to the band. `asked`: the commands from other sources since the last
+    /// call, which are passed to the Link session.
     fn follow(&mut self, snapshot: &Snapshot, asked: &[Command], song: f64) -> Vec<Request> {
         let Peer { link, state, .. } = self;
         let now = Moment { micros: link.clock_micros(), song };

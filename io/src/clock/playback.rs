@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use crate::control::Control;
 use crate::output::OutputState;
 
-/// Time between two looks at the output's latency.
+/// Time between two reads of the output's latency.
 const LATENCY: Duration = Duration::from_millis(500);
-/// The window of which the earliest block counts, s: that one was asked for in time. A device that loses time without reporting it is
-/// corrected after this time.
+/// The window of which the earliest block counts, s: the callback of that block was delayed least. A device
+/// that loses time without reporting it is corrected after this time.
 const WINDOW: f64 = 0.5;
 
 /// The counter of a device that was opened, and its sample rate.
@@ -70,7 +70,7 @@ impl Counter {
                 let last = self.most[0].filter(|_| now - self.since < 2.0 * WINDOW);
                 (self.most, self.since) = ([None, last], now);
             }
-            // A block has just begun, and its song time is the counter's value before. A late look gives a smaller difference.
+            // A block has just begun, and its song time is the counter's value before. A late read gives a smaller difference.
             self.most[0] = Some(self.most[0].map_or(before - now, |most| most.max(before - now)));
         }
         self.most.into_iter().flatten().reduce(f64::max)

@@ -5,7 +5,7 @@ use sideman_engine::live::{Action, Clock, Command, Mode, When};
 
 use super::{Arguments, Message, Namespace, Pattern, Value};
 
-/// What a message to one address asks for.
+/// What a message to one address requests.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Parsed {
     /// A command.

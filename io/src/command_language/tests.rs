@@ -15,7 +15,7 @@ fn message_to(address: &str, arguments: &[Value]) -> Message {
     Message { address: address.to_owned(), arguments: arguments.to_vec() }
 }
 
-/// What a message to one address asks for.
+/// What a message to one address requests.
 fn one(message: &Message) -> Result<Parsed, String> {
     let namespace = namespace();
     let mut all = parse(message, &namespace);
@@ -109,7 +109,7 @@ fn old_addresses_still_work() {
     assert_eq!(command("/jam/play", &["drums".into()]), Command::InputStem(Some(1)));
     assert_eq!(command("/jam/dip", &[Value::Int(12)]), Command::Dim(-12.0));
     assert_eq!(say("/jam/dip"), [Ok(Parsed::Read)]);
-    // A pattern does not ask twice.
+    // A pattern does not give a request twice.
     assert_eq!(say("/jam/di* 12").len(), 1);
     assert_eq!(say("/jam/d?p 12").len(), 1);
     assert_eq!(say("/jam/{play,instrument} drums").len(), 1);

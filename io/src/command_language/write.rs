@@ -5,7 +5,7 @@ use sideman_engine::task::Meter;
 
 use super::{ALL, Message, Namespace, Value};
 
-/// The message that asks for a command; `None`: the command has no address, or its stem doesn't exist.
+/// The message that sends a command; `None`: the command has no address, or its stem doesn't exist.
 pub fn message(command: &Command, namespace: &Namespace) -> Option<Message> {
     let path = command.kind().spec().address?.path;
     let address = match command {

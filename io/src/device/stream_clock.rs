@@ -50,7 +50,7 @@ impl StreamStart {
 }
 
 /// Finds the time that a stream loses where its device reports an underrun or overrun: everything after it is
-/// later by so much.
+/// later by that time.
 #[derive(Default)]
 pub struct GapDetector {
     xruns: u64,

@@ -13,7 +13,7 @@ use crate::input::InputReader;
 use crate::midi::PortEvent;
 use crate::output::OutputWriter;
 
-/// Without input for so long a device counts as silent: song time then follows the clock.
+/// Time without input after which a device counts as silent: song time then follows the clock.
 pub(super) const SILENT_AFTER: Duration = Duration::from_secs(1);
 /// How often silence is inserted while a device is silent.
 const SILENCE_STEP: Duration = Duration::from_millis(25);

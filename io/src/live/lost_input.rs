@@ -1,6 +1,6 @@
 //! Notices input that is lost on its way from the device although the device reports nothing (PipeWire's ALSA
-//! does that). Such input would be missing for ever: the engine would be late in every hop from then on, with
-//! time to spare.
+//! does that). Without a correction the engine would be late in every hop from then on, although it has time
+//! to spare.
 
 /// Hops in a row that leave the device short before input counts as lost.
 const HOPS: u32 = 4;

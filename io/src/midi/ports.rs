@@ -18,7 +18,7 @@ use super::PortEvent;
 use crate::clock::{BeatPosition, MidiClockOut, Opened, PlaybackClock};
 use crate::control::Control;
 
-/// Time between two looks at the playback clock, and two spans of MIDI clock out.
+/// Time between two reads of the playback clock, and two spans of MIDI clock out.
 const LOOK: Duration = Duration::from_millis(1);
 /// A larger jump of song time, s, means that the device was opened again.
 const JUMP: f64 = 0.1;

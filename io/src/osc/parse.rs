@@ -1,4 +1,4 @@
-//! From an OSC message to what it asks for.
+//! Parses an OSC message to its requests ([`Ask`]).
 
 use rosc::OscMessage;
 use sideman_engine::live::commands::Access;
@@ -14,7 +14,7 @@ const MAX_SUBSCRIPTION: f64 = 3600.0;
 /// Characters of an unknown address that its error repeats.
 const SHOWN: usize = 128;
 
-/// What a message asks for.
+/// One thing that a message requests.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ask {
     /// A command.
@@ -47,7 +47,8 @@ pub enum Ask {
     Sync,
 }
 
-/// What a message asks for: several things if its address is a pattern, nothing if it is a button that was released.
+/// What a message requests: several things if its address is a pattern, nothing if it is a button that was
+/// released.
 pub fn parse(message: &OscMessage, addresses: &Addresses) -> Vec<Result<Ask, String>> {
     let found = addresses.find(&message.addr);
     if found.is_empty() {
@@ -57,7 +58,7 @@ pub fn parse(message: &OscMessage, addresses: &Addresses) -> Vec<Result<Ask, Str
     found.into_iter().filter_map(|(address, entry)| ask(address, entry, message, addresses).transpose()).collect()
 }
 
-/// What a message to one address asks for.
+/// What a message to one address requests.
 fn ask(address: String, entry: Entry, message: &OscMessage, addresses: &Addresses) -> Result<Option<Ask>, String> {
     let without_arguments = |ask| match message.args.is_empty() {
         true => Ok(Some(ask)),

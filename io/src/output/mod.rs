@@ -5,9 +5,9 @@
 //! without a gap from a first one whose song time is known, so the position of each says when it is heard.
 //!
 //! *Threading.* [`OutputWriter`] belongs to the engine's thread, [`OutputReader`] to the device's callback;
-//! [`OutputState`] is atomics. The reader keeps what it has played: where slots are missing it repeats the
-//! last bar from that, in phase, without the engine, which may have stalled. Slots that come too late are
-//! kept for repeating, and not played.
+//! [`OutputState`] is atomics. The reader keeps the last slots that it has played: where slots are missing it
+//! repeats the last bar of them, in phase. It does not need the engine for that, which may have stalled.
+//! Slots that come too late are kept for repeating, and not played.
 
 mod reader;
 #[cfg(test)]

@@ -14,8 +14,8 @@ pub const BLOCK_MAX: usize = 8192;
 const KEPT: usize = 12;
 /// Milliseconds over which a jump is faded.
 const FADE_MS: usize = 5;
-/// Late frames that one call reads beside its own: a stall of 5 s is made up for in a few blocks, each of
-/// bounded work.
+/// Late frames that one call reads in addition to its own: after a stall of 5 s the reader catches up in a few
+/// blocks, each of bounded work.
 const CATCH_UP: usize = 4 * BLOCK_MAX;
 
 /// Takes slots out of the ring and repeats the last bar where they are missing.

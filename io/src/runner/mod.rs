@@ -43,7 +43,7 @@ pub struct Runner<B: Backend> {
     failover: Failover<B>,
     /// Takes over when the backend is lost.
     standby: Option<Box<Slot<CpuBackend>>>,
-    /// The next hop may still allocate: it is the backend's first.
+    /// The next hop may allocate, because it is the first one on this backend.
     may_allocate: bool,
     /// Names of the stems.
     stems: Vec<String>,
@@ -54,11 +54,11 @@ pub struct Runner<B: Backend> {
     mixer: Mixer,
     silence: Vec<f32>,
     text: SessionText,
-    /// Requests of the runner's own that wait for their bar.
+    /// Requests that the runner handles itself and that wait for their bar.
     scheduled: Vec<Request>,
     /// Bar that the last hop ended in.
     bar: i64,
-    /// The band is stopped, and its clock is Link.
+    /// The band is stopped, and its clock is Ableton Link.
     stopped_on_link: bool,
     recorder: Option<Recorder>,
     /// Parent folder of takes that are requested without a name.
@@ -184,7 +184,7 @@ impl<B: Backend> Runner<B> {
         SlotLayout::new(self.stems.len())
     }
 
-    /// Whether guidance is in use, so that it can be given up.
+    /// Whether guidance is in use: load shedding can then switch it off.
     pub fn guided(&self) -> bool {
         self.info.config.guided && with_active_slot!(&self.failover, slot => slot.session.guidance_applies())
     }

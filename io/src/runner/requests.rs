@@ -13,9 +13,9 @@ use crate::recorder::RecorderCommand;
 use crate::run_mode::RunMode;
 use crate::take::{Entry, silent};
 
-/// Requests of the runner's own that may wait for their bar.
+/// The most requests that the runner handles itself and that can wait for their bar.
 const MAX_SCHEDULED: usize = 64;
-/// Between two looks for [`Command::Play`] before the session begins.
+/// Time between two checks for [`Command::Play`] before the session begins.
 const POLL: Duration = Duration::from_millis(5);
 
 impl<B: Backend> Runner<B> {
@@ -131,8 +131,8 @@ impl<B: Backend> Runner<B> {
         self.apply(request);
     }
 
-    /// Whether a request that the runner handles itself is for a later bar. In a take it stands where it was
-    /// applied, so a replay applies it at once.
+    /// Whether a request that the runner handles itself is for a later bar. A take records it at the time at
+    /// which it was applied, so a replay applies it at once.
     fn waits_for_its_bar(&self, request: &Request) -> bool {
         let own = matches!(request.command, Command::Text { .. } | Command::Hop(_) | Command::Record(_) | Command::Keep(_));
         own && self.mode != RunMode::Replay && matches!(request.when, Some(When::AtBar(bar)) if bar > self.bar)

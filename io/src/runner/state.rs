@@ -10,9 +10,9 @@ use super::Runner;
 use crate::event::{EngineEvent, Event};
 use crate::failover::with_active_slot;
 
-/// Hops between two looks at the backend's count of faults.
+/// Hops between two reads of the backend's count of faults.
 const FAULT_CHECK: u64 = 16;
-/// Share of the newest hop in the mean load.
+/// Weight of the newest hop in the mean load.
 const LOAD_SMOOTHING: f32 = 0.1;
 
 impl<B: Backend> Runner<B> {

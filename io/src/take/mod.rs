@@ -25,7 +25,7 @@ pub use write::{TakeWriter, row_width};
 
 /// Contents of `take.json`: all that is needed to play the session again.
 ///
-/// In the file the fields of `config` stand beside the others.
+/// In the file the fields of `config` are at the same level as the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TakeInfo {
     /// Version of the program that recorded the take.

@@ -64,7 +64,7 @@ impl Faults {
     }
 }
 
-/// Frames of so many seconds.
+/// Frames in `seconds`.
 fn frames(seconds: f64, rate: u32) -> i64 {
     (seconds.clamp(-20.0, 20.0) * f64::from(rate)).round() as i64
 }

@@ -20,7 +20,7 @@ use crate::live::EngineHandle;
 use connections::PortNames;
 use process::Process;
 
-/// No callback for so long: the server is gone, or has removed the client.
+/// Time without a callback after which the server is gone, or has removed the client.
 const GONE_AFTER: Duration = Duration::from_secs(1);
 
 /// What the server reports outside its realtime thread.

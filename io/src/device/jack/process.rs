@@ -82,7 +82,7 @@ impl Process {
         let beat = pos.bbt().and_then(|b| {
             let beat = b.beat as f64 + b.tick as f64 / b.ticks_per_beat;
             let mut beat = Beat::new(b.bar as f64, beat, f64::from(b.sig_num), f64::from(b.sig_denom), b.bpm)?;
-            // The position is that of so many frames before the block.
+            // The position is that of the frame `bbt_offset` frames before the block.
             beat.quarters += f64::from(pos.bbt_offset().unwrap_or(0)) / rate * beat.tempo / 60.0;
             Some(beat)
         });
