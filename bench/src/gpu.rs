@@ -1,5 +1,5 @@
 //! Checks and speed of an NVIDIA GPU. Tokens, codes and samples are compared with the CPU's; then steps, codecs, whole hops and
-//! matrices are timed, each beside the bandwidth of a device-to-device copy in the same run.
+//! matrices are timed, each with the bandwidth of a device-to-device copy in the same run.
 
 use std::time::Instant;
 

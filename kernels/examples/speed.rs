@@ -1,4 +1,4 @@
-//! Speeds of the matrix products beside the memory bandwidth read in the same run: `cargo run --release -p sideman-kernels --example speed`.
+//! Speeds of the matrix products, and the memory bandwidth measured in the same run: `cargo run --release -p sideman-kernels --example speed`.
 //! Options: THREADS (default 2) and ISA (scalar, avx2, avx512). With one thread the time is the thread's own processor time, which a
 //! busy machine stretches less.
 

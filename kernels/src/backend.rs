@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::Stft;
 use crate::{Book, Depthwise, EmbedInput, Format, Grid, Heads, InverseStft, LaneText, LayerRows, Linear, Lstm, Rows, Sampling};
 
-/// Why a backend could not make what was asked for.
+/// Why a backend could not allocate memory or pack weights: the error of its constructors.
 #[derive(Debug, Error)]
 pub enum BackendError {
     /// Sizes that do not fit together.
@@ -19,7 +19,7 @@ pub enum BackendError {
     /// The backend's memory is full.
     #[error("out of memory: {bytes} bytes for {what}")]
     Memory {
-        /// Bytes asked for.
+        /// Bytes requested.
         bytes: usize,
         /// What they were for.
         what: String,
@@ -52,9 +52,9 @@ pub trait Backend {
     /// What [`Backend::run_recorded`] has recorded: a few CUDA graphs by key, or nothing where a backend
     /// records none.
     type Graphs: Default + Send;
-    /// Number of frames for which repeated work should be done at a time on a backend that records graphs,
-    /// the largest first and 1 the last: each number needs a graph of its own. Empty where the backend
-    /// records none: any number will do.
+    /// The numbers of frames that one graph can be recorded for, the largest first and 1 the last. Callers divide
+    /// repeated work into pieces of these sizes, because each size needs a graph of its own. Empty if the
+    /// backend records no graphs: a piece can then have any size.
     const GRAPH_SIZES: &'static [usize] = &[];
 
     // --- the backend itself ---------------------------------------------------------------------------------------
@@ -141,8 +141,8 @@ pub trait Backend {
     /// A sample is the first maximum, over the kept codes, of logit/T + Gumbel noise −ln(−ln u). The random
     /// numbers are the same on every backend: Philox4x32-10 with the low and high 32 bits of `seed` as its
     /// key and the words (code / 4, low 32 bits of the absolute frame, stream, song) as its counter. Output
-    /// word `code mod 4` gives u = ((word >> 9) + 0.5) · 2^-23. The order and rounding of all else is in
-    /// `cpu/sample.rs`.
+    /// word `code mod 4` gives u = ((word >> 9) + 0.5) · 2^-23. The order and rounding of all other
+    /// operations is in `cpu/sample.rs`.
     fn sample(&mut self, sampler: &mut Self::Sampler, logits: &Self::Buf, n: usize, pos: &mut Self::Ints, seq: &mut Self::Ints);
     /// pos += n without sampling (steps whose tokens are all known).
     fn advance(&mut self, n: usize, pos: &mut Self::Ints);

@@ -7,7 +7,7 @@
 //! * [`cuda::CudaBackend`] launches a kernel on one CUDA stream. It can record repeated work as a CUDA graph
 //!   ([`Backend::run_recorded`]).
 //!
-//! This crate knows no model, no file and no audio device. Use it directly only to add an operation or to measure one.
+//! This crate has no models, files or audio devices. Use it directly only to add an operation or to measure one.
 //!
 //! # Example
 //! One matrix product, `y = W·x + b`, on the CPU:

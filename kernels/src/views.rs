@@ -1,4 +1,4 @@
-//! Small structs that say where an operation's rows lie and which sizes it has.
+//! Small structs for the arguments of operations: where rows lie in a buffer, and sizes.
 //!
 //! They group arguments of [`Backend`] methods so that each number has a name at the call site.
 

@@ -1,5 +1,6 @@
-//! No operation allocates after its first call with the largest size: every allocation of the process is counted, but for those of the
-//! thread that the program began on. There the test harness waits for this test, and on a busy machine it prepares to in the middle of it.
+//! No operation allocates after its first call with the largest size. Allocations of all threads are counted,
+//! except those of the process's first thread: the test harness waits there, and on a busy machine it may
+//! allocate while the test runs.
 
 use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::{
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 struct Counting;
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
-/// What tells the first thread from the others: where its [`HERE`] lies.
+/// Address of the first thread's [`HERE`], which identifies this thread; 0 before its first allocation.
 static FIRST: AtomicUsize = AtomicUsize::new(0);
 thread_local!(static HERE: u8 = const { 0 });
 
@@ -25,7 +26,7 @@ fn count() {
     }
 }
 
-// SAFETY: everything is handed on to the system's allocator.
+// SAFETY: every call is passed on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();

@@ -22,7 +22,7 @@ pub fn threads(flag: Option<u16>) -> usize {
     flag.map(usize::from).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// The GPU, if `choice` asks for one; `None` is the processor. With `auto`, an unusable GPU is logged and not
+/// The GPU, if `choice` requests one; `None` is the processor. With `auto`, an unusable GPU is logged and not
 /// an error.
 ///
 /// # Errors

@@ -50,7 +50,7 @@ impl SongInfo {
         Ok(info)
     }
 
-    /// The file beside a recording, or in a song's folder, if it exists.
+    /// The JSON file of a recording, or in a song's folder, if it exists.
     pub fn file_of(path: &Path) -> Option<PathBuf> {
         let file = if path.is_dir() { path.join(FILE) } else { path.with_extension("json") };
         file.is_file().then_some(file)

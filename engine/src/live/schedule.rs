@@ -117,7 +117,7 @@ impl Schedule {
         &self.entries
     }
 
-    /// The same; who changes a time calls [`Schedule::sort`] afterwards.
+    /// The same. A caller that changes a time calls [`Schedule::sort`] afterwards.
     pub fn pending_mut(&mut self) -> &mut [Entry] {
         &mut self.entries
     }

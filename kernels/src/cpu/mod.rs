@@ -48,7 +48,7 @@ pub struct CpuBackend {
     lstm: lstm::Scratch,
     quantize: quantize::Scratch,
     fourier: stft::Fourier,
-    /// 10000^(−i/(dim/2 − 1)), for the last dim that was asked for.
+    /// 10000^(−i/(dim/2 − 1)), for the last `dim` that was used.
     wavelengths: Vec<f64>,
 }
 

@@ -6,7 +6,7 @@ use realfft::num_complex::Complex32;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use std::sync::Arc;
 
-/// Plans, windows and scratch memory for each size that was asked for.
+/// Plans, windows and scratch memory for each size that has been used.
 #[derive(Default)]
 pub(super) struct Fourier {
     sizes: Vec<Size>,

@@ -9,7 +9,7 @@ use super::mem::Array;
 use crate::{BackendError, Format, InverseStft, Rows, Stft};
 use std::f64::consts::TAU;
 
-/// Matrices for each size that was asked for, and scratch memory.
+/// Matrices for each size that has been used, and scratch memory.
 #[derive(Default)]
 pub(super) struct Fourier {
     /// (n_fft, bins): [2 bins, n_fft].

@@ -76,7 +76,7 @@ pub(super) fn run_recorded(cuda: &mut CudaBackend, graphs: &mut Graphs, key: &[u
     }
     match state {
         State::Recorded(recording) => {
-            // SAFETY: the graph is instantiated, and its memory is kept alive beside it.
+            // SAFETY: the graph is instantiated, and the recording that owns it keeps its memory alive.
             let launched = unsafe { result::graph::launch(recording.graph, cuda.device.stream) };
             cuda.device.check("replaying a graph", launched);
         }
@@ -94,7 +94,7 @@ fn record(cuda: &mut CudaBackend, work: &mut dyn FnMut(&mut CudaBackend)) -> Opt
     let keeps = cuda.device.recorded.take().unwrap_or_default();
     // An error in here is one of recording. The work is launched instead, and fails again if the device is at fault.
     cuda.device.failure = None;
-    // SAFETY: the capture begun above; it is ended whatever happened.
+    // SAFETY: ends the capture that was begun above, also after an error.
     let graph = unsafe { result::stream::end_capture(cuda.device.stream) }.ok()?;
     // SAFETY: the graph is valid, and not used after it has been instantiated.
     let instance = unsafe {

@@ -64,7 +64,7 @@ fn counts(fake: &Fake) -> Vec<(String, Moved)> {
     all.as_array().unwrap().iter().map(one).collect()
 }
 
-/// Plays `work`, one launch, and gives what that moved.
+/// Runs `work`, which makes one launch, and returns what it moved.
 fn part(fake: &Fake, backend: &mut CudaBackend, what: &'static str, least: usize, work: impl FnOnce(&mut CudaBackend)) -> Part {
     backend.wait();
     let before = counts(fake);
@@ -89,7 +89,7 @@ fn part(fake: &Fake, backend: &mut CudaBackend, what: &'static str, least: usize
     found.unwrap_or_else(|| panic!("{what} launched nothing"))
 }
 
-/// Every kernel of one step of one layer, then embeddings, heads and draw.
+/// Every kernel of one step of one layer, then embeddings, heads and sampling.
 fn step(format: Format) -> Vec<Part> {
     let fake = Fake::load("sm=80 races=0 touched").unwrap();
     let backend = &mut CudaBackend::new(0).unwrap();
@@ -220,15 +220,17 @@ fn a_step_moves_little_more_than_its_weights_and_cache() {
     }
 }
 
-/// What a step moves of what it must, at most: held by the test above, used by the table below.
+/// The largest ratio of the bytes that a step moves to the least possible. The test above asserts it, the
+/// table below is computed from it.
 const OVER: f64 = 1.011;
-/// The same activations are a larger share of q4's bytes.
+/// The same for q4: the weights are fewer bytes, so the activations are a larger share.
 const OVER_Q4: f64 = 1.018;
 
 /// Microseconds from one kernel of a graph to the next, as others have measured on an H100 (docs/measurements/gpu.md).
 const LAUNCH: f64 = 1.3;
 
-/// The roofline table of the guide is what these counts and the makers' bandwidths give.
+/// The roofline table in docs/measurements/gpu.md follows from these counts and the bandwidths that NVIDIA
+/// publishes.
 #[test]
 fn the_roofline_of_the_guide_is_calculated_from_the_counts() {
     let guide = include_str!("../../../docs/measurements/gpu.md");

@@ -123,7 +123,7 @@ pub struct Text {
     pub n: usize,
     /// The most tokens of a text.
     pub room: usize,
-    /// Lanes that get a text of so many tokens (0: the null one), one after another.
+    /// (lane, tokens): each lane gets a text of this many tokens (0: the null condition), one after another.
     pub sets: Vec<(usize, usize)>,
 }
 

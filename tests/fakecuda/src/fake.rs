@@ -95,7 +95,7 @@ impl Fake {
     }
 }
 
-/// Cargo puts the shared library of a (dev-)dependency beside the test program.
+/// Cargo puts the shared library of a (dev-)dependency into the test program's folder.
 fn library() -> Result<PathBuf, String> {
     let exe = std::env::current_exe().map_err(|e| e.to_string())?;
     let name = "libsideman_fakecuda.so";

@@ -96,7 +96,7 @@ fn a_take_whose_texts_were_scheduled_for_bars_replays_exactly() {
     for (command, bar) in [(text("funk drums"), 1), (Command::Seed(9), 1), (text("soft pad"), 2)] {
         control.send(Request { command, when: Some(When::AtBar(bar)), from: 1 }).unwrap();
     }
-    // The first look at the requests; the second one finds `Play`.
+    // The first check of the requests; the second one finds `Play`.
     let looks = Cell::new(0);
     assert!(!runner.wait_for_play(|| looks.replace(looks.get() + 1) > 0));
     control.send(stage::now(Command::Play)).unwrap();
@@ -305,7 +305,7 @@ fn logits_that_are_not_finite_still_give_finite_music() {
     for entry in std::fs::read_dir(stage::model()).unwrap().flatten() {
         std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
     }
-    // Every weight of the language model is finite, and so large that no product of them is.
+    // Every weight of the language model is finite, but so large that no product of two of them is.
     let path = dir.path().join("lm.safetensors");
     let mut bytes = std::fs::read(&path).unwrap();
     let head = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;

@@ -23,7 +23,7 @@ use sideman_tests::jackd::{Server, deadline, device_config, jackd, turn, undistu
 
 const RATE: f64 = 48_000.0;
 
-/// A JACK client beside the session: sends MIDI by a plan, records MIDI and clicks.
+/// A JACK client on the session's server: sends MIDI by a plan, records MIDI and clicks.
 struct Rig {
     out: jack::Port<jack::MidiOut>,
     /// The session's MIDI clock, another program's MIDI clock, the session's click.
@@ -67,7 +67,7 @@ impl jack::ProcessHandler for Rig {
     }
 }
 
-/// A session on the server, and the client beside it.
+/// A session on the server, and the client.
 struct Jam {
     control: Control,
     engine: Option<JoinHandle<Vec<RecordingEvent>>>,

@@ -152,7 +152,7 @@ fn an_edit_keeps_the_given_stem_and_generates_the_others_from_it() {
     let quiet: Vec<f32> = bass.iter().map(|v| v * 0.01).collect();
     let other = &s.edit(&Edit { given: vec![Some(&quiet), None, None], ..edit.clone() })[0];
     assert_ne!(other.codes[1], song.codes[1]);
-    // Through the codec, where that is asked for.
+    // Through the codec, if requested.
     let coded = &s.edit(&Edit { settings: Settings { recode_given: true, ..s.settings() }, ..edit.clone() })[0];
     assert_eq!((coded.codes == song.codes, coded.kept[0], coded.stems[0] == bass), (true, false, false));
     // The drums can be given to a second edit.

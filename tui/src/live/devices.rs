@@ -19,7 +19,7 @@ use crate::cli::Live;
 use crate::control_surfaces::ControlSurfaces;
 use crate::song_folder;
 
-/// How often the main thread looks for the end of the session.
+/// How often the main thread checks whether the session has ended.
 const POLL: Duration = Duration::from_millis(20);
 
 /// Starts the engine's thread and the devices' thread, and waits for the end of the session.

@@ -52,7 +52,7 @@ pub fn run(args: &Live) -> Result<ExitCode> {
         tracing::warn!("{} is a random model for tests: it generates noise", dir.path.display());
     }
     let mut cpu = rt::with_raised_priority(|| CpuBackend::new(backend::threads(args.run.threads)));
-    // Live play has not run on a real GPU yet: a GPU is used only if it is asked for, with the processor as
+    // Live play has not run on a real GPU yet: a GPU is used only if it is requested, with the processor as
     // standby.
     match args.run.backend {
         BackendChoice::Cuda => match gpu(BackendChoice::Cuda)? {

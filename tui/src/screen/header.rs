@@ -41,7 +41,7 @@ pub fn title(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, since: f
     put(buf, x, area.y, 20, &rec, if state.snapshot.recording { theme.red() } else { theme.faint() });
 }
 
-/// Bar, beat and tempo in large digits, and the tempo's source beside them.
+/// Bar, beat and tempo in large digits, and next to them the source of the tempo.
 pub fn numerals(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, scale: u16, since: f64) {
     let snapshot = &state.snapshot;
     let now = position::at(snapshot, position::now(snapshot, since));

@@ -9,7 +9,7 @@ use super::keys::Key;
 use super::state::{Focus, State};
 use super::text_field::FieldEvent;
 
-/// What a key asks the session to do.
+/// The result of a key: what to send to the session.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct KeyResult {
     /// Commands to send, each with its boundary if that is not the command's own.

@@ -14,7 +14,7 @@ use sideman_engine::live::commands::CommandKind;
 
 use crate::{folders, usage};
 
-/// What a key does.
+/// The actions of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // [`TABLE`] has the help text of each.
 pub enum Act {
@@ -272,7 +272,7 @@ impl Keymap {
                 Some(When::Beat) => "beat",
                 Some(When::Bar) => "bar",
                 Some(When::Section) => "section",
-                // No key asks for a numbered bar or a sample.
+                // No key has a numbered bar or a sample as its boundary.
                 Some(When::AtBar(_) | When::Sample(_)) => "later",
             };
             format!("{:<8}{:<12}{when:<9}{}", self.written(row.act), row.name, row.help)

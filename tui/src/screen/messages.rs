@@ -1,4 +1,4 @@
-//! Words for commands, clocks and modes.
+//! The words by which the screen names commands, clocks and modes.
 
 use sideman_engine::live::{Action, Clock, Command, Mode, Which};
 
@@ -53,7 +53,7 @@ pub fn of(command: &Command) -> String {
     }
 }
 
-/// A letter for the plan: the command's default key where it has one.
+/// The sign of a command in the plan, one column wide.
 pub fn letter(command: &Command) -> &'static str {
     match command {
         Command::Stem(_, Action::Regen) => "R",

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The emulator's library, which cargo builds beside this test.
+/// The emulator's library, which cargo builds into this test's folder.
 fn emulator() -> PathBuf {
     let exe = std::env::current_exe().unwrap();
     let found = exe.ancestors().skip(1).take(2).map(|d| d.join("libsideman_fakecuda.so")).find(|p| p.exists());

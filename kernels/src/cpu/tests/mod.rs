@@ -48,7 +48,7 @@ fn unpacked(mat: &Mat) -> Vec<f32> {
     out
 }
 
-/// The instruction sets beside scalar that this machine has. Each one that it lacks is reported as skipped.
+/// The instruction sets besides scalar that this machine has. Each one that it lacks is reported as skipped.
 fn simd() -> Vec<Isa> {
     let sets = [("avx2", Isa::avx2()), ("avx512", Isa::avx512())];
     for (name, _) in sets.iter().filter(|set| set.1.is_none()) {

@@ -111,7 +111,7 @@ unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_int, _
             75 => (l.sm / 10) as i32,          // compute capability
             76 => (l.sm % 10) as i32,
             81 => l.shared_multiprocessor as i32, // shared memory per multiprocessor
-            97 => l.shared_optin as i32,          // shared memory per block, if asked for
+            97 => l.shared_optin as i32,          // shared memory per block, if requested
             106 => l.blocks as i32,               // blocks per multiprocessor
             _ => 0,
         };

@@ -1,4 +1,4 @@
-//! Options of the device that a test asks for: words such as `sm=75 lazy order=reverse`, from the environment variable
+//! Options of the device, which a test sets: words such as `sm=75 lazy order=reverse`, from the environment variable
 //! `FAKECUDA` or from `fakecuda_configure`.
 
 use crate::machine::{Options, Order};
