@@ -155,7 +155,7 @@ impl InputReader {
     }
 
     /// Inserts silence for seconds that were lost without a report: all blocks that come from now on are
-    /// later by so much.
+    /// later by that time.
     pub fn insert_gap(&mut self, seconds: f64) {
         self.inserted += (seconds.clamp(0.0, INSERTED_MAX) * f64::from(self.rate)) as u64;
         self.drift = self.drift.take().map(|_| DriftController::default());

@@ -15,7 +15,7 @@
 //! user may. The engine and its workers get a low niceness and never realtime priority: they compute for tens
 //! of ms, by default on every core, and spin while they wait for each other. A realtime engine on a machine
 //! that is too slow would leave no core to the terminal that should stop it, and an engine with priority over
-//! its own workers would wait for them for ever.
+//! its own workers would wait for them without end.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,7 +27,7 @@ use thread_priority::{
 
 static ALLOCATIONS: AtomicU32 = AtomicU32::new(0);
 
-/// Runs `f`, in which memory must be neither allocated nor freed; violations are counted.
+/// Runs `f`, which must not allocate or free memory; violations are counted.
 pub fn no_alloc<T>(f: impl FnOnce() -> T) -> T {
     let before = assert_no_alloc::violation_count();
     let out = assert_no_alloc::assert_no_alloc(f);

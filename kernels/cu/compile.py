@@ -37,7 +37,7 @@ def load_nvrtc():
 
 
 def read(name):
-    """Return the bytes of a file beside this one."""
+    """Return the bytes of a file in this folder."""
     with open(os.path.join(HERE, name), "rb") as file:
         return file.read()
 

@@ -7,8 +7,8 @@ REPO = Path(__file__).resolve().parents[2]
 
 
 def data_dir() -> Path:
-    """The folder of the sample libraries (README.md lists them): $SIDEMAN_DATA, else shared/data inside or
-    beside the repository."""
+    """The folder of the sample libraries (README.md lists them): $SIDEMAN_DATA, else shared/data in the
+    repository or in its parent folder."""
     if "SIDEMAN_DATA" in os.environ:
         return Path(os.environ["SIDEMAN_DATA"])
     inside = REPO / "shared" / "data"

@@ -1,2 +1,2 @@
-"""Evaluation of a model on held-out songs: every measure beside its controls. Start with
+"""Evaluation of a model on held-out songs: every measure with its controls. Start with
 train/eval/README.md."""

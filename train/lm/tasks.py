@@ -45,7 +45,7 @@ class Song:
 
     @staticmethod
     def of(path: Path, stem: str) -> Path:
-        """The file of a stem's tokens beside `path`."""
+        """The file of a stem's tokens, next to `path`."""
         return path.with_name(path.name.replace(".song.npz", f".{stem}.npz"))
 
 

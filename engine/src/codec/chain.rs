@@ -95,9 +95,9 @@ impl<B: Backend> Chain<B> {
         rows
     }
 
-    /// Rows that a run of `new` rows puts out, where it leaves every queue as far read as it was: such runs
-    /// make the same launches each time. `None` where it does not, or where its launches depend on how much
-    /// has been fed.
+    /// Rows of output of a run of `new` rows, if the run is steady: it leaves every queue in the state in which
+    /// it was, so such runs make the same launches each time. `None` if it does not, or if its launches depend
+    /// on how much has been fed.
     pub fn steady(&self, state: &ChainState<B>, new: usize) -> Option<usize> {
         let mut rows = new;
         for (layer, q) in self.layers.iter().zip(&state.queues) {
@@ -112,8 +112,8 @@ impl<B: Backend> Chain<B> {
         Some(rows)
     }
 
-    /// Does `work`, which is a [`Chain::run`] of `new` rows with what belongs to it, and gives its rows. A
-    /// backend that records graphs records and replays a steady run.
+    /// Runs `work`, which calls [`Chain::run`] with `new` rows, and returns its number of rows. A backend that
+    /// records graphs records and replays a steady run.
     pub fn run_recorded(
         &self,
         backend: &mut B,

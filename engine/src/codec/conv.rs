@@ -128,8 +128,8 @@ impl<B: Backend> Conv<B> {
         }
     }
 
-    /// Whether `fed` rows are more than the mirrors reach. From then on neither the launches of a run depend
-    /// on `fed` nor, but for the rest of the last stride, what comes at the end.
+    /// Whether more rows have been fed than mirroring reads. From then on the launches of a run don't depend on
+    /// `fed`; those at the end of the signal depend only on the remainder of the last stride.
     pub fn settled(&self, fed: usize) -> bool {
         fed > self.left.max(self.right + self.stride)
     }

@@ -32,7 +32,7 @@ pub type Out = (SocketAddr, Vec<u8>);
 
 struct Subscriber {
     until: Instant,
-    /// The values that it was sent, or set itself.
+    /// The values that were sent to it, and those that it set itself.
     knows: Values,
 }
 

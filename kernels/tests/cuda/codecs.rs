@@ -167,7 +167,7 @@ impl Case for Codes {
         let mut books = Vec::new();
         for q in 0..n as u64 {
             let mut codes = noise(10 + q, card * dim);
-            // Two alike: the first wins.
+            // Two equal code vectors: the first wins.
             codes.copy_within(0..dim, (card - 1) * dim);
             let norms: Vec<f32> = codes.chunks(dim).map(|c| c.iter().map(|x| x * x).sum()).collect();
             let codes = backend.mat(card, dim, &codes, Format::F32).unwrap();

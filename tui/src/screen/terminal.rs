@@ -59,7 +59,7 @@ pub fn is_entered() -> bool {
 /// # Errors
 /// The terminal has closed.
 pub fn events(wait: Duration) -> io::Result<Vec<Event>> {
-    // On a closed terminal crossterm would read end-of-file for ever.
+    // On a closed terminal crossterm would read end-of-file without end.
     let stdin = io::stdin();
     let mut look = [PollFd::new(&stdin, PollFlags::IN)];
     rustix::event::poll(&mut look, Some(&rustix::event::Timespec::default()))?;
