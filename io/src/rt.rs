@@ -1,7 +1,7 @@
 //! The realtime rules, and thread priorities. Code in a device's callback
 //!
-//! 1. allocates nothing and frees nothing (no heap crosses into a callback: samples are copied, scalars are
-//!    atomics);
+//! 1. allocates nothing and frees nothing (callbacks get no heap values from other threads: samples are copied
+//!    through rings, scalars are atomics);
 //! 2. takes no lock, waits for no other thread, sends to no channel that may block;
 //! 3. makes no system call: no file, no log, no clock but the device's, except in the first 0.25 s of two
 //!    streams (`device::stream_clock`);

@@ -1,8 +1,8 @@
 """Compile the kernels to PTX with NVRTC: `python kernels/cu/compile.py [--check] [--report]`.
 
 The PTX in ptx/ is what users run, so it comes from one pinned compiler: nvidia-cuda-nvrtc-cu12==12.0.140 (PTX ISA 8.0, drivers
-from 525 on), installed in the Python this is run with. Each text begins with the SHA-256 of its sources; a Rust test holds it to
-them on machines without NVRTC.
+from 525 on), installed in the Python this is run with. Each text begins with the SHA-256 of its sources, which a Rust test
+compares with the sources on machines without NVRTC.
 
 --check   compares with the committed files byte for byte instead of writing.
 --report  compiles for every real architecture that this NVRTC knows, prints the registers of each kernel (the table of

@@ -1,5 +1,5 @@
-//! Applying requests when they are due: to the samples that are given next, or to the frame that is decided
-//! next.
+//! Applies requests when they are due: to the next samples that a hop gives, or to the next frame that is
+//! decided.
 
 use sideman_kernels::Backend;
 
@@ -74,7 +74,7 @@ impl<B: Backend> Session<B> {
             Command::Key(key) => song.set_key(key),
             Command::Chords(chart) => {
                 let bar = song.timeline.position(at).bar;
-                // What was in force leaves with the entry: a hop frees nothing.
+                // The previous chords go into the entry: a hop frees nothing, the next request frees them.
                 entry.chords = song.timeline.set_chords(entry.chords.take(), bar);
                 std::mem::swap(&mut song.arrangement.chart, chart);
                 song.schedule.move_sections(&song.timeline, at);
@@ -188,12 +188,12 @@ impl<B: Backend> Session<B> {
 }
 
 impl Song {
-    /// Another key. The chords move with it, if both keys are known.
+    /// Sets the key. Transposes the chords to it, if both keys are known.
     fn set_key(&mut self, key: &mut String) {
         if let (Some(old), Some(new)) = (tonic(&self.arrangement.key), tonic(key)) {
             self.timeline.transpose(new - old);
         }
-        // The old one leaves with the entry: a hop frees nothing.
+        // The previous key goes into the entry: a hop frees nothing, the next request frees it.
         std::mem::swap(&mut self.arrangement.key, key);
     }
 

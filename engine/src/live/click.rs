@@ -9,7 +9,7 @@ const LEN: usize = SAMPLE_RATE / 25;
 pub(super) struct Metronome {
     /// Whether it clicks outside of a count-in.
     pub on: bool,
-    /// Samples of the present hop.
+    /// Samples of the current hop.
     pub samples: Vec<f32>,
     /// Sounds of the first beat of a bar and of the others.
     sounds: [Vec<f32>; 2],

@@ -46,7 +46,7 @@ impl<B: Backend> Session<B> {
             }
             window.advance(backend, model, song.columns(known))?;
             window.commit(backend, &mut song.history, &mut song.stems);
-            // The delayed streams have ended, too.
+            // The band has stopped, and the delayed streams have been decided to the end.
             if f >= song.stems.to.saturating_add(song.setup.longest_delay() as i64) {
                 model_state.current = None;
             }
@@ -59,7 +59,7 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// The input stem of the window that plays; if none does, that of the next one.
+    /// The input stem of the window that plays; if none plays, that of the next window.
     pub(super) fn current_input_stem(&self) -> Option<usize> {
         match self.model_state.current {
             Some(current) => self.model_state.windows[current].input.stem,
@@ -72,7 +72,7 @@ impl<B: Backend> Session<B> {
         let input_stem = self.current_input_stem();
         let Some(next) = self.model_state.next.take() else { return Ok(()) };
         if next.start {
-            // No stream goes on from before the start.
+            // The window has no history: every stream is silent up to its start.
             let input_stem = self.model_state.windows[next.index].input.stem;
             self.song.append_silence(input_stem, |_| f);
             self.song.transport.start_at = None;

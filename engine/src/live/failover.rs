@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::text::Hidden;
 
-/// Where a hop started: a hop that was lost is taken back to here.
+/// Where a hop started: a hop in which the backend was lost is undone back to here.
 #[derive(Default)]
 pub(super) struct HopStart {
     /// Frames decided, by stream.
@@ -85,7 +85,7 @@ impl Song {
         self.hop_start.heard.iter_mut().zip(&self.input.listening).for_each(|(to, listening)| *to = listening.next);
     }
 
-    /// Makes silence of everything that was decided or heard since the hop started.
+    /// Replaces everything that was decided or heard since the hop started by silence.
     fn silence_last_hop(&mut self) {
         let streams = self.history.delays.len();
         for k in 0..streams {

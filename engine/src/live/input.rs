@@ -1,4 +1,4 @@
-//! From the musician's samples to tokens of the input stem.
+//! Encodes the musician's samples to tokens of the input stem.
 
 use sideman_kernels::Backend;
 

@@ -1,4 +1,5 @@
-//! From tokens to samples: which stems sound, at what level, what is decoded, and what a hop gives.
+//! The output of a session: decodes tokens to samples, computes which stems sound at what level, and holds what
+//! a hop gives.
 
 use sideman_kernels::Backend;
 
@@ -155,7 +156,7 @@ impl<B: Backend> Session<B> {
             metronome.render((to - from) as usize);
             if beat < at + n {
                 let (count_in, bar1) = transport.count_in_span;
-                // Not before a count-in: it would count wrongly.
+                // Not before a count-in: the musician would count those clicks, too.
                 if metronome.on && (beat >= count_in || count_in == bar1) || (count_in..bar1).contains(&beat) {
                     metronome.strike(timeline.position(beat).beat == 1);
                 }

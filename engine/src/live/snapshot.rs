@@ -119,7 +119,7 @@ pub struct Snapshot {
     pub chords: String,
     /// Section of the chart; empty: it has no name.
     pub section: String,
-    /// Bars until the next section, the present one included; 0: the chart has no section names.
+    /// Bars until the next section, the current one included; 0: the chart has no section names.
     pub section_bars: u32,
     /// Key, as it was written; empty: not known.
     pub key: String,

@@ -79,7 +79,7 @@ impl Stem {
         }
     }
 
-    /// The loop that frame `t` is of.
+    /// The loop that plays in frame `t`.
     pub fn loop_at(&self, t: i64) -> Option<&Loop> {
         match if t >= self.current.0 { self.current.1 } else { self.former.1 } {
             Playback::Loop(i) => Some(&self.loops[i]),
@@ -87,7 +87,7 @@ impl Stem {
         }
     }
 
-    /// A loop that started with frame `f`, in which bar `bar` starts, is in phase with the bar.
+    /// If a loop starts to play at frame `f`, in which bar `bar` starts: aligns it with the bar.
     pub fn anchor(&mut self, f: i64, bar: i64) {
         if let (from, Playback::Loop(i)) = self.current
             && from == f
@@ -114,7 +114,7 @@ impl Stem {
         self.current = (from, playback);
     }
 
-    /// Index of a loop that nothing needs.
+    /// Index of a loop that neither playback nor an undo or redo step uses.
     fn unused_loop(&self) -> usize {
         let used = |i| {
             let needs = |p: &Playback| *p == Playback::Loop(i);
@@ -187,7 +187,7 @@ impl Stem {
         self.redo.clear();
     }
 
-    /// Keeps a decided token in the loops that its frame is of.
+    /// Stores a decided token in the loops that contain its frame.
     pub fn store_in_loops(&mut self, level: usize, t: i64, token: i32) {
         self.loops.iter_mut().filter(|l| t < l.end).for_each(|l| l.store(level, t, token));
     }

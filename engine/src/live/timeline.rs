@@ -41,7 +41,7 @@ pub enum Boundary {
     Bar,
     /// A section of the chart. A chart without section names has one every 8 bars from bar 1 on.
     Section,
-    /// The start of a bar, by its number. If the bar has started, the boundary is the present sample.
+    /// The start of a bar, by its number. If the bar has started, the boundary is the current sample.
     Numbered(i64),
 }
 
@@ -224,7 +224,7 @@ impl Timeline {
         self.chords.as_ref()
     }
 
-    /// The section that sample `t` lies in: its index, its name, and the bars until the next one, the present
+    /// The section that sample `t` lies in: its index, its name, and the bars until the next one, the current
     /// bar included ([`Chords::section`]). `None`: the chart has no section names.
     pub fn section(&self, t: i64) -> Option<(usize, &str, i64)> {
         self.chords.as_ref()?.section(self.chart_bar(self.position(t).bar))

@@ -64,7 +64,7 @@ impl TokenHistory {
         self.decided_to[k] += 1;
     }
 
-    /// Makes a decided frame silence.
+    /// Replaces a decided frame by silence.
     pub fn silence_frame(&mut self, k: usize, t: i64) {
         self.decided[Self::index(k, t)] = self.silence[k];
     }
@@ -74,14 +74,14 @@ impl TokenHistory {
         if t < 0 { self.silence[k] } else { self.heard[Self::index(k, t)] }
     }
 
-    /// Keeps what was heard in frame `t`.
+    /// Stores the token of what was heard in frame `t`, as stream `k`.
     pub fn set_heard(&mut self, k: usize, t: i64, token: i32) {
         if t >= 0 {
             self.heard[Self::index(k, t)] = token;
         }
     }
 
-    /// Makes silence of all that was heard as a stem.
+    /// Replaces all that was heard as a stem by silence.
     pub fn clear_heard(&mut self, stem: usize) {
         for &k in &self.streams[stem] {
             let at = Self::index(k, 0);

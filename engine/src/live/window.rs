@@ -51,12 +51,12 @@ impl Shape {
 pub(super) struct WindowInput {
     /// The stem; `None`: the model plays all stems.
     pub stem: Option<usize>,
-    /// Frames by which it is delayed in the pattern; `None`: it is not, and the model predicts it until it is
-    /// known.
+    /// Frames by which it is delayed in the pattern. `None`: it has no delay, and the model predicts it until it
+    /// is known.
     pub lag: Option<usize>,
 }
 
-/// What columns are filled from.
+/// The song's tokens and controls, from which columns are filled.
 #[derive(Clone, Copy)]
 pub(super) struct ColumnSource<'a> {
     pub history: &'a TokenHistory,
@@ -174,8 +174,8 @@ impl<B: Backend> Window<B> {
         Some(self.start + at as i64)
     }
 
-    /// Puts what is known into `column`, which has not been fed. Slots of the input stem that are not known
-    /// are left to the model, or, if the stem is lagged, masked until [`Window::hear`].
+    /// Writes the known tokens into `column`, which has not been fed. Slots of the input stem that are not
+    /// known are left to the model, or, if the stem is lagged, masked until [`Window::hear`].
     fn fill(&mut self, backend: &mut B, source: ColumnSource, column: usize) -> Result<()> {
         for k in 0..source.history.delays.len() {
             let Some(t) = self.frame(source.history, k, column) else { continue };
@@ -202,7 +202,7 @@ impl<B: Backend> Window<B> {
         self.run.put(backend, 0, k, column - 1 - history.delays[k], &[token])
     }
 
-    /// Puts what was heard into `column`, the next one to be fed.
+    /// Writes the tokens of what was heard into `column`, the next one to be fed.
     fn hear(&mut self, backend: &mut B, source: ColumnSource, column: usize) -> Result<()> {
         let Some(input_stem) = self.input.stem else { return Ok(()) };
         for &k in &source.history.streams[input_stem] {
@@ -231,7 +231,7 @@ impl<B: Backend> Window<B> {
         }
     }
 
-    /// Feeds one column. The next column then holds what was put there and what the model has sampled.
+    /// Feeds one column. The next column then holds the tokens that were written and those that were sampled.
     pub fn advance(&mut self, backend: &mut B, model: &Model<B>, source: ColumnSource) -> Result<()> {
         let at = self.run.at();
         self.hear(backend, source, at)?;
@@ -241,7 +241,7 @@ impl<B: Backend> Window<B> {
         Ok(())
     }
 
-    /// Decides the frames of the band's streams that the column to be fed next holds.
+    /// Adds the band's frames in the column that is fed next to the history: they are now decided.
     pub fn commit(&mut self, backend: &mut B, history: &mut TokenHistory, stems: &mut Stems) {
         let at = self.run.at();
         self.run.column(backend, at, &mut self.column);

@@ -98,7 +98,7 @@ impl<B: Backend> EngineThread<B> {
             }
             connection.input.take(samples, &mut self.heard);
             self.hop(started);
-            // The time of the hop itself is not a silence of the device.
+            // While the hop is computed no input is read; that does not count as silence of the device.
             if let Some(connection) = self.connection.as_mut().filter(|connection| !connection.silent) {
                 connection.input_until = Instant::now();
             }
@@ -120,8 +120,7 @@ impl<B: Backend> EngineThread<B> {
         let bar = self.runner.bar();
         let Some(connection) = &mut self.connection else { return };
         connection.output.set_bar(bar);
-        // A device without a MIDI clock takes no mark out of the queue: it is full then, and that does no
-        // harm.
+        // A device without a MIDI clock reads no marks, so its queue is full. New marks are then dropped.
         let mark = BeatPosition::of(self.runner.snapshot());
         let _ = connection.marks.try_push(mark);
         if let Some(ports) = &mut self.midi_ports {

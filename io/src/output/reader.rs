@@ -33,7 +33,7 @@ pub struct OutputReader {
     /// The frame that was played last, and its difference to the next one where that is a jump.
     last: Vec<f32>,
     step: Vec<f32>,
-    /// Frames of a fade, and those that are left of the present one.
+    /// Frames of a fade, and those that are left of the current one.
     fade: usize,
     fading: usize,
     /// Song time of the frame that would follow without a jump; none after silence.

@@ -21,7 +21,7 @@ impl<B: Backend> Runner<B> {
         &mut self.snapshot
     }
 
-    /// Length of a bar in samples at the present tempo; 0 where there is no beat.
+    /// Length of a bar in samples at the current tempo; 0 where there is no beat.
     pub fn bar(&self) -> f64 {
         let quarter = 60.0 / self.snapshot.tempo.max(1.0) * RATE as f64;
         match self.snapshot.clock {

@@ -17,7 +17,7 @@ impl State {
         all
     }
 
-    /// The value that the last pending command sets, else the present one.
+    /// The value that the last pending command sets, else the current one.
     fn expected<T>(&self, present: T, set_by: impl Fn(&Command) -> Option<T>) -> T {
         self.pending().iter().rev().find_map(|p| set_by(&p.command)).unwrap_or(present)
     }

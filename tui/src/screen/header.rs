@@ -81,7 +81,7 @@ pub fn numerals(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, scale
     }
 }
 
-/// A block for each beat of the bar; the block of the present beat fills up.
+/// A block for each beat of the bar; the block of the current beat fills up.
 pub fn beat_blocks(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, since: f64) {
     let now = position::at(&state.snapshot, position::now(&state.snapshot, since));
     let all = beats(state.snapshot.meter);

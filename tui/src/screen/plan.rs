@@ -1,4 +1,4 @@
-//! The plan: the present bar and the next three, one lane per stem. Decided music can't be changed any more,
+//! The plan: the current bar and the next three, one lane per stem. Decided music can't be changed any more,
 //! repeated music is known, and open music is not decided yet. A pending command is a letter at its boundary.
 
 use ratatui::buffer::Buffer;

@@ -111,7 +111,7 @@ fn the_screen_fits_80_by_24_and_grows_with_the_terminal() {
 #[test]
 fn the_present_section_and_chart_are_shown() {
     let mut snapshot = snapshot();
-    // New chords are pending until their bar: the present ones are shown.
+    // New chords are pending until their bar: the current ones are shown.
     (snapshot.chords, snapshot.section, snapshot.section_bars) = ("[Verse] Em C [B] G D".into(), "Verse".into(), 2);
     let mut state = state();
     state.update(Snapshot { time: snapshot.time + 1, ..snapshot.clone() });

@@ -54,7 +54,7 @@ fn numbered_bars_are_found_across_changes() {
     line.set_meter(97_000, Meter::ThreeFour);
     let at = |t, bar| line.next(t, Boundary::Numbered(bar));
     assert_eq!([at(0, 1), at(0, 2), at(0, 3), at(0, 4)], [1000, 65_000, 97_000, 97_000 + 24_000]);
-    // A bar that has started is the present sample; far bars are far.
+    // The boundary of a bar that has started is the current sample; bars far ahead don't overflow.
     assert_eq!([at(70_000, 1), at(70_000, 2), at(97_001, 3)], [70_000, 70_000, 97_001]);
     assert!(at(0, i64::MAX) > 1 << 32 && at(500, i64::MIN) == 500);
     (4..200).for_each(|bar| assert_eq!(line.position(at(0, bar)).bar, bar));

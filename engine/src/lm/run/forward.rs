@@ -95,8 +95,8 @@ impl<B: Backend> Run<B> {
         (0..self.grid.steps).rev().find(|&s| !self.known(s)).unwrap_or(0)
     }
 
-    /// Unfeeds columns: `step` is the next one to be fed. It keeps its tokens (and can be written). Tokens
-    /// sampled after it are unknown again, forced ones stay. Nothing is copied in the cache.
+    /// Returns to an earlier column: `step` is the next one to be fed. It keeps its tokens (and can be
+    /// written). Tokens sampled after it are unknown again, forced ones stay. Nothing is copied in the cache.
     ///
     /// # Errors
     /// `step` has not been fed yet.

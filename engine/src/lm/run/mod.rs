@@ -3,8 +3,8 @@
 //! A slot of the sequence is *forced* (written by [`Run::put`]), *special* (the pattern has no frame there)
 //! or *unknown*. An unknown slot is sampled when the column before it has been fed. [`Run::next`] feeds known
 //! columns in blocks, and samples where something is unknown. A column can be written until it is fed.
-//! [`Run::rollback`] unfeeds columns without copying: live play writes the input stem's tokens just before
-//! their column is fed, and rolls back where it predicted them wrongly.
+//! [`Run::rollback`] returns to an earlier column without copying: live play writes the input stem's tokens
+//! just before their column is fed, and rolls back where it predicted them wrongly.
 
 mod forward;
 mod inputs;

@@ -17,7 +17,7 @@ pub enum Role {
     Codec,
 }
 
-/// A tensor that the model directory list.
+/// A tensor that a model directory needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NeededTensor {
     /// Name in the directory.
