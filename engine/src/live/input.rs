@@ -5,7 +5,8 @@ use sideman_kernels::Backend;
 use super::{Command, Session};
 
 impl<B: Backend> Session<B> {
-    /// Encodes the samples of a hop, as every stem that the musician plays or is about to play.
+    /// Encodes the samples of a hop with the codec of the input stem, and of each stem that is about to become the
+    /// input stem ([`Session::listen`]).
     pub(super) fn hear(&mut self, backend: &mut B, heard: &[f32]) {
         let Session { song, model_state } = self;
         let peak = |peak: f32, x: &f32| if x.is_finite() { peak.max(x.abs()) } else { peak };
@@ -23,8 +24,8 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// Encodes the input stem and the stems that a pending request makes the input stem, and no others. What
-    /// a new input stem played before counts as silence.
+    /// Selects the stems as which the musician's samples are encoded: the input stem, and those that a pending
+    /// request makes the input stem. The past of a newly selected stem is silence.
     pub(super) fn listen(&mut self, backend: &mut B) {
         let Session { song, model_state } = self;
         for stem in 0..song.input.listening.len() {

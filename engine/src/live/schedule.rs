@@ -20,7 +20,7 @@ pub(super) enum Target {
     Runner,
 }
 
-/// What a command takes effect on in a mode.
+/// What a command takes effect on while the session is in `mode`.
 pub(super) fn target(command: &Command, mode: Mode) -> Target {
     match command {
         Command::Stem(_, Action::Gain(_) | Action::Pan(_) | Action::Mute(_) | Action::Solo(_))

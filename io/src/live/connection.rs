@@ -1,4 +1,5 @@
-//! The engine's ends of a device's rings, and what they say about the device's clock.
+//! The engine's ends of a device's rings, silence for a device without input, and the drift between input and
+//! output.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -28,10 +29,10 @@ pub(super) struct Connection {
     pub input_until: Instant,
     /// Silence is being inserted.
     pub silent: bool,
-    /// Frames of input that had come when it was last looked at.
+    /// Frames of input that had come at the last call of [`Connection::has_input`].
     pub frames_in: u64,
-    /// How far the input's clock is ahead of the output's, in seconds, and when it was measured; none where
-    /// both are one.
+    /// How far the input's clock is ahead of the output's, in seconds, and when it was measured; none if
+    /// both have the same clock.
     pub drift: Option<(f64, Instant)>,
 }
 
@@ -40,7 +41,7 @@ impl Connection {
     pub(super) fn pass_on_midi(&mut self, midi: Option<&Sender<PortEvent>>) {
         while let Some(message) = self.midi.try_pop() {
             if let Some(midi) = midi {
-                // They are gone only where the session is over.
+                // The receiver is dropped only at the end of the session.
                 let _ = midi.send(message);
             }
         }
@@ -66,7 +67,8 @@ impl Connection {
         }
     }
 
-    /// Steers the input's ratio by how far the input's clock is ahead of the output's, where they are two.
+    /// Steers the input's resampling ratio by how far the input's clock is ahead of the output's, if input and
+    /// output have different clocks.
     pub(super) fn steer_input(&mut self, device: &OpenedDevice) {
         let Some((before, measured)) = self.drift else { return };
         let (rate_in, rate_out) = device.rates;

@@ -28,7 +28,7 @@ use crate::runner::Runner;
 const NAP: Duration = Duration::from_millis(1);
 /// Load below which the engine counts as idle.
 const IDLE_LOAD: f32 = 0.5;
-/// Seconds inserted beyond the input that was lost: blocks come a little early and a little late.
+/// Seconds of silence inserted in addition to the input that was lost, because blocks come with jitter.
 const GAP_MARGIN: f64 = 0.02;
 
 /// The engine's thread, before and while it runs.

@@ -25,7 +25,7 @@ const MARK_QUEUE: usize = 256;
 pub struct DevicePorts {
     /// Takes the musician's samples.
     pub input: InputWriter,
-    /// Gives the slots to play. At first it stands at the song time that is heard now; the device moves it
+    /// Gives the slots to play. Its position is at first the song time that is heard now; the device moves it
     /// ahead by its latencies.
     pub output: OutputReader,
     /// Channels of a slot.
@@ -61,7 +61,7 @@ pub struct OpenedDevice {
     pub rates: (u32, u32),
 }
 
-/// A device's way to the engine's thread.
+/// The interface of devices to the engine's thread.
 #[derive(Debug, Clone)]
 pub struct EngineHandle {
     requests: Sender<ConnectRequest>,
@@ -101,7 +101,7 @@ impl EngineHandle {
 
     /// Passes on the counters of a device that was opened; the snapshot shows them.
     pub fn opened(&self, device: OpenedDevice) {
-        // The engine is gone only where the session is over.
+        // The receiver is dropped only at the end of the session.
         let _ = self.opened.send(device);
     }
 }
