@@ -2,13 +2,14 @@
 
 use crate::resample::STEER_MAX;
 
-/// Seconds over which the value to hold is averaged, and later measurements are smoothed: callbacks jitter.
+/// Seconds over which the target offset is averaged and later measurements are smoothed, because callbacks
+/// jitter.
 const SETTLE: f64 = 2.0;
 /// Gains of the error and of its integral.
 const PROPORTIONAL: f64 = 0.1;
 const INTEGRAL: f64 = 0.0025;
 
-/// Holds the offset between two clocks at its mean over the first seconds.
+/// Keeps the offset between two clocks at its mean over the first seconds.
 #[derive(Debug, Default)]
 pub struct DriftController {
     target: f64,

@@ -1,6 +1,6 @@
 //! The mixer: faders, pan and limiter, from stems to slots ([`crate::slot_layout`]), at 32 kHz. A stem's own
-//! channel is after its fader and before its pan, so a mute is heard on its port; left and right are the band
-//! without click and musician, limited.
+//! channel is after its fader and before its pan, so level and mute also apply to its port; left and right
+//! are the band without click and musician, limited.
 
 use sideman_engine::audio::RATE;
 use sideman_engine::model::FRAME;

@@ -140,8 +140,8 @@ impl<B: Backend> Session<B> {
         let Song { stems, output, metronome, timeline, transport, .. } = &mut self.song;
         let frame = FRAME as i64;
         let solo = stems.solo();
-        // From a frame before `from` on, so that the first note is whole; silent within the frame that `to`
-        // lies in.
+        // Audible from one frame before `from` on, so that the first note is not cut; silent at the end of the
+        // frame that contains `to`.
         let overlaps = |(from, to): (i64, i64)| at + n + frame > from.saturating_mul(frame) && at < to.saturating_mul(frame);
         let open = overlaps((stems.from, stems.to));
         let dim = stems.dim;

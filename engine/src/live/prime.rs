@@ -40,7 +40,8 @@ impl Song {
         input_stem.map_or(bits, |p| bits & !(1 << p))
     }
 
-    /// Song time at which the soonest of the requests that need a window can take effect, if there are any.
+    /// Song time at which the soonest of the requests that need a window can take effect, if there are any. Moves
+    /// all of them that were due before to this time.
     fn window_requested(&mut self, f: i64, input_stem: Option<usize>) -> Option<i64> {
         let entry = self.schedule.pending().iter().find(|e| e.target == Target::Window)?;
         let (boundary, at) = (entry.boundary, entry.at);
@@ -55,7 +56,7 @@ impl Song {
 }
 
 impl<B: Backend> Session<B> {
-    /// Starts to prime a window when it is time to.
+    /// Starts to prime the next window, if one is needed soon.
     pub(super) fn plan_window(&mut self, backend: &mut B, f: i64) -> Result<()> {
         if self.model_state.next.is_some() {
             return Ok(());
@@ -75,7 +76,7 @@ impl<B: Backend> Session<B> {
         let Some(current) = self.model_state.current.filter(|_| song.stems.plays(f)) else { return Ok(()) };
         let end = self.model_state.windows[current].end();
         if let Some(at) = song.window_requested(f, input_stem).filter(|&at| frame(at) <= end) {
-            // As late as possible: requests that come until then are served by the same window.
+            // Priming starts as late as possible, so that later requests use the same window.
             let regenerate = song.regenerated_by(at, input_stem) != 0;
             let due = f + song.priming_frames(false, regenerate) >= frame(at);
             return if due { self.start_priming(backend, f, frame(at), at, false) } else { Ok(()) };

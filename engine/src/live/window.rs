@@ -39,7 +39,7 @@ impl Shape {
                 decimation: e.decimation,
                 history: e.window / 5,
             },
-            // A model of the paper's text-to-music alone goes on from its own history
+            // A model that was only trained for text-to-music continues from its own history
             // (docs/explanation/musicgen-stem.md 7.1), here a third of a run.
             None => Shape { prefix: 0, frames: config.max_frames, decimation: 1, history: config.max_frames / 3 },
         }

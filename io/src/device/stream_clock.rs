@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Seconds from a stream's start in which its offset is measured. Shorter than anything that sounds: the
-/// result moves the band.
+/// Seconds from a stream's start in which its offset is measured. Short, because the band is moved
+/// afterwards, which should happen before it sounds.
 pub const SETTLE: f64 = 0.25;
 
-/// Time at which the first frame of a stream was in the air, in seconds of a clock that both streams share.
+/// Time at which the first frame of a stream sounded (was captured or played), in seconds of a clock that both
+/// streams share.
 /// Every callback of the first [`SETTLE`] seconds measures it; the earliest result counts, because that
 /// callback was delayed least.
 #[derive(Clone)]
@@ -21,14 +22,14 @@ pub struct StreamStart {
 }
 
 impl StreamStart {
-    /// Of a stream that has not begun.
+    /// The start of a stream that has not begun.
     pub fn new(epoch: Instant) -> StreamStart {
         StreamStart { epoch, time: Arc::new(AtomicU64::new(f64::INFINITY.to_bits())) }
     }
 
-    /// Call it for each block, now: `passed`, seconds from the stream's first frame to the first one of the
-    /// block; `delay`, seconds from now until that frame is in the air, negative where it was. Reads the
-    /// clock in the first [`SETTLE`] seconds only.
+    /// Call it in the callback of each block. `passed`: seconds from the stream's first frame to the first one of
+    /// the block; `delay`: seconds from now until that frame sounds, negative if it has sounded. Reads the clock
+    /// in the first [`SETTLE`] seconds only.
     pub fn block(&self, passed: f64, delay: f64) {
         if passed <= SETTLE {
             self.measured(self.epoch.elapsed().as_secs_f64() + delay - passed);
@@ -59,7 +60,7 @@ pub struct GapDetector {
 }
 
 impl GapDetector {
-    /// Seconds lost before a block. `time`: when the block is in the air, by the device's clock; `passed`:
+    /// Seconds lost before a block. `time`: when the block sounds, by the device's clock; `passed`:
     /// seconds from the stream's first frame to it; `xruns`: those that the device has reported so far. 0
     /// where it reported no new one: a clock that only jitters moves nothing.
     pub fn gap_before(&mut self, time: f64, passed: f64, xruns: u64) -> f64 {

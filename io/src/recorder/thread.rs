@@ -20,7 +20,7 @@ pub(super) struct RecorderThread {
     streams: usize,
     layout: SlotLayout,
     events: SyncSender<RecordingEvent>,
-    /// Samples of the musician and slots of the band that wait for each other.
+    /// Samples of the musician and slots of the band that have not been joined to rows yet.
     heard: VecDeque<f32>,
     slots: VecDeque<f32>,
     /// Slots before song time 0 that are still to come; no take holds them.
@@ -66,7 +66,7 @@ impl RecorderThread {
     }
 
     fn emit(&self, event: RecordingEvent) {
-        // The queue is full only where nobody has read events for long.
+        // The queue is full only if no events have been read for a long time; then the event is dropped.
         let _ = self.events.try_send(event);
     }
 
@@ -86,7 +86,7 @@ impl RecorderThread {
                 },
             }
         }
-        // A band with a negative lead is silent where the musician's last samples would need it.
+        // With a negative lead the band has no slots for the musician's last samples: they get silence.
         let needed = self.heard.len() * self.layout.channels();
         self.slots.resize(self.slots.len().max(needed), 0.0);
         self.write_rows(None);

@@ -20,7 +20,7 @@ pub(super) struct InputCallback {
     /// Song time of its first frame.
     pub song_start: u64,
     pub stats: Arc<DeviceStats>,
-    /// Those of this stream alone.
+    /// Xruns of this stream; those in `stats` are of both streams.
     pub xruns: Arc<AtomicU64>,
     /// Frames that came so far, and frames lost.
     pub passed: u64,

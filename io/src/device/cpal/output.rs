@@ -20,19 +20,19 @@ use crate::slot_layout::SlotLayout;
 pub(super) struct OutputCallback {
     pub reader: OutputReader,
     pub layout: SlotLayout,
-    /// Of band and click together.
+    /// Limits the sum of band and click.
     pub limiter: Limiter,
     pub format: StreamFormat,
     pub stats: Arc<DeviceStats>,
-    /// Those of this stream alone.
+    /// Xruns of this stream; those in `stats` are of both streams.
     pub xruns: Arc<AtomicU64>,
     /// Seconds of latency that the device does not report.
     pub extra_latency: f64,
-    /// Frames handed over so far, and frames lost.
+    /// Frames that the device has taken so far, and those that were lost.
     pub passed: u64,
     pub gaps: GapDetector,
     pub start: StreamStart,
-    /// The input's, where there is an input.
+    /// Start of the input stream, if there is one.
     pub input_start: Option<StreamStart>,
     /// The latencies are known and applied.
     pub settled: bool,
@@ -66,13 +66,14 @@ impl OutputCallback {
         self.stats.frames.store(self.passed, Ordering::Relaxed);
     }
 
-    /// Skips what an underrun has cost, and moves ahead by the latencies, once they are known.
+    /// Skips the slots of the time that an underrun has cost, and moves ahead by the latencies, once they are
+    /// known.
     fn keep_time(&mut self, info: &OutputCallbackInfo) {
         let rate = self.format.rate;
         let stamp = info.timestamp();
         let delay = stamp.playback.duration_since(stamp.callback).as_secs_f64();
         let seconds = |frames: u64| frames as f64 / f64::from(rate);
-        // The device was silent while it ran empty: the band goes on where it would be.
+        // The device was silent during an underrun: the band continues where it would be without it.
         let time = stamp.playback.duration_since(StreamInstant::ZERO).as_secs_f64();
         let gap = self.gaps.gap_before(time, seconds(self.passed), self.xruns.load(Ordering::Relaxed));
         let lost = frames(gap, rate) as u64;
@@ -81,9 +82,9 @@ impl OutputCallback {
             self.passed += lost;
         }
         self.start.block(seconds(self.passed), delay);
-        // Each stream counts frames from its own first one. What is heard and what is played belong together
-        // where they are in the air at the same time, so the band moves ahead by as much as its first frame
-        // came after the musician's.
+        // Each stream counts frames from its own first one. Input and output samples belong together if they
+        // sound at the same time, so the band moves ahead by the time from the input's first frame to the
+        // output's.
         let offset = self.input_start.as_ref().map_or(Some(delay), |input| self.start.offset_from(input));
         if let Some(offset) = offset.filter(|_| !self.settled && seconds(self.passed) > SETTLE) {
             // Once: it must not drift afterwards.
