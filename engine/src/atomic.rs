@@ -1,5 +1,5 @@
-//! Files and folders that appear whole: they are written under a temporary name in the same parent folder and
-//! get their final name when they are complete. Dropped before that, they are removed.
+//! Atomic files and folders: they are written under a temporary name in the same parent folder and renamed when
+//! they are complete, so a reader never sees a part of one. Dropped before that, they are removed.
 //!
 //! For results that another program may open while they are written. Nothing is synced to disk: after a power
 //! cut a file can still be incomplete.
@@ -12,7 +12,7 @@ use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::error::{Error, Result};
 
-/// A file that appears whole.
+/// A file that appears under its name only when it is complete.
 #[derive(Debug)]
 pub struct AtomicFile {
     file: NamedTempFile,
@@ -45,7 +45,7 @@ impl AtomicFile {
     }
 }
 
-/// Writes `bytes` to a file that appears whole at `path`. A file of that name is replaced.
+/// Writes `bytes` to the file `path`, which appears only when it is complete. A file of that name is replaced.
 ///
 /// # Errors
 /// Those of [`AtomicFile`]; or the disk is full.
@@ -55,7 +55,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     file.commit()
 }
 
-/// A new folder that appears whole.
+/// A new folder that appears under its name only when it is complete.
 #[derive(Debug)]
 pub struct AtomicDir {
     dir: TempDir,

@@ -97,7 +97,7 @@ impl Control {
         (Control { queue: tx, shared: shared.clone() }, ControlReceiver { queue: rx, snapshot, shared })
     }
 
-    /// A number for a new source, for `from` of its requests. 0 is the program itself.
+    /// A new number for a source of requests, for their `from`. 0 is the program itself.
     pub fn origin(&self) -> Origin {
         self.shared.origins.fetch_add(1, Ordering::Relaxed)
     }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use sideman_io::device::DeviceConfig;
 use sideman_skip::{Need, skip, without};
 
-/// Ends the test program when a test takes longer than this: libjack can wait without end for a server that is
-/// gone. Hold the result during the test.
+/// Ends the test program when a test takes longer than this: libjack can wait without end for a server that
+/// is gone. Hold the result during the test.
 pub fn deadline(seconds: u64) -> Sender<()> {
     let seconds = seconds + std::env::var("SIDEMAN_JAM_SECONDS").ok().and_then(|s| s.parse::<f64>().ok()).unwrap_or(0.0) as u64;
     let (kept, ended) = channel::<()>();

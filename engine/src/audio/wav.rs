@@ -1,5 +1,5 @@
 //! Writes stems: mono WAV files of 32-bit float. Float, so that a given stem is written bit for bit and
-//! nothing clips in the file. Files appear whole ([`crate::atomic`]).
+//! nothing clips in the file. Files are written atomically ([`crate::atomic`]).
 
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};

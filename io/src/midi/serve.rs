@@ -148,7 +148,7 @@ fn serve(
     }
 }
 
-/// Saves the map. The file appears whole.
+/// Saves the map. The file is replaced atomically.
 fn save(mapper: &MidiMapper, file: &Path) -> Result<(), String> {
     let wrong = |e: std::io::Error| format!("{}: {e}: the learned control is lost when this session ends", file.display());
     let text = mapper.map().text()?;
