@@ -21,7 +21,34 @@ impl<B: Backend> Session<B> {
                 Command::Click(on) => self.song.metronome.on = on,
                 Command::Panic => self.panic(),
                 Command::Stem(which, action) => self.song.stems.of(which).for_each(|(_, stem)| stem.set_mix(action)),
-                _ => {}
+                // Not for the next samples (`schedule::target`).
+                Command::Play
+                | Command::Stop
+                | Command::CountIn(_)
+                | Command::Tempo(_)
+                | Command::Tap
+                | Command::Meter(_)
+                | Command::Clock(_)
+                | Command::Text { .. }
+                | Command::Chords(_)
+                | Command::Key(_)
+                | Command::InputStem(_)
+                | Command::Mode(_)
+                | Command::LoopBars(_)
+                | Command::Lag(_)
+                | Command::Hop(_)
+                | Command::Temperature(_)
+                | Command::TopK(_)
+                | Command::TopP(_)
+                | Command::Cfg(_)
+                | Command::Seed(_)
+                | Command::Section(_)
+                | Command::Fill
+                | Command::Cancel(_)
+                | Command::Record(_)
+                | Command::Keep(_)
+                | Command::Learn(_)
+                | Command::Guided(_) => {}
             }
             self.song.schedule.retire(entry);
         }
@@ -112,7 +139,19 @@ impl<B: Backend> Session<B> {
             Command::Stem(which, Action::Freeze(bars)) => song.freeze(*which, *bars, f),
             Command::Stem(which, Action::Undo) => song.undo(*which, f),
             Command::Stem(which, Action::Redo) => song.redo(*which, f),
-            _ => {}
+            // The tempo and the meter are as requested already; a cancel has been carried out.
+            Command::Tempo(_) | Command::Meter(_) | Command::Cancel(_) => {}
+            // Not for the next frames (`schedule::target`).
+            Command::Stem(_, Action::Gain(_) | Action::Pan(_) | Action::Mute(_) | Action::Solo(_) | Action::Regen)
+            | Command::Tap
+            | Command::Text { .. }
+            | Command::Hop(_)
+            | Command::Dim(_)
+            | Command::Click(_)
+            | Command::Panic
+            | Command::Record(_)
+            | Command::Keep(_)
+            | Command::Learn(_) => {}
         }
         if matches!(
             entry.request.command,

@@ -118,7 +118,45 @@ impl Song {
             Command::InputStem(input_stem) => self.input.stem = input_stem.map(usize::from),
             Command::Mode(mode) => self.set_mode(mode, f),
             Command::Stem(which, Action::Regen) => self.regenerate(which, f),
-            _ => {}
+            // Needs no window (`schedule::target`).
+            Command::Play
+            | Command::Stop
+            | Command::CountIn(_)
+            | Command::Tempo(_)
+            | Command::Tap
+            | Command::Meter(_)
+            | Command::Clock(_)
+            | Command::Text { .. }
+            | Command::Chords(_)
+            | Command::Key(_)
+            | Command::Stem(
+                _,
+                Action::Gain(_)
+                | Action::Pan(_)
+                | Action::Mute(_)
+                | Action::Solo(_)
+                | Action::Freeze(_)
+                | Action::Undo
+                | Action::Redo,
+            )
+            | Command::LoopBars(_)
+            | Command::Lag(_)
+            | Command::Hop(_)
+            | Command::Temperature(_)
+            | Command::TopK(_)
+            | Command::TopP(_)
+            | Command::Cfg(_)
+            | Command::Seed(_)
+            | Command::Section(_)
+            | Command::Fill
+            | Command::Dim(_)
+            | Command::Click(_)
+            | Command::Panic
+            | Command::Cancel(_)
+            | Command::Record(_)
+            | Command::Keep(_)
+            | Command::Learn(_)
+            | Command::Guided(_) => {}
         }
     }
 }

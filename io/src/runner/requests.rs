@@ -126,7 +126,33 @@ impl<B: Backend> Runner<B> {
                 let name = if name.trim().is_empty() { take_name() } else { name.replace(['/', '\0'], "-") };
                 self.record_command(RecorderCommand::Keep(self.takes.join(name)));
             }
-            _ => {}
+            // The session's, or the control surfaces'.
+            Command::Play
+            | Command::Stop
+            | Command::CountIn(_)
+            | Command::Tempo(_)
+            | Command::Tap
+            | Command::Meter(_)
+            | Command::Clock(_)
+            | Command::Chords(_)
+            | Command::Key(_)
+            | Command::InputStem(_)
+            | Command::Stem(..)
+            | Command::Mode(_)
+            | Command::LoopBars(_)
+            | Command::Lag(_)
+            | Command::Temperature(_)
+            | Command::TopK(_)
+            | Command::TopP(_)
+            | Command::Cfg(_)
+            | Command::Seed(_)
+            | Command::Section(_)
+            | Command::Fill
+            | Command::Dim(_)
+            | Command::Click(_)
+            | Command::Cancel(_)
+            | Command::Learn(_)
+            | Command::Guided(_) => {}
         }
         self.apply(request);
     }
