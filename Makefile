@@ -12,7 +12,7 @@ SKIPS := $(CURDIR)/target/skips
 TEST_ENV := SIDEMAN_SKIPS=$(SKIPS) SIDEMAN_PYTHON=$(CURDIR)/.venv-test/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup jam test fmt lint doc unit link python test-train bench clean
+.PHONY: deny help setup jam test fmt lint doc unit link python test-train bench clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -52,6 +52,9 @@ link: ## run the tests of Ableton Link, an optional feature under the GPL (needs
 
 python: ## run the Python tests of train/ that don't need PyTorch
 	@scripts/python-tests.sh
+
+deny: ## check licences and bans of the dependencies (cargo install cargo-deny)
+	cargo deny check licenses bans sources
 
 test-train: ## run all Python tests of train/ (installs PyTorch into .venv-train/)
 	@scripts/python-tests.sh --torch
