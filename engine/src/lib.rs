@@ -13,6 +13,7 @@ pub mod audio;
 pub mod codec;
 pub mod error;
 pub mod limits;
+pub mod listen;
 pub mod live;
 pub mod lm;
 pub mod model;
