@@ -37,6 +37,13 @@ def mean(values: list) -> dict | None:
     return {"mean": float(v.mean()), "se": float(v.std(ddof=1) / np.sqrt(len(v))) if len(v) > 1 else None, "n": len(v)}
 
 
+def interval(values: list[float], draws: int = 2000) -> tuple[float, float]:
+    """Bootstrap 95 % interval of the mean; always the same for the same values."""
+    v = np.asarray(values, float)
+    means = v[np.random.default_rng(0).integers(0, len(v), (draws, len(v)))].mean(1)
+    return float(np.percentile(means, 2.5)), float(np.percentile(means, 97.5))
+
+
 def table(scores: dict[str, list[dict]]) -> str:
     """{take: [scores of each song]} as a Markdown table: one row per measure, one column per take."""
     lines = ["| measure | " + " | ".join(scores) + " |", "|---|" + "---:|" * len(scores)]

@@ -1,7 +1,9 @@
-"""Runs the sideman program on a bass and reads the stems it makes (`sideman render`, or `sideman live`
+"""Runs the sideman program on recordings and reads the stems it makes (`sideman render`, `edit`, or `live`
 between files)."""
 
+import hashlib
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -39,18 +41,30 @@ class Runner:
         neither, sideman gets only the bass. Raises RuntimeError with the program's error message where it
         fails.
         """
-        out.mkdir(parents=True, exist_ok=True)
         path = out / "in.wav"
-        command = self.command(path, out, song, chords, text, clock)
-        made = out / "command.json"
-        key = {"command": command, "bass": f"{len(bass)} {float(np.abs(bass).sum()):.3f}", "model": weights_stamp(self.model)}
+        return self.take(self.command(path, out / "made", song, chords, text, clock), {path: bass}, out)
+
+    def take(self, command: list[str], inputs: dict[Path, np.ndarray], out: Path, stems: tuple[str, ...] = ("drums", "other")) -> dict[str, np.ndarray]:
+        """The `stems` that `command` writes into `out`/made: float32, 32 kHz. `inputs`: recordings that are written
+        before, by file. What the program prints is kept in `out`/stdout and `out`/stderr. Raises RuntimeError with
+        the program's error message where it fails."""
+        out.mkdir(parents=True, exist_ok=True)
+        made, program = out / "command.json", Path(self.sideman)
+        sums = {str(p): hashlib.sha1(np.ascontiguousarray(x, np.float32)).hexdigest()[:16] for p, x in inputs.items()}
+        built = f"{program.stat().st_size}:{int(program.stat().st_mtime)}" if program.is_file() else ""
+        key = {"command": command, "inputs": sums, "model": weights_stamp(self.model), "program": built}
         if not (made.exists() and json.loads(made.read_text()) == key):
-            soundfile.write(path, bass, RATE, subtype="FLOAT")
+            for path, x in inputs.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, x, RATE, subtype="FLOAT")
+            shutil.rmtree(out / "made", ignore_errors=True)
             r = subprocess.run(command, capture_output=True, text=True)
+            (out / "stdout").write_text(r.stdout)
+            (out / "stderr").write_text(r.stderr)
             if r.returncode:
                 raise RuntimeError(f"{' '.join(command)}: {r.stderr.strip()[-400:]}")
             made.write_text(json.dumps(key))
-        return {s: soundfile.read(out / f"{s}.wav", dtype="float32", always_2d=True)[0].mean(1) for s in ("drums", "other")}
+        return {s: soundfile.read(out / "made" / f"{s}.wav", dtype="float32", always_2d=True)[0].mean(1) for s in stems}
 
 
 def weights_stamp(model: str) -> str:
