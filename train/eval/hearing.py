@@ -167,26 +167,36 @@ class Rows:
         return {"played": rows}
 
     def heard(self, row: str, found: list[Item]) -> dict[str, list[dict]]:
-        """Scores of what `listen` and `live --clock ear` say that they hear, by what they are given."""
+        """Scores of what `listen` and `live --clock ear` report, by what they are given; `shuffled` is what was
+        reported of another recording, `madmom` its beats."""
         scores: dict[str, list[dict]] = {}
-        for item in found:
-            given = {"bass": ("bass",)} if row == "count" else {"bass": ("bass",), "drums": ("drums",), "three stems": STEMS}
-            for name, stems in given.items():
+        rate = (lambda said, item: listening.follow(said, item) | listening.chords(said, item, 5)) if row == "count" else (lambda said, item: listening.beats(said, item) | listening.chords(said, item))
+        for name, stems in {"bass": ("bass",), **({} if row == "count" else {"drums": ("drums",), "three stems": STEMS})}.items():
+            said = {i.name: self.reported(row, i, name, stems) for i in found}
+            for item, other in zip(found, found[1:] + found[:1]):
                 take = f"{name}, {item.label['drift'].rstrip('0123456789-')}" if row == "count" else name
-                here = (self.out / "takes" / row / item.name / name.replace(" ", "-")).absolute()
-                if row == "count":
-                    command = [self.a.sideman, "live", "--headless", "--from", str(here / "in.wav"), "--to", str(here / "made"), "--pace", "fast", "--clock", "ear", "--chords", "ear", "--lag", str(self.a.lag), "--meter", "/".join(map(str, item.label["meter"])), "--json", *self.flags(self.a.seeds[0])]
-                else:
-                    command = [self.a.sideman, "listen", str(here / "in.wav"), "--json", *self.a.flags.split()]
-                try:
-                    self.runner.take(command, {here / "in.wav": sum(item.stems[s] for s in stems)}, here, ())
-                    said = json.loads((here / "stdout").read_text())
-                except (RuntimeError, ValueError) as e:
-                    print(f"{row} {item.name} {name}: refused: {str(e)[-160:]}", flush=True)
-                    said = {}
-                scores.setdefault(take, []).append({"item": item.name} | (listening.follow(said, item) | listening.chords(said, item, 5) if row == "count" else listening.beats(said, item) | listening.chords(said, item)))
+                scores.setdefault(take, []).append({"item": item.name} | rate(said[item.name], item))
                 print(f"{row} {item.name} {name}: {short(scores[take][-1])}", flush=True)
+                if self.a.controls:
+                    scores.setdefault(f"{name}, shuffled", []).append({"item": item.name} | rate(said[other.name], item))
+                if self.a.controls and row == "listen":
+                    beats = [{"time": t, "beat": 0} for t in self.cache.beats(sum(item.stems[s] for s in stems))]
+                    scores.setdefault(f"{name}, madmom", []).append({"item": item.name} | {k: v for k, v in listening.beats({"beats": beats}, item).items() if k != "downbeats"})
         return scores
+
+    def reported(self, row: str, item: Item, name: str, stems: tuple[str, ...]) -> dict:
+        """The JSON that the program prints about the mix of these stems; {} if it refuses."""
+        here = (self.out / "takes" / row / item.name / name.replace(" ", "-")).absolute()
+        command = [self.a.sideman, "listen", str(here / "in.wav"), "--json", *self.a.flags.split()]
+        if row == "count":
+            meter = "/".join(map(str, item.label["meter"]))
+            command = [self.a.sideman, "live", "--headless", "--from", str(here / "in.wav"), "--to", str(here / "made"), "--pace", "fast", "--clock", "ear", "--chords", "ear", "--lag", str(self.a.lag), "--meter", meter, "--json", *self.flags(self.a.seeds[0])]
+        try:
+            self.runner.take(command, {here / "in.wav": sum(item.stems[s] for s in stems)}, here, ())
+            return json.loads((here / "stdout").read_text())
+        except (RuntimeError, ValueError) as e:
+            print(f"{row} {item.name} {name}: refused: {str(e)[-160:]}", flush=True)
+            return {}
 
     def odd(self, found: list[Item]) -> dict[str, list[dict]]:
         """What `render --bass` does with odd input: rests, level of the drums, and what it printed."""
