@@ -5,6 +5,8 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 EXAMPLE ?= funk
 OUT ?= out/$(EXAMPLE)
+# The folder out/ is replaced at each run; one that you name is not.
+FORCE := $(if $(filter file,$(origin OUT)),--force)
 MODEL ?= models/house
 # The file in which tests report that they were skipped.
 SKIPS := $(CURDIR)/target/skips
@@ -22,7 +24,7 @@ setup: ## install what is missing for building and testing (Debian, Ubuntu)
 
 jam: setup ## build Sideman, and render drums and other for a bass line (EXAMPLE=funk)
 	cargo build --release -p sideman
-	target/release/sideman render --bass examples/$(EXAMPLE).flac --make drums,other --out $(OUT) --model $(MODEL)
+	target/release/sideman render --bass examples/$(EXAMPLE).flac --make drums,other --out $(OUT) --model $(MODEL) $(FORCE)
 	@echo "Listen to $(CURDIR)/$(OUT)/mix.wav; the stems are beside it."
 
 test: setup fmt lint python unit ## run all checks and tests that a change has to pass

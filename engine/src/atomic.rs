@@ -1,21 +1,51 @@
-//! Atomic files and folders: they are written under a temporary name in the same parent folder and renamed when
-//! they are complete, so a reader never sees a part of one. Dropped before that, they are removed.
+//! Atomic files and folders: they are written under a temporary name on the same file system, synced to disk
+//! and renamed when they are complete, so a reader never sees a part of one, also after a power cut. Dropped
+//! before that, they are removed; [`abandon`] removes them when a signal ends the program.
 //!
-//! For results that another program may open while they are written. Nothing is synced to disk: after a power
-//! cut a file can still be incomplete.
+//! For results. A file that has to be readable while it grows, as those of a take, is not one.
 
 use std::fs::{self, File, Permissions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::error::{Error, Result};
 
+/// Files and folders that have a temporary name now.
+static UNCOMMITTED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn uncommitted() -> MutexGuard<'static, Vec<PathBuf>> {
+    UNCOMMITTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps all threads from committing or creating while it lives: see [`abandon`].
+#[must_use = "the program has to end before it is dropped"]
+#[derive(Debug)]
+pub struct Abandoned(#[allow(dead_code)] MutexGuard<'static, Vec<PathBuf>>);
+
+/// Removes what is not committed. A commit that has begun is completed first. Call it when a signal ends the
+/// program, and end the program while the result lives: until then every thread that commits, creates or drops
+/// an atomic file waits.
+pub fn abandon() -> Abandoned {
+    let paths = uncommitted();
+    for path in paths.iter() {
+        // Another thread may still be writing into the folder, so a file can appear while it is removed.
+        for _ in 0..100 {
+            if fs::remove_dir_all(path).is_ok() || fs::remove_file(path).is_ok() || fs::symlink_metadata(path).is_err() {
+                break;
+            }
+        }
+    }
+    Abandoned(paths)
+}
+
 /// A file that appears under its name only when it is complete.
 #[derive(Debug)]
 pub struct AtomicFile {
-    file: NamedTempFile,
+    /// None once it is committed.
+    file: Option<NamedTempFile>,
     path: PathBuf,
 }
 
@@ -26,22 +56,39 @@ impl AtomicFile {
     /// [`Error::Io`] with `path`: it has no file name, its folder is missing, or no permission to write
     /// there.
     pub fn create(path: &Path) -> Result<AtomicFile> {
-        let file = builder(path, 0o666)?.tempfile_in(parent(path)).map_err(Error::io(path))?;
-        Ok(AtomicFile { file, path: path.to_owned() })
+        let builder = named(path, 0o666)?;
+        let mut paths = uncommitted();
+        let file = builder.tempfile_in(parent(path)).map_err(Error::io(path))?;
+        paths.push(file.path().to_owned());
+        Ok(AtomicFile { file: Some(file), path: path.to_owned() })
     }
 
     /// The file, to be written.
     pub fn file(&mut self) -> &mut File {
-        self.file.as_file_mut()
+        self.file.as_mut().expect("not committed").as_file_mut()
     }
 
-    /// Gives the file its final name. A file of that name is replaced.
+    /// Syncs the file to disk and gives it its final name. A file of that name is replaced.
     ///
     /// # Errors
-    /// [`Error::Io`] with the path: the file can't be renamed.
-    pub fn commit(self) -> Result<()> {
-        let renamed = self.file.persist(&self.path);
-        renamed.map(drop).map_err(|e| Error::Io { path: self.path, source: e.error })
+    /// [`Error::Io`] with the path: the disk is full, or the file can't be renamed.
+    pub fn commit(mut self) -> Result<()> {
+        self.file().sync_all().map_err(Error::io(&self.path))?;
+        let mut paths = uncommitted();
+        let file = self.file.take().expect("not committed");
+        paths.retain(|path| path != file.path());
+        file.persist(&self.path).map_err(|e| Error::Io { path: self.path.clone(), source: e.error })?;
+        sync_dir(parent(&self.path));
+        Ok(())
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        let mut paths = uncommitted();
+        if let Some(file) = self.file.take() {
+            paths.retain(|path| path != file.path());
+        }
     }
 }
 
@@ -55,48 +102,127 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     file.commit()
 }
 
-/// A new folder that appears under its name only when it is complete.
+/// A folder whose files appear under their names only when all of them are complete.
 #[derive(Debug)]
 pub struct AtomicDir {
-    dir: TempDir,
+    /// None once it is committed.
+    dir: Option<TempDir>,
     path: PathBuf,
+    /// The folder is there already: its files are moved into it, not the folder itself.
+    merge: bool,
 }
 
 impl AtomicDir {
-    /// Creates an empty folder with a temporary name in the parent folder of `path`, and the folders above it
-    /// where they are missing.
+    /// A new folder `path`, with a temporary name until it is committed. An empty folder of that name is
+    /// replaced. Folders above it that are missing are made when it is committed.
     ///
     /// # Errors
     /// [`Error`] with `path`: it is there already and not empty, it has no name, or no permission to write
     /// there.
     pub fn create(path: &Path) -> Result<AtomicDir> {
-        let empty = |dir: &Path| fs::read_dir(dir).is_ok_and(|mut d| d.next().is_none());
-        if path.exists() && !empty(path) {
+        if path.exists() && !is_empty(path) {
             return Err(Error::file(path, "it is there already; give the name of a new folder"));
         }
-        fs::create_dir_all(parent(path)).map_err(Error::io(path))?;
-        let dir = builder(path, 0o777)?.tempdir_in(parent(path)).map_err(Error::io(path))?;
-        Ok(AtomicDir { dir, path: path.to_owned() })
+        Self::begin(path, false)
+    }
+
+    /// As [`AtomicDir::create`]; but where the folder is there and not empty, the files are moved into it when
+    /// they are committed. Files of the same names are replaced.
+    ///
+    /// # Errors
+    /// [`Error`] with `path`: it is a file, or no permission to write there.
+    pub fn create_or_merge(path: &Path) -> Result<AtomicDir> {
+        match fs::metadata(path) {
+            Ok(found) if !found.is_dir() => Err(Error::file(path, "is a file; it should be a folder, or a new name")),
+            Ok(_) => Self::begin(path, path.file_name().is_none() || !is_empty(path)),
+            Err(_) => Self::begin(path, false),
+        }
+    }
+
+    fn begin(path: &Path, merge: bool) -> Result<AtomicDir> {
+        let builder = if merge { builder(0o777) } else { named(path, 0o777)? };
+        let place = if merge { path } else { parent(path).ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new(".")) };
+        let mut paths = uncommitted();
+        let dir = builder.tempdir_in(place).map_err(Error::io(path))?;
+        paths.push(dir.path().to_owned());
+        Ok(AtomicDir { dir: Some(dir), path: path.to_owned(), merge })
     }
 
     /// The folder under its temporary name.
     pub fn temporary(&self) -> &Path {
-        self.dir.path()
+        self.dir.as_ref().expect("not committed").path()
     }
 
-    /// Gives the folder its final name. An empty folder of that name is replaced.
+    /// Syncs the files to disk and gives the folder its final name.
     ///
     /// # Errors
-    /// [`Error::Io`] with the path: the folder can't be renamed.
-    pub fn commit(self) -> Result<()> {
-        if self.path.exists() {
-            fs::remove_dir(&self.path).map_err(Error::io(&self.path))?;
+    /// [`Error::Io`] with the path: the disk is full, or something can't be renamed.
+    pub fn commit(mut self) -> Result<()> {
+        sync_tree(self.temporary()).map_err(Error::io(&self.path))?;
+        let mut paths = uncommitted();
+        let (path, dir) = (&self.path, self.dir.take().expect("not committed"));
+        paths.retain(|path| path != dir.path());
+        if self.merge {
+            move_into(dir.path(), path)?;
+            sync_dir(path);
+            return Ok(());
         }
-        fs::rename(self.dir.path(), &self.path).map_err(Error::io(&self.path))?;
+        if path.exists() {
+            fs::remove_dir(path).map_err(Error::io(path))?;
+        }
+        fs::create_dir_all(parent(path)).map_err(Error::io(path))?;
+        fs::rename(dir.path(), path).map_err(Error::io(path))?;
         // It has another name now: there is nothing left to remove.
-        let _ = self.dir.keep();
+        let _ = dir.keep();
+        sync_dir(parent(path));
         Ok(())
     }
+}
+
+impl Drop for AtomicDir {
+    fn drop(&mut self) {
+        let mut paths = uncommitted();
+        if let Some(dir) = self.dir.take() {
+            paths.retain(|path| path != dir.path());
+        }
+    }
+}
+
+fn is_empty(dir: &Path) -> bool {
+    fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Moves the files of one folder into another, in folders of the same names.
+fn move_into(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from).map_err(Error::io(from))? {
+        let source = entry.map_err(Error::io(from))?.path();
+        let target = to.join(source.file_name().unwrap_or_default());
+        if source.is_dir() && target.is_dir() {
+            move_into(&source, &target)?;
+        } else {
+            fs::rename(&source, &target).map_err(Error::io(&target))?;
+        }
+    }
+    Ok(())
+}
+
+/// Syncs a folder and all that is in it to disk.
+fn sync_tree(dir: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() { sync_tree(&path)? } else { File::open(&path)?.sync_all()? }
+    }
+    sync_dir(dir);
+    Ok(())
+}
+
+/// Syncs the names in a folder to disk, so that a rename survives a power cut. Some file systems can't, which
+/// is no reason to give up the file.
+fn sync_dir(dir: &Path) {
+    #[cfg(unix)]
+    let _ = File::open(dir).and_then(|dir| dir.sync_all());
+    #[cfg(not(unix))]
+    let _ = dir;
 }
 
 /// The folder that `path` is in.
@@ -104,15 +230,21 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes what is created readable for others as the umask allows; the default is the owner alone.
-fn builder(path: &Path, mode: u32) -> Result<Builder<'static, 'static>> {
-    if path.file_name().is_none() {
-        return Err(Error::file(path, "not the name of a file or folder"));
+/// A builder for what gets the name `path`.
+fn named(path: &Path, mode: u32) -> Result<Builder<'static, 'static>> {
+    match path.file_name() {
+        Some(_) => Ok(builder(mode)),
+        None => Err(Error::file(path, "not the name of a file or folder")),
     }
+}
+
+/// Makes what is created readable for others as the umask allows; the default is the owner alone.
+fn builder(mode: u32) -> Builder<'static, 'static> {
     let mut builder = Builder::new();
+    builder.prefix(".sideman-");
     #[cfg(unix)]
     builder.permissions(<Permissions as std::os::unix::fs::PermissionsExt>::from_mode(mode));
-    Ok(builder)
+    builder
 }
 
 #[cfg(test)]
@@ -159,6 +291,35 @@ mod tests {
         assert_eq!(names(&path), ["config.json"]);
         assert!(AtomicDir::create(&path).is_err());
         assert_eq!(names(&tmp.path().join("a")), ["model"]);
+    }
+
+    #[test]
+    fn files_are_moved_into_a_folder_that_is_there_when_all_are_complete() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("songs");
+        fs::create_dir_all(path.join("1")).unwrap();
+        fs::write(path.join("1/bass.wav"), "old").unwrap();
+        fs::write(path.join("notes.txt"), "mine").unwrap();
+        let dir = AtomicDir::create_or_merge(&path).unwrap();
+        for folder in ["1", "2"] {
+            fs::create_dir(dir.temporary().join(folder)).unwrap();
+            fs::write(dir.temporary().join(folder).join("bass.wav"), "new").unwrap();
+        }
+        assert_eq!(fs::read(path.join("1/bass.wav")).unwrap(), b"old");
+        dir.commit().unwrap();
+        assert_eq!(names(&path), ["1", "2", "notes.txt"]);
+        assert!(["1", "2"].iter().all(|n| fs::read(path.join(n).join("bass.wav")).unwrap() == b"new"));
+        assert!(AtomicDir::create_or_merge(&path.join("notes.txt")).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_is_not_committed_leaves_no_folder_above_it() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = AtomicDir::create_or_merge(&tmp.path().join("a/b/c")).unwrap();
+        drop(dir);
+        assert!(names(tmp.path()).is_empty());
+        AtomicDir::create_or_merge(&tmp.path().join("a/b/c")).unwrap().commit().unwrap();
+        assert!(tmp.path().join("a/b/c").is_dir());
     }
 
     #[cfg(unix)]

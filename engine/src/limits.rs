@@ -43,6 +43,13 @@ pub const MAX_HOP: usize = 25;
 /// Position of bar 1 in a recording.
 pub const BAR1: Range = Range { min: -3600.0, max: 3600.0, unit: "s" };
 
+/// Length of a rendered song, or of what is added to one: from a frame to the longest recording.
+pub const SONG_SECONDS: Range = Range { min: 0.02, max: (crate::audio::MAX_MINUTES * 60) as f64, unit: "s" };
+/// Length of a live session.
+pub const SESSION_SECONDS: Range = Range { min: 0.02, max: 1e6, unit: "s" };
+/// Round-trip latency that a device does not report.
+pub const EXTRA_LATENCY: Range = Range { min: -1000.0, max: 1000.0, unit: "ms" };
+
 impl Range {
     /// Whether the range holds a value. NaN is in no range.
     pub fn contains(&self, value: f64) -> bool {

@@ -69,7 +69,7 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
             Ok(document) => models.push(document),
             Err(error) if args.model.is_none() => {
                 say(format!("{}: {error}", path.display()));
-                models.push(json!({"dir": path, "error": error.to_string()}));
+                models.push(json!({"dir": path.display().to_string(), "error": error.to_string()}));
             }
             Err(error) => return Err(error),
         }

@@ -8,6 +8,7 @@ use sideman_engine::task;
 
 use crate::cli::Edit;
 use crate::offline_task::OfflineTask;
+use crate::output_folder::OutputFolder;
 use crate::render_job::RenderJob;
 use crate::song_info::SongInfo;
 use crate::{recordings, usage};
@@ -19,7 +20,8 @@ use crate::{recordings, usage};
 pub fn run(args: &Edit) -> Result<ExitCode> {
     let levels = args.texture.as_deref().map(levels).transpose()?;
     let song = SongInfo::from_flags_and_file(&args.chart, Some(&args.song))?;
-    let job = RenderJob::load(&args.run, &args.sampling, &song, 1)?;
+    let output = OutputFolder::new("--out", &args.out, args.force).reads_folder("DIR", &args.song);
+    let job = RenderJob::load(&args.run, &args.sampling, &song, 1, &output)?;
     let names = job.stems();
     if !names.contains(&args.redo) {
         return Err(usage(format!("--redo {}: the model has the stems {}", args.redo, names.join(", "))));
@@ -34,7 +36,7 @@ pub fn run(args: &Edit) -> Result<ExitCode> {
     };
     edit.free = args.free;
     let task = OfflineTask::Edit(task::Edit { settings: job.settings.clone(), ..edit });
-    job.run(&args.out, &song, &names, &task)
+    job.run(&output, &song, &names, &task)
 }
 
 /// Reads "3..4" as 3 to 4, and "4" as 4 alone.

@@ -7,6 +7,7 @@ use sideman_engine::task;
 
 use crate::cli::Continue;
 use crate::offline_task::OfflineTask;
+use crate::output_folder::OutputFolder;
 use crate::recordings;
 use crate::render_job::RenderJob;
 use crate::song_info::SongInfo;
@@ -18,11 +19,12 @@ use crate::song_info::SongInfo;
 pub fn run(args: &Continue) -> Result<ExitCode> {
     recordings::samples(args.seconds)?;
     let song = SongInfo::from_flags_and_file(&args.chart, Some(&args.song))?;
-    let job = RenderJob::load(&args.run, &args.sampling, &song, 1)?;
+    let output = OutputFolder::new("--out", &args.out, args.force).reads_folder("DIR", &args.song);
+    let job = RenderJob::load(&args.run, &args.sampling, &song, 1, &output)?;
     let names = job.stems();
     let files = recordings::folder(&args.song, &names)?;
     let given = recordings::read(&files.iter().map(|(name, path)| (name.as_str(), path.as_path())).collect::<Vec<_>>(), None)?;
     let given = given.iter().map(|s| Some(&s.samples[..])).collect();
     let task = OfflineTask::Continue(task::Continue { given, seconds: args.seconds, settings: job.settings.clone() });
-    job.run(&args.out, &song, &names, &task)
+    job.run(&output, &song, &names, &task)
 }

@@ -31,7 +31,9 @@ pub fn run(args: &ModelImport) -> Result<ExitCode> {
     })?;
     bar.finish();
     if args.json {
-        stdout::json(&json!({"dir": args.to, "config": found.config, "notes": found.notes, "doubts": found.doubts}));
+        stdout::json(
+            &json!({"dir": args.to.display().to_string(), "config": found.config, "notes": found.notes, "doubts": found.doubts}),
+        );
         return Ok(ExitCode::SUCCESS);
     }
     for note in &found.notes {

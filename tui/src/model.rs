@@ -22,9 +22,9 @@ pub fn list(args: &ModelList) -> Result<ExitCode> {
     for path in model_path::installed() {
         let row = match ModelDir::open(&path) {
             Ok(dir) => {
-                json!({"dir": path, "name": dir.config.name, "stems": dir.config.stems, "bytes": bytes(&path), "fixture": dir.config.fixture})
+                json!({"dir": path.display().to_string(), "name": dir.config.name, "stems": dir.config.stems, "bytes": bytes(&path), "fixture": dir.config.fixture})
             }
-            Err(error) => json!({"dir": path, "error": error.to_string()}),
+            Err(error) => json!({"dir": path.display().to_string(), "error": error.to_string()}),
         };
         rows.push(row);
     }
@@ -73,7 +73,7 @@ pub fn info(args: &ModelInfo) -> Result<ExitCode> {
     if args.json {
         let files: Vec<_> =
             files.iter().map(|(name, weights, bytes)| json!({"file": name, "weights": weights, "bytes": bytes})).collect();
-        stdout::json(&json!({"dir": dir.path, "config": config, "files": files}));
+        stdout::json(&json!({"dir": dir.path.display().to_string(), "config": config, "files": files}));
         return Ok(ExitCode::SUCCESS);
     }
     let lm = &config.lm;
@@ -154,7 +154,9 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
     let passed = parts.iter().all(Part::passes);
     if args.json {
         let parts: Vec<_> = parts.iter().map(document).collect();
-        stdout::json(&json!({"dir": dir.path, "golden": args.golden, "passes": passed, "parts": parts}));
+        stdout::json(
+            &json!({"dir": dir.path.display().to_string(), "golden": args.golden.display().to_string(), "passes": passed, "parts": parts}),
+        );
     } else {
         for part in &parts {
             let verdict = if part.passes() { "" } else { "  FAILS" };

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use sideman_engine::audio::{self, RATE};
+use sideman_engine::limits::SONG_SECONDS;
 
 use crate::song_folder::Stem;
 
@@ -41,11 +42,9 @@ pub fn read(given: &[(&str, &Path)], samples: Option<usize>) -> Result<Vec<Stem>
 /// # Errors
 /// A usage error if it is out of range.
 pub fn samples(seconds: f64) -> Result<usize> {
-    let most = (audio::MAX_MINUTES * 60) as f64;
-    if seconds.is_finite() && seconds > 0.0 && seconds <= most {
-        Ok((seconds * f64::from(RATE)).round() as usize)
-    } else {
-        Err(crate::usage(format!("--seconds {seconds}: must be above 0 and at most {most} s")))
+    match SONG_SECONDS.contains(seconds) {
+        true => Ok((seconds * f64::from(RATE)).round() as usize),
+        false => Err(crate::usage(format!("--seconds {seconds}: must be {SONG_SECONDS}"))),
     }
 }
 

@@ -8,6 +8,7 @@ use sideman_engine::task::{Edit, Generate, Lagged};
 
 use crate::cli::Render;
 use crate::offline_task::OfflineTask;
+use crate::output_folder::OutputFolder;
 use crate::render_job::RenderJob;
 use crate::song_info::SongInfo;
 use crate::{recordings, usage};
@@ -32,9 +33,11 @@ pub fn run(args: &Render) -> Result<ExitCode> {
     }
     let length = args.seconds.map(recordings::samples).transpose()?;
     let song = SongInfo::from_flags_and_file(&args.chart, files.first().map(|(_, path)| *path))?;
+    let output = OutputFolder::new("--out", &args.out, args.force);
+    let output = files.iter().fold(output, |output, (name, path)| output.reads(&format!("--{name}"), path));
     // Before the model is loaded, so that an unreadable recording fails at once.
     let given = recordings::read(&files, length)?;
-    let job = RenderJob::load(&args.run, &args.sampling, &song, args.variations)?;
+    let job = RenderJob::load(&args.run, &args.sampling, &song, args.variations, &output)?;
 
     let names = job.stems();
     let known = |name: &str| names.iter().any(|n| n == name);
@@ -46,7 +49,7 @@ pub fn run(args: &Render) -> Result<ExitCode> {
     if given.is_empty() {
         let seconds = args.seconds.unwrap_or(DEFAULT_SECONDS);
         let task = OfflineTask::Generate(Generate { seconds, settings: job.settings.clone() });
-        return job.run(&args.out, &song, &wanted, &task);
+        return job.run(&output, &song, &wanted, &task);
     }
     if wanted.len() == files.len() {
         return Err(usage("every stem has a recording: no stem is left to generate"));
@@ -59,9 +62,9 @@ pub fn run(args: &Render) -> Result<ExitCode> {
             tracing::warn!("--lag {lag}: the model is trained for {from} to {to} frames");
         }
         let task = OfflineTask::Lagged(Lagged { given: rows(), lag: usize::from(lag), settings: job.settings.clone() });
-        return job.run(&args.out, &song, &wanted, &task);
+        return job.run(&output, &song, &wanted, &task);
     }
     let edit = Edit::new(job.config(), rows());
     let task = OfflineTask::Edit(Edit { settings: job.settings.clone(), ..edit });
-    job.run(&args.out, &song, &wanted, &task)
+    job.run(&output, &song, &wanted, &task)
 }

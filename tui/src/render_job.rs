@@ -2,7 +2,6 @@
 //! and reports them.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -12,11 +11,12 @@ use sideman_kernels::Format;
 
 use crate::cli::{BackendChoice, RunArgs, SamplingArgs};
 use crate::offline_task::{LoadedModel, OfflineTask};
+use crate::output_folder::OutputFolder;
 use crate::progress::Progress;
 use crate::render_report::RenderReport;
 use crate::song_folder::{self, Stem};
 use crate::song_info::SongInfo;
-use crate::{backend, model_path};
+use crate::{backend, interrupt, model_path};
 
 /// A loaded model and the settings of this run.
 pub struct RenderJob {
@@ -30,14 +30,22 @@ pub struct RenderJob {
 }
 
 impl RenderJob {
-    /// Loads the model and takes the settings from the flags and from what is known about the song.
+    /// Checks the output folder, loads the model and takes the settings from the flags and from what is known
+    /// about the song.
     ///
     /// # Errors
-    /// There is no model, it is damaged, or a flag has an impossible value.
-    pub fn load(run: &RunArgs, sampling: &SamplingArgs, song: &SongInfo, variations: u16) -> Result<RenderJob> {
+    /// There is no model, it is damaged, a flag has an impossible value, or a file would be replaced.
+    pub fn load(
+        run: &RunArgs,
+        sampling: &SamplingArgs,
+        song: &SongInfo,
+        variations: u16,
+        output: &OutputFolder,
+    ) -> Result<RenderJob> {
         sampling.check()?;
         let chart = song.chart()?;
         let dir = model_path::open(run.model.as_deref())?;
+        output.check(&song_folder::file_names(&dir.config.stems), variations)?;
         if dir.config.fixture {
             tracing::warn!("{} is a random model for tests: it generates noise", dir.path.display());
         }
@@ -68,28 +76,35 @@ impl RenderJob {
         self.model.config()
     }
 
-    /// Runs a task, writes its songs to `out` without the stems that aren't `wanted`, and reports them.
+    /// Runs a task, writes its songs to the folder `output` without the stems that aren't `wanted`, and reports
+    /// them.
     ///
     /// # Errors
-    /// Those of the task and of the disk.
-    pub fn run(mut self, out: &Path, info: &SongInfo, wanted: &[String], task: &OfflineTask) -> Result<ExitCode> {
-        song_folder::create(out, "--out")?;
+    /// Those of the task and of the disk. No file of the songs then has its final name.
+    pub fn run(mut self, output: &OutputFolder, info: &SongInfo, wanted: &[String], task: &OfflineTask) -> Result<ExitCode> {
+        interrupt::watch()?;
+        let files = output.begin()?;
         let mut progress = Progress::new("rendering", self.json);
         let songs = self.render(task, &mut progress)?;
         let (took, speed) = progress.finish();
 
         let mut report = RenderReport::new(self.json, self.settings.seed, &self.dir);
         let several = songs.len() > 1;
+        let mut finished = Vec::new();
         for (n, song) in songs.into_iter().enumerate() {
-            let dir = if several { out.join((n + 1).to_string()) } else { out.to_owned() };
+            let folder = if several { (n + 1).to_string() } else { String::new() };
+            let dir = files.temporary().join(&folder);
             song_folder::create(&dir, "--out")?;
             let mut stems: Vec<Stem> = (self.stems().into_iter().zip(song.stems).zip(song.kept))
                 .filter(|((name, _), _)| wanted.contains(name))
                 .map(|((name, samples), kept)| Stem { name, samples, kept })
                 .collect();
             let written = song_folder::write(&dir, &mut stems, &report.song_json(info, n)?)?;
-            report.song(&dir, &stems, &written);
+            // Not join: with an empty name it would add a slash.
+            finished.push((if several { output.dir().join(folder) } else { output.dir().to_owned() }, stems, written));
         }
+        files.commit()?;
+        finished.iter().for_each(|(dir, stems, written)| report.song(dir, stems, written));
         report.finish(info, self.model.backend_name(), took, speed);
         Ok(ExitCode::SUCCESS)
     }

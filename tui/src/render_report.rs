@@ -1,7 +1,7 @@
 //! What `render`, `edit` and `continue` print: a line for each song, or one JSON document; and what they
 //! write into song.json.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -17,7 +17,7 @@ use crate::stdout;
 pub struct RenderReport {
     json: bool,
     seed: u64,
-    model: PathBuf,
+    model: String,
     /// The model is random: a fixture of the tests.
     fixture: bool,
     songs: Vec<Value>,
@@ -26,7 +26,7 @@ pub struct RenderReport {
 impl RenderReport {
     /// A report without songs.
     pub fn new(json: bool, seed: u64, model: &ModelDir) -> Self {
-        RenderReport { json, seed, model: model.path.clone(), fixture: model.config.fixture, songs: Vec::new() }
+        RenderReport { json, seed, model: model.path.display().to_string(), fixture: model.config.fixture, songs: Vec::new() }
     }
 
     /// The content of the song.json of a variation.
@@ -47,11 +47,11 @@ impl RenderReport {
         let Written { files, mix_gain, notes } = written;
         let seconds = stems.first().map_or(0.0, |s| s.samples.len() as f64 / f64::from(RATE));
         if self.json {
-            self.songs.push(json!({"out": dir, "files": files, "seconds": seconds, "mix_gain": mix_gain, "notes": notes}));
+            let files: Vec<String> = files.iter().map(|name| dir.join(name).display().to_string()).collect();
+            self.songs.push(json!({"out": dir.display().to_string(), "files": files, "seconds": seconds, "mix_gain": mix_gain, "notes": notes}));
             return;
         }
-        let names: Vec<_> = files.iter().filter_map(|f| f.file_name()).map(|f| f.to_string_lossy()).collect();
-        stdout::line(format!("{}: {} ({seconds:.1} s)", dir.display(), names.join(" ")));
+        stdout::line(format!("{}: {} ({seconds:.1} s)", dir.display(), files.join(" ")));
         notes.iter().for_each(|note| stdout::line(format!("  {note}")));
     }
 

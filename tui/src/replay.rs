@@ -10,13 +10,15 @@ use sideman_engine::audio::RATE;
 use sideman_engine::model::{Model, ModelDir};
 use sideman_io::control::Control;
 use sideman_io::device::file;
+use sideman_io::event::RecordingEvent;
 use sideman_io::run_mode::RunMode;
 use sideman_io::runner::Runner;
 use sideman_io::{rt, take};
 use sideman_kernels::cpu::CpuBackend;
 
 use crate::cli::Replay;
-use crate::{backend, song_folder, stdout, usage};
+use crate::output_folder::OutputFolder;
+use crate::{backend, interrupt, stdout};
 
 /// Runs the command.
 ///
@@ -32,9 +34,8 @@ pub fn run(args: &Replay) -> Result<ExitCode> {
             info.from as f64 / f64::from(RATE)
         ));
     }
-    if args.out.exists() && std::fs::canonicalize(&args.out).ok() == std::fs::canonicalize(&args.take).ok() {
-        return Err(usage(format!("--out {}: is the take itself; give another folder", args.out.display())));
-    }
+    let output = OutputFolder::new("--out", &args.out, args.force).reads_folder("TAKE", &args.take);
+    output.check(&take::file_names(&info.stems), 1)?;
     let dir = ModelDir::open(args.model.as_ref().unwrap_or(&info.model))?;
     let hash = take::model_hash(&dir.path)?;
     if hash != info.model_sha256 {
@@ -48,18 +49,30 @@ pub fn run(args: &Replay) -> Result<ExitCode> {
     }
     let mut cpu = CpuBackend::new(backend::threads(args.threads));
     let model = Model::load(&mut cpu, &dir, info.precision)?;
-    song_folder::create(&args.out, "--out")?;
+    interrupt::watch()?;
+    let files = output.begin()?;
     let (_control, controls) = Control::new();
     let mut runner = Runner::new(cpu, model, info, controls, PathBuf::new(), RunMode::Replay)?;
-    runner.record(Some(args.out.clone()), false)?;
+    runner.record(Some(files.temporary().to_owned()), false)?;
     file::play(&mut runner, &input, file::Pace::Fast, events, |_| true);
     let events = runner.finish();
     if let Some(failure) = events.iter().find(|event| event.is_failure()) {
         return Err(anyhow!("{failure}"));
     }
+    files.commit()?;
+    // The take was recorded under a temporary name.
+    let events: Vec<RecordingEvent> = events
+        .into_iter()
+        .map(|event| match event {
+            RecordingEvent::Finished { seconds, .. } => RecordingEvent::Finished { dir: args.out.clone(), seconds },
+            other => other,
+        })
+        .collect();
     if args.json {
         let events: Vec<String> = events.iter().map(ToString::to_string).collect();
-        stdout::json(&json!({"out": args.out, "seconds": input.len() as f64 / f64::from(RATE), "events": events}));
+        stdout::json(
+            &json!({"out": args.out.display().to_string(), "seconds": input.len() as f64 / f64::from(RATE), "events": events}),
+        );
     } else {
         events.iter().for_each(|event| stdout::line(event.to_string()));
     }

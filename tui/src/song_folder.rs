@@ -15,18 +15,24 @@ pub struct Stem {
     pub name: String,
     /// Mono at 32 kHz.
     pub samples: Vec<f32>,
-    /// It is a recording of the user, which is written unchanged.
+    /// It is, or begins with, a recording of the user, which is written unchanged.
     pub kept: bool,
 }
 
 /// The result of [`write()`].
 pub struct Written {
-    /// The WAV files.
-    pub files: Vec<PathBuf>,
+    /// Names of the WAV files.
+    pub files: Vec<String>,
     /// Gain of the mix: 1, or less where the sum of the stems would clip.
     pub mix_gain: f32,
     /// Messages for the user about changed levels.
     pub notes: Vec<String>,
+}
+
+/// Names of the files of a song with these stems.
+pub fn file_names(stems: &[String]) -> Vec<String> {
+    let stems = stems.iter().map(|stem| format!("{stem}.wav"));
+    stems.chain(["mix.wav", song_info::FILE].map(str::to_owned)).collect()
 }
 
 /// Creates a folder if it doesn't exist. Call it before the work, so that a wrong folder fails at once.
@@ -68,5 +74,6 @@ pub fn write(dir: &Path, stems: &mut [Stem], about: &serde_json::Value) -> Resul
     wav::write_all(&files, RATE)?;
     let path = dir.join(song_info::FILE);
     atomic::write(&path, format!("{about:#}\n").as_bytes())?;
-    Ok(Written { files: files.into_iter().map(|(path, _)| path).collect(), mix_gain, notes })
+    let names = stems.iter().map(|s| s.name.as_str()).chain(["mix"]).map(|name| format!("{name}.wav"));
+    Ok(Written { files: names.collect(), mix_gain, notes })
 }

@@ -4,19 +4,19 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow};
-use serde::{Deserialize, Serialize};
+use anyhow::Result;
+use serde::Serialize;
 use sideman_engine::task::{Chart, Chords, Meter};
 
 use crate::cli::ChartArgs;
-use crate::usage;
+use crate::{song_file, usage};
 
 /// Name of the file in a song's folder.
 pub const FILE: &str = "song.json";
 
 /// Tempo, bar 1, meter, chords and text of a song: the content of its JSON file. Unknown keys (licence, bass,
 /// …) are ignored.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct SongInfo {
     /// Tempo, quarter notes per minute.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,17 +39,6 @@ pub struct SongInfo {
 }
 
 impl SongInfo {
-    /// Reads a JSON file.
-    ///
-    /// # Errors
-    /// The file can't be read, or a value in it is impossible; the message names the file.
-    pub fn read(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| anyhow!("{}: {e}", path.display()))?;
-        let info: SongInfo = serde_json::from_slice(&bytes).map_err(|e| anyhow!("{}: {e}", path.display()))?;
-        info.chart().map_err(|e| usage(format!("{}: {e}", path.display())))?;
-        Ok(info)
-    }
-
     /// The JSON file of a recording, or in a song's folder, if it exists.
     pub fn file_of(path: &Path) -> Option<PathBuf> {
         let file = if path.is_dir() { path.join(FILE) } else { path.with_extension("json") };
@@ -60,10 +49,12 @@ impl SongInfo {
     /// the file is printed on stderr.
     ///
     /// # Errors
-    /// A value of the file or of a flag is impossible, or a flag needs a tempo.
+    /// A value of a flag is impossible, or a flag needs a tempo. What is impossible in the file is left out
+    /// with a warning.
     pub fn from_flags_and_file(args: &ChartArgs, path: Option<&Path>) -> Result<Self> {
         let file = path.filter(|_| !args.no_chart).and_then(SongInfo::file_of);
-        let from_file = file.as_deref().map(SongInfo::read).transpose()?.unwrap_or_default();
+        let (from_file, notes) = file.as_deref().map(song_file::read).unwrap_or_default();
+        notes.iter().for_each(|note| tracing::warn!("{note}"));
         let meter = args.meter.as_deref().map(read_meter).transpose()?;
         if let Some(chords) = args.chords.as_deref().filter(|c| !c.trim().is_empty()) {
             chords.parse::<Chords>().map_err(|e| usage(format!("--chords: {e}")))?;

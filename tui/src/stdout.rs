@@ -1,12 +1,18 @@
 //! Prints a command's results on stdout. If the reader closes the pipe early (`| head`), the program ends
-//! without an error.
+//! without an error; if the disk is full, with one.
 
 use std::io::Write;
 
 /// Prints a line.
 pub fn line(text: impl AsRef<str>) {
-    if writeln!(std::io::stdout().lock(), "{}", text.as_ref()).is_err() {
-        std::process::exit(0);
+    match writeln!(std::io::stdout().lock(), "{}", text.as_ref()) {
+        Ok(()) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(e) => {
+            // stderr may be the same full disk.
+            let _ = writeln!(std::io::stderr(), "sideman: can't write to stdout: {e}");
+            std::process::exit(1);
+        }
     }
 }
 

@@ -53,6 +53,7 @@ impl Continue<'_> {
                 for (stem, given) in song.stems.iter_mut().zip(&cut) {
                     splice(stem, given.unwrap_or_default(), known * FRAME);
                 }
+                song.kept.fill(true);
             }
             out.push(song);
         }

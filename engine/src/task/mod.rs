@@ -141,7 +141,7 @@ pub type Report<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
 pub struct Song {
     /// Samples of each stem, in the model's order, all of the same length.
     pub stems: Vec<Vec<f32>>,
-    /// For each stem, whether it is the given samples, unchanged.
+    /// For each stem, whether it holds given samples, whose level must not be changed.
     pub kept: Vec<bool>,
     /// The song's tokens.
     pub codes: Codes,

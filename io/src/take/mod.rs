@@ -30,7 +30,9 @@ pub use write::{TakeWriter, row_width};
 pub struct TakeInfo {
     /// Version of the program that recorded the take.
     pub version: String,
-    /// Model directory.
+    /// Model directory. What is not UTF-8 in its name is replaced in the file, and a replay then needs
+    /// `--model`.
+    #[serde(serialize_with = "lossy")]
     pub model: PathBuf,
     /// SHA-256 of what is in the model directory ([`model_hash`]).
     pub model_sha256: String,
@@ -57,6 +59,10 @@ pub struct TakeInfo {
     pub config: SessionConfig,
 }
 
+fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
 /// Names of [`Format`] in `take.json`.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Format", rename_all = "lowercase")]
@@ -74,6 +80,17 @@ pub struct Entry {
     pub at: i64,
     /// The request, with the boundary that was requested.
     pub request: Request,
+}
+
+/// Names of the files of a take with these stems.
+pub fn file_names(stems: &[String]) -> Vec<String> {
+    let wavs = wav_names(stems).map(|name| format!("{name}.wav"));
+    wavs.chain(["take.json", "tempo.mid", "events.jsonl", "tokens.safetensors"].map(str::to_owned)).collect()
+}
+
+/// Names of the WAV files, without their extension: the input, the stems, the click, the mix.
+fn wav_names(stems: &[String]) -> impl Iterator<Item = &str> {
+    ["input"].into_iter().chain(stems.iter().map(String::as_str)).chain(["click", "mix"])
 }
 
 /// SHA-256 of a model directory: names and contents of its JSON and safetensors files, in order of their

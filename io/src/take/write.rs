@@ -11,7 +11,7 @@ use sideman_engine::{Error, Result, atomic};
 
 use super::tempo_map::{TempoChange, midi_file};
 use super::tokens::TokenFile;
-use super::{Entry, TakeInfo};
+use super::{Entry, TakeInfo, wav_names};
 use crate::mix::Limiter;
 use crate::slot_layout::SlotLayout;
 
@@ -46,9 +46,8 @@ impl TakeWriter {
     /// A file can't be created.
     pub fn create(dir: &Path, info: &TakeInfo, streams: usize) -> Result<TakeWriter> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
-        let names = ["input"].into_iter().chain(info.stems.iter().map(String::as_str)).chain(["click", "mix"]);
         let wav = |name: &str| WavFile::create(&dir.join(format!("{name}.wav")), if name == "mix" { 2 } else { 1 });
-        let wavs = names.map(wav).collect::<Result<_>>()?;
+        let wavs = wav_names(&info.stems).map(wav).collect::<Result<_>>()?;
         let config = &info.config;
         let events = dir.join("events.jsonl");
         let take = TakeWriter {

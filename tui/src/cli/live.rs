@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use sideman_engine::limits;
 
 use super::heading;
+use super::range::f64_in;
 use super::{ChartArgs, RunArgs, SamplingArgs};
 
 /// How fast `live --from` reads its file.
@@ -79,6 +80,9 @@ pub struct Live {
     /// Folder for the WAV files, instead of an output device; created if it doesn't exist
     #[arg(long, value_name = "DIR", requires = "from")]
     pub to: Option<PathBuf>,
+    /// Replace files of the same names in the folder of --to; never a file that is read
+    #[arg(long, requires = "to")]
+    pub force: bool,
     /// Speed at which the recording is read
     #[arg(long, value_enum, default_value = "fast")]
     pub pace: Pace,
@@ -87,7 +91,7 @@ pub struct Live {
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
     /// Stop after this many seconds [default: at Ctrl-C, or at the end of the file]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = f64_in(limits::SESSION_SECONDS))]
     pub seconds: Option<f64>,
     /// No screen: print one status line per second on stderr; automatic without a terminal and with --pace
     /// fast
@@ -126,7 +130,7 @@ pub struct Live {
     #[arg(long, value_name = "FRAMES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=8192), help_heading = heading::DEVICES)]
     pub period: u32,
     /// Round-trip latency in ms that the device doesn't report, as measured by `sideman doctor --calibrate`
-    #[arg(long, value_name = "MS", default_value_t = 0.0, allow_negative_numbers = true, help_heading = heading::DEVICES)]
+    #[arg(long, value_name = "MS", default_value_t = 0.0, allow_negative_numbers = true, value_parser = f64_in(limits::EXTRA_LATENCY), help_heading = heading::DEVICES)]
     pub latency: f64,
     /// How late the model hears you, in frames of 20 ms [default: the shortest that your devices and computer
     /// allow]
@@ -173,6 +177,9 @@ pub struct Replay {
     /// Folder for the new take
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Replace files of the same names in the folder of --out; never a file that is read
+    #[arg(long)]
+    pub force: bool,
     /// Model directory [default: the one that the take names]
     #[arg(long, value_name = "DIR", help_heading = heading::MACHINE)]
     pub model: Option<PathBuf>,

@@ -47,7 +47,7 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Play live without devices and without sound: a recorded bass is the input, and the stems go to WAV files in
-    /// the folder `demo`
+    /// the folder `demo`, or `demo-2` and so on
     #[arg(long)]
     pub demo: bool,
     /// Log more on stderr: -v for information, -vv for debugging

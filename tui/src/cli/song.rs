@@ -31,6 +31,9 @@ pub struct Render {
     /// Folder for the WAV files; created if it doesn't exist
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Replace files of the same names in the folder of --out; never a file that is read
+    #[arg(long)]
+    pub force: bool,
     /// Length in seconds [default: that of the longest recording; 20 without a recording]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub seconds: Option<f64>,
@@ -74,6 +77,9 @@ pub struct Edit {
     /// Folder for the WAV files; created if it doesn't exist
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Replace files of the same names in the folder of --out; never a file that is read
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]
@@ -95,6 +101,9 @@ pub struct Continue {
     /// Folder for the WAV files; created if it doesn't exist
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Replace files of the same names in the folder of --out; never a file that is read
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]

@@ -48,7 +48,7 @@ pub fn device_config(args: &Live, dir: &ModelDir) -> Result<DeviceConfig> {
         midi: args.surfaces.midi.clone().filter(|name| name != "none"),
         client: args.client.clone(),
         period: args.period,
-        extra_latency: (args.latency.clamp(-1000.0, 1000.0) * 1e3) as i32,
+        extra_latency: (args.latency * 1e3) as i32,
         input_stem: args.input_stem().unwrap_or(&stems[0]).to_owned(),
         stems,
     })

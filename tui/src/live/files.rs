@@ -12,15 +12,26 @@ use sideman_engine::audio::{self, RATE};
 use sideman_io::control::Control;
 use sideman_io::device::file;
 use sideman_io::runner::Runner;
-use sideman_io::supervisor;
+use sideman_io::{supervisor, take};
 use sideman_kernels::Backend;
 
 use super::report::{self, StatusLine};
 use super::signals::Signals;
 use super::{OpenScreen, config};
 use crate::cli::{Live, Pace};
+use crate::output_folder::OutputFolder;
 use crate::song_folder;
 use crate::song_info::{self, SongInfo};
+
+/// The folder of `--to`.
+pub fn output<'a>(args: &Live, from: &Path, to: &'a Path) -> OutputFolder<'a> {
+    OutputFolder::new("--to", to, args.force).reads("--from", from)
+}
+
+/// Names of the files in it.
+pub fn names(stems: &[String]) -> Vec<String> {
+    take::file_names(stems).into_iter().chain([song_info::FILE.to_owned()]).collect()
+}
 
 /// Plays the recording `from` to the session and records into the folder `to`.
 ///
@@ -42,6 +53,7 @@ pub fn run<B: Backend>(
         samples.truncate((seconds * f64::from(RATE)).max(0.0) as usize);
     }
     song_folder::create(to, "--to")?;
+    output(args, from, to).clear(&names(&runner.info().stems))?;
     let signals = Signals::new()?;
     runner.request(config::hop_request(args));
     runner.record(Some(to.to_owned()), false)?;

@@ -6,7 +6,7 @@ mod files;
 mod report;
 mod signals;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -48,6 +48,9 @@ pub fn run(args: &Live) -> Result<ExitCode> {
     rt::flush_denormals();
     let song = SongInfo::from_flags_and_file(&args.chart, args.from.as_deref())?;
     let dir = model_path::open(args.run.model.as_deref())?;
+    if let (Some(from), Some(to)) = (&args.from, &args.to) {
+        files::output(args, from, to).check(&files::names(&dir.config.stems), 1)?;
+    }
     if dir.config.fixture {
         tracing::warn!("{} is a random model for tests: it generates noise", dir.path.display());
     }
@@ -137,7 +140,9 @@ pub fn without_command(demo: bool) -> Result<Box<Live>> {
     if demo {
         let bass = model_path::repository_file("examples/funk.flac")
             .ok_or_else(|| anyhow!("--demo: examples/funk.flac is not in the repository of this program"))?;
-        return parse(&["sideman", "live", "--from", &bass.to_string_lossy(), "--to", "demo", "--pace", "real"]);
+        let to = (1..).map(|n| if n == 1 { "demo".to_owned() } else { format!("demo-{n}") });
+        let to = to.into_iter().find(|name| !Path::new(name).exists()).unwrap_or_default();
+        return parse(&["sideman", "live", "--from", &bass.to_string_lossy(), "--to", &to, "--pace", "real"]);
     }
     if device::jack::running() {
         return parse(&["sideman", "live", "--host", "jack"]);

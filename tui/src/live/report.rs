@@ -69,7 +69,7 @@ fn lead_ms(info: &TakeInfo) -> f64 {
 fn document(info: &TakeInfo, s: &Snapshot, took: Duration, events: &[RecordingEvent]) -> Value {
     let h = &s.health;
     json!({
-        "seed": info.config.seed, "model": info.model, "lag": info.config.lag, "lead_ms": lead_ms(info), "seconds": seconds(info, s),
+        "seed": info.config.seed, "model": info.model.display().to_string(), "lag": info.config.lag, "lead_ms": lead_ms(info), "seconds": seconds(info, s),
         "took_seconds": took.as_secs_f64(), "hop_ms_p50": h.p50, "hop_ms_p99": h.p99, "load": h.load, "late": h.late,
         "underrun": h.underrun, "overrun": h.overrun, "xruns": h.xruns, "faults": h.faults, "load_shedding": h.shedding as u8,
         "latency_in_ms": h.latency_in, "latency_out_ms": h.latency_out, "events": events.iter().map(ToString::to_string).collect::<Vec<_>>(),

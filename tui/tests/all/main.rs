@@ -7,6 +7,7 @@ mod gpu;
 mod house;
 mod jack_midi;
 mod live;
+mod outputs;
 mod pipewire;
 mod pty;
 mod rig;
