@@ -150,7 +150,7 @@ class Rows:
             for i, item in enumerate(found if self.a.controls and len(found) > 1 else []):
                 other = made[(i + 1) % len(found), self.a.seeds[0]]
                 scores["shuffled"].append({"item": item.name} | score(self.cache, item, {s: np.resize(x, len(item.stems["bass"])) for s, x in other.items()}))
-        return {t: rows for t, rows in scores.items() if rows}
+        return {t: readable(rows, scores["truth"]) for t, rows in scores.items() if rows}
 
     def text(self) -> dict[str, list[dict]]:
         """Scores of songs made from texts alone, against their own mix and chords."""
@@ -214,6 +214,13 @@ class Rows:
 
 def short(row: dict) -> str:
     return " ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items() if k not in ("item", "seed") and v is not None)
+
+
+def readable(rows: list[dict], truth: list[dict]) -> list[dict]:
+    """The rows with `beat_readable`: BEAT where that of the true drums is at least 0.9. madmom finds twice, half or the
+    off-beats of the tempo in the other recordings, whatever is played."""
+    good = {r["item"] for r in truth if r.get("beat", 0) >= 0.9}
+    return [r | ({"beat_readable": r["beat"]} if "beat" in r and r["item"] in good else {}) for r in rows]
 
 
 def by_item(rows: list[dict], key: str) -> list[float]:

@@ -166,3 +166,9 @@ def test_the_table_averages_the_seeds_of_a_recording_first():
     rows = [{"item": "a", "seed": 7, "har": 0.0}, {"item": "a", "seed": 11, "har": 0.0}, {"item": "b", "seed": 7, "har": 1.0}]
     assert hearing.by_item(rows, "har") == [0.0, 1.0]
     assert "0.50" in hearing.table({"played": rows}) and "slips" not in hearing.table({"played": rows})
+
+
+def test_recordings_whose_true_drums_madmom_misreads_do_not_count_as_readable():
+    truth = [{"item": "a", "beat": 0.95}, {"item": "b", "beat": 0.67}]
+    played = [{"item": "a", "beat": 0.3}, {"item": "b", "beat": 0.9}, {"item": "a", "har": 1.0}]
+    assert [r.get("beat_readable") for r in hearing.readable(played, truth)] == [0.3, None, None]
