@@ -7,11 +7,13 @@
 mod chroma;
 mod decimate;
 mod fft;
+mod offline;
 mod onset;
 mod pitch;
 #[cfg(test)]
 mod tests;
 
+pub use offline::{Correction, Event, Heard, Known, KnownClock, Notes, Recording, Voice, listen, listen_to, notes, voice_of};
 pub use onset::Onset;
 
 use chroma::ChromaMeter;

@@ -2,6 +2,7 @@
 //! frame (docs/reference/model-format.md, "Controls"). Offline tasks use it; live play has a timeline that
 //! can change instead.
 
+use super::beat_map::BeatMap;
 use super::{Chords, Meter, clock_values};
 use crate::model::{FRAME, SAMPLE_RATE};
 use crate::{Error, limits};
@@ -9,11 +10,19 @@ use crate::{Error, limits};
 /// Tempo, meter, start of bar 1 and chords of a song.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
-    tempo: f64,
-    bar1: f64,
+    clock: Clock,
     meter: Meter,
     /// From bar 1 on; empty where the chords are not known.
     chords: Chords,
+}
+
+/// What says where the bars are.
+#[derive(Debug, Clone, PartialEq)]
+enum Clock {
+    /// A constant tempo in quarter notes per minute, and bar 1 in seconds.
+    Tempo { tempo: f64, bar1: f64 },
+    /// A beat map.
+    Beats(BeatMap),
 }
 
 impl Chart {
@@ -31,7 +40,12 @@ impl Chart {
         if !limits::BAR1.contains(bar1) {
             return Err(Error::Input(format!("bar 1 at {bar1}: it should be {}", limits::BAR1)));
         }
-        Ok(Chart { tempo, bar1, meter, chords: Chords::default() })
+        Ok(Chart { clock: Clock::Tempo { tempo, bar1 }, meter, chords: Chords::default() })
+    }
+
+    /// A chart without chords for a tempo that is not constant.
+    pub fn of_beats(beats: BeatMap, meter: Meter) -> Self {
+        Chart { clock: Clock::Beats(beats), meter, chords: Chords::default() }
     }
 
     /// Adds chords, which are written as [`Chords`] reads them.
@@ -43,23 +57,30 @@ impl Chart {
         Ok(self)
     }
 
-    /// The tempo in millionths of a quarter note per minute.
-    fn micro(&self) -> i128 {
-        (self.tempo * 1e6).round() as i128
-    }
-
-    /// Position of the middle of frame `frame`: its bar, counted from 0, and the exact fraction `num / den`
-    /// of that bar.
-    fn position(&self, frame: i64) -> (i64, (i128, i128)) {
+    /// Position of the middle of frame `frame`: its bar, counted from 0, the exact fraction `num / den` of that
+    /// bar, and the tempo there in millionths of a quarter note per minute.
+    fn position(&self, frame: i64) -> (i64, (i128, i128), i128) {
         let (frame_len, rate) = (FRAME as i128, SAMPLE_RATE as i128);
-        let samples = frame_len * i128::from(frame) + frame_len / 2 - (self.bar1 * SAMPLE_RATE as f64).round() as i128;
-        let (num, den) = (samples * self.micro(), 60 * rate * 1_000_000 * self.meter.quarters() as i128);
-        (num.div_euclid(den) as i64, (num.rem_euclid(den), den))
+        let middle = frame_len * i128::from(frame) + frame_len / 2;
+        match &self.clock {
+            Clock::Tempo { tempo, bar1 } => {
+                let micro = (tempo * 1e6).round() as i128;
+                let samples = middle - (bar1 * SAMPLE_RATE as f64).round() as i128;
+                let (num, den) = (samples * micro, 60 * rate * 1_000_000 * self.meter.quarters() as i128);
+                (num.div_euclid(den) as i64, (num.rem_euclid(den), den), micro)
+            }
+            Clock::Beats(beats) => {
+                let at = beats.position(middle as i64, self.meter);
+                let minute = 60 * rate * 1_000_000 * self.meter.quarters() as i128;
+                (at.bar, at.fraction, minute / (i128::from(self.meter.beats()) * i128::from(at.beat_len)))
+            }
+        }
     }
 
     /// Values of the controls `beat` and `tick` at a frame. The clock also runs before bar 1.
     pub fn clock(&self, frame: i64) -> (i32, i32) {
-        clock_values(self.meter, self.position(frame).1, self.micro())
+        let (_, fraction, micro) = self.position(frame);
+        clock_values(self.meter, fraction, micro)
     }
 
     /// Whether the chart has chords.
@@ -69,7 +90,7 @@ impl Chart {
 
     /// Value of the control `chord` at a frame; none before bar 1 and where the chart has no chords.
     pub fn chord(&self, frame: i64) -> Option<i32> {
-        let (bar, (num, den)) = self.position(frame);
+        let (bar, (num, den), _) = self.position(frame);
         self.chords.at(bar, num, den).map(|(chord, _)| chord.value())
     }
 
@@ -111,6 +132,20 @@ mod tests {
         assert_eq!(Chart::new(120.0, 0.01, "12/8".parse().unwrap()).unwrap().clock(75), (144 + 24, 8));
         // 20 BPM: a frame can be more than 8 ticks from the next 48th; the value stays at the limit.
         assert_eq!(Chart::new(20.0, 0.0, Meter::FourFour).unwrap().clock(4), (0, 16));
+    }
+
+    #[test]
+    fn equal_beats_give_the_clock_of_their_tempo() {
+        for (meter, tempo) in [("4/4", 97.0), ("3/4", 141.3), ("6/8", 90.0), ("12/8", 111.0)] {
+            let meter: Meter = meter.parse().unwrap();
+            let beat = 60.0 / tempo * meter.quarters() as f64 / meter.beats() as f64;
+            let seconds: Vec<f64> = (0..80).map(|k| 0.5 + beat * f64::from(k)).collect();
+            let of_beats = Chart::of_beats(BeatMap::new(&seconds, 0).unwrap(), meter);
+            let of_tempo = Chart::new(tempo, 0.5, meter).unwrap();
+            // A beat is a whole number of samples, so now and then a value is rounded the other way.
+            let different = (0..2000).filter(|&f| of_beats.clock(f) != of_tempo.clock(f)).count();
+            assert!(different <= 20, "{meter}: {different} of 2000 frames differ");
+        }
     }
 
     #[test]

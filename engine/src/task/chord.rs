@@ -64,6 +64,13 @@ pub fn tonic(key: &str) -> Option<i32> {
     ["", "m", "min", "minor", "maj", "major", "M"].contains(&rest.trim()).then_some(at)
 }
 
+/// The symbol of a chord: `root` in semitones above C, `quality` as in the `chord` control. `None` for a value
+/// that no chord has.
+pub fn chord_name(root: u8, quality: u8) -> Option<String> {
+    let suffix = ["", "m", "7", "maj7", "m7", "dim", "sus4", "aug"].get(usize::from(quality))?;
+    Some(format!("{}{suffix}", NOTES.get(usize::from(root))?))
+}
+
 impl FromStr for Chord {
     type Err = Error;
 

@@ -39,6 +39,17 @@ impl Meter {
     }
 }
 
+impl Meter {
+    /// Beats of a bar: quarter notes, dotted ones in 6/8 and 12/8.
+    pub fn beats(self) -> i64 {
+        match self {
+            Meter::FourFour | Meter::TwelveEight => 4,
+            Meter::ThreeFour => 3,
+            Meter::SixEight => 2,
+        }
+    }
+}
+
 impl FromStr for Meter {
     type Err = Error;
 

@@ -5,6 +5,7 @@
 //! deterministic: random numbers are keyed by seed, variation, stream and absolute frame, so a song does not
 //! depend on block size, threads or the number of variations. Live play is not here but in [`crate::live`].
 
+mod beat_map;
 mod chart;
 mod chord;
 mod chords;
@@ -19,8 +20,9 @@ use std::ops::ControlFlow;
 
 use sideman_kernels::Sampling;
 
+pub use beat_map::BeatMap;
 pub use chart::Chart;
-pub use chord::{Chord, tonic, transpose_symbol};
+pub use chord::{Chord, chord_name, tonic, transpose_symbol};
 pub use chords::Chords;
 pub use continue_::Continue;
 pub use edit::Edit;

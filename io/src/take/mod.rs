@@ -21,6 +21,7 @@ use sideman_engine::{Error, Result};
 use sideman_kernels::Format;
 
 pub use read::{Take, read};
+pub use tempo_map::{TempoChange, midi_file};
 pub use write::{TakeWriter, row_width};
 
 /// Contents of `take.json`: all that is needed to play the session again.

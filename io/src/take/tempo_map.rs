@@ -9,7 +9,7 @@ const TICKS: u16 = 960;
 
 /// A tempo and a meter from a sample of the take on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct TempoChange {
+pub struct TempoChange {
     /// Sample of the take.
     pub at: i64,
     /// Quarter notes a minute.
@@ -19,7 +19,7 @@ pub(super) struct TempoChange {
 }
 
 /// The bytes of the MIDI file.
-pub(super) fn midi_file(changes: &[TempoChange]) -> Vec<u8> {
+pub fn midi_file(changes: &[TempoChange]) -> Vec<u8> {
     let mut track = Track::new();
     // A tick is rounded to a whole number; what is left over goes into the next one.
     let (mut last, mut rest, mut tempo) = (0i64, 0.0f64, changes.first().map_or(120.0, |c| c.tempo));

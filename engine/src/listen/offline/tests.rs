@@ -1,0 +1,122 @@
+use std::f64::consts::TAU;
+use std::path::Path;
+
+use super::*;
+use crate::audio;
+use crate::model::SAMPLE_RATE;
+use crate::task::Meter;
+
+/// A recorded bass line of the repository.
+fn example(name: &str) -> Vec<f32> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
+    audio::read(&path).unwrap_or_else(|e| panic!("{e}")).samples
+}
+
+fn hear(samples: &[f32]) -> Option<Heard> {
+    listen(&[Recording { voice: Voice::Single, samples }], &Known::default(), &[])
+}
+
+/// A rock bass in eighths over Em C G D, one bar each, with its beats at these times.
+fn line(beats: &[f64]) -> Vec<f32> {
+    let seconds = beats[beats.len() - 1] + 0.5;
+    let mut out = vec![0.0f32; (seconds * SAMPLE_RATE as f64) as usize];
+    for (k, pair) in beats.windows(2).enumerate() {
+        let root = [28.0, 36.0, 31.0, 38.0][k / 4 % 4];
+        let half = 0.5 * (pair[1] - pair[0]);
+        for (time, gain) in [(pair[0], if k % 4 == 0 { 0.5 } else { 0.35 }), (pair[0] + half, 0.25)] {
+            let (from, frequency) = ((time * SAMPLE_RATE as f64) as usize, 440.0 * 2f64.powf((root - 69.0) / 12.0));
+            let length = (0.9 * half * SAMPLE_RATE as f64) as usize;
+            for n in 0..length {
+                let t = n as f64 / SAMPLE_RATE as f64;
+                // Without a fade the end of a note would be an onset.
+                let gain = gain * ((length - n) as f64 / 1600.0).min(1.0);
+                let tone: f64 =
+                    (1..=8).map(|h| (TAU * frequency * f64::from(h) * t).sin() / f64::from(h) * (-4.0 * t).exp()).sum();
+                if let Some(sample) = out.get_mut(from + n) {
+                    *sample += (gain * tone) as f32;
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Most that a labelled beat is away from the nearest heard one, in seconds.
+fn farthest(heard: &Heard, beats: &[f64]) -> f64 {
+    let nearest = |time: f64| heard.beats.iter().map(|b| (b - time).abs()).fold(f64::INFINITY, f64::min);
+    beats.iter().map(|&b| nearest(b)).fold(0.0, f64::max)
+}
+
+#[test]
+fn tempo_bars_and_chords_of_the_example_lines_are_heard() {
+    for (name, tempo, chart) in [("rock.flac", 132.0, "Em C G D"), ("jazz.flac", 136.0, "Dm7 G7 Cmaj7 A7")] {
+        let heard = hear(&example(name)).unwrap();
+        assert!(heard.constant && (heard.tempo - tempo).abs() < 0.01, "{name}: {heard:?}");
+        assert!((heard.bar1_seconds() - 0.5).abs() < 0.02, "{name}: {}", heard.bar1_seconds());
+        assert_eq!(heard.meter, Meter::FourFour);
+        for (heard, chord) in heard.chords.split(' ').zip(chart.split(' ').cycle()) {
+            assert_eq!(heard, chord, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_tempo_that_slows_down_is_followed() {
+    // From 112 to 104 BPM in 40 bars.
+    let mut beats = vec![0.4];
+    for k in 0..96 {
+        beats.push(beats[k] + 60.0 / (112.0 - 8.0 * k as f64 / 96.0));
+    }
+    let heard = hear(&line(&beats)).unwrap();
+    assert!(!heard.constant);
+    assert!(farthest(&heard, &beats[2..94]) < 0.04, "{}", farthest(&heard, &beats[2..94]));
+    let chart = heard.chart().unwrap();
+    assert!(chart.has_chords());
+}
+
+#[test]
+fn a_stop_in_mid_song_does_not_move_the_beat() {
+    let beats: Vec<f64> = (0..64).map(|k| 0.7 + 0.55 * f64::from(k)).collect();
+    let mut samples = line(&beats);
+    let at = |beat: usize| (beats[beat] * SAMPLE_RATE as f64) as usize;
+    samples[at(24)..at(36)].fill(0.0);
+    let heard = hear(&samples).unwrap();
+    assert!(farthest(&heard, &beats[..60]) < 0.03 && (heard.bar1_seconds() - 0.7).abs() < 0.03, "{heard:?}");
+}
+
+#[test]
+fn no_beat_is_heard_in_silence_hum_and_noise() {
+    let n = 10 * SAMPLE_RATE;
+    let mut state = 1u64;
+    let mut random = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / 16_777_216.0 - 0.5
+    };
+    let noise: Vec<f32> = (0..n).map(|_| random()).collect();
+    let hum: Vec<f32> = (0..n).map(|k| 0.2 * (TAU * 50.0 * k as f64 / SAMPLE_RATE as f64).sin() as f32).collect();
+    for (name, samples) in [("silence", vec![0.0; n]), ("hum", hum), ("noise", noise), ("nothing", Vec::new())] {
+        assert_eq!(hear(&samples), None, "{name}");
+    }
+}
+
+#[test]
+fn corrections_change_the_beats_as_they_say() {
+    let samples = example("rock.flac");
+    let with =
+        |correction| listen(&[Recording { voice: Voice::Single, samples: &samples }], &Known::default(), &[correction]).unwrap();
+    assert!((with(Correction::Half).tempo - 66.0).abs() < 0.1);
+    assert!((with(Correction::Double).tempo - 264.0).abs() < 0.2);
+    let beat = 60.0 / 132.0;
+    let shifted = (with(Correction::Shift(1)).bar1_seconds() - 0.5) / beat;
+    assert!((shifted.rem_euclid(4.0) - 1.0).abs() < 0.05, "{shifted}");
+    let off = (with(Correction::OffBeat).bar1_seconds() - 0.5) / beat;
+    assert!((off.rem_euclid(1.0) - 0.5).abs() < 0.05, "{off}");
+}
+
+#[test]
+fn chords_are_heard_on_a_clock_that_is_known() {
+    let beats: Vec<f64> = (0..80).map(|k| 0.5 + 60.0 / 132.0 * f64::from(k)).collect();
+    let known = Known { clock: Some(KnownClock { beats, bar1: 0, meter: Meter::FourFour }), ..Known::default() };
+    let heard = listen(&[Recording { voice: Voice::Single, samples: &example("rock.flac") }], &known, &[]).unwrap();
+    assert!(heard.chords.starts_with("Em C G D Em C G D"), "{}", heard.chords);
+}
