@@ -10,8 +10,9 @@ use crate::cli::Edit;
 use crate::offline_task::OfflineTask;
 use crate::output_folder::OutputFolder;
 use crate::render_job::RenderJob;
+use crate::song_folder::Stem;
 use crate::song_info::SongInfo;
-use crate::{recordings, usage};
+use crate::{hearing, recordings, usage};
 
 /// Runs the command.
 ///
@@ -19,15 +20,19 @@ use crate::{recordings, usage};
 /// The error names the file or flag.
 pub fn run(args: &Edit) -> Result<ExitCode> {
     let levels = args.texture.as_deref().map(levels).transpose()?;
-    let song = SongInfo::from_flags_and_file(&args.chart, Some(&args.song))?;
+    let mut song = SongInfo::from_flags_and_file(&args.chart, Some(&args.song))?;
     let output = OutputFolder::new("--out", &args.out, args.force).reads_folder("DIR", &args.song);
-    let job = RenderJob::load(&args.run, &args.sampling, &song, 1, &output)?;
+    let mut job = RenderJob::load(&args.run, &args.sampling, &song, 1, &output)?;
     let names = job.stems();
     if !names.contains(&args.redo) {
         return Err(usage(format!("--redo {}: the model has the stems {}", args.redo, names.join(", "))));
     }
     let files = recordings::folder(&args.song, &names)?;
     let given = recordings::read(&files.iter().map(|(name, path)| (name.as_str(), path.as_path())).collect::<Vec<_>>(), None)?;
+    // What is generated again is not listened to, because the result would follow its faults.
+    let kept: Vec<Stem> = given.iter().filter(|s| s.name != args.redo || args.texture.is_some() || args.free).cloned().collect();
+    hearing::fill(&mut song, &kept, None, &args.chart, job.config())?;
+    job.settings.chart = song.chart()?;
     let config = job.config();
     let edit = task::Edit::new(config, given.iter().map(|s| Some(&s.samples[..])).collect());
     let mut edit = match levels {

@@ -4,15 +4,19 @@
 //! terminal screen of live play.
 
 mod backend;
+mod beats_file;
 mod cli;
 mod control_surfaces;
 mod doctor;
 mod edit;
 mod extend;
 mod folders;
+mod hearing;
 mod import;
 mod interrupt;
 mod keys;
+mod listen;
+mod listen_picture;
 mod live;
 mod model;
 mod model_path;
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
         Command::Render(args) => render::run(args),
         Command::Edit(args) => edit::run(args),
         Command::Continue(args) => extend::run(args),
+        Command::Listen(args) => listen::run(args),
         Command::Live(args) => live::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Model(ModelCommand::List(args)) => model::list(args),

@@ -11,7 +11,7 @@ use crate::offline_task::OfflineTask;
 use crate::output_folder::OutputFolder;
 use crate::render_job::RenderJob;
 use crate::song_info::SongInfo;
-use crate::{recordings, usage};
+use crate::{hearing, recordings, usage};
 
 /// Default length of a song from a text, in seconds.
 const DEFAULT_SECONDS: f64 = 20.0;
@@ -32,12 +32,12 @@ pub fn run(args: &Render) -> Result<ExitCode> {
         return Err(usage("--lag needs a recording that is heard late, such as --bass FILE"));
     }
     let length = args.seconds.map(recordings::samples).transpose()?;
-    let song = SongInfo::from_flags_and_file(&args.chart, files.first().map(|(_, path)| *path))?;
+    let mut song = SongInfo::from_flags_and_file(&args.chart, files.first().map(|(_, path)| *path))?;
     let output = OutputFolder::new("--out", &args.out, args.force);
     let output = files.iter().fold(output, |output, (name, path)| output.reads(&format!("--{name}"), path));
     // Before the model is loaded, so that an unreadable recording fails at once.
     let given = recordings::read(&files, length)?;
-    let job = RenderJob::load(&args.run, &args.sampling, &song, args.variations, &output)?;
+    let mut job = RenderJob::load(&args.run, &args.sampling, &song, args.variations, &output)?;
 
     let names = job.stems();
     let known = |name: &str| names.iter().any(|n| n == name);
@@ -47,6 +47,7 @@ pub fn run(args: &Render) -> Result<ExitCode> {
     let generated = |name: &String| args.make.is_empty() || args.make.contains(name);
     let wanted: Vec<String> = names.iter().filter(|n| generated(n) || files.iter().any(|f| f.0 == **n)).cloned().collect();
     if given.is_empty() {
+        song.check_tempo(&args.chart)?;
         let seconds = args.seconds.unwrap_or(DEFAULT_SECONDS);
         let task = OfflineTask::Generate(Generate { seconds, settings: job.settings.clone() });
         return job.run(&output, &song, &wanted, &task);
@@ -54,6 +55,8 @@ pub fn run(args: &Render) -> Result<ExitCode> {
     if wanted.len() == files.len() {
         return Err(usage("every stem has a recording: no stem is left to generate"));
     }
+    hearing::fill(&mut song, &given, args.instrument, &args.chart, job.config())?;
+    job.settings.chart = song.chart()?;
     let rows = || names.iter().map(|n| given.iter().find(|s| s.name == *n).map(|s| &s.samples[..])).collect::<Vec<_>>();
     if let Some(lag) = args.lag {
         if let Some([from, to]) = job.config().live.as_ref().and_then(|l| l.lags)

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 use sideman_engine::limits;
-use sideman_engine::task::{Chords, Meter};
+use sideman_engine::task::{BeatMap, Chords, Meter};
 
-use crate::song_info::SongInfo;
+use crate::song_info::{BeatTimes, SongInfo};
 
 /// Most bytes that are read. A song's file has a few hundred.
 const MAX_BYTES: u64 = 1 << 20;
@@ -37,6 +37,9 @@ pub fn read(path: &Path) -> (SongInfo, Vec<String>) {
         meter: reader.field("meter", "[4, 4], [3, 4], [6, 8] or [12, 8]", meter),
         bar1: reader.field("bar1", "seconds from the start", |v| number(v).filter(|bar1| limits::BAR1.contains(*bar1))),
         chords: reader.field("chords", "text such as \"Em7 Em7 A7 A7\"", chords),
+        beats: reader.field("beats", "the times of the beats and the index of bar 1", beats),
+        key: reader.field("key", "a key such as \"Em\"", |v| words(v, " ")),
+        heard: None,
         text: reader.field("text", "a description in words", |v| words(v, ", ")),
         style: reader.field("style", "a word", |v| words(v, ", ")),
     };
@@ -95,6 +98,12 @@ fn chords(value: &Value) -> Option<String> {
         _ => return None,
     };
     (text.trim().is_empty() || text.parse::<Chords>().is_ok()).then_some(text)
+}
+
+/// Beats as `song.json` has them.
+fn beats(value: &Value) -> Option<BeatTimes> {
+    let beats: BeatTimes = serde_json::from_value(value.clone()).ok()?;
+    BeatMap::new(&beats.times, beats.bar1).ok().map(|_| beats)
 }
 
 /// Text, or a list of texts.

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow};
 use sideman_engine::atomic;
 use sideman_engine::audio::{RATE, level, wav};
+use sideman_engine::task::Meter;
+use sideman_io::take::{TempoChange, midi_file};
 
 use crate::song_info;
 
 /// A stem of a song.
+#[derive(Clone)]
 pub struct Stem {
     /// bass, drums or other.
     pub name: String,
@@ -29,10 +32,32 @@ pub struct Written {
     pub notes: Vec<String>,
 }
 
+/// Name of the file with the tempo map of a song whose tempo changes.
+const TEMPO_MAP: &str = "tempo.mid";
+
+/// A Standard MIDI File with the tempo of each beat. It starts with the first beat.
+pub fn tempo_map(beats: &[f64], meter: Meter) -> Vec<u8> {
+    let quarters = meter.quarters() as f64 / meter.beats() as f64;
+    let change = |pair: &[f64]| TempoChange {
+        at: ((pair[0] - beats[0]) * f64::from(RATE)).round() as i64,
+        tempo: 60.0 / (pair[1] - pair[0]) * quarters,
+        meter,
+    };
+    midi_file(&beats.windows(2).map(change).collect::<Vec<_>>())
+}
+
+/// Writes the tempo map of a song with these beats beside its stems.
+///
+/// # Errors
+/// The file can't be written.
+pub fn write_tempo_map(dir: &Path, beats: &[f64], meter: Meter) -> Result<()> {
+    Ok(atomic::write(&dir.join(TEMPO_MAP), &tempo_map(beats, meter))?)
+}
+
 /// Names of the files of a song with these stems.
 pub fn file_names(stems: &[String]) -> Vec<String> {
     let stems = stems.iter().map(|stem| format!("{stem}.wav"));
-    stems.chain(["mix.wav", song_info::FILE].map(str::to_owned)).collect()
+    stems.chain(["mix.wav", song_info::FILE, TEMPO_MAP].map(str::to_owned)).collect()
 }
 
 /// Creates a folder if it doesn't exist. Call it before the work, so that a wrong folder fails at once.

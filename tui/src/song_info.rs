@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use serde::Serialize;
-use sideman_engine::task::{Chart, Chords, Meter};
+use serde::{Deserialize, Serialize};
+use sideman_engine::task::{BeatMap, Chart, Chords, Meter};
 
 use crate::cli::ChartArgs;
 use crate::{song_file, usage};
@@ -30,12 +30,30 @@ pub struct SongInfo {
     /// Chords, one per bar.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chords: Option<String>,
+    /// Beats, where the tempo is not constant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beats: Option<BeatTimes>,
+    /// Key, if it was heard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Tempo and bars were heard, and how sure they are: 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heard: Option<f64>,
     /// Description of the music.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// Genre in a word, used if there is no text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub style: Option<String>,
+}
+
+/// Beats of a song.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BeatTimes {
+    /// Seconds of each beat.
+    pub times: Vec<f64>,
+    /// Index of the first beat of bar 1.
+    pub bar1: usize,
 }
 
 impl SongInfo {
@@ -64,27 +82,36 @@ impl SongInfo {
             meter: meter.or(from_file.meter),
             bar1: args.bar1.or(from_file.bar1),
             chords: args.chords.clone().or(from_file.chords),
+            // The flags say another clock than the file.
+            beats: from_file.beats.filter(|_| args.tempo.is_none() && args.bar1.is_none() && args.beats.is_none()),
+            key: from_file.key,
+            heard: None,
             text: args.text.clone().or(from_file.text).or(from_file.style),
             style: None,
         };
         if let Some(file) = file {
             eprintln!("{}: {}", file.display(), info.summary());
         }
-        if info.bpm.is_none() && (args.bar1.is_some() || args.meter.is_some() || args.chords.is_some()) {
+        Ok(info)
+    }
+
+    /// Checks that bars have a tempo, where none is heard from a recording.
+    ///
+    /// # Errors
+    /// A flag needs `--tempo`: a usage error.
+    pub fn check_tempo(&self, args: &ChartArgs) -> Result<()> {
+        if self.bpm.is_none() && (args.bar1.is_some() || args.meter.is_some() || args.chords.is_some()) {
             return Err(usage("--bar1, --meter and --chords need --tempo: without a tempo there are no bars"));
         }
-        Ok(info)
+        Ok(())
     }
 
     /// One line for the user.
     pub fn summary(&self) -> String {
         let mut parts = Vec::new();
-        match self.bpm {
-            Some(bpm) => {
-                let [n, d] = self.meter.unwrap_or([4, 4]);
-                parts.push(format!("{bpm} BPM in {n}/{d}, bar 1 at {} s", self.bar1.unwrap_or(0.0)));
-            }
-            None => parts.push("no tempo: without a clock the band keeps the beat poorly (--tempo BPM)".to_owned()),
+        if let Some(bpm) = self.bpm {
+            let [n, d] = self.meter.unwrap_or([4, 4]);
+            parts.push(format!("{bpm} BPM in {n}/{d}, bar 1 at {} s", self.bar1.unwrap_or(0.0)));
         }
         parts.extend(self.chords.as_ref().map(|c| format!("chords {c}")));
         parts.extend(self.text.as_ref().map(|t| format!("\"{t}\"")));
@@ -99,7 +126,11 @@ impl SongInfo {
         let Some(bpm) = self.bpm else { return Ok(None) };
         let [n, d] = self.meter.unwrap_or([4, 4]);
         let meter: Meter = format!("{n}/{d}").parse().map_err(|e: sideman_engine::Error| usage(e.to_string()))?;
-        let mut chart = Chart::new(bpm, self.bar1.unwrap_or(0.0), meter).map_err(|e| usage(e.to_string()))?;
+        let mut chart = match &self.beats {
+            Some(beats) => BeatMap::new(&beats.times, beats.bar1).map(|map| Chart::of_beats(map, meter)),
+            None => Chart::new(bpm, self.bar1.unwrap_or(0.0), meter),
+        }
+        .map_err(|e| usage(e.to_string()))?;
         if let Some(chords) = self.chords.as_deref().filter(|c| !c.trim().is_empty()) {
             chart = chart.with_chords(chords).map_err(|e| usage(e.to_string()))?;
         }
@@ -122,7 +153,16 @@ mod tests {
     use super::*;
 
     fn flags() -> ChartArgs {
-        ChartArgs { tempo: None, bar1: None, meter: None, chords: None, text: None, no_chart: false }
+        ChartArgs {
+            tempo: None,
+            bar1: None,
+            meter: None,
+            chords: None,
+            text: None,
+            no_chart: false,
+            beats: None,
+            no_listen: false,
+        }
     }
 
     #[test]
@@ -156,7 +196,9 @@ mod tests {
             ChartArgs { tempo: Some(1e9), ..flags() },
             ChartArgs { tempo: Some(100.0), chords: Some("Xm".into()), ..flags() },
         ] {
-            let error = SongInfo::from_flags_and_file(&args, None).and_then(|song| song.chart()).unwrap_err();
+            let error = SongInfo::from_flags_and_file(&args, None)
+                .and_then(|song| song.check_tempo(&args).and_then(|()| song.chart()))
+                .unwrap_err();
             assert!(error.is::<crate::Usage>(), "{error}");
         }
     }

@@ -4,6 +4,7 @@
 //! a new name keeps the old one as a hidden alias.
 
 mod doctor;
+mod listen;
 mod live;
 mod model;
 mod range;
@@ -15,9 +16,10 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub use doctor::Doctor;
+pub use listen::{Heard, Listen};
 pub use live::{ClockSource, Live, Pace, Replay, SurfaceArgs};
 pub use model::{ModelCommand, ModelImport, ModelInfo, ModelList, StoredAs, Verify};
-pub use shared::{BackendChoice, ChartArgs, Precision, RunArgs, SamplingArgs};
+pub use shared::{BackendChoice, ChartArgs, Instrument, Precision, RunArgs, SamplingArgs};
 pub use song::{Continue, Edit, Render};
 
 /// Headings under which `--help` groups the flags.
@@ -64,6 +66,8 @@ pub enum Command {
     Edit(Edit),
     /// Extend a song beyond its end
     Continue(Continue),
+    /// Show what is heard in a recording: notes, beats, bars, chords and key
+    Listen(Listen),
     /// Play live, on sound devices or from a file into files
     Live(Box<Live>),
     /// Play a recorded take again; the files are the same, sample for sample

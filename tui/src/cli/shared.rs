@@ -33,6 +33,17 @@ pub enum BackendChoice {
     Cuda,
 }
 
+/// The instrument of a recording that is not bass or drums, which decides how its notes are heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Instrument {
+    /// Chords and lines of a guitar
+    Guitar,
+    /// Chords of a piano, organ or synthesizer
+    Keys,
+    /// A singer or a wind instrument: one note at a time
+    Voice,
+}
+
 /// Which model runs, and on what.
 #[derive(Args)]
 #[command(next_help_heading = heading::MACHINE)]
@@ -84,7 +95,7 @@ pub struct SamplingArgs {
 #[command(next_help_heading = heading::SONG)]
 pub struct ChartArgs {
     #[arg(long, value_name = "BPM", allow_negative_numbers = true, value_parser = f64_in(limits::TEMPO),
-        help = format!("Tempo, {} (quarter notes per minute); without it, `live` on devices takes 120, and everything else plays without a clock and keeps the beat poorly", limits::TEMPO))]
+        help = format!("Tempo, {} (quarter notes per minute); without it, the tempo is heard from the recordings, and `live` on devices takes 120", limits::TEMPO))]
     pub tempo: Option<f64>,
     /// Where bar 1 begins, in seconds from the start [default: 0; live with devices: after the count-in]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = f64_in(limits::BAR1))]
@@ -92,7 +103,7 @@ pub struct ChartArgs {
     /// Meter: 4/4, 3/4, 6/8 or 12/8 [default: 4/4]
     #[arg(long, value_name = "METER")]
     pub meter: Option<String>,
-    /// Chords, one per bar, repeated to the end of the song; needs a tempo
+    /// Chords, one per bar, repeated to the end of the song [default: those that are heard]
     ///
     /// "Em Em C D" is four bars. Chords with a comma share a bar: "Dm7,G7 C". Brackets name sections:
     /// "[Verse] Em C [Chorus] G D".
@@ -105,4 +116,15 @@ pub struct ChartArgs {
     /// Ignore the JSON file beside the recording
     #[arg(long)]
     pub no_chart: bool,
+    /// Beats of the recording: a FILE of labels or MIDI, or how to correct what is heard: half, double, shift, off-beat
+    ///
+    /// A file of labels has a beat in each line: seconds and a label, which is 1 where a bar begins (Audacity, Sonic
+    /// Visualiser). Of a MIDI file its tempo map is used. `half` and `double` change the number of beats; `shift` begins
+    /// the bars a beat later (`shift-2` two beats); `off-beat` moves the beats by half a beat. Several are separated by
+    /// commas.
+    #[arg(long, value_name = "BEATS")]
+    pub beats: Option<String>,
+    /// Don't listen to the recordings for the tempo, bars and chords that nobody gives
+    #[arg(long)]
+    pub no_listen: bool,
 }

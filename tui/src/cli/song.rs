@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::heading;
-use super::{ChartArgs, RunArgs, SamplingArgs};
+use super::{ChartArgs, Instrument, RunArgs, SamplingArgs};
 
 /// `sideman render`.
 #[derive(Args)]
@@ -40,6 +40,9 @@ pub struct Render {
     /// Number of versions, 1 to 16; more than one go to the folders 1, 2, ... of DIR
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub variations: u16,
+    /// Instrument of the recording of --other [default: one that plays chords]
+    #[arg(long, value_enum, value_name = "INSTRUMENT")]
+    pub instrument: Option<Instrument>,
     /// Hear the recordings this many frames (20 ms each) late, as live play does [default: hear all of them
     /// in advance]
     #[arg(long, value_name = "FRAMES")]

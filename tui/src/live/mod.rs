@@ -28,7 +28,7 @@ use crate::backend::{self, gpu};
 use crate::cli::{BackendChoice, Cli, ClockSource, Live, Pace};
 use crate::screen::{self, About, Keymap, Screen};
 use crate::song_info::SongInfo;
-use crate::{control_surfaces, model_path, usage};
+use crate::{control_surfaces, hearing, model_path, recordings, usage};
 
 /// Folder of the takes without `--record`.
 const DEFAULT_TAKES: &str = "takes";
@@ -46,10 +46,22 @@ pub fn run(args: &Live) -> Result<ExitCode> {
     check_surfaces(args)?;
     // Worker threads inherit the setting, so it comes before the first backend.
     rt::flush_denormals();
-    let song = SongInfo::from_flags_and_file(&args.chart, args.from.as_deref())?;
+    let mut song = SongInfo::from_flags_and_file(&args.chart, args.from.as_deref())?;
     let dir = model_path::open(args.run.model.as_deref())?;
     if let (Some(from), Some(to)) = (&args.from, &args.to) {
         files::output(args, from, to).check(&files::names(&dir.config.stems), 1)?;
+    }
+    match (&args.from, args.input_stem(), args.surfaces.clock) {
+        (Some(from), Some(stem), None) => {
+            hearing::fill(&mut song, &recordings::read(&[(stem, from)], None)?, None, &args.chart, &dir.config)?;
+            if song.beats.take().is_some() {
+                tracing::warn!(
+                    "the tempo changes, and live play keeps {:.2} BPM; --clock ear follows",
+                    song.bpm.unwrap_or_default()
+                );
+            }
+        }
+        _ => song.check_tempo(&args.chart)?,
     }
     if dir.config.fixture {
         tracing::warn!("{} is a random model for tests: it generates noise", dir.path.display());
