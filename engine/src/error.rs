@@ -28,6 +28,14 @@ pub enum Error {
         /// What was found, and what would be right.
         what: String,
     },
+    /// A download left something else in place of a file: a Git LFS pointer, a web page.
+    #[error("{}: {what}", path.display())]
+    Placeholder {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and how to get the real file.
+        what: &'static str,
+    },
     /// A key of a configuration file has a wrong value.
     #[error("{}: {key}: {what}", path.display())]
     Key {

@@ -17,6 +17,7 @@ pub mod listen;
 pub mod live;
 pub mod lm;
 pub mod model;
+mod placeholder;
 pub mod task;
 pub mod text;
 

@@ -1,9 +1,12 @@
 //! Audio files: reads recordings as mono f32 at 32 kHz ([`read()`]), writes stems as WAV files ([`wav`]).
 //! Audio devices are in the crate `sideman-io`.
 
+mod blocks;
+mod downmix;
 pub mod level;
 pub mod read;
 pub mod resample;
+pub mod riff;
 pub mod wav;
 
 pub use read::{Recording, read, read_up_to};

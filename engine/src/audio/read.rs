@@ -1,16 +1,10 @@
 //! Reads an audio file as mono f32 at 32 kHz: WAV, FLAC, MP3 or OGG Vorbis, 4 to 384 kHz. Channels are
-//! averaged. Files are decoded packet by packet, so that only the result is in memory.
+//! averaged, unless they cancel each other out. Files are decoded packet by packet, so that only the result is in memory.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use symphonia::core::codecs::audio::AudioDecoderOptions;
-use symphonia::core::errors::Error as Decode;
-use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, TrackType};
-use symphonia::core::io::MediaSourceStream;
-use symphonia::core::meta::MetadataOptions;
-
+use super::blocks::{Blocks, Spec};
+use super::downmix::{Downmix, Mix};
 use super::{MAX_MINUTES, RATE, Resampler};
 use crate::error::{Error, Result};
 
@@ -38,6 +32,9 @@ pub struct Recording {
     pub skipped: u64,
     /// Sample frames that the header announces and the file does not have.
     pub missing: u64,
+    /// The channels cancel each other out when they are averaged, so `samples` are half of the difference of
+    /// two channels, or the loudest of more.
+    pub cancelled: bool,
     path: PathBuf,
 }
 
@@ -67,47 +64,16 @@ impl Recording {
         if self.clipped > 0 {
             all.push(format!("{path}: {} samples are clipped", self.clipped));
         }
+        if self.cancelled {
+            let used = if self.channels == 2 { "half of their difference" } else { "the loudest one" };
+            all.push(format!(
+                "{path}: its channels cancel each other out when they are mixed, as when one is the other's inverse; {used} is used"
+            ));
+        }
         if super::level::peak(&self.samples) < 1e-4 {
             all.push(format!("{path}: silent (never above -80 dBFS)"));
         }
         all
-    }
-}
-
-/// Mixes a file down to mono and counts its defects.
-#[derive(Default)]
-struct Downmix {
-    not_finite: u64,
-    clipped: u64,
-    peak: f32,
-    /// Last sample of each channel.
-    last: Vec<f32>,
-}
-
-impl Downmix {
-    /// Puts the mean of `channels` interleaved channels into `mono`.
-    fn run(&mut self, interleaved: &[f32], channels: usize, mono: &mut Vec<f32>) {
-        self.last.resize(channels, 0.0);
-        mono.clear();
-        for frame in interleaved.chunks_exact(channels) {
-            let mut sum = 0.0;
-            for (x, last) in frame.iter().zip(&mut self.last) {
-                let x = if x.is_finite() {
-                    *x
-                } else {
-                    self.not_finite += 1;
-                    0.0
-                };
-                // Full scale of 16-bit files is 32767/32768.
-                if x.abs() >= 0.9999 && last.abs() >= 0.9999 && x.signum() == last.signum() {
-                    self.clipped += 1;
-                }
-                self.peak = self.peak.max(x.abs());
-                *last = x;
-                sum += x;
-            }
-            mono.push(sum / channels as f32);
-        }
     }
 }
 
@@ -134,54 +100,24 @@ pub fn read_up_to(path: &Path, most: u64) -> Result<Recording> {
 }
 
 fn decode(path: &Path, most: u64) -> Result<Recording> {
+    let (recording, better) = decode_with(path, most, Mix::Mean)?;
+    match better {
+        Some(mix) => Ok(decode_with(path, most, mix)?.0),
+        None => Ok(recording),
+    }
+}
+
+/// Decodes a file; also gives a better mix of its channels, if there is one.
+fn decode_with(path: &Path, most: u64, mix: Mix) -> Result<(Recording, Option<Mix>)> {
     let unusable = |what: String| Error::file(path, what);
-    let not_audio =
-        |what: &str| Error::file(path, format!("can't be read as audio ({what}); it should be WAV, FLAC, MP3 or OGG Vorbis"));
-
-    let file = File::open(path).map_err(Error::io(path))?;
-    let meta = file.metadata().map_err(Error::io(path))?;
-    if meta.is_dir() {
-        return Err(unusable("is a folder; it should be an audio file".to_owned()));
-    }
-    if meta.is_file() && meta.len() == 0 {
-        return Err(unusable("the file is empty".to_owned()));
-    }
-    let mut hint = Hint::new();
-    if let Some(extension) = path.extension().and_then(|e| e.to_str()) {
-        hint.with_extension(extension);
-    }
-    let stream = MediaSourceStream::new(Box::new(file), Default::default());
-    let mut format = symphonia::default::get_probe()
-        .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
-        .map_err(|e| not_audio(&sentence(&e)))?;
-    let track = format.default_track(TrackType::Audio).ok_or_else(|| not_audio("it has no audio track"))?;
-    let (id, promised) = (track.id, track.num_frames);
-    let parameters =
-        track.codec_params.as_ref().and_then(|c| c.audio()).ok_or_else(|| not_audio("its codec is not supported"))?;
-    let mut decoder = symphonia::default::get_codecs()
-        .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-        .map_err(|e| not_audio(&sentence(&e)))?;
-
-    let mut spec: Option<(u32, usize)> = None;
+    let mut blocks = Blocks::open(path)?;
+    let mut first: Option<Spec> = None;
     let mut resampler: Option<Resampler> = None;
     let (mut interleaved, mut mono, mut samples) = (Vec::<f32>::new(), Vec::new(), Vec::new());
-    let mut downmix = Downmix::default();
-    let (mut frames, mut skipped) = (0u64, 0u64);
-    // Ok(None) is the end. An error here means that the file ends early; what came before it is good.
-    while let Ok(Some(packet)) = format.next_packet() {
-        if packet.track_id != id {
-            continue;
-        }
-        let decoded = match decoder.decode(&packet) {
-            Ok(decoded) => decoded,
-            Err(Decode::DecodeError(_) | Decode::IoError(_)) => {
-                skipped += 1;
-                continue;
-            }
-            Err(_) => break,
-        };
-        let now = (decoded.spec().rate(), decoded.spec().channels().count());
-        match spec {
+    let mut downmix = Downmix::new(mix);
+    let mut frames = 0u64;
+    while let Some(now) = blocks.next(&mut interleaved) {
+        match first {
             None => {
                 if !RATES.contains(&now.0) {
                     return Err(unusable(format!(
@@ -192,9 +128,9 @@ fn decode(path: &Path, most: u64) -> Result<Recording> {
                     )));
                 }
                 if now.1 == 0 {
-                    return Err(not_audio("no channels"));
+                    return Err(unusable("has no channels".to_owned()));
                 }
-                spec = Some(now);
+                first = Some(now);
                 resampler = Some(Resampler::new(now.0, RATE)?);
             }
             Some(first) if first != now => {
@@ -205,8 +141,6 @@ fn decode(path: &Path, most: u64) -> Result<Recording> {
             }
             Some(_) => {}
         }
-        interleaved.resize(decoded.samples_interleaved(), 0.0);
-        decoded.copy_to_slice_interleaved(&mut interleaved);
         downmix.run(&interleaved, now.1, &mut mono);
         frames += mono.len() as u64;
         if frames > most * 60 * u64::from(now.0) {
@@ -216,7 +150,8 @@ fn decode(path: &Path, most: u64) -> Result<Recording> {
             resampler.push(&mono, &mut samples);
         }
     }
-    let (Some((rate, channels)), Some(resampler)) = (spec, resampler) else {
+    let skipped = blocks.skipped();
+    let (Some((rate, channels)), Some(resampler)) = (first, resampler) else {
         return Err(unusable(match skipped {
             0 => "has no samples".to_owned(),
             n => format!("none of its {n} packets can be decoded"),
@@ -232,23 +167,16 @@ fn decode(path: &Path, most: u64) -> Result<Recording> {
             downmix.peak
         )));
     }
-    Ok(Recording {
+    let recording = Recording {
         samples,
         rate,
         channels,
         not_finite: downmix.not_finite,
         clipped: downmix.clipped,
         skipped,
-        missing: promised.map_or(0, |n| n.saturating_sub(frames)),
+        missing: blocks.promised().map_or(0, |n| n.saturating_sub(frames)),
+        cancelled: mix != Mix::Mean,
         path: path.to_owned(),
-    })
-}
-
-/// A decoder's error as text.
-fn sentence(error: &Decode) -> String {
-    match error {
-        Decode::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => "it ends inside its header".to_owned(),
-        Decode::Unsupported(what) => (*what).to_owned(),
-        other => other.to_string(),
-    }
+    };
+    Ok((recording, downmix.better()))
 }

@@ -25,9 +25,14 @@ pub fn positive(key: &str, value: f32) -> Result<(), Fault> {
     if value > 0.0 && value < 1.0 { Ok(()) } else { bad(key, format!("{value}; it should be above 0 and below 1")) }
 }
 
-pub fn plain(key: &str, name: &str) -> Result<(), Fault> {
+/// Whether a name, such as a stem's, can be part of a file's name: 1 to 32 of the letters a-z, digits and _.
+pub fn is_plain_name(name: &str) -> bool {
     let letters = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if letters && (1..=32).contains(&name.len()) {
+    letters && (1..=32).contains(&name.len())
+}
+
+pub fn plain(key: &str, name: &str) -> Result<(), Fault> {
+    if is_plain_name(name) {
         Ok(())
     } else {
         bad(key, format!("{name:?}; it should be 1 to 32 of the letters a-z, digits and _"))

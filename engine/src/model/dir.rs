@@ -43,6 +43,7 @@ impl ModelDir {
                 format!("not a model's configuration: it should be a file of at most {MAX_CONFIG} bytes"),
             ));
         }
+        crate::placeholder::check(&file)?;
         let text = fs::read(&file).map_err(Error::io(&file))?;
         let config = Config::parse(&text, &file)?;
         Ok(ModelDir { path, config })

@@ -11,7 +11,7 @@ mod loaded;
 mod tensors;
 pub mod verify;
 
-pub use check::Fault;
+pub use check::{Fault, is_plain_name};
 pub use codec::{Analysis, CodecConfig, IstftConfig, LookAhead, PadMode, QuantizerConfig, QuantizerKind, SeanetConfig};
 pub use config::{Config, Control, EditConfig, LiveConfig, LmConfig, SamplingConfig, Strategy, Stream, TextConfig, TextKind};
 pub use dir::ModelDir;

@@ -14,6 +14,7 @@ use sideman_kernels::quant::{BLOCK, ints_of};
 use sideman_kernels::{Backend, Format};
 
 use crate::error::{Error, Result};
+use crate::placeholder;
 
 /// The longest header that is read, in bytes: the largest published model's has 80 KiB.
 const MAX_HEADER: usize = 16 << 20;
@@ -39,6 +40,7 @@ impl Tensors {
     pub fn open(path: &Path) -> Result<Tensors> {
         let file = File::open(path).map_err(Error::io(path))?;
         let meta = file.metadata().map_err(Error::io(path))?;
+        placeholder::check(path)?;
         if !meta.is_file() || meta.len() < 8 {
             return Err(Error::file(path, "not a safetensors file: it should begin with the length of its header, 8 bytes"));
         }

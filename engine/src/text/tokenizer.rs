@@ -34,6 +34,7 @@ impl Tokenizer {
         if !meta.is_file() || meta.len() > MAX_FILE {
             return Err(Error::file(path, format!("not a tokenizer: it should be a file of at most {MAX_FILE} bytes")));
         }
+        crate::placeholder::check(path)?;
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
         rules(&bytes).map_err(|what| Error::file(path, what))?;
         let wrong = |e: tokenizers::Error| Error::file(path, format!("can't be read as a tokenizer: {e}"));

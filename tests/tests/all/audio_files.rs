@@ -206,3 +206,124 @@ fn a_damaged_file_never_gives_invalid_or_huge_output() {
         }
     }
 }
+
+/// A chunk of a RIFF file: its name, its bytes, and its size where that is not theirs.
+fn chunk(name: &[u8; 4], body: &[u8], size: Option<u32>) -> Vec<u8> {
+    let pad = vec![0; body.len() % 2];
+    [&name[..], &size.unwrap_or(body.len() as u32).to_le_bytes(), body, &pad].concat()
+}
+
+fn riff(form: &[u8; 4], size: u32, chunks: &[Vec<u8>]) -> Vec<u8> {
+    [&form[..], &size.to_le_bytes(), b"WAVE", &chunks.concat()].concat()
+}
+
+/// A chunk `fmt `: format tag, channels and bits, at 32 kHz.
+fn fmt(tag: u16, channels: u16, bits: u16) -> Vec<u8> {
+    let align = channels * bits / 8;
+    let mut body = Vec::new();
+    [tag, channels].iter().for_each(|x| body.extend(x.to_le_bytes()));
+    [32_000, 32_000 * u32::from(align)].iter().for_each(|x| body.extend(x.to_le_bytes()));
+    [align, bits].iter().for_each(|x| body.extend(x.to_le_bytes()));
+    chunk(b"fmt ", &body, None)
+}
+
+/// As pipes, killed recorders, samplers and field recorders leave them: all hold the same music.
+#[test]
+fn a_wav_whose_header_is_not_right_still_gives_all_of_its_samples() {
+    let x: Vec<i16> = tone(RATE, 1, 0.3).iter().map(|x| (x * 32_768.0) as i16).collect();
+    let want: Vec<f32> = x.iter().map(|x| f32::from(*x) / 32_768.0).collect();
+    let pcm: Vec<u8> = x.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let pcm24: Vec<u8> = x.iter().flat_map(|x| (i32::from(*x) << 8).to_le_bytes()[..3].to_vec()).collect();
+    let pcm32: Vec<u8> = x.iter().flat_map(|x| (i32::from(*x) << 16).to_le_bytes()).collect();
+    let floats: Vec<u8> = want.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let doubles: Vec<u8> = want.iter().flat_map(|x| f64::from(*x).to_le_bytes()).collect();
+    let (all, zero) = (Some(u32::MAX), Some(0));
+    let size = pcm.len() as u32 + 36;
+    let sizes = [u64::from(size) + 36, pcm.len() as u64, x.len() as u64].map(u64::to_le_bytes).concat();
+    let (f16, data) = (fmt(1, 1, 16), |size| chunk(b"data", &pcm, size));
+    let mut extensible = fmt(0xfffe, 1, 32);
+    extensible[4..8].copy_from_slice(&40u32.to_le_bytes());
+    let guid = [1, 0, 0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71];
+    extensible.extend([&[22, 0, 24, 0, 4, 0, 0, 0][..], &guid].concat());
+    let mut odd = chunk(b"bext", &[7; 603], None);
+    odd.pop();
+    for (name, file) in [
+        ("plain", riff(b"RIFF", size, &[f16.clone(), data(None)])),
+        ("ffmpeg's pipe", riff(b"RIFF", u32::MAX, &[f16.clone(), chunk(b"LIST", b"INFO", None), data(all)])),
+        ("a pipe that says 0", riff(b"RIFF", 0, &[f16.clone(), data(zero)])),
+        ("arecord's pipe", riff(b"RIFF", 0x7fff_f024, &[f16.clone(), data(Some(0x7fff_f000))])),
+        ("a killed recorder", riff(b"RIFF", 4088, &[chunk(b"JUNK", &[0; 4044], None), f16.clone(), data(zero)])),
+        ("a RIFF size that is too small", riff(b"RIFF", size - 16, &[f16.clone(), data(None)])),
+        ("an odd chunk without padding", riff(b"RIFF", size + 611, &[odd, f16.clone(), data(None)])),
+        ("RF64", riff(b"RF64", u32::MAX, &[chunk(b"ds64", &[&sizes[..], &[0; 4]].concat(), None), f16.clone(), data(all)])),
+        ("chunks behind", riff(b"RIFF", size + 20, &[f16.clone(), data(None), chunk(b"iXML", b"<BWFXML/>", None)])),
+        ("24 bits", riff(b"RIFF", size, &[fmt(1, 1, 24), chunk(b"data", &pcm24, None)])),
+        ("24 bits in 32", riff(b"RIFF", size, &[extensible, chunk(b"data", &pcm32, None)])),
+        ("32-bit floats", riff(b"RIFF", size, &[fmt(3, 1, 32), chunk(b"data", &floats, None)])),
+        ("64-bit floats", riff(b"RIFF", size, &[fmt(3, 1, 64), chunk(b"data", &doubles, None)])),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bass.wav");
+        std::fs::write(&path, file).unwrap();
+        let got = read(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(got.samples == want, "{name}: {} samples of {}", got.samples.len(), want.len());
+        assert!(got.warnings().is_empty(), "{name}: {:?}", got.warnings());
+    }
+}
+
+#[test]
+fn a_damaged_header_is_an_error_and_not_silence() {
+    let pcm = [1u8; 64];
+    for (name, file) in [
+        ("no format", riff(b"RIFF", 100, &[chunk(b"data", &pcm, None)])),
+        ("no samples", riff(b"RIFF", 100, &[fmt(1, 1, 16)])),
+        ("no channels", riff(b"RIFF", 100, &[fmt(1, 0, 16), chunk(b"data", &pcm, None)])),
+        ("bits that no sample has", riff(b"RIFF", 100, &[fmt(1, 1, 64), chunk(b"data", &pcm, None)])),
+        ("a half-precision float", riff(b"RIFF", 100, &[fmt(3, 1, 16), chunk(b"data", &pcm, None)])),
+    ] {
+        println!("{name}");
+        assert_unreadable("bass.wav", &file);
+    }
+}
+
+#[test]
+fn opposite_channels_give_the_music_and_a_warning() {
+    let x = tone(RATE, 1, 0.5);
+    let of = |right: f32| -> Recording { read_samples(RATE, 2, &x.iter().flat_map(|x| [*x, right * x]).collect::<Vec<_>>()) };
+    for right in [-1.0, -0.98, -1.02] {
+        let got = of(right);
+        assert!(got.cancelled && got.warnings().len() == 1, "{right}: {:?}", got.warnings());
+        let worst = got.samples.iter().zip(&x).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 0.01, "{right}: {worst}");
+    }
+    // Four channels: the loudest is taken.
+    let four = read_samples(RATE, 4, &x.iter().flat_map(|x| [0.5 * x, *x, -x, -0.5 * x]).collect::<Vec<_>>());
+    assert!(four.cancelled && level::peak(&four.samples) > 0.49);
+    // A wide stereo sound, one channel alone, and silence are no such case.
+    for right in [-0.5, 0.0, 0.3, 1.0] {
+        assert!(!of(right).cancelled, "{right}");
+    }
+    assert!(!read_samples(RATE, 2, &[0.0; 6400]).cancelled);
+}
+
+#[test]
+fn a_loud_float_file_is_not_clipped() {
+    let x: Vec<f32> = tone(RATE, 1, 0.2).iter().map(|x| x * 6.0).collect();
+    let got = read_samples(RATE, 1, &x);
+    assert_eq!((got.clipped, got.samples == x), (0, true));
+}
+
+#[test]
+fn tags_around_a_file_cost_no_sample() {
+    let flac = std::fs::read(bundled("tone.flac")).unwrap();
+    let want = read(&bundled("tone.flac")).unwrap().samples;
+    let before = [&b"ID3\x03\0\0\0\0\x02\0"[..], &[0; 256]].concat();
+    let after = [&b"TAG"[..], &[b'x'; 125]].concat();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tone.flac");
+    for file in [[&before[..], &flac].concat(), [&flac[..], &after].concat(), [&before[..], &flac, &after].concat()] {
+        std::fs::write(&path, file).unwrap();
+        let got = read(&path).unwrap();
+        assert!(got.samples == want && got.warnings().is_empty(), "{:?}", got.warnings());
+    }
+}

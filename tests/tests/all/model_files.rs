@@ -34,6 +34,24 @@ fn the_configurations_of_the_golden_models_are_read_and_written_unchanged() {
 }
 
 #[test]
+fn what_a_download_left_in_place_of_a_file_is_recognised() {
+    let dir = tempfile::tempdir().unwrap();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
+    let page = "<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>";
+    for text in [pointer, page] {
+        let path = dir.path().join("lm.safetensors");
+        std::fs::write(&path, text).unwrap();
+        assert!(matches!(Tensors::open(&path), Err(Error::Placeholder { path: found, .. }) if found == path));
+        let path = dir.path().join("config.json");
+        std::fs::write(&path, text).unwrap();
+        assert!(matches!(ModelDir::open(dir.path()), Err(Error::Placeholder { path: found, .. }) if found == path));
+        let path = dir.path().join("bass.wav");
+        std::fs::write(&path, text).unwrap();
+        assert!(matches!(sideman_engine::audio::read(&path), Err(Error::Placeholder { path: found, .. }) if found == path));
+    }
+}
+
+#[test]
 fn an_invalid_configuration_value_is_an_error_that_names_its_key() {
     let cases: [(&str, Value, &str); 29] = [
         ("/format", json!(2), "format"),

@@ -34,6 +34,7 @@ impl Keys {
         if !meta.is_file() || meta.len() > MAX_JSON {
             return Err(Error::file(path, format!("not a configuration: it should be a file of at most {MAX_JSON} bytes")));
         }
+        crate::placeholder::check(path)?;
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
         let root = serde_json::from_slice(&bytes).map_err(|e| Error::file(path, format!("not JSON: {e}")))?;
         Ok(Keys { path: path.to_owned(), root })

@@ -164,6 +164,7 @@ fn tokenizer(dir: &Path, vocab: usize) -> Result<Vec<u8>> {
         if len > MAX_TOKENIZER {
             return Err(Error::file(path, format!("not a tokenizer: it should have at most {MAX_TOKENIZER} bytes")));
         }
+        crate::placeholder::check(path)?;
         fs::read(path).map_err(Error::io(path))
     };
     let (json, spiece) = (dir.join("tokenizer.json"), dir.join("spiece.model"));

@@ -235,6 +235,7 @@ fn safetensors(path: &Path, file: &mut File) -> Result<BTreeMap<String, Stored>>
 
 fn open(path: &Path) -> Result<File> {
     let file = File::open(path).map_err(Error::io(path))?;
+    crate::placeholder::check(path)?;
     match file.metadata().map_err(Error::io(path))?.is_file() {
         true => Ok(file),
         false => Err(Error::file(path, "it should be a file")),

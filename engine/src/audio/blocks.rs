@@ -1,0 +1,247 @@
+//! The samples of an audio file, block by block. WAV files of integers and floats are read here, so that a
+//! damaged header still gives its samples; everything else is decoded by symphonia.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::errors::Error as Decode;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
+use symphonia::core::io::{MediaSource, MediaSourceStream};
+use symphonia::core::meta::MetadataOptions;
+
+use super::riff::{self, Fault, SampleFormat, WavHeader};
+use crate::error::{Error, Result};
+use crate::placeholder;
+
+/// Sample frames of a block of a WAV file.
+const BLOCK: usize = 4096;
+/// Most channels of a WAV file.
+const MAX_CHANNELS: usize = 1024;
+
+/// The samples of a file.
+pub(super) enum Blocks {
+    Wav(WavBlocks),
+    Decoded(Box<DecodedBlocks>),
+}
+
+/// Rate and channels of a block.
+pub(super) type Spec = (u32, usize);
+
+impl Blocks {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// It is missing, empty, a folder, or not audio; or its header is damaged: the error says how.
+    pub(super) fn open(path: &Path) -> Result<Blocks> {
+        let mut file = File::open(path).map_err(Error::io(path))?;
+        let meta = file.metadata().map_err(Error::io(path))?;
+        if meta.is_dir() {
+            return Err(Error::file(path, "is a folder; it should be an audio file"));
+        }
+        if meta.is_file() && meta.len() == 0 {
+            return Err(Error::file(path, "the file is empty"));
+        }
+        placeholder::check(path)?;
+        // A pipe can't go back: symphonia reads it from its start.
+        if meta.is_file() {
+            match riff::read(&mut file) {
+                Ok(header) if header.channels > MAX_CHANNELS => {
+                    let what = format!("its header says {} channels; at most {MAX_CHANNELS} are read", header.channels);
+                    return Err(Error::file(path, what));
+                }
+                Ok(header) => return WavBlocks::new(file, header).map(Blocks::Wav).map_err(Error::io(path)),
+                Err(Fault::Damaged(what)) => return Err(Error::file(path, format!("can't be read as a WAV file: {what}"))),
+                Err(Fault::Io(source)) => return Err(Error::Io { path: path.to_owned(), source }),
+                Err(Fault::NotWav | Fault::Coded(_)) => {}
+            }
+        }
+        DecodedBlocks::new(path, file).map(|decoded| Blocks::Decoded(Box::new(decoded)))
+    }
+
+    /// Puts the next block into `interleaved`. None at the end, also where the file ends early.
+    pub(super) fn next(&mut self, interleaved: &mut Vec<f32>) -> Option<Spec> {
+        match self {
+            Blocks::Wav(wav) => wav.next(interleaved),
+            Blocks::Decoded(decoded) => decoded.next(interleaved),
+        }
+    }
+
+    /// Sample frames that the header announces.
+    pub(super) fn promised(&self) -> Option<u64> {
+        match self {
+            Blocks::Wav(wav) => Some((wav.header.bytes + wav.header.missing) / wav.frame_bytes() as u64),
+            Blocks::Decoded(decoded) => decoded.promised,
+        }
+    }
+
+    /// Damaged packets so far.
+    pub(super) fn skipped(&self) -> u64 {
+        match self {
+            Blocks::Wav(_) => 0,
+            Blocks::Decoded(decoded) => decoded.skipped,
+        }
+    }
+}
+
+/// The samples of a WAV file.
+pub(super) struct WavBlocks {
+    file: io::Take<BufReader<File>>,
+    header: WavHeader,
+    bytes: Vec<u8>,
+}
+
+impl WavBlocks {
+    fn new(mut file: File, header: WavHeader) -> io::Result<WavBlocks> {
+        file.seek(SeekFrom::Start(header.start))?;
+        Ok(WavBlocks { file: BufReader::new(file).take(header.bytes), header, bytes: Vec::new() })
+    }
+
+    fn frame_bytes(&self) -> usize {
+        self.header.format.bytes() * self.header.channels
+    }
+
+    fn next(&mut self, interleaved: &mut Vec<f32>) -> Option<Spec> {
+        self.bytes.clear();
+        let most = (BLOCK * self.frame_bytes()) as u64;
+        // What can't be read is missing at the end.
+        let _ = (&mut self.file).take(most).read_to_end(&mut self.bytes);
+        let whole = self.bytes.len() / self.frame_bytes() * self.frame_bytes();
+        let bytes = &self.bytes[..whole];
+        interleaved.clear();
+        match self.header.format {
+            SampleFormat::U8 => interleaved.extend(bytes.iter().map(|b| (f32::from(*b) - 128.0) / 128.0)),
+            SampleFormat::Int(n) => interleaved.extend(bytes.chunks_exact(n).map(integer)),
+            SampleFormat::F32 => interleaved.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
+            SampleFormat::F64 => interleaved.extend(bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32)),
+        }
+        (whole > 0).then_some((self.header.rate, self.header.channels))
+    }
+}
+
+/// A little-endian integer of 2 to 4 bytes as a share of its full scale.
+fn integer(bytes: &[u8]) -> f32 {
+    let mut all = [0; 4];
+    all[4 - bytes.len()..].copy_from_slice(bytes);
+    (f64::from(i32::from_le_bytes(all)) / 2_147_483_648.0) as f32
+}
+
+/// The samples of a file that symphonia decodes.
+pub(super) struct DecodedBlocks {
+    format: Box<dyn FormatReader>,
+    decoder: Box<dyn AudioDecoder>,
+    track: u32,
+    promised: Option<u64>,
+    skipped: u64,
+}
+
+impl DecodedBlocks {
+    fn new(path: &Path, file: File) -> Result<DecodedBlocks> {
+        let not_audio =
+            |what: &str| Error::file(path, format!("can't be read as audio ({what}); it should be WAV, FLAC, MP3 or OGG Vorbis"));
+        let mut hint = Hint::new();
+        if let Some(extension) = path.extension().and_then(|e| e.to_str()) {
+            hint.with_extension(extension);
+        }
+        let source = WithoutTag::new(file).map_err(Error::io(path))?;
+        let stream = MediaSourceStream::new(Box::new(source), Default::default());
+        let format = symphonia::default::get_probe()
+            .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
+            .map_err(|e| not_audio(&sentence(&e)))?;
+        let track = format.default_track(TrackType::Audio).ok_or_else(|| not_audio("it has no audio track"))?;
+        let (id, promised) = (track.id, track.num_frames);
+        let parameters =
+            track.codec_params.as_ref().and_then(|c| c.audio()).ok_or_else(|| not_audio("its codec is not supported"))?;
+        let decoder = symphonia::default::get_codecs()
+            .make_audio_decoder(parameters, &AudioDecoderOptions::default())
+            .map_err(|e| not_audio(&sentence(&e)))?;
+        Ok(DecodedBlocks { format, decoder, track: id, promised, skipped: 0 })
+    }
+
+    fn next(&mut self, interleaved: &mut Vec<f32>) -> Option<Spec> {
+        // Ok(None) is the end. An error here means that the file ends early; what came before it is good.
+        while let Ok(Some(packet)) = self.format.next_packet() {
+            if packet.track_id != self.track {
+                continue;
+            }
+            match self.decoder.decode(&packet) {
+                Ok(decoded) => {
+                    interleaved.resize(decoded.samples_interleaved(), 0.0);
+                    decoded.copy_to_slice_interleaved(&mut interleaved[..]);
+                    return Some((decoded.spec().rate(), decoded.spec().channels().count()));
+                }
+                Err(Decode::DecodeError(_) | Decode::IoError(_)) => self.skipped += 1,
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+}
+
+/// A decoder's error as text.
+fn sentence(error: &Decode) -> String {
+    match error {
+        Decode::IoError(e) if e.kind() == io::ErrorKind::UnexpectedEof => "it ends inside its header".to_owned(),
+        Decode::Unsupported(what) => (*what).to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// A file without the ID3v1 tag at its end, which would damage the last frame of a FLAC file.
+struct WithoutTag {
+    file: File,
+    /// Position, and where the tag begins; none for what is no regular file.
+    end: Option<u64>,
+    at: u64,
+}
+
+/// Bytes of an ID3v1 tag.
+const TAG: u64 = 128;
+
+impl WithoutTag {
+    fn new(mut file: File) -> io::Result<WithoutTag> {
+        if !file.metadata()?.is_file() {
+            return Ok(WithoutTag { file, end: None, at: 0 });
+        }
+        let mut end = file.seek(SeekFrom::End(0))?;
+        let mut name = [0; 3];
+        if end > TAG && file.seek(SeekFrom::Start(end - TAG)).and_then(|_| file.read_exact(&mut name)).is_ok() && &name == b"TAG"
+        {
+            end -= TAG;
+        }
+        file.seek(SeekFrom::Start(0))?;
+        Ok(WithoutTag { file, end: Some(end), at: 0 })
+    }
+}
+
+impl Read for WithoutTag {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let most = self.end.map_or(out.len() as u64, |end| end.saturating_sub(self.at)).min(out.len() as u64) as usize;
+        let n = self.file.read(&mut out[..most])?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl Seek for WithoutTag {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match (to, self.end) {
+            (SeekFrom::End(by), Some(end)) => SeekFrom::Start(end.saturating_add_signed(by)),
+            (to, _) => to,
+        };
+        self.at = self.file.seek(to)?;
+        Ok(self.at)
+    }
+}
+
+impl MediaSource for WithoutTag {
+    fn is_seekable(&self) -> bool {
+        self.end.is_some()
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        self.end
+    }
+}
