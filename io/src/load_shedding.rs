@@ -4,8 +4,10 @@
 //! |---|---|---|---|
 //! | `None` | everything | | |
 //! | `RepeatedBar` | the last bar, repeated in phase, where music is missing | a late hop | 4 s without one |
-//! | `NoGuidance` | the band, without guidance | 3 late hops in 10 s | 20 s without one and load under 0.7 |
-//! | `LongerHops` | the band, in hops twice as long | 3 more in 10 s | the same |
+//! | `NoGuidance` | the band, without guidance | 3 late hops in 10 s | 20 s without one, and the load would be under 0.7 with guidance |
+//! | `LongerHops` | the band, in hops up to twice as long | 3 more in 10 s | 20 s without one and load under 0.7 |
+//!
+//! Guidance that had to be given up again soon after it came back waits twice as long the next time.
 //!
 //! [`crate::output`] repeats the bar by itself; the level only shows it. No clock is read here: the caller
 //! passes the time, so a test can run through all levels.
@@ -22,6 +24,12 @@ const LATE_HOPS: usize = 3;
 const LATE_SPAN: f64 = 10.0;
 /// Load above which a level is not left.
 const MAX_LOAD: f32 = 0.7;
+/// Longest time without a late hop before guidance comes back, seconds.
+const MAX_WAIT: f64 = 640.0;
+/// Weight of a hop in the usual load with and without guidance.
+const SMOOTHING: f32 = 0.05;
+/// How many times as long a hop takes with guidance at most: it computes two lanes in place of one.
+const MAX_COST: f32 = 2.0;
 
 /// What the engine's thread has to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +41,33 @@ pub enum Adjustment {
 }
 
 /// Decides the level after each hop.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct LoadShedder {
     level: LoadShedding,
     last_late: f64,
     recent_late: Vec<f64>,
     level_since: f64,
+    /// Seconds without a late hop before guidance comes back.
+    wait: f64,
+    /// When guidance came back last.
+    returned: Option<f64>,
+    /// Usual load without and with guidance, where it is known.
+    usual: [Option<f32>; 2],
+}
+
+impl Default for LoadShedder {
+    fn default() -> LoadShedder {
+        LoadShedder {
+            level: LoadShedding::None,
+            last_late: 0.0,
+            // Late hops come one by one, and each of a span is kept.
+            recent_late: Vec::with_capacity(1024),
+            level_since: 0.0,
+            wait: LONG_RECOVERY,
+            returned: None,
+            usual: [None, None],
+        }
+    }
 }
 
 impl LoadShedder {
@@ -51,13 +80,30 @@ impl LoadShedder {
     /// if it was in time; `load`: share of the time that computing takes; `guided`: guidance is in use, so it
     /// can be given up.
     pub fn after_hop(&mut self, now: f64, late: f64, load: f32, guided: bool) -> Option<Adjustment> {
+        // For the first hops after a change the load is still that of the hops before.
+        if now - self.level_since > 2.0 {
+            let with = usize::from(guided && self.level < LoadShedding::NoGuidance);
+            let usual = self.usual[with].get_or_insert(load);
+            *usual += (load - *usual) * SMOOTHING;
+        }
         if late > 0.0 { self.late_hop(now, guided) } else { self.hop_in_time(now, load, guided) }
+    }
+
+    /// What the load would be with guidance.
+    fn load_with_guidance(&self, load: f32) -> f32 {
+        match self.usual {
+            [Some(without), Some(with)] if without > 0.0 => load * (with / without).clamp(1.0, MAX_COST),
+            // Not known yet: it is tried, and if it fails the next wait is longer.
+            _ => load,
+        }
     }
 
     fn late_hop(&mut self, now: f64, guided: bool) -> Option<Adjustment> {
         self.last_late = now;
         self.recent_late.retain(|t| now - t < LATE_SPAN);
-        self.recent_late.push(now);
+        if self.recent_late.len() < self.recent_late.capacity() {
+            self.recent_late.push(now);
+        }
         self.level = self.level.max(LoadShedding::RepeatedBar);
         if self.recent_late.len() < LATE_HOPS || self.level == LoadShedding::LongerHops {
             return None;
@@ -66,6 +112,8 @@ impl LoadShedder {
         self.level_since = now;
         if self.level == LoadShedding::RepeatedBar && guided {
             self.level = LoadShedding::NoGuidance;
+            let soon = self.returned.is_some_and(|at| now - at < 2.0 * self.wait);
+            self.wait = if soon { (2.0 * self.wait).min(MAX_WAIT) } else { LONG_RECOVERY };
             return Some(Adjustment::Guidance(false));
         }
         self.level = LoadShedding::LongerHops;
@@ -79,8 +127,8 @@ impl LoadShedder {
                 self.level = LoadShedding::None;
                 None
             }
-            LoadShedding::NoGuidance if calm >= LONG_RECOVERY && load < MAX_LOAD => {
-                (self.level, self.level_since) = (LoadShedding::RepeatedBar, now);
+            LoadShedding::NoGuidance if calm >= self.wait && self.load_with_guidance(load) < MAX_LOAD => {
+                (self.level, self.level_since, self.returned) = (LoadShedding::RepeatedBar, now, Some(now));
                 Some(Adjustment::Guidance(true))
             }
             LoadShedding::LongerHops if calm >= LONG_RECOVERY && load < MAX_LOAD => {
@@ -124,6 +172,53 @@ mod tests {
             ]
         );
         assert_eq!(shedder.level(), LoadShedding::None);
+    }
+
+    /// A computer on which guidance makes the load 1.1 and its absence 0.6.
+    #[test]
+    fn guidance_does_not_return_where_the_load_does_not_allow_it() {
+        let mut shedder = LoadShedder::default();
+        let (mut guided, mut changes) = (true, Vec::new());
+        for n in 0..20_000 {
+            let now = f64::from(n) * 0.08;
+            let (load, late) = if guided { (1.1, 0.01) } else { (0.6, -0.01) };
+            match shedder.after_hop(now, if now < 5.0 { -0.01 } else { late }, load, true) {
+                Some(Adjustment::Guidance(on)) => {
+                    guided = on;
+                    changes.push((now, on));
+                }
+                Some(Adjustment::LongerHops(_)) | None => {}
+            }
+        }
+        assert_eq!(changes.len(), 1, "{changes:?}");
+        // The load of another program ends.
+        let (now, mut back) = (20_000.0 * 0.08, None);
+        for n in 0..2000 {
+            let at = now + f64::from(n) * 0.08;
+            if shedder.after_hop(at, -0.01, 0.3, true) == Some(Adjustment::Guidance(true)) {
+                back = back.or(Some(at));
+            }
+        }
+        assert!(back.is_some(), "it never returns");
+    }
+
+    #[test]
+    fn guidance_that_fails_again_and_again_returns_less_and_less_often() {
+        let mut shedder = LoadShedder::default();
+        let (mut guided, mut returns) = (true, Vec::new());
+        for n in 0..40_000 {
+            let now = f64::from(n) * 0.08;
+            // The load says nothing: hops are late only with guidance.
+            match shedder.after_hop(now, if guided { 0.01 } else { -0.01 }, 0.3, true) {
+                Some(Adjustment::Guidance(on)) => {
+                    guided = on;
+                    returns.extend(on.then_some(now));
+                }
+                Some(Adjustment::LongerHops(_)) | None => {}
+            }
+        }
+        let waits: Vec<f64> = returns.windows(2).map(|w| w[1] - w[0]).collect();
+        assert!(waits.len() >= 4 && waits.windows(2).all(|w| w[1] > 1.5 * w[0] || w[1] > 600.0), "{waits:?}");
     }
 
     #[test]

@@ -28,8 +28,10 @@ use crate::runner::Runner;
 const NAP: Duration = Duration::from_millis(1);
 /// Load below which the engine counts as idle.
 const IDLE_LOAD: f32 = 0.5;
-/// Seconds of silence inserted in addition to the input that was lost, because blocks come with jitter.
-const GAP_MARGIN: f64 = 0.02;
+/// Seconds of music that are repeated where there is no beat, and so no bar.
+const PHRASE: f64 = 2.0;
+/// Hops after which it is known how long one takes.
+const MEASURED_HOPS: u64 = 25;
 
 /// The engine's thread, before and while it runs.
 pub struct EngineThread<B: Backend> {
@@ -40,6 +42,7 @@ pub struct EngineThread<B: Backend> {
     shedder: LoadShedder,
     longer_hops: bool,
     late_hops: u64,
+    hops: u64,
     lost_input: LostInputDetector,
     heard: Vec<f32>,
     /// Takes the MIDI messages of the device.
@@ -62,6 +65,7 @@ impl<B: Backend> EngineThread<B> {
             shedder: LoadShedder::default(),
             longer_hops: false,
             late_hops: 0,
+            hops: 0,
             lost_input: LostInputDetector::default(),
             heard: Vec::with_capacity(MAX_HOP * FRAME),
             midi: None,
@@ -106,12 +110,20 @@ impl<B: Backend> EngineThread<B> {
         self.runner.finish()
     }
 
-    /// Frames of the next hop: as requested, or twice as many under load where the lead is long enough; a hop
-    /// that the lead doesn't cover would always be late.
-    fn frames_of_next_hop(&self) -> usize {
+    /// Frames of the next hop: as requested; under load more, up to twice as many, as far as the lead covers
+    /// them, since other hops would always be late; and as many as there can be while the music is late anyway,
+    /// because a long hop takes less time than several short ones.
+    fn frames_of_next_hop(&mut self) -> usize {
         let (frames, lead) = (self.runner.hop_frames(), self.runner.time().1);
-        let twice = (2 * frames).min(MAX_HOP);
-        if self.longer_hops && 4 * (twice * FRAME) as i64 <= 3 * lead { twice } else { frames }
+        if let Some(connection) = &mut self.connection
+            && connection.output.state().running.load(Ordering::Relaxed)
+            && connection.output.ahead() < 0.0
+            && connection.input.fill(MAX_HOP * FRAME) >= MAX_HOP * FRAME
+        {
+            return MAX_HOP;
+        }
+        let covered = 3 * lead / (4 * FRAME as i64);
+        if self.longer_hops { (2 * frames).min(MAX_HOP).min(covered.max(0) as usize).max(frames) } else { frames }
     }
 
     /// One hop, from the samples in `heard` to slots in the output's ring.
@@ -119,7 +131,7 @@ impl<B: Backend> EngineThread<B> {
         self.runner.hop(&self.heard);
         let bar = self.runner.bar();
         let Some(connection) = &mut self.connection else { return };
-        connection.output.set_bar(bar);
+        connection.output.set_bar(if bar > 0.0 { bar } else { PHRASE * f64::from(RATE) });
         // A device without a MIDI clock reads no marks, so its queue is full. New marks are then dropped.
         let mark = BeatPosition::of(self.runner.snapshot());
         let _ = connection.marks.try_push(mark);
@@ -131,25 +143,40 @@ impl<B: Backend> EngineThread<B> {
         if let Some(device) = &self.device {
             connection.steer_input(device);
         }
-        let late = if state.running.load(Ordering::Relaxed) { -connection.output.ahead() } else { 0.0 };
+        let late = if state.running.load(Ordering::Relaxed) { connection.output.late() } else { 0.0 };
         self.late_hops += u64::from(late > 0.0);
-        self.insert_lost_input(&state);
+        self.hops += 1;
+        self.insert_lost_input(late);
         self.show_health(&state, dropped);
+        self.check_lead();
         self.shed_load(started, late);
         self.runner.publish();
     }
 
     /// Inserts silence for input that was lost on the way.
-    fn insert_lost_input(&mut self, state: &OutputState) {
+    fn insert_lost_input(&mut self, late: f64) {
         let Some(connection) = &mut self.connection else { return };
+        let Some((ahead, _)) = connection.drift else { return };
         let load = self.runner.snapshot().health.load;
         let samples = self.heard.len();
-        let idle = connection.drift.is_some() && load < IDLE_LOAD && connection.input.fill(samples) < samples;
-        let short = samples as f64 / f64::from(RATE) - connection.output.ahead();
-        if let Some(lost) = self.lost_input.after_hop(count(&state.underrun), short, idle) {
-            let gap = lost + GAP_MARGIN;
-            connection.input.insert_gap(gap);
-            self.runner.emit(EngineEvent::InputGap { length: gap * 1e3 });
+        let idle = load < IDLE_LOAD && connection.input.fill(samples) < samples;
+        if let Some(lost) = self.lost_input.after_hop(late > 0.0 && idle, ahead) {
+            connection.input.insert_gap(lost);
+            self.runner.emit(EngineEvent::InputGap { length: lost * 1e3 });
+        }
+    }
+
+    /// Says once if hops take so long on this computer that they will be late.
+    fn check_lead(&mut self) {
+        if self.hops != MEASURED_HOPS {
+            return;
+        }
+        let (hop, lead) = (self.heard.len() as f64, self.runner.time().1 as f64);
+        let ms = |samples: f64| samples * 1e3 / f64::from(RATE);
+        let health = &self.runner.snapshot().health;
+        let needed = ms(hop) + f64::from(health.p99) + f64::from(health.latency_in) + f64::from(health.latency_out);
+        if needed > ms(lead) {
+            self.runner.emit(EngineEvent::LeadTooShort { needed, lead: ms(lead) });
         }
     }
 

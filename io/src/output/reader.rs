@@ -11,7 +11,7 @@ use super::OutputState;
 /// Most frames of one call of [`OutputReader::play`]; a device with longer blocks calls more than once.
 pub const BLOCK_MAX: usize = 8192;
 /// Seconds of played slots that are kept: a bar of 12/8 at 40 BPM is 9 s.
-const KEPT: usize = 12;
+pub(super) const KEPT: usize = 12;
 /// Milliseconds over which a jump is faded.
 const FADE_MS: usize = 5;
 /// Late frames that one call reads in addition to its own: after a stall of 5 s the reader catches up in a few

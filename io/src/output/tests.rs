@@ -81,6 +81,34 @@ fn without_a_bar_to_repeat_the_output_fades_to_silence() {
 }
 
 #[test]
+fn a_hop_of_which_a_part_came_too_late_is_late_by_what_was_missing() {
+    let (mut writer, mut reader) = ring(32_000, 1, 0).unwrap();
+    assert_eq!(writer.write(&[0.5; 2560]), 0);
+    reader.play(2000);
+    assert_eq!(writer.write(&[0.5; 2560]), 0);
+    assert!(writer.late() < 0.0, "560 were left");
+    // 40 ms of the next 80 are missing, then 40 ms of every hop: its last sample is always in time.
+    reader.play(3120 + 1280);
+    for _ in 0..10 {
+        assert_eq!(writer.write(&[0.5; 2560]), 0);
+        assert!((writer.late() - 0.04).abs() < 1e-9 && writer.ahead() > 0.0, "{}", writer.late());
+        reader.play(2560);
+    }
+}
+
+#[test]
+fn a_bar_that_is_longer_than_what_is_kept_is_repeated_in_part() {
+    let (mut writer, mut reader) = ring(8000, 1, 0).unwrap();
+    // A bar of 18 s: 12/8 at 20 BPM.
+    writer.set_bar(18.0 * 32_000.0);
+    for _ in 0..13 {
+        assert_eq!(writer.write(&[0.5; 32_000]), 0);
+        reader.play(8000);
+    }
+    assert!(reader.play(4000)[100..].iter().all(|x| (*x - 0.5).abs() < 0.01), "it is silent");
+}
+
+#[test]
 fn a_device_that_stalls_loses_music_but_stays_in_phase() {
     let (mut writer, mut reader) = ring(32_000, 1, 0).unwrap();
     let second = vec![0.25; 32_000];

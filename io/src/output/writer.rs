@@ -9,6 +9,7 @@ use sideman_engine::Result;
 use sideman_engine::audio::RATE;
 
 use super::OutputState;
+use super::reader::KEPT;
 use crate::resample::StreamResampler;
 
 /// Resamples slots and puts them into the ring.
@@ -20,8 +21,9 @@ pub struct OutputWriter {
     resampled: Vec<f32>,
     /// Frames for which there was no room: silence takes their place as soon as there is.
     dropped: usize,
-    /// Song time up to which slots were given, in frames of the device.
+    /// Song time up to which slots were given, in frames of the device, and from which the last ones were.
     end: u64,
+    begin: u64,
     state: Arc<OutputState>,
 }
 
@@ -41,6 +43,7 @@ impl OutputWriter {
             resampled: Vec::with_capacity(2 * rate as usize * channels),
             dropped: 0,
             end: start,
+            begin: start,
             state,
         })
     }
@@ -52,6 +55,7 @@ impl OutputWriter {
         self.resampled.clear();
         self.resampler.push(slots, &mut self.resampled);
         let frames = self.resampled.len() / self.channels;
+        self.begin = self.end;
         self.end += frames as u64;
         let mut room = self.ring.vacant_len() / self.channels;
         let silence = self.dropped.min(room);
@@ -69,9 +73,19 @@ impl OutputWriter {
         (self.end as f64 - self.state.at.load(Ordering::Relaxed) as f64) / f64::from(self.rate)
     }
 
-    /// Sets the length of a bar in samples of 32 kHz; 0: there is no bar to repeat.
+    /// Seconds by which the first of the slots that were given last came too late; 0 or less: all were in time.
+    pub fn late(&self) -> f64 {
+        (self.state.at.load(Ordering::Relaxed) as f64 - self.begin as f64) / f64::from(self.rate)
+    }
+
+    /// Sets the length of a bar in samples of 32 kHz; 0: there is no bar to repeat. Of a bar that is longer
+    /// than what is kept, a half or a quarter is repeated.
     pub fn set_bar(&self, samples: f64) {
-        let frames = samples * f64::from(self.rate) / f64::from(RATE);
+        let mut frames = samples * f64::from(self.rate) / f64::from(RATE);
+        // A little less than what is kept: what is missing is looked for before its end.
+        while frames > (KEPT - 1) as f64 * f64::from(self.rate) {
+            frames /= 2.0;
+        }
         self.state.bar.store(frames.to_bits(), Ordering::Relaxed);
     }
 

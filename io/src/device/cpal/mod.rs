@@ -9,7 +9,7 @@ mod output;
 mod selection;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
@@ -43,7 +43,8 @@ struct CpalStream {
 struct Faults {
     stats: Arc<DeviceStats>,
     lost: Arc<AtomicBool>,
-    error: Arc<Mutex<String>>,
+    /// The error that the device was lost with.
+    error: Arc<OnceLock<cpal::Error>>,
 }
 
 impl Faults {
@@ -57,8 +58,10 @@ impl Faults {
             }
             ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied => {}
             _ => {
-                *faults.error.lock().unwrap_or_else(PoisonError::into_inner) = e.to_string();
-                faults.lost.store(true, Ordering::Relaxed);
+                // It may run on the callback's thread: the error is moved as it is, and becomes text elsewhere. One
+                // is enough.
+                let _ = faults.error.set(e);
+                faults.lost.store(true, Ordering::Release);
             }
         }
     }
@@ -183,7 +186,7 @@ impl Stream for CpalStream {
     }
 
     fn failure(&self) -> Option<String> {
-        let lost = self.faults.lost.load(Ordering::Relaxed);
-        lost.then(|| self.faults.error.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        let lost = self.faults.lost.load(Ordering::Acquire);
+        lost.then(|| self.faults.error.get().map(ToString::to_string).unwrap_or_default())
     }
 }
