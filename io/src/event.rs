@@ -53,6 +53,13 @@ pub enum Refusal {
     NoLink,
     /// The clock can't follow JACK's transport: the host is not JACK.
     NoJackTransport,
+    /// The hop is as long as the lead or longer, so every hop would be late. Both in frames.
+    HopTooLong {
+        /// The hop.
+        frames: usize,
+        /// The longest that can be in time.
+        most: usize,
+    },
     /// The model takes no text.
     NoTextEncoder,
     /// The text can't be encoded.
@@ -68,6 +75,9 @@ impl fmt::Display for Refusal {
             Refusal::TooManyScheduled => write!(f, "request not taken: too many requests already wait for their bar"),
             Refusal::NoLink => write!(f, "Ableton Link is not available: it needs devices and a build with --features link"),
             Refusal::NoJackTransport => write!(f, "there is no JACK transport to follow: it needs --host jack"),
+            Refusal::HopTooLong { frames, most } => {
+                write!(f, "a hop of {frames} frames is longer than the lead, so all would be late; at most {most} frames fit")
+            }
             Refusal::NoTextEncoder => write!(f, "this model takes no text"),
             Refusal::Text { error } => write!(f, "the text is unchanged: {error}"),
         }
@@ -77,6 +87,13 @@ impl fmt::Display for Refusal {
 /// What happened to a take.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RecordingEvent {
+    /// A take was started.
+    Started {
+        /// Its folder.
+        dir: PathBuf,
+        /// Song time of its first sample.
+        at: i64,
+    },
     /// A take was closed.
     Finished {
         /// Its folder.
@@ -89,7 +106,8 @@ pub enum RecordingEvent {
         /// The cause, with the file.
         error: String,
     },
-    /// A take ended early. What was written before is complete; the session goes on.
+    /// A take ended early. What was written before is complete, and take.json says where it ended; the session
+    /// goes on.
     Stopped {
         /// Its folder.
         dir: PathBuf,
@@ -103,7 +121,8 @@ pub enum RecordingEvent {
         /// The cause, with the file.
         error: String,
     },
-    /// The disk was slower than the music for longer than the queue lasts: hops are missing in the take.
+    /// The disk is slower than the music for longer than the queue lasts: from here on the take has silence in
+    /// place of hops, until the disk keeps up.
     Gap,
     /// The last minutes were kept as a take.
     Kept {
@@ -127,13 +146,14 @@ pub enum RecordingEvent {
 impl RecordingEvent {
     /// Whether a take is missing or incomplete that was requested.
     pub fn is_failure(&self) -> bool {
-        matches!(self, RecordingEvent::NotStarted { .. } | RecordingEvent::Stopped { .. })
+        matches!(self, RecordingEvent::NotStarted { .. } | RecordingEvent::Stopped { .. } | RecordingEvent::NotClosed { .. })
     }
 }
 
 impl fmt::Display for RecordingEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            RecordingEvent::Started { dir, .. } => write!(f, "recording to {}", dir.display()),
             RecordingEvent::Finished { dir, seconds } => write!(f, "{}: {seconds:.1} s recorded", dir.display()),
             RecordingEvent::NotStarted { error } => write!(f, "nothing is recorded: {error}"),
             RecordingEvent::Stopped { dir, seconds, error } => {
@@ -144,7 +164,7 @@ impl fmt::Display for RecordingEvent {
                 )
             }
             RecordingEvent::NotClosed { error } => write!(f, "the take could not be closed, but can be read: {error}"),
-            RecordingEvent::Gap => write!(f, "the disk is too slow: the take has a gap"),
+            RecordingEvent::Gap => write!(f, "the disk is too slow: the take has silence from here until it keeps up"),
             RecordingEvent::Kept { dir, seconds } => write!(f, "{}: the last {seconds:.0} s are kept", dir.display()),
             RecordingEvent::NotKept { error } => write!(f, "the last ten minutes could not be kept: {error}"),
             RecordingEvent::BufferLost { error } => write!(f, "from now on the last ten minutes can't be kept: {error}"),
@@ -202,6 +222,13 @@ pub enum EngineEvent {
         /// Milliseconds.
         late: f64,
     },
+    /// A hop, its computing time and the devices' latencies are longer than the lead, in ms: hops will be late.
+    LeadTooShort {
+        /// What they need.
+        needed: f64,
+        /// The lead.
+        lead: f64,
+    },
     /// The computer is too slow: this much is given up.
     Overload(LoadShedding),
     /// The computer keeps up again: one level less is given up.
@@ -235,6 +262,12 @@ impl fmt::Display for EngineEvent {
                 write!(f, "the model gave values that are not finite: the first code was played instead")
             }
             EngineEvent::LateHop { late } => write!(f, "the music came {late:.0} ms late: the last bar was repeated"),
+            EngineEvent::LeadTooShort { needed, lead } => {
+                write!(
+                    f,
+                    "hops need {needed:.0} ms and the lead is {lead:.0} ms: stems will be late; take a longer --lag or a shorter --hop"
+                )
+            }
             EngineEvent::Overload(level) => write!(f, "the computer is too slow: {}", shedding(*level)),
             EngineEvent::Recovered => write!(f, "the computer keeps up again"),
             EngineEvent::InputGap { length } => {
@@ -252,7 +285,7 @@ pub fn shedding(level: LoadShedding) -> &'static str {
         LoadShedding::None => "",
         LoadShedding::RepeatedBar => "the last bar is repeated where music comes late",
         LoadShedding::NoGuidance => "guidance is off, so text and chords are followed less closely",
-        LoadShedding::LongerHops => "hops are twice as long, so the band reacts later",
+        LoadShedding::LongerHops => "hops are longer, so the band reacts later",
     }
 }
 

@@ -38,6 +38,7 @@ pub fn take_info(dir: &Path, config: SessionConfig) -> TakeInfo {
         latency_out: 0.0,
         from: 0,
         samples: 0,
+        ended: None,
         config,
     }
 }

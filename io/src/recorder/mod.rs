@@ -2,26 +2,30 @@
 //!
 //! It puts the musician and the band side by side in song time, buffers the last ten minutes of the session
 //! in temporary files, and writes takes ([`crate::take`]). The engine only sends [`RecorderCommand`]s. Where
-//! the disk is slower than the music for longer than the queue lasts, hops are missing in the take, which is
-//! counted and reported; what is heard does not change.
+//! the disk is slower than the music for longer than the queue lasts, hops become silence of their length in
+//! the take, which is reported; no other command is lost, and what is heard does not change.
 
 mod recent;
 mod thread;
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use sideman_engine::task::Meter;
 
 use crate::event::RecordingEvent;
-use crate::take::{Entry, TakeInfo};
+use crate::take::{Entry, TakeInfo, TakePlace};
 use thread::RecorderThread;
 
 /// Commands that may wait for the disk: 40 s of hops of 80 ms.
 const QUEUE: usize = 512;
-/// Events that may wait for the engine.
-const EVENTS: usize = 64;
+/// How long the end of a session waits for a disk on which nothing is written any more.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the engine sends to the recorder.
 pub enum RecorderCommand {
@@ -29,15 +33,37 @@ pub enum RecorderCommand {
     Hop(RecordedHop),
     /// Adds a request that was applied.
     Request(Entry),
-    /// Starts a take in this folder.
-    Start(PathBuf),
+    /// Adds silence in place of hops that were lost.
+    Lost(LostHops),
+    /// Starts a take.
+    Start(TakePlace),
     /// Closes the take.
     Stop,
-    /// Makes a take of the last ten minutes in this folder.
-    Keep(PathBuf),
+    /// Makes a take of the last ten minutes.
+    Keep(TakePlace),
+}
+
+/// What hops would have held that were lost: numbers of values, as in [`RecordedHop`].
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct LostHops {
+    /// Samples of the musician.
+    pub heard: usize,
+    /// Values of the band's slots.
+    pub slots: usize,
+    /// Tokens.
+    pub tokens: usize,
+}
+
+impl LostHops {
+    fn add(&mut self, hop: &RecordedHop) {
+        self.heard += hop.heard.len();
+        self.slots += hop.slots.len();
+        self.tokens += hop.tokens.len();
+    }
 }
 
 /// A hop as the recorder needs it.
+#[derive(Default)]
 pub struct RecordedHop {
     /// The musician's samples.
     pub heard: Vec<f32>,
@@ -55,36 +81,93 @@ pub struct RecordedHop {
     pub meter: Meter,
 }
 
+impl RecordedHop {
+    /// Without samples; the buffers keep their room.
+    pub fn clear(&mut self) {
+        self.heard.clear();
+        self.slots.clear();
+        self.tokens.clear();
+    }
+}
+
 /// The engine's end of the recorder.
 pub struct Recorder {
     queue: SyncSender<RecorderCommand>,
+    /// Commands that found no room in the queue, in order; hops are lost instead.
+    backlog: VecDeque<RecorderCommand>,
+    /// Hops that the thread has written: their buffers are used again.
+    free: Receiver<RecordedHop>,
     events: Receiver<RecordingEvent>,
+    /// Commands that the thread has done.
+    done: Arc<AtomicU64>,
     thread: JoinHandle<()>,
-    lost: u64,
 }
 
 impl Recorder {
-    /// Starts the thread. `info` describes the session from its start; `keep_recent`: the last ten minutes
-    /// are buffered.
+    /// Starts the thread. `info` describes the session from its start; the last ten minutes are buffered in a
+    /// new folder below `recent`, if it is given.
     ///
     /// # Errors
     /// The system makes no thread.
-    pub fn start(info: TakeInfo, streams: usize, keep_recent: bool) -> std::io::Result<Recorder> {
-        let (queue, commands) = sync_channel(QUEUE);
-        let (sender, events) = sync_channel(EVENTS);
-        let recorder = RecorderThread::new(info, streams, keep_recent, sender);
-        let thread = std::thread::Builder::new().name("recorder".into()).spawn(move || recorder.run(&commands))?;
-        Ok(Recorder { queue, events, thread, lost: 0 })
+    pub fn start(info: TakeInfo, streams: usize, recent: Option<PathBuf>) -> std::io::Result<Recorder> {
+        Self::start_after(info, streams, recent, || {})
     }
 
-    /// Sends a command. False: the queue is full and the command is lost. `wait` waits for room instead.
-    pub fn send(&mut self, command: RecorderCommand, wait: bool) -> bool {
-        let sent = match wait {
-            true => self.queue.send(command).is_ok(),
-            false => !matches!(self.queue.try_send(command), Err(TrySendError::Full(_) | TrySendError::Disconnected(_))),
+    /// As [`Recorder::start`]; the thread calls `first` before it takes a command. Tests stall it with that.
+    fn start_after(
+        info: TakeInfo,
+        streams: usize,
+        recent: Option<PathBuf>,
+        first: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<Recorder> {
+        let (queue, commands) = sync_channel(QUEUE);
+        let (used, free) = sync_channel(QUEUE);
+        let (sender, events) = channel();
+        let done = Arc::new(AtomicU64::new(0));
+        let counter = done.clone();
+        let run = move || {
+            first();
+            RecorderThread::new(info, streams, recent.as_deref(), sender).run(&commands, &used, &counter);
         };
-        self.lost += u64::from(!sent);
-        sent
+        let thread = std::thread::Builder::new().name("recorder".into()).spawn(run)?;
+        Ok(Recorder { queue, backlog: VecDeque::with_capacity(QUEUE), free, events, done, thread })
+    }
+
+    /// An empty hop, if possible one that has been written, whose buffers have room.
+    pub fn empty_hop(&self) -> RecordedHop {
+        self.free.try_recv().unwrap_or_default()
+    }
+
+    /// Sends a command. Where the queue is full, a hop becomes silence of its length, and any other command
+    /// waits for its turn; `wait` waits for room instead.
+    pub fn send(&mut self, command: RecorderCommand, wait: bool) {
+        if wait {
+            // An error: the thread has panicked, and printed that. Nothing is recorded any more.
+            self.backlog.drain(..).chain([command]).for_each(|command| drop(self.queue.send(command)));
+            return;
+        }
+        while let Some(waiting) = self.backlog.pop_front() {
+            if let Err(TrySendError::Full(waiting)) = self.queue.try_send(waiting) {
+                self.backlog.push_front(waiting);
+                break;
+            }
+        }
+        let full = if self.backlog.is_empty() { self.queue.try_send(command) } else { Err(TrySendError::Full(command)) };
+        let Err(TrySendError::Full(command)) = full else { return };
+        match (command, self.backlog.back_mut()) {
+            (RecorderCommand::Hop(hop), Some(RecorderCommand::Lost(lost))) => lost.add(&hop),
+            (RecorderCommand::Hop(hop), _) => {
+                let mut lost = LostHops::default();
+                lost.add(&hop);
+                self.backlog.push_back(RecorderCommand::Lost(lost));
+            }
+            (other, _) => self.backlog.push_back(other),
+        }
+    }
+
+    /// Whether hops are being lost.
+    pub fn is_losing(&self) -> bool {
+        self.backlog.iter().any(|command| matches!(command, RecorderCommand::Lost(_)))
     }
 
     /// The next event, if there is one.
@@ -92,20 +175,43 @@ impl Recorder {
         self.events.try_recv().ok()
     }
 
-    /// Commands lost so far.
-    pub fn lost(&self) -> u64 {
-        self.lost
+    /// Closes the take and waits until it is on disk; if `wait` is false, no longer than the disk does
+    /// something within 30 s. Returns the events that were not read yet.
+    pub fn finish(self, wait: bool) -> Vec<RecordingEvent> {
+        self.finish_within(if wait { Duration::MAX } else { PATIENCE })
     }
 
-    /// Closes the take and waits until it is on disk. Returns the events that were not read yet.
-    pub fn finish(self) -> Vec<RecordingEvent> {
-        let Recorder { queue, events, thread, .. } = self;
-        drop(queue);
-        // The channel closes when the thread is done.
-        let events = events.iter().collect();
+    fn finish_within(mut self, patience: Duration) -> Vec<RecordingEvent> {
+        let mut all = Vec::new();
+        let (mut done, mut since) = (0, Instant::now());
+        let mut queue = Some(self.queue);
+        loop {
+            while let (Some(sender), Some(command)) = (&queue, self.backlog.pop_front()) {
+                if let Err(TrySendError::Full(command)) = sender.try_send(command) {
+                    self.backlog.push_front(command);
+                    break;
+                }
+            }
+            if self.backlog.is_empty() {
+                queue = None;
+            }
+            // The channel closes when the thread is done.
+            match self.events.recv_timeout(Duration::from_millis(100)) {
+                Ok(event) => all.push(event),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = self.done.load(Ordering::Relaxed);
+            if now != done {
+                (done, since) = (now, Instant::now());
+            } else if since.elapsed() > patience {
+                all.push(RecordingEvent::NotClosed { error: "nothing can be written to the disk any more".into() });
+                return all;
+            }
+        }
         // It panicked: the panic was printed, and the take can be read.
-        let _ = thread.join();
-        events
+        let _ = self.thread.join();
+        all
     }
 }
 
@@ -113,10 +219,15 @@ impl Recorder {
 mod tests {
     use std::path::Path;
 
+    use sideman_engine::live::{Command, Request};
     use sideman_engine::model::FRAME;
 
     use super::*;
     use crate::take::{self, tests::info};
+
+    fn entry(at: i64) -> Entry {
+        Entry { at, request: Request { command: Command::Seed(1), when: None, from: 0 } }
+    }
 
     /// A hop of `n` samples whose slots lead by 1280 samples; every sample is its own song time, on every
     /// channel.
@@ -141,8 +252,8 @@ mod tests {
     fn musician_and_band_are_aligned_in_song_time() {
         let dir = tempfile::tempdir().unwrap();
         let (whole, kept) = (dir.path().join("whole"), dir.path().join("kept"));
-        let mut recorder = Recorder::start(info(), 2, true).unwrap();
-        recorder.send(RecorderCommand::Start(whole.clone()), true);
+        let mut recorder = Recorder::start(info(), 2, Some(dir.path().join("recent"))).unwrap();
+        recorder.send(RecorderCommand::Start(TakePlace::Folder(whole.clone())), true);
         recorder.send(
             RecorderCommand::Hop(RecordedHop {
                 heard: Vec::new(),
@@ -158,11 +269,12 @@ mod tests {
         for at in (0..64_000).step_by(2560) {
             recorder.send(hop(at, 2560), true);
         }
-        recorder.send(RecorderCommand::Keep(kept.clone()), true);
+        recorder.send(RecorderCommand::Keep(TakePlace::Folder(kept.clone())), true);
         recorder.send(hop(64_000, 640), true);
         assert_eq!(
-            recorder.finish(),
+            recorder.finish(true),
             [
+                RecordingEvent::Started { dir: whole.clone(), at: 0 },
                 RecordingEvent::Kept { dir: kept.clone(), seconds: 2.0 },
                 RecordingEvent::Finished { dir: whole.clone(), seconds: 2.02 }
             ]
@@ -180,13 +292,65 @@ mod tests {
     fn after_a_take_that_cannot_start_another_one_can() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), "").unwrap();
-        let mut recorder = Recorder::start(info(), 2, false).unwrap();
-        recorder.send(RecorderCommand::Start(dir.path().join("file/take")), true);
+        let mut recorder = Recorder::start(info(), 2, None).unwrap();
+        recorder.send(RecorderCommand::Start(TakePlace::Folder(dir.path().join("file/take"))), true);
         recorder.send(hop(0, 640), true);
-        recorder.send(RecorderCommand::Start(dir.path().join("take")), true);
+        recorder.send(RecorderCommand::Start(TakePlace::Folder(dir.path().join("take"))), true);
         recorder.send(hop(640, 640), true);
-        let events = recorder.finish();
-        assert!(matches!(&events[..], [RecordingEvent::NotStarted { .. }, RecordingEvent::Finished { .. }]), "{events:?}");
+        let events = recorder.finish(true);
+        assert!(
+            matches!(
+                &events[..],
+                [RecordingEvent::NotStarted { .. }, RecordingEvent::Started { .. }, RecordingEvent::Finished { .. }]
+            ),
+            "{events:?}"
+        );
         assert!(dir.path().join("take/mix.wav").exists());
+    }
+
+    #[test]
+    fn a_full_queue_is_silence_of_its_length_and_loses_no_beginning_and_no_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (thaw, frozen) = channel::<()>();
+        // The thread answers only when the disk does.
+        let mut recorder = Recorder::start_after(info(), 2, None, move || assert!(frozen.recv().is_err())).unwrap();
+        let [first, second] = ["first", "second"].map(|name| dir.path().join(name));
+        recorder.send(RecorderCommand::Start(TakePlace::Folder(first.clone())), false);
+        let lead: Vec<f32> = (0..1280).flat_map(|t| [t as f32; 5]).collect();
+        recorder.send(RecorderCommand::Hop(RecordedHop { slots: lead, tokens: vec![1; 4], ..RecordedHop::default() }), false);
+        // Nothing is lost yet at 512 commands; then 300 hops, an end and a beginning are too many.
+        (0..600).for_each(|n| recorder.send(hop(n * 640, 640), false));
+        assert!(recorder.is_losing());
+        recorder.send(RecorderCommand::Stop, false);
+        recorder.send(RecorderCommand::Start(TakePlace::Folder(second.clone())), false);
+        (600..800).for_each(|n| recorder.send(hop(n * 640, 640), false));
+        drop(thaw);
+        while recorder.is_losing() {
+            recorder.send(RecorderCommand::Request(entry(0)), false);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        (800..810).for_each(|n| recorder.send(hop(n * 640, 640), true));
+        recorder.finish(true);
+        let first = wav(&first, "input.wav");
+        let kept = 1 + first[1..].iter().take_while(|x| **x != 0.0).count();
+        assert_eq!(first.len(), 600 * 640, "the take is as long as the music");
+        assert!((500 * 640..513 * 640).contains(&kept), "{kept}");
+        assert!(first[..kept].iter().enumerate().all(|(t, x)| *x == t as f32) && first[kept..].iter().all(|x| *x == 0.0));
+        let again = wav(&second, "input.wav");
+        assert_eq!(again.len(), 210 * 640);
+        assert!(again[..200 * 640].iter().all(|x| *x == 0.0));
+        assert!(again[200 * 640..].iter().enumerate().all(|(t, x)| *x == (800 * 640 + t) as f32), "it is still in time");
+        // The band leads by 1280 samples: its last slots before the gap end are lost with it.
+        let drums = wav(&second, "drums.wav");
+        assert!(drums[200 * 640 + 1280..].iter().enumerate().all(|(t, x)| *x == (800 * 640 + 1280 + t) as f32));
+        assert_eq!(take::read(&second).unwrap().info.from, 600 * 640);
+    }
+
+    #[test]
+    fn the_end_of_a_session_does_not_wait_for_a_disk_that_is_gone() {
+        let (_thaw, frozen) = channel::<()>();
+        let mut recorder = Recorder::start_after(info(), 2, None, move || assert!(frozen.recv().is_err())).unwrap();
+        (0..600).for_each(|n| recorder.send(hop(n * 640, 640), false));
+        assert!(matches!(&recorder.finish_within(Duration::from_millis(300))[..], [RecordingEvent::NotClosed { .. }]));
     }
 }

@@ -1,25 +1,28 @@
 //! The recorder's thread.
 
 use std::collections::VecDeque;
-use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
 
+use sideman_engine::atomic::AtomicDir;
 use sideman_engine::audio::RATE;
 use sideman_engine::model::FRAME;
 use sideman_engine::{Error, Result};
+use sideman_kernels::UNKNOWN;
 
 use super::recent::RecentRows;
-use super::{RecordedHop, RecorderCommand};
+use super::{LostHops, RecordedHop, RecorderCommand};
 use crate::event::RecordingEvent;
 use crate::slot_layout::SlotLayout;
-use crate::take::{Entry, TakeInfo, TakeWriter};
+use crate::take::{Entry, TakeInfo, TakePlace, TakeWriter};
 
 /// What the thread owns.
 pub(super) struct RecorderThread {
     info: TakeInfo,
     streams: usize,
     layout: SlotLayout,
-    events: SyncSender<RecordingEvent>,
+    events: Sender<RecordingEvent>,
     /// Samples of the musician and slots of the band that have not been joined to rows yet.
     heard: VecDeque<f32>,
     slots: VecDeque<f32>,
@@ -27,8 +30,10 @@ pub(super) struct RecorderThread {
     skip: usize,
     take: Option<TakeWriter>,
     recent: Option<RecentRows>,
-    /// All requests of the session.
-    requests: Vec<Entry>,
+    /// Requests of the last ten minutes, for a take of them.
+    requests: VecDeque<Entry>,
+    /// Input stem of the last hop.
+    input_stem: Option<u8>,
     /// Song time up to which rows were made.
     at: i64,
     /// Tokens of the last ten minutes, and the frame of the first of them.
@@ -38,7 +43,7 @@ pub(super) struct RecorderThread {
 }
 
 impl RecorderThread {
-    pub(super) fn new(info: TakeInfo, streams: usize, keep_recent: bool, events: SyncSender<RecordingEvent>) -> Self {
+    pub(super) fn new(info: TakeInfo, streams: usize, place: Option<&Path>, events: Sender<RecordingEvent>) -> Self {
         let layout = SlotLayout::new(info.stems.len());
         let mut recorder = RecorderThread {
             skip: usize::try_from(-info.lead).unwrap_or(0),
@@ -50,14 +55,15 @@ impl RecorderThread {
             slots: VecDeque::new(),
             take: None,
             recent: None,
-            requests: Vec::new(),
+            requests: VecDeque::new(),
+            input_stem: None,
             at: 0,
             tokens: VecDeque::new(),
             first_frame: 0,
             rows: Vec::new(),
         };
-        if keep_recent {
-            match RecentRows::new(layout) {
+        if let Some(place) = place {
+            match RecentRows::new(layout, place) {
                 Ok(recent) => recorder.recent = Some(recent),
                 Err(e) => recorder.emit(RecordingEvent::BufferLost { error: e.to_string() }),
             }
@@ -66,25 +72,31 @@ impl RecorderThread {
     }
 
     fn emit(&self, event: RecordingEvent) {
-        // The queue is full only if no events have been read for a long time; then the event is dropped.
-        let _ = self.events.try_send(event);
+        // Nobody waits for it any more at the end of the session.
+        let _ = self.events.send(event);
     }
 
-    pub(super) fn run(mut self, commands: &Receiver<RecorderCommand>) {
+    /// Does all commands, and closes the take. `used` takes the hops whose buffers are free again; `done` counts
+    /// the commands.
+    pub(super) fn run(mut self, commands: &Receiver<RecorderCommand>, used: &SyncSender<RecordedHop>, done: &AtomicU64) {
         for command in commands {
             match command {
-                RecorderCommand::Hop(hop) => self.hop(hop),
-                RecorderCommand::Request(entry) => {
-                    self.write(|take| take.event(&entry));
-                    self.requests.push(entry);
+                RecorderCommand::Hop(mut hop) => {
+                    self.hop(&hop);
+                    hop.clear();
+                    // There are enough of them already.
+                    let _ = used.try_send(hop);
                 }
-                RecorderCommand::Start(dir) => self.start(&dir),
+                RecorderCommand::Lost(lost) => self.lost(lost),
+                RecorderCommand::Request(entry) => self.request(entry),
+                RecorderCommand::Start(place) => self.start(&place),
                 RecorderCommand::Stop => self.stop(),
-                RecorderCommand::Keep(dir) => match self.keep(&dir) {
-                    Ok(samples) => self.emit(RecordingEvent::Kept { dir, seconds: seconds(samples) }),
+                RecorderCommand::Keep(place) => match self.keep(&place) {
+                    Ok((dir, samples)) => self.emit(RecordingEvent::Kept { dir, seconds: seconds(samples) }),
                     Err(e) => self.emit(RecordingEvent::NotKept { error: e.to_string() }),
                 },
             }
+            done.fetch_add(1, Ordering::Relaxed);
         }
         // With a negative lead the band has no slots for the musician's last samples: they get silence.
         let needed = self.heard.len() * self.layout.channels();
@@ -93,23 +105,63 @@ impl RecorderThread {
         self.stop();
     }
 
-    fn hop(&mut self, hop: RecordedHop) {
+    fn request(&mut self, entry: Entry) {
+        self.write(|take| take.event(&entry));
+        if self.recent.is_some() {
+            self.requests.push_back(entry);
+            let from = self.at - RecentRows::SAMPLES as i64;
+            while self.requests.front().is_some_and(|first| first.at < from) {
+                self.requests.pop_front();
+            }
+        }
+    }
+
+    fn hop(&mut self, hop: &RecordedHop) {
         let channels = self.layout.channels();
         let skipped = self.skip.min(hop.slots.len() / channels);
         self.skip -= skipped;
         self.slots.extend(&hop.slots[skipped * channels..]);
         self.heard.extend(&hop.heard);
+        self.input_stem = hop.input_stem;
         self.write_rows(hop.input_stem);
-        self.tokens.extend(&hop.tokens);
+        self.add_tokens(&hop.tokens);
+        self.write(|take| {
+            take.tempo(hop.tempo_at, hop.tempo, hop.meter);
+            Ok(())
+        });
+    }
+
+    /// Silence, and unknown tokens, of the length of hops that were lost.
+    fn lost(&mut self, mut lost: LostHops) {
+        let channels = self.layout.channels();
+        let skipped = self.skip.min(lost.slots / channels);
+        self.skip -= skipped;
+        lost.slots -= skipped * channels;
+        // Piece by piece: it can be long.
+        while lost != LostHops::default() {
+            let piece = LostHops {
+                heard: lost.heard.min(FRAME),
+                slots: lost.slots.min(FRAME * channels),
+                tokens: lost.tokens.min(self.streams),
+            };
+            self.heard.extend(std::iter::repeat_n(0.0, piece.heard));
+            self.slots.extend(std::iter::repeat_n(0.0, piece.slots));
+            self.write_rows(self.input_stem);
+            self.add_tokens(&vec![UNKNOWN; piece.tokens]);
+            lost.heard -= piece.heard;
+            lost.slots -= piece.slots;
+            lost.tokens -= piece.tokens;
+        }
+    }
+
+    fn add_tokens(&mut self, tokens: &[i32]) {
+        self.tokens.extend(tokens);
         let most = RecentRows::SAMPLES / FRAME * self.streams;
         while self.tokens.len() > most {
             self.tokens.drain(..self.streams);
             self.first_frame += 1;
         }
-        self.write(|take| {
-            take.tempo(hop.tempo_at, hop.tempo, hop.meter);
-            take.tokens(&hop.tokens)
-        });
+        self.write(|take| take.tokens(tokens));
     }
 
     /// Writes all rows of which both the musician's sample and the band's slot are there.
@@ -137,17 +189,20 @@ impl RecorderThread {
         if let Some(take) = &mut self.take
             && let Err(e) = what(take)
         {
-            let (dir, seconds) = (take.dir().to_owned(), seconds(take.samples()));
-            self.take = None;
-            self.emit(RecordingEvent::Stopped { dir, seconds, error: e.to_string() });
+            let (dir, error) = (take.dir().to_owned(), e.to_string());
+            let samples = self.take.take().map_or(0, |take| take.end_early(&error));
+            self.emit(RecordingEvent::Stopped { dir, seconds: seconds(samples), error });
         }
     }
 
-    fn start(&mut self, dir: &Path) {
+    fn start(&mut self, place: &TakePlace) {
         self.stop();
         let info = TakeInfo { from: self.at, ..self.info.clone() };
-        match TakeWriter::create(dir, &info, self.streams) {
-            Ok(take) => self.take = Some(take),
+        match place.create().and_then(|dir| TakeWriter::create(&dir, &info, self.streams)) {
+            Ok(take) => {
+                self.emit(RecordingEvent::Started { dir: take.dir().to_owned(), at: self.at });
+                self.take = Some(take);
+            }
             Err(e) => return self.emit(RecordingEvent::NotStarted { error: e.to_string() }),
         }
         // The frames that were decided ahead belong to the take.
@@ -164,19 +219,31 @@ impl RecorderThread {
         }
     }
 
-    /// Makes a take of the last minutes; returns its length in samples.
-    fn keep(&mut self, dir: &Path) -> Result<u64> {
+    /// Makes a take of the last minutes; returns its folder and its length in samples.
+    fn keep(&mut self, place: &TakePlace) -> Result<(PathBuf, u64)> {
         let Some(recent) = &self.recent else {
             return Err(Error::Input("this session does not buffer them".into()));
         };
         let from = self.at - recent.samples() as i64;
-        let mut take = TakeWriter::create(dir, &TakeInfo { from, ..self.info.clone() }, self.streams)?;
-        recent.read(|rows, input_stem| take.rows(rows, input_stem))?;
-        self.requests.iter().filter(|e| e.at >= from).try_for_each(|e| take.event(e))?;
-        take.tokens(&self.tokens_from(from))?;
-        let samples = take.samples();
-        take.finish()?;
-        Ok(samples)
+        // The empty folder holds the name until the take is complete.
+        let dir = place.create()?;
+        let written = || -> Result<u64> {
+            let files = AtomicDir::create_or_merge(&dir)?;
+            let mut take = TakeWriter::create(files.temporary(), &TakeInfo { from, ..self.info.clone() }, self.streams)?;
+            recent.read(|rows, input_stem| take.rows(rows, input_stem))?;
+            self.requests.iter().filter(|e| e.at >= from).try_for_each(|e| take.event(e))?;
+            take.tokens(&self.tokens_from(from))?;
+            let samples = take.samples();
+            take.finish()?;
+            files.commit()?;
+            Ok(samples)
+        };
+        let result = written();
+        if result.is_err() {
+            // It goes only if it is empty.
+            let _ = std::fs::remove_dir(&dir);
+        }
+        result.map(|samples| (dir, samples))
     }
 
     /// Tokens from song time `from` on.

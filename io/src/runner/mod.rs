@@ -23,7 +23,7 @@ use sideman_kernels::cpu::CpuBackend;
 
 use crate::clock::Taps;
 use crate::control::ControlReceiver;
-use crate::event::EngineEvent;
+use crate::event::{EngineEvent, RecordingEvent};
 use crate::failover::{Failover, Slot, with_active_slot};
 use crate::mix::Mixer;
 use crate::recorder::Recorder;
@@ -34,7 +34,6 @@ use crate::slot_layout::SlotLayout;
 use crate::take::TakeInfo;
 use crate::text_encoder_thread::TextEncoderThread;
 use hop_times::HopTimes;
-pub use recording::take_name;
 use text::SessionText;
 
 /// A session that is played hop by hop.
@@ -63,9 +62,13 @@ pub struct Runner<B: Backend> {
     recorder: Option<Recorder>,
     /// Parent folder of takes that are requested without a name.
     takes: PathBuf,
+    /// A take is being written.
     recording: bool,
     /// Song time at which the take began.
     recording_start: i64,
+    /// The disk is too slow, and hops are not written.
+    losing_hops: bool,
+    recording_failures: Vec<RecordingEvent>,
     taps: Taps,
     started: Instant,
     hop_frames: usize,
@@ -110,6 +113,8 @@ impl<B: Backend> Runner<B> {
         rt::flush_denormals();
         let (session, hidden) = session(&mut backend, &mut model, &info.config)?;
         info.lead = session.lead();
+        // A take that is replayed was a file.
+        info.stems.clone_from(&model.config().stems);
         let encoder = model.text.take().map(TextEncoderThread::start);
         let layout = SlotLayout::new(model.config().stems.len());
         let mut runner = Runner {
@@ -132,6 +137,8 @@ impl<B: Backend> Runner<B> {
             takes,
             recording: false,
             recording_start: 0,
+            losing_hops: false,
+            recording_failures: Vec::new(),
             taps: Taps::default(),
             started: Instant::now(),
             hop_frames: 4,

@@ -8,20 +8,23 @@ use sideman_kernels::Backend;
 use super::Runner;
 use crate::event::RecordingEvent;
 use crate::failover::with_active_slot;
-use crate::recorder::{RecordedHop, Recorder, RecorderCommand};
+use crate::recorder::{Recorder, RecorderCommand};
+use crate::take::TakePlace;
+
+/// Failed takes that are remembered for the end of the session.
+const MAX_FAILURES: usize = 64;
 
 impl<B: Backend> Runner<B> {
-    /// Starts the recorder, before the first hop. `dir`: a take from the start; `keep_recent`: the last ten
-    /// minutes can be kept as a take.
+    /// Starts the recorder, before the first hop. `dir`: a take from the start; `recent`: the last ten minutes
+    /// can be kept as a take, and are buffered below this folder.
     ///
     /// # Errors
     /// The system makes no thread.
-    pub fn record(&mut self, dir: Option<PathBuf>, keep_recent: bool) -> Result<()> {
-        let recorder = Recorder::start(self.info.clone(), self.streams, keep_recent);
+    pub fn record(&mut self, dir: Option<PathBuf>, recent: Option<PathBuf>) -> Result<()> {
+        let recorder = Recorder::start(self.info.clone(), self.streams, recent);
         self.recorder = Some(recorder.map_err(|e| Error::Input(format!("can't start the recorder's thread: {e}")))?);
-        self.recording = dir.is_some();
         if let Some(dir) = dir {
-            self.record_command(RecorderCommand::Start(dir));
+            self.record_command(RecorderCommand::Start(TakePlace::Folder(dir)));
         }
         self.record_hop(&[]);
         Ok(())
@@ -29,55 +32,59 @@ impl<B: Backend> Runner<B> {
 
     /// Records the hop that was played. `heard` is the musician's part of it.
     pub(super) fn record_hop(&mut self, heard: &[f32]) {
-        if self.recorder.is_none() {
-            return;
-        }
+        let Some(recorder) = &self.recorder else { return };
+        let mut hop = recorder.empty_hop();
         let first = self.hops == 0;
         let config = &self.info.config;
-        let hop = RecordedHop {
-            heard: heard.to_vec(),
-            slots: self.mixer.slots().to_vec(),
-            input_stem: if first { config.input_stem } else { self.snapshot.input_stem },
-            tokens: with_active_slot!(&self.failover, slot => slot.session.tokens().1.to_vec()),
-            tempo_at: if first { config.bar1 } else { self.snapshot.time },
-            tempo: if first { config.tempo } else { self.snapshot.tempo },
-            meter: if first { config.meter } else { self.snapshot.meter },
-        };
+        hop.heard.extend_from_slice(heard);
+        hop.slots.extend_from_slice(self.mixer.slots());
+        with_active_slot!(&self.failover, slot => hop.tokens.extend_from_slice(slot.session.tokens().1));
+        hop.input_stem = if first { config.input_stem } else { self.snapshot.input_stem };
+        hop.tempo_at = if first { config.bar1 } else { self.snapshot.time };
+        hop.tempo = if first { config.tempo } else { self.snapshot.tempo };
+        hop.meter = if first { config.meter } else { self.snapshot.meter };
         self.record_command(RecorderCommand::Hop(hop));
     }
 
     pub(super) fn record_command(&mut self, command: RecorderCommand) {
         let wait = self.mode.is_offline();
-        if let Some(recorder) = &mut self.recorder
-            && !recorder.send(command, wait)
-            && recorder.lost() == 1
-        {
+        let Some(recorder) = &mut self.recorder else { return };
+        recorder.send(command, wait);
+        let was_losing = std::mem::replace(&mut self.losing_hops, recorder.is_losing());
+        if self.losing_hops && !was_losing {
             self.emit(RecordingEvent::Gap);
         }
     }
 
-    /// Ends the session and its take. Returns the last events of the recorder.
-    pub fn finish(mut self) -> Vec<RecordingEvent> {
-        let events = self.recorder.take().map(Recorder::finish).unwrap_or_default();
-        events.iter().for_each(|event| self.controls.tell(&event.clone().into()));
-        self.controls.end();
-        events
+    /// Reads what the recorder's thread has done.
+    pub(super) fn take_recording_events(&mut self) {
+        while let Some(event) = self.recorder.as_ref().and_then(|recorder| recorder.next_event()) {
+            match &event {
+                RecordingEvent::Started { at, .. } => (self.recording, self.recording_start) = (true, *at),
+                RecordingEvent::Finished { .. }
+                | RecordingEvent::NotStarted { .. }
+                | RecordingEvent::Stopped { .. }
+                | RecordingEvent::NotClosed { .. } => self.recording = false,
+                RecordingEvent::Gap
+                | RecordingEvent::Kept { .. }
+                | RecordingEvent::NotKept { .. }
+                | RecordingEvent::BufferLost { .. } => {}
+            }
+            if event.is_failure() && self.recording_failures.len() < MAX_FAILURES {
+                self.recording_failures.push(event.clone());
+            }
+            self.emit(event);
+        }
     }
-}
 
-/// Name of a take that starts now: `take-YYYYMMDD-HHMMSS` in local time.
-pub fn take_name() -> String {
-    jiff::Zoned::now().strftime("take-%Y%m%d-%H%M%S").to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_take_is_named_by_date_and_time() {
-        let name = take_name();
-        let shape: String = name.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
-        assert_eq!(shape, "take-00000000-000000", "{name}");
+    /// Ends the session and its take. Returns the failures of the session's takes, and the last events of the
+    /// recorder.
+    pub fn finish(mut self) -> Vec<RecordingEvent> {
+        let wait = self.mode.is_offline();
+        let last = self.recorder.take().map(|recorder| recorder.finish(wait)).unwrap_or_default();
+        last.iter().for_each(|event| self.controls.tell(&event.clone().into()));
+        let last = last.into_iter().filter(|event| !matches!(event, RecordingEvent::Started { .. }));
+        self.controls.end();
+        std::mem::take(&mut self.recording_failures).into_iter().chain(last).collect()
     }
 }

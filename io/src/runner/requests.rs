@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use sideman_engine::limits::HOP;
 use sideman_engine::live::{Clock, Command, Request, When};
+use sideman_engine::model::FRAME;
 use sideman_kernels::Backend;
 
-use super::{Runner, take_name};
+use super::Runner;
 use crate::event::{Event, Refusal};
 use crate::failover::with_active_slot;
 use crate::recorder::RecorderCommand;
 use crate::run_mode::RunMode;
-use crate::take::{Entry, silent};
+use crate::take::{Entry, TakePlace, silent};
 
 /// The most requests that the runner handles itself and that can wait for their bar.
 const MAX_SCHEDULED: usize = 64;
@@ -58,10 +59,7 @@ impl<B: Backend> Runner<B> {
             self.request(request);
         }
         self.apply_texts();
-        while let Some(event) = self.recorder.as_ref().and_then(|recorder| recorder.next_event()) {
-            self.recording &= !event.is_failure();
-            self.emit(event);
-        }
+        self.take_recording_events();
     }
 
     /// Applies the text that was requested last, once it is encoded.
@@ -115,17 +113,18 @@ impl<B: Backend> Runner<B> {
                 self.controls.tell(&Event::Applied { at, request: request.clone() });
                 return self.request(Request { command: Command::Text { part: 0, text, weight: 1.0 }, ..request });
             }
-            Command::Hop(frames) => self.hop_frames = HOP.clamp(f64::from(*frames)) as usize,
-            Command::Record(on) => {
-                self.recording = *on && self.recorder.is_some();
-                self.recording_start = self.heard_to();
-                let dir = self.takes.join(take_name());
-                self.record_command(if *on { RecorderCommand::Start(dir) } else { RecorderCommand::Stop });
+            Command::Hop(frames) => {
+                let frames = HOP.clamp(f64::from(*frames)) as usize;
+                // A hop as long as the lead is late before its computing begins.
+                let most = (self.time().1 / FRAME as i64 - 1).max(1) as usize;
+                if self.mode == RunMode::Devices && frames > most && frames > self.hop_frames {
+                    return self.emit(Refusal::HopTooLong { frames, most });
+                }
+                self.hop_frames = frames;
             }
-            Command::Keep(name) => {
-                let name = if name.trim().is_empty() { take_name() } else { name.replace(['/', '\0'], "-") };
-                self.record_command(RecorderCommand::Keep(self.takes.join(name)));
-            }
+            Command::Record(true) => self.record_command(RecorderCommand::Start(TakePlace::named(&self.takes, ""))),
+            Command::Record(false) => self.record_command(RecorderCommand::Stop),
+            Command::Keep(name) => self.record_command(RecorderCommand::Keep(TakePlace::named(&self.takes, name))),
             // The session's, or the control surfaces'.
             Command::Play
             | Command::Stop

@@ -64,7 +64,7 @@ impl<B: Backend> Runner<B> {
     /// Shows the snapshot to all readers.
     pub fn publish(&mut self) {
         self.snapshot.hop = self.hop_frames as u32;
-        self.snapshot.recording = self.recording;
+        self.snapshot.recording = self.recording && !self.losing_hops;
         self.snapshot.recorded = if self.recording { self.heard_to() - self.recording_start } else { 0 };
         // A text that is being encoded is pending like all other requests.
         if let Some(request) = self.text.encoding() {
@@ -74,10 +74,10 @@ impl<B: Backend> Runner<B> {
         self.controls.publish(&self.snapshot);
     }
 
-    /// Sends an event to all listeners and the log.
+    /// Sends an event to all listeners; between files, where nothing waits for this thread, also to the log.
     pub fn emit(&self, event: impl Into<Event>) {
         let event = event.into();
-        if let Some(message) = event.message() {
+        if let (true, Some(message)) = (self.mode.is_offline(), event.message()) {
             tracing::info!("{message}");
         }
         self.controls.tell(&event);

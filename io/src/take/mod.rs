@@ -4,9 +4,11 @@
 //! that the musician plays holds the musician. Of a take whose program was killed everything is readable but
 //! the last half second: headers are updated that often, and every file grows only at its end.
 
+mod folder;
 mod read;
 mod tempo_map;
 mod tokens;
+mod wav_file;
 mod write;
 
 use std::fs::File;
@@ -20,6 +22,7 @@ use sideman_engine::live::{Command, Request, SessionConfig};
 use sideman_engine::{Error, Result};
 use sideman_kernels::Format;
 
+pub use folder::{TakePlace, dated_name};
 pub use read::{Take, read};
 pub use tempo_map::{TempoChange, midi_file};
 pub use write::{TakeWriter, row_width};
@@ -55,6 +58,9 @@ pub struct TakeInfo {
     pub from: i64,
     /// Length in samples. 0: the program was killed, and the length is that of the files.
     pub samples: u64,
+    /// Why the take ended before it was stopped: the disk's error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
     /// The settings that the session started with.
     #[serde(flatten)]
     pub config: SessionConfig,
@@ -85,13 +91,19 @@ pub struct Entry {
 
 /// Names of the files of a take with these stems.
 pub fn file_names(stems: &[String]) -> Vec<String> {
-    let wavs = wav_names(stems).map(|name| format!("{name}.wav"));
-    wavs.chain(["take.json", "tempo.mid", "events.jsonl", "tokens.safetensors"].map(str::to_owned)).collect()
+    wav_names(stems)
+        .into_iter()
+        .chain(["take.json", "tempo.mid", "events.jsonl", "tokens.safetensors"].map(str::to_owned))
+        .collect()
 }
 
-/// Names of the WAV files, without their extension: the input, the stems, the click, the mix.
-fn wav_names(stems: &[String]) -> impl Iterator<Item = &str> {
-    ["input"].into_iter().chain(stems.iter().map(String::as_str)).chain(["click", "mix"])
+/// Names of the WAV files: the input, the stems, the click, the mix. The stem of a model that has only a mix is
+/// not `mix.wav`, which has the musician in it.
+fn wav_names(stems: &[String]) -> Vec<String> {
+    let others = ["input", "click", "mix"];
+    let stems =
+        stems.iter().map(|stem| if others.contains(&&**stem) { format!("stem_{stem}.wav") } else { format!("{stem}.wav") });
+    ["input.wav".to_owned()].into_iter().chain(stems).chain(["click.wav", "mix.wav"].map(str::to_owned)).collect()
 }
 
 /// SHA-256 of a model directory: names and contents of its JSON and safetensors files, in order of their
@@ -149,6 +161,7 @@ pub(crate) mod tests {
             latency_out: 0.0,
             from: 0,
             samples: 0,
+            ended: None,
             config: SessionConfig { seed: 7, ..SessionConfig::default() },
         }
     }
@@ -196,6 +209,7 @@ pub(crate) mod tests {
             latency_out: 2.5,
             from: 640,
             samples: 640_000,
+            ended: None,
             config,
         };
         assert_eq!(serde_json::from_str::<TakeInfo>(OLD).unwrap(), info);

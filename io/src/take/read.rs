@@ -3,11 +3,10 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use sideman_engine::audio::RATE;
+use sideman_engine::model::is_plain_name;
 use sideman_engine::{Error, Result};
 
-use super::write::wav_error;
-use super::{Entry, TakeInfo};
+use super::{Entry, TakeInfo, wav_file};
 
 /// What a replay needs of a take.
 pub struct Take {
@@ -27,6 +26,13 @@ pub fn read(dir: &Path) -> Result<Take> {
     let path = dir.join("take.json");
     let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
     let info: TakeInfo = serde_json::from_slice(&bytes).map_err(|e| Error::file(&path, format!("not a take: {e}")))?;
+    // They become names of files.
+    if let Some(stem) = info.stems.iter().find(|stem| !is_plain_name(stem)) {
+        return Err(Error::file(
+            &path,
+            format!("stems: {stem:?} is no name of a stem: 1 to 32 of the letters a-z, digits and _"),
+        ));
+    }
     Ok(Take { info, input: read_input(dir)?, events: read_events(&dir.join("events.jsonl"))? })
 }
 
@@ -34,12 +40,7 @@ fn read_input(dir: &Path) -> Result<Vec<f32>> {
     // Takes of version 0.1.0 have player.wav.
     let (new, old) = (dir.join("input.wav"), dir.join("player.wav"));
     let path = if !new.exists() && old.exists() { old } else { new };
-    let wav = hound::WavReader::open(&path).map_err(|e| wav_error(&path, e))?;
-    let spec = wav.spec();
-    if (spec.channels, spec.sample_rate, spec.sample_format) != (1, RATE, hound::SampleFormat::Float) {
-        return Err(Error::file(&path, format!("not the input of a take: it must be mono, 32-bit float, {RATE} Hz")));
-    }
-    Ok(wav.into_samples::<f32>().map_while(|x| x.ok()).collect())
+    wav_file::read(&path)
 }
 
 fn read_events(path: &Path) -> Result<VecDeque<Entry>> {

@@ -1,7 +1,7 @@
 //! Writes a take.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use sideman_engine::audio::RATE;
@@ -11,12 +11,13 @@ use sideman_engine::{Error, Result, atomic};
 
 use super::tempo_map::{TempoChange, midi_file};
 use super::tokens::TokenFile;
+use super::wav_file::WavFile;
 use super::{Entry, TakeInfo, wav_names};
 use crate::mix::Limiter;
 use crate::slot_layout::SlotLayout;
 
 /// Samples after which headers are updated.
-const SYNC: usize = RATE as usize / 2;
+const SYNC: u64 = RATE as u64 / 2;
 
 /// Values of a row: the musician's sample, and a slot.
 pub const fn row_width(layout: SlotLayout) -> usize {
@@ -36,7 +37,8 @@ pub struct TakeWriter {
     requests: File,
     tempos: Vec<TempoChange>,
     samples: u64,
-    unsynced: usize,
+    /// Samples that readers see.
+    synced: u64,
 }
 
 impl TakeWriter {
@@ -46,8 +48,10 @@ impl TakeWriter {
     /// A file can't be created.
     pub fn create(dir: &Path, info: &TakeInfo, streams: usize) -> Result<TakeWriter> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
-        let wav = |name: &str| WavFile::create(&dir.join(format!("{name}.wav")), if name == "mix" { 2 } else { 1 });
-        let wavs = wav_names(&info.stems).map(wav).collect::<Result<_>>()?;
+        let names = wav_names(&info.stems);
+        let last = names.len() - 1;
+        let wav = |(n, name): (usize, &String)| WavFile::create(&dir.join(name), if n == last { 2 } else { 1 });
+        let wavs = names.iter().enumerate().map(wav).collect::<Result<_>>()?;
         let config = &info.config;
         let events = dir.join("events.jsonl");
         let take = TakeWriter {
@@ -60,7 +64,7 @@ impl TakeWriter {
             requests: File::create(&events).map_err(Error::io(&events))?,
             tempos: vec![TempoChange { at: config.bar1 - info.from, tempo: config.tempo, meter: config.meter }],
             samples: 0,
-            unsynced: 0,
+            synced: 0,
         };
         take.write_info()?;
         Ok(take)
@@ -97,11 +101,7 @@ impl TakeWriter {
             mix.into_iter().try_for_each(|x| mix_wav.write(x))?;
             self.samples += 1;
         }
-        self.unsynced += rows.len() / row_width(layout);
-        if self.unsynced >= SYNC {
-            self.sync()?;
-        }
-        Ok(())
+        if self.samples - self.synced >= SYNC { self.sync() } else { Ok(()) }
     }
 
     /// Adds the tokens of frames that follow the last ones, all streams of a frame after another.
@@ -131,9 +131,9 @@ impl TakeWriter {
 
     /// Updates what readers see.
     fn sync(&mut self) -> Result<()> {
-        self.unsynced = 0;
         self.wavs.iter_mut().try_for_each(WavFile::flush)?;
-        self.tokens.write_header()
+        self.synced = self.samples;
+        Ok(())
     }
 
     /// Writes `take.json` and `tempo.mid`, whole.
@@ -151,44 +151,26 @@ impl TakeWriter {
         self.sync()?;
         self.info.samples = self.samples;
         self.write_info()?;
+        self.requests.sync_all().map_err(Error::io(&self.dir))?;
         self.wavs.into_iter().try_for_each(WavFile::finish)?;
+        self.tokens.finish(u64::MAX)?;
         Ok(self.dir)
     }
-}
 
-/// A WAV file of 32-bit floats that grows.
-struct WavFile {
-    path: PathBuf,
-    wav: hound::WavWriter<BufWriter<File>>,
-}
-
-impl WavFile {
-    /// Creates it; readers find an empty file at once.
-    fn create(path: &Path, channels: u16) -> Result<WavFile> {
-        let spec = hound::WavSpec { channels, sample_rate: RATE, bits_per_sample: 32, sample_format: hound::SampleFormat::Float };
-        let wav = hound::WavWriter::create(path, spec).map_err(|e| wav_error(path, e))?;
-        let mut file = WavFile { path: path.to_owned(), wav };
-        file.flush()?;
-        Ok(file)
-    }
-
-    fn write(&mut self, sample: f32) -> Result<()> {
-        self.wav.write_sample(sample).map_err(|e| wav_error(&self.path, e))
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.wav.flush().map_err(|e| wav_error(&self.path, e))
-    }
-
-    fn finish(self) -> Result<()> {
-        self.wav.finalize().map_err(|e| wav_error(&self.path, e))
-    }
-}
-
-/// An error of a WAV file, with its path.
-pub(super) fn wav_error(path: &Path, e: hound::Error) -> Error {
-    match e {
-        hound::Error::IoError(source) => Error::Io { path: path.to_owned(), source },
-        other => Error::file(path, other.to_string()),
+    /// Ends the take where it was last whole, because nothing more can be written. Returns its length in
+    /// samples. take.json says where it ended and why, if the disk has room for that.
+    pub fn end_early(mut self, why: &str) -> u64 {
+        let samples = self.synced;
+        // Whatever of this fails, a take of this length can be read: headers count what was written before.
+        let wavs = std::mem::take(&mut self.wavs);
+        let cut = wavs.into_iter().map(|wav| wav.cut(samples)).filter(Result::is_err).count();
+        self.info.samples = samples;
+        self.info.ended = Some(why.to_owned());
+        let written = self.write_info();
+        let tokens = self.tokens.finish(u64::MAX);
+        if cut > 0 || written.is_err() || tokens.is_err() {
+            tracing::debug!("{}: not everything of the take could be closed", self.dir.display());
+        }
+        samples
     }
 }

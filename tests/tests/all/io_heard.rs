@@ -30,7 +30,7 @@ fn play(chords: &str, requests: &[(Command, i64)]) -> Take {
     let at = |name: &str| dir.path().join(name);
     let config = sideman_engine::live::SessionConfig { tempo: 240.0, chords: Some(chords.into()), ..stage::config(12) };
     let (mut runner, _control) = stage::runner(config, RunMode::Files);
-    runner.record(Some(dir.path().to_owned()), false).unwrap();
+    runner.record(Some(dir.path().to_owned()), None).unwrap();
     let request = |(command, bar): &(Command, i64)| Entry {
         at: 0,
         request: Request { command: command.clone(), when: Some(When::AtBar(*bar)), from: 1 },

@@ -29,7 +29,7 @@ fn hop(frames: u32) -> sideman_engine::live::Request {
 fn files(dir: &Path, samples: &[f32], pace: Pace, frames: u32, events: VecDeque<Entry>) -> Vec<f32> {
     let (mut runner, _control) = stage::runner(stage::config(12), RunMode::Files);
     runner.request(hop(frames));
-    runner.record(Some(dir.to_owned()), false).unwrap();
+    runner.record(Some(dir.to_owned()), None).unwrap();
     assert_eq!(runner.layout().channels(), C);
     let mut slots = runner.slots().to_vec();
     file::play(&mut runner, samples, pace, events, |runner| {
@@ -78,7 +78,7 @@ fn pace_and_hop_change_no_byte_and_a_take_replays_exactly() {
 /// Replays a take into `dir`.
 fn replay(config: SessionConfig, input: &[f32], events: VecDeque<Entry>, dir: &Path) {
     let (mut runner, _control) = stage::runner(config, RunMode::Replay);
-    runner.record(Some(dir.to_owned()), false).unwrap();
+    runner.record(Some(dir.to_owned()), None).unwrap();
     file::play(&mut runner, input, Pace::Fast, events, |_| true);
     runner.finish();
 }
@@ -89,7 +89,7 @@ fn a_take_whose_texts_were_scheduled_for_bars_replays_exactly() {
     let at = |name: &str| dir.path().join(name);
     let (mut runner, control) =
         stage::runner(SessionConfig { guided: true, cfg_scale: 3.0, ..stage::config(12) }, RunMode::Files);
-    runner.record(Some(at("played")), false).unwrap();
+    runner.record(Some(at("played")), None).unwrap();
     // Before the first hop, a text for bar 1 and one for bar 2, as an OSC script sends them before it starts
     // the session.
     let text = |text: &str| Command::Text { part: 0, text: text.into(), weight: 1.0 };
@@ -126,7 +126,7 @@ impl Stage {
         let (mut runner, control) = stage::runner(stage::config(12), RunMode::Devices);
         runner.before_hop = before_hop;
         if take.is_some() {
-            runner.record(take, false).unwrap();
+            runner.record(take, None).unwrap();
         }
         let (engine, handle) = EngineThread::new(runner);
         let engine = std::thread::spawn(move || engine.run());
@@ -328,7 +328,7 @@ fn a_full_disk_ends_the_take_and_not_the_session() {
     std::os::unix::fs::symlink("/dev/full", dir.path().join("events.jsonl")).unwrap();
     let (mut runner, control) = stage::runner(stage::config(12), RunMode::Files);
     let events = control.events();
-    runner.record(Some(dir.path().to_owned()), false).unwrap();
+    runner.record(Some(dir.path().to_owned()), None).unwrap();
     let request = Entry { at: 32_000 / 640 * 640, request: stage::now(Command::Seed(3)) };
     let mut hops = 0;
     file::play(&mut runner, &stage::bass(3 * 32_000, 32_000), Pace::Fast, [request].into(), |_| {

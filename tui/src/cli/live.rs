@@ -90,6 +90,13 @@ pub struct Live {
     /// too, or to ./takes without this flag
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
+    /// Folder for the last ten minutes, which K saves as a take: up to 555 MB in files that only you can read,
+    /// deleted at the end [default: sideman in your cache folder]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["no_roll", "from"])]
+    pub roll: Option<PathBuf>,
+    /// Don't write the last ten minutes to disk; K then has nothing to save
+    #[arg(long)]
+    pub no_roll: bool,
     /// Stop after this many seconds [default: at Ctrl-C, or at the end of the file]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = f64_in(limits::SESSION_SECONDS))]
     pub seconds: Option<f64>,

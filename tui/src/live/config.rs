@@ -81,6 +81,7 @@ pub fn take_info<B: Backend>(
         latency_out: 0.0,
         from: 0,
         samples: 0,
+        ended: None,
         config: session_config(args, song, model, device)?,
     })
 }

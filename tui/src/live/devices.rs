@@ -7,17 +7,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use sideman_io::control::Control;
 use sideman_io::device::DeviceConfig;
+use sideman_io::event::RecordingEvent;
 use sideman_io::live::EngineThread;
-use sideman_io::runner::{Runner, take_name};
+use sideman_io::runner::Runner;
 use sideman_io::supervisor;
+use sideman_io::take::TakePlace;
 use sideman_kernels::Backend;
 
 use super::report::{self, StatusLine};
 use super::signals::Signals;
-use super::{OpenScreen, config};
+use super::{OpenScreen, config, memory};
 use crate::cli::Live;
 use crate::control_surfaces::ControlSurfaces;
-use crate::song_folder;
+use crate::folders;
 
 /// How often the main thread checks whether the session has ended.
 const POLL: Duration = Duration::from_millis(20);
@@ -35,12 +37,13 @@ pub fn run<B: Backend + Send + 'static>(
     open_screen: OpenScreen,
 ) -> Result<ExitCode> {
     let signals = Signals::new()?;
-    runner.request(config::hop_request(args));
-    let take = args.record.as_ref().map(|dir| dir.join(take_name()));
-    if let Some(dir) = &take {
-        song_folder::create(dir, "--record")?;
+    if let Err(e) = memory::lock() {
+        tracing::info!("{e}");
     }
-    runner.record(take, true)?;
+    runner.request(config::hop_request(args));
+    let take = args.record.as_ref().map(|dir| TakePlace::named(dir, "").create().map_err(|e| anyhow!("--record {e}")));
+    let recent = (!args.no_roll).then(|| args.roll.clone().unwrap_or_else(folders::cache));
+    runner.record(take.transpose()?, recent)?;
     let info = runner.info().clone();
     let screen = open_screen(signals.hangup)?;
     supervisor::print_events(control, |message| report::print(&message));
@@ -61,20 +64,21 @@ pub fn run<B: Backend + Send + 'static>(
         watched.end();
         result
     })?;
-    let mut status = StatusLine::new(screen.is_none());
+    let status = screen.is_none().then(|| StatusLine::start(control)).transpose()?;
     while !control.ended() && !engine.is_finished() {
         std::thread::sleep(POLL);
         let over = args.seconds.is_some_and(|s| began.elapsed().as_secs_f64() >= s);
         if over || signals.stop.load(Ordering::Relaxed) {
             control.end();
         }
-        status.update(control);
     }
     control.end();
-    drop(screen);
+    drop((screen, status));
     let panicked = |_| anyhow!("a thread of the session panicked; please report the message above");
     let events = engine.join().map_err(panicked)?;
     devices.join().map_err(panicked)?.map_err(|e| anyhow!("{e}"))?;
     report::finish(args, &info, control, began.elapsed(), &events);
-    Ok(ExitCode::SUCCESS)
+    // What failed was printed when it did.
+    let failed = events.iter().any(RecordingEvent::is_failure);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -33,30 +33,38 @@ pub fn names(stems: &[String]) -> Vec<String> {
     take::file_names(stems).into_iter().chain([song_info::FILE.to_owned()]).collect()
 }
 
-/// Plays the recording `from` to the session and records into the folder `to`.
+/// The samples of the recording of `--from`.
 ///
 /// # Errors
-/// The recording can't be read, or the take can't be written.
-pub fn run<B: Backend>(
-    args: &Live,
-    song: &SongInfo,
-    mut runner: Runner<B>,
-    control: &Control,
-    from: &Path,
-    to: &Path,
-    open_screen: OpenScreen,
-) -> Result<ExitCode> {
+/// The recording can't be read.
+pub fn read(args: &Live, from: &Path) -> Result<Vec<f32>> {
     let recording = audio::read_up_to(from, audio::MAX_SET_MINUTES)?;
     recording.warnings().iter().for_each(|w| tracing::warn!("{w}"));
     let mut samples = recording.samples;
     if let Some(seconds) = args.seconds {
         samples.truncate((seconds * f64::from(RATE)).max(0.0) as usize);
     }
+    Ok(samples)
+}
+
+/// Plays `samples`, the recording `from`, to the session and records into the folder `to`.
+///
+/// # Errors
+/// The take can't be written.
+pub fn run<B: Backend>(
+    args: &Live,
+    song: &SongInfo,
+    mut runner: Runner<B>,
+    control: &Control,
+    (from, mut samples): (&Path, Vec<f32>),
+    to: &Path,
+    open_screen: OpenScreen,
+) -> Result<ExitCode> {
     song_folder::create(to, "--to")?;
     output(args, from, to).clear(&names(&runner.info().stems))?;
     let signals = Signals::new()?;
     runner.request(config::hop_request(args));
-    runner.record(Some(to.to_owned()), false)?;
+    runner.record(Some(to.to_owned()), None)?;
     if args.surfaces.wait && !runner.wait_for_play(|| signals.stop.load(Ordering::Relaxed)) {
         samples.clear();
     }
@@ -65,13 +73,10 @@ pub fn run<B: Backend>(
         supervisor::print_events(control, |message| report::print(&message));
     }
     let began = Instant::now();
-    let mut status = StatusLine::new(screen.is_none() && !args.run.json);
+    let status = (screen.is_none() && !args.run.json).then(|| StatusLine::start(control)).transpose()?;
     let pace = if args.pace == Pace::Real { file::Pace::Real } else { file::Pace::Fast };
-    file::play(&mut runner, &samples, pace, VecDeque::new(), |_| {
-        status.update(control);
-        !signals.stop.load(Ordering::Relaxed)
-    });
-    drop(screen);
+    file::play(&mut runner, &samples, pace, VecDeque::new(), |_| !signals.stop.load(Ordering::Relaxed));
+    drop((screen, status));
     let (took, info) = (began.elapsed(), runner.info().clone());
     let events = runner.finish();
     if let Some(failure) = events.iter().find(|event| event.is_failure()) {

@@ -3,6 +3,7 @@
 mod config;
 mod devices;
 mod files;
+mod memory;
 mod report;
 mod signals;
 
@@ -27,8 +28,9 @@ use sideman_kernels::cpu::CpuBackend;
 use crate::backend::{self, gpu};
 use crate::cli::{BackendChoice, Cli, ClockSource, Live, Pace};
 use crate::screen::{self, About, Keymap, Screen};
+use crate::song_folder::Stem;
 use crate::song_info::SongInfo;
-use crate::{control_surfaces, hearing, model_path, recordings, usage};
+use crate::{control_surfaces, hearing, model_path, usage};
 
 /// Folder of the takes without `--record`.
 const DEFAULT_TAKES: &str = "takes";
@@ -51,9 +53,14 @@ pub fn run(args: &Live) -> Result<ExitCode> {
     if let (Some(from), Some(to)) = (&args.from, &args.to) {
         files::output(args, from, to).check(&files::names(&dir.config.stems), 1)?;
     }
-    match (&args.from, args.input_stem(), args.surfaces.clock) {
-        (Some(from), Some(stem), None) => {
-            hearing::fill(&mut song, &recordings::read(&[(stem, from)], None)?, None, &args.chart, &dir.config)?;
+    // Before the model is loaded, so that an unreadable recording fails at once.
+    let mut recording = args.from.as_ref().map(|from| files::read(args, from)).transpose()?;
+    match (&mut recording, args.input_stem(), args.surfaces.clock) {
+        (Some(samples), Some(stem), None) => {
+            let given = [Stem { name: stem.to_owned(), samples: std::mem::take(samples), kept: true }];
+            hearing::fill(&mut song, &given, None, &args.chart, &dir.config)?;
+            let [heard] = given;
+            *samples = heard.samples;
             if song.beats.take().is_some() {
                 tracing::warn!(
                     "the tempo changes, and live play keeps {:.2} BPM; --clock ear follows",
@@ -73,11 +80,11 @@ pub fn run(args: &Live) -> Result<ExitCode> {
         BackendChoice::Cuda => match gpu(BackendChoice::Cuda)? {
             Some(cuda) => {
                 let model = Model::load(&mut cpu, &dir, args.run.precision.into())?;
-                run_on(args, keys, &song, &dir, cuda, Some((cpu, model)))
+                run_on(args, keys, &song, &dir, recording, cuda, Some((cpu, model)))
             }
-            None => run_on(args, keys, &song, &dir, cpu, None),
+            None => run_on(args, keys, &song, &dir, recording, cpu, None),
         },
-        BackendChoice::Auto | BackendChoice::Cpu => run_on(args, keys, &song, &dir, cpu, None),
+        BackendChoice::Auto | BackendChoice::Cpu => run_on(args, keys, &song, &dir, recording, cpu, None),
     }
 }
 
@@ -100,12 +107,13 @@ fn check_surfaces(args: &Live) -> Result<()> {
     }
 }
 
-/// Runs the session on a backend. `standby` takes over when a GPU is lost.
+/// Runs the session on a backend. `recording`: the samples of `--from`. `standby` takes over when a GPU is lost.
 fn run_on<B: Backend + Send + 'static>(
     args: &Live,
     keys: Keymap,
     song: &SongInfo,
     dir: &ModelDir,
+    recording: Option<Vec<f32>>,
     mut backend: B,
     standby: Option<(CpuBackend, Model<CpuBackend>)>,
 ) -> Result<ExitCode> {
@@ -133,8 +141,8 @@ fn run_on<B: Backend + Send + 'static>(
         runner.set_standby(standby);
     }
     let surfaces = control_surfaces::start(&args.surfaces, args.uses_jack(), &control, &dir.config.name, runner.info())?;
-    match (&args.from, &args.to) {
-        (Some(from), Some(to)) => files::run(args, song, runner, &control, from, to, open_screen),
+    match (&args.from, &args.to, recording) {
+        (Some(from), Some(to), Some(samples)) => files::run(args, song, runner, &control, (from, samples), to, open_screen),
         _ => devices::run(args, runner, &control, &device, surfaces, open_screen),
     }
 }

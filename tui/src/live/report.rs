@@ -1,7 +1,8 @@
 //! What `sideman live` prints: a status line per second, and a report at the end as text or JSON.
 
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sideman_engine::audio::RATE;
@@ -18,24 +19,26 @@ pub fn print(message: &str) {
     let _ = writeln!(std::io::stderr(), "{message}");
 }
 
-/// Prints the state of the session once per second.
+/// Prints the state of the session once per second, on a thread of its own: a terminal that takes no text
+/// (Ctrl-S) stops neither the engine nor the main thread. It ends when this is dropped.
 pub struct StatusLine {
-    shown: bool,
-    last: Instant,
+    _alive: Sender<()>,
 }
 
 impl StatusLine {
-    /// A status line, if it is to be shown.
-    pub fn new(shown: bool) -> Self {
-        StatusLine { shown, last: Instant::now() }
-    }
-
-    /// Prints the line if a second has passed since the last one.
-    pub fn update(&mut self, control: &Control) {
-        if self.shown && self.last.elapsed() >= Duration::from_secs(1) {
-            self.last = Instant::now();
-            print(&status(&control.snapshot()));
-        }
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The system makes no thread.
+    pub fn start(control: &Control) -> std::io::Result<StatusLine> {
+        let (alive, dropped) = channel();
+        let control = control.clone();
+        std::thread::Builder::new().name("status".into()).spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = dropped.recv_timeout(Duration::from_secs(1)) {
+                print(&status(&control.snapshot()));
+            }
+        })?;
+        Ok(StatusLine { _alive: alive })
     }
 }
 

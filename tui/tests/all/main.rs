@@ -12,3 +12,4 @@ mod pipewire;
 mod pty;
 mod rig;
 mod screen;
+mod takes;
