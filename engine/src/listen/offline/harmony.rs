@@ -39,6 +39,12 @@ const QUIET: f64 = 60.0;
 /// Distance of a note from its beat, as a part of the beat.
 const NEAR: f64 = 0.17;
 
+/// Weight of the odds for a major third in each span.
+const THIRD_WEIGHT: f64 = 0.35;
+/// Whether the third of each quality is major; `None` where it has none.
+const MAJOR: [Option<bool>; QUALITIES] =
+    [Some(true), Some(false), Some(true), Some(true), Some(false), Some(false), None, Some(true)];
+
 /// A chord over a span of beats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct HeardChord {
@@ -77,11 +83,45 @@ pub(super) fn of_parts(grid: &Grid, parts: &[(Voice, Notes)], tables: &HarmonyTa
     if chordal.is_empty() && notes.iter().all(|e| e.note.is_none()) {
         return None;
     }
-    let spans = spans(grid, notes, &chordal, tables);
+    let mut spans = spans(grid, notes, &chordal, tables);
+    let first = best(&spans, tables)?;
+    if !chordal.is_empty() {
+        return Some(first);
+    }
+    // A bass often leaves the third out. All of its notes and roots together say more about it.
+    for root in 0..12 {
+        let odds = THIRD_WEIGHT * major_third(root, notes, &first).clamp(-4.0, 4.0);
+        for span in &mut spans {
+            for (quality, is_major) in MAJOR.iter().enumerate() {
+                if let Some(is_major) = is_major {
+                    span.emission[root * QUALITIES + quality] += if *is_major { odds } else { -odds };
+                }
+            }
+        }
+    }
+    // The score stays that of the notes, so that it can be compared.
+    best(&spans, tables).map(|found| Harmony { score: first.score, ..found })
+}
+
+fn best(spans: &[Span], tables: &HarmonyTables) -> Option<Harmony> {
     if spans.is_empty() {
         return None;
     }
-    (0..24).map(|key| decode(&spans, key, tables)).max_by(|a, b| a.score.total_cmp(&b.score))
+    (0..24).map(|key| decode(spans, key, tables)).max_by(|a, b| a.score.total_cmp(&b.score))
+}
+
+/// Logarithm of the odds that the chord on a root has a major third, from the shares of the pitch classes above it
+/// in the notes and in the roots. Fitted to the bass lines of 1500 generated songs.
+fn major_third(root: usize, notes: &[Event], harmony: &Harmony) -> f64 {
+    const NOTES: [f64; 12] = [0.89, 2.53, 0.89, -5.25, 3.5, -0.43, -1.54, 0.58, -1.91, 0.82, 1.72, 0.29];
+    const ROOTS: [f64; 12] = [-2.26, 1.2, 0.93, -1.04, 0.26, 1.98, -1.94, -0.23, -1.06, 0.97, -1.76, 2.11];
+    const BIAS: f64 = 0.68;
+    let (mut note_share, mut root_share) = ([0.0f64; 12], [0.0f64; 12]);
+    let classes: Vec<usize> = notes.iter().filter_map(|e| e.note).map(|n| usize::from(n) % 12).collect();
+    classes.iter().for_each(|class| note_share[(class + 12 - root) % 12] += 1.0 / classes.len() as f64);
+    let count = harmony.chords.len() as f64;
+    harmony.chords.iter().for_each(|c| root_share[(usize::from(c.root) + 12 - root) % 12] += 1.0 / count);
+    BIAS + (0..12).map(|i| NOTES[i] * note_share[i].sqrt() + ROOTS[i] * root_share[i]).sum::<f64>()
 }
 
 fn spans(grid: &Grid, notes: &[Event], chordal: &[&[Features]], tables: &HarmonyTables) -> Vec<Span> {
