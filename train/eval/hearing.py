@@ -185,14 +185,18 @@ class Rows:
         return scores
 
     def reported(self, row: str, item: Item, name: str, stems: tuple[str, ...]) -> dict:
-        """The JSON that the program prints about the mix of these stems; {} if it refuses."""
+        """The JSON that the program prints about these stems: one file, or a folder of several; {} if it refuses."""
         here = (self.out / "takes" / row / item.name / name.replace(" ", "-")).absolute()
-        command = [self.a.sideman, "listen", str(here / "in.wav"), "--json", *self.a.flags.split()]
+        files = {here / "in.wav": sum(item.stems[s] for s in stems)}
+        command = [self.a.sideman, "listen", str(here / "in.wav"), "--instrument", stems[0], "--json", *self.a.flags.split()]
+        if len(stems) > 1:
+            files = {here / "in" / f"{s}.wav": item.stems[s] for s in stems}
+            command = [self.a.sideman, "listen", str(here / "in"), "--json", *self.a.flags.split()]
         if row == "count":
             meter = "/".join(map(str, item.label["meter"]))
             command = [self.a.sideman, "live", "--headless", "--from", str(here / "in.wav"), "--to", str(here / "made"), "--pace", "fast", "--clock", "ear", "--chords", "ear", "--lag", str(self.a.lag), "--meter", meter, "--json", *self.flags(self.a.seeds[0])]
         try:
-            self.runner.take(command, {here / "in.wav": sum(item.stems[s] for s in stems)}, here, ())
+            self.runner.take(command, files, here, ())
             return json.loads((here / "stdout").read_text())
         except (RuntimeError, ValueError) as e:
             print(f"{row} {item.name} {name}: refused: {str(e)[-160:]}", flush=True)
