@@ -6,6 +6,7 @@ mod checks;
 mod codec;
 mod gemv;
 mod gpu;
+mod listen;
 mod models;
 mod step;
 
@@ -37,6 +38,9 @@ enum Command {
     /// Time products of one matrix with a few rows, in bytes a second.
     #[command(after_help = "Example:\n  sideman-bench gemv --dims 1024,1536")]
     Gemv(gemv::Gemv),
+    /// Time the listener of live play, in milliseconds a frame.
+    #[command(after_help = "Example:\n  sideman-bench listen --seconds 20")]
+    Listen(listen::Listen),
     /// Check and time an NVIDIA GPU in one run.
     #[command(after_help = "Example:\n  sideman-bench gpu --json > bench/results/NAME.json")]
     Gpu(gpu::Gpu),
@@ -116,6 +120,10 @@ fn main() -> ExitCode {
         Command::Step(args) => step::run(&args),
         Command::Codec(args) => codec::run(&args),
         Command::Gemv(args) => gemv::run(&args),
+        Command::Listen(args) => {
+            listen::run(&args);
+            Ok(())
+        }
         Command::Gpu(args) => gpu::run(&args),
     };
     match done {

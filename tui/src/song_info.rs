@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use sideman_engine::live::by_ear;
 use sideman_engine::task::{BeatMap, Chart, Chords, Meter};
 
 use crate::cli::ChartArgs;
@@ -74,7 +75,7 @@ impl SongInfo {
         let (from_file, notes) = file.as_deref().map(song_file::read).unwrap_or_default();
         notes.iter().for_each(|note| tracing::warn!("{note}"));
         let meter = args.meter.as_deref().map(read_meter).transpose()?;
-        if let Some(chords) = args.chords.as_deref().filter(|c| !c.trim().is_empty()) {
+        if let Some(chords) = args.chords.as_deref().filter(|c| !c.trim().is_empty() && !by_ear(c)) {
             chords.parse::<Chords>().map_err(|e| usage(format!("--chords: {e}")))?;
         }
         let info = SongInfo {

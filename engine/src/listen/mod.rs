@@ -5,14 +5,22 @@
 //! Definitions and measurements: docs/explanation/listening.md.
 
 mod chroma;
+mod count_in;
 mod decimate;
 mod fft;
+mod follower;
+mod harmony;
+mod note_changes;
 mod offline;
 mod onset;
 mod pitch;
 #[cfg(test)]
 mod tests;
 
+pub use count_in::{CountIn, Counted};
+pub use follower::BeatFollower;
+pub use harmony::{Harmony, HeardChord, Part, Third};
+pub use note_changes::NoteChanges;
 pub use offline::{Correction, Event, Heard, Known, KnownClock, Notes, Recording, Voice, listen, listen_to, notes, voice_of};
 pub use onset::Onset;
 

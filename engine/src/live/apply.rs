@@ -3,13 +3,15 @@
 
 use sideman_kernels::Backend;
 
+use super::ear::by_ear;
 use super::notice::Notice;
 use super::schedule::{Entry, Target};
 use super::session::Session;
-use super::song::{Song, frame, sample};
+use super::song::{Song, frame, part, sample};
 use super::stem::{Stem, Stems};
 use super::timeline::Boundary;
 use super::{Action, Clock, Command, Mode, Which};
+use crate::limits::TEMPO;
 use crate::task::tonic;
 
 impl<B: Backend> Session<B> {
@@ -27,6 +29,9 @@ impl<B: Backend> Session<B> {
                 | Command::CountIn(_)
                 | Command::Tempo(_)
                 | Command::Tap
+                | Command::Half
+                | Command::Double
+                | Command::One
                 | Command::Meter(_)
                 | Command::Clock(_)
                 | Command::Text { .. }
@@ -60,6 +65,7 @@ impl<B: Backend> Session<B> {
         self.stop_priming();
         self.model_state.current = None;
         let song = &mut self.song;
+        song.ear_clock.stop();
         let transport = &mut song.transport;
         (transport.start_at, transport.playing, transport.resume) = (None, false, false);
         transport.count_in_span = (0, 0);
@@ -89,13 +95,37 @@ impl<B: Backend> Session<B> {
             Command::CountIn(bars) => song.transport.count_in = *bars,
             Command::LoopBars(bars) => song.arrangement.loop_bars = *bars,
             Command::Lag(lag) => song.input.lag = *lag as usize,
-            Command::Clock(clock) => song.transport.clock = *clock,
+            Command::Clock(clock) => {
+                song.transport.clock = *clock;
+                song.ear_clock.stop();
+                if *clock == Clock::Ear && song.transport.playing {
+                    song.ear_clock.start(song.timeline.next(at, Boundary::Beat), &song.timeline);
+                }
+            }
             Command::Tempo(tempo) if (*tempo * 1e6).round() != (song.timeline.tempo(at) * 1e6).round() => {
                 song.timeline.set_tempo(at, *tempo);
+                song.ear_clock.restart(at, &song.timeline);
+                self.clock_changed(f);
+            }
+            Command::Half | Command::Double => {
+                let factor = if entry.request.command == Command::Half { 0.5 } else { 2.0 };
+                let tempo = song.timeline.tempo(at) * factor;
+                if TEMPO.contains(tempo) {
+                    song.timeline.set_tempo(at, tempo);
+                    song.ear_clock.restart(at, &song.timeline);
+                    self.clock_changed(f);
+                } else {
+                    song.notify(Notice::TempoLimit);
+                }
+            }
+            Command::One => {
+                let bar = song.timeline.position(at - 1).bar + 1;
+                song.timeline.start_bar(at, bar);
                 self.clock_changed(f);
             }
             Command::Meter(meter) if *meter != song.timeline.meter(at) => {
                 song.timeline.set_meter(at, *meter);
+                song.ear_clock.restart(at, &song.timeline);
                 self.clock_changed(f);
             }
             Command::Key(key) => song.set_key(key),
@@ -103,6 +133,7 @@ impl<B: Backend> Session<B> {
                 let bar = song.timeline.position(at).bar;
                 // The previous chords go into the entry: a hop frees nothing, the next request frees them.
                 entry.chords = song.timeline.set_chords(entry.chords.take(), bar);
+                song.ear.chords = by_ear(chart);
                 std::mem::swap(&mut song.arrangement.chart, chart);
                 song.schedule.move_sections(&song.timeline, at);
             }
@@ -127,7 +158,7 @@ impl<B: Backend> Session<B> {
                 song.sampling.fill_until = frame(song.timeline.next(soon + 1, Boundary::Bar));
             }
             Command::InputStem(input_stem) => {
-                song.input.stem = input_stem.map(usize::from);
+                song.set_input_stem(*input_stem);
                 song.update_audible(f);
             }
             Command::Mode(mode) => {
@@ -172,6 +203,9 @@ impl<B: Backend> Session<B> {
         }
         song.timeline.restart_chords(1);
         song.transport.count_in_span = (at, bar1);
+        if song.transport.clock == Clock::Ear {
+            song.ear_clock.start(bar1, &song.timeline);
+        }
         song.transport.playing = true;
         (song.stems.from, song.stems.to) = (frame(bar1), i64::MAX);
         song.transport.start_at = Some(frame(bar1));
@@ -191,6 +225,7 @@ impl<B: Backend> Session<B> {
         self.stop_priming();
         let song = &mut self.song;
         (song.transport.playing, song.transport.start_at) = (false, None);
+        song.ear_clock.stop();
         if f < song.stems.from {
             song.stems.from = i64::MAX;
         }
@@ -227,6 +262,12 @@ impl<B: Backend> Session<B> {
 }
 
 impl Song {
+    /// Sets the stem that the musician plays.
+    pub(super) fn set_input_stem(&mut self, stem: Option<u8>) {
+        self.input.stem = stem.map(usize::from);
+        self.ear.set_part(part(self.input.stem.and_then(|stem| self.setup.config.stems.get(stem))));
+    }
+
     /// Sets the key. Transposes the chords to it, if both keys are known.
     fn set_key(&mut self, key: &mut String) {
         if let (Some(old), Some(new)) = (tonic(&self.arrangement.key), tonic(key)) {

@@ -79,6 +79,8 @@ pub enum Clock {
     Jack,
     /// Ableton Link.
     Link,
+    /// The musician's onsets, after a count.
+    Ear,
     /// No clock: the model gets no beat and follows the input by ear.
     Free,
 }
@@ -99,11 +101,12 @@ impl Mode {
 
 impl Clock {
     /// The clocks with their names, for OSC and the command line.
-    pub const NAMES: [(&str, Clock); 5] = [
+    pub const NAMES: [(&str, Clock); 6] = [
         ("internal", Clock::Internal),
         ("midi", Clock::Midi),
         ("jack", Clock::Jack),
         ("link", Clock::Link),
+        ("ear", Clock::Ear),
         ("free", Clock::Free),
     ];
 
@@ -114,6 +117,7 @@ impl Clock {
             Clock::Midi => "midi",
             Clock::Jack => "jack",
             Clock::Link => "link",
+            Clock::Ear => "ear",
             Clock::Free => "free",
         }
     }
@@ -156,6 +160,12 @@ pub enum Command {
     Tempo(f64),
     /// One tap of a tempo. The runner turns several taps into a [`Command::Tempo`].
     Tap,
+    /// Halves the tempo: a beat is twice as long.
+    Half,
+    /// Doubles the tempo.
+    Double,
+    /// Begins a bar.
+    One,
     /// Sets the meter.
     Meter(Meter),
     /// Sets the source of the beat.
@@ -238,6 +248,9 @@ impl Command {
             Command::CountIn(_) => CommandKind::CountIn,
             Command::Tempo(_) => CommandKind::Tempo,
             Command::Tap => CommandKind::Tap,
+            Command::Half => CommandKind::Half,
+            Command::Double => CommandKind::Double,
+            Command::One => CommandKind::One,
             Command::Meter(_) => CommandKind::Meter,
             Command::Clock(_) => CommandKind::Clock,
             Command::Text { part: 0, .. } => CommandKind::Text,
@@ -308,6 +321,9 @@ impl Command {
             Command::Play
             | Command::Stop
             | Command::Tap
+            | Command::Half
+            | Command::Double
+            | Command::One
             | Command::Meter(_)
             | Command::Clock(_)
             | Command::Text { .. }

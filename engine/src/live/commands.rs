@@ -197,15 +197,24 @@ commands! {
         .key_at(Beat, "tap", &["t"], "tap the tempo, twice or more");
     Meter => command("meter", Bar, Session)
         .value("/jam/meter", "n d", "4 4, 3 4, 6 8 or 12 8");
+    Half => command("half tempo", Beat, Session)
+        .trigger("/jam/clock/half", "", "halves the tempo: a beat is twice as long")
+        .key("half", &["h"], "half the tempo");
+    Double => command("double tempo", Beat, Session)
+        .trigger("/jam/clock/double", "", "doubles the tempo")
+        .key("double", &["d"], "double the tempo");
+    One => command("one", Beat, Session)
+        .trigger("/jam/clock/one", "", "begins a bar: the next beat is its first")
+        .key("one", &["b"], "begin a bar with the next beat");
     Clock => command("clock", Now, Session)
-        .value("/jam/clock", "internal|midi|jack|link|free", "where the beat comes from");
+        .value("/jam/clock", "internal|midi|jack|link|ear|free", "where the beat comes from; ear: count in, then it follows you");
     Text => command("text", Now, TextEncoder)
         .value("/jam/text", "text", "describes the music; empty: no text")
         .key("text", &["e"], "edit the text that describes the music");
     TextPart => command("text part", Now, TextEncoder)
         .value("/jam/text/N", "text [weight]", "a part of the text; the part with the largest weight comes first");
     Chords => command("chords", Bar, Session)
-        .value("/jam/chords", "\"Am F C G\"", "one chord a bar, repeated; [A] names a section; empty: unknown")
+        .value("/jam/chords", "\"Am F C G\"", "one chord a bar, repeated; [A] names a section; ear: as you play them; empty: unknown")
         .key("chords", &["c"], "edit the chords, one a bar: Em Em C D");
     Key => command("key", Bar, Session)
         .value("/jam/key", "\"Em\"", "the key; known chords are transposed to it; empty: unknown");

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Clock;
+use super::ear::by_ear;
 use super::window::Shape;
 use crate::error::{Error, Result};
 use crate::limits::{BAR1, COUNT_IN, TEMPO};
@@ -34,7 +35,8 @@ pub struct SessionConfig {
     pub meter: Meter,
     /// Song time at which bar 1 begins, in samples at 32 kHz; at most one hour before or after song time 0.
     pub bar1: i64,
-    /// Chords from bar 1 on, repeated. `None`: the model is given no chords.
+    /// Chords from bar 1 on, repeated; `ear`: as they are heard. `None` or empty: the
+    /// model is given no chords.
     pub chords: Option<String>,
     /// Bars of clicks before bar 1, 0 to 4.
     pub count_in: u32,
@@ -170,12 +172,12 @@ impl SessionConfig {
         Ok(())
     }
 
-    /// The chords, parsed.
+    /// The chords, parsed; `None` where there are none, or where they are by ear.
     ///
     /// # Errors
     /// [`Error::Input`]: the chord that can't be read.
     pub(super) fn parsed_chords(&self) -> Result<Option<Chords>> {
         let parse = |chords: &String| chords.parse().map_err(|e: Error| Error::Input(format!("chords: {e}")));
-        self.chords.as_ref().map(parse).transpose()
+        self.chords.as_ref().filter(|chords| !by_ear(chords) && !chords.trim().is_empty()).map(parse).transpose()
     }
 }

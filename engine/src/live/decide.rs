@@ -20,7 +20,9 @@ impl<B: Backend> Session<B> {
     /// it.
     pub(super) fn decide_frame(&mut self, backend: &mut B, model: &Model<B>) -> Result<()> {
         let f = self.song.front;
+        self.follow_beat(f);
         self.apply_due(backend, f);
+        self.enter(backend, f)?;
         let sampling = &mut self.song.sampling;
         if sampling.fill_until > i64::MIN && f >= sampling.fill_until {
             sampling.fill_until = i64::MIN;
@@ -115,7 +117,7 @@ impl Song {
     /// Applies a command for which a window was primed, when the window starts to play.
     fn apply_primed(&mut self, command: &Command, f: i64) {
         match *command {
-            Command::InputStem(input_stem) => self.input.stem = input_stem.map(usize::from),
+            Command::InputStem(input_stem) => self.set_input_stem(input_stem),
             Command::Mode(mode) => self.set_mode(mode, f),
             Command::Stem(which, Action::Regen) => self.regenerate(which, f),
             // Needs no window (`schedule::target`).
@@ -124,6 +126,9 @@ impl Song {
             | Command::CountIn(_)
             | Command::Tempo(_)
             | Command::Tap
+            | Command::Half
+            | Command::Double
+            | Command::One
             | Command::Meter(_)
             | Command::Clock(_)
             | Command::Text { .. }

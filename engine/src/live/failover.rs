@@ -61,7 +61,8 @@ impl<B: Backend> Session<B> {
         self.warm_up_decoders(backend)?;
         (self.model_state.current, self.model_state.next) = (None, None);
         // If the band was about to start, it starts; if it played, it comes in again.
-        self.song.transport.resume |= was_playing;
+        let transport = &mut self.song.transport;
+        transport.resume |= was_playing || (transport.playing && transport.start_at.is_none());
         self.song.schedule.pending_mut().iter_mut().for_each(|e| e.primed = false);
         Ok(())
     }

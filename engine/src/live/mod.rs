@@ -34,6 +34,7 @@
 //! | `song`, `model_state` | the two parts of a session |
 //! | `requests`, `schedule`, `apply` | requests: checked, pending, applied |
 //! | `input` | the musician's samples are encoded |
+//! | `ear`, `ear_clock` | chords and clock by ear, without the model |
 //! | `decide`, `prime`, `window` | the model decides frames; the next window is primed while the current one plays |
 //! | `token_history` | tokens of the last minutes, and loops |
 //! | `stem`, `loops` | mix of each stem, freeze, undo, regenerate and the loop mode |
@@ -48,6 +49,8 @@ mod command;
 pub mod commands;
 mod config;
 mod decide;
+mod ear;
+mod ear_clock;
 mod failover;
 mod input;
 mod loops;
@@ -67,6 +70,8 @@ mod window;
 
 pub use command::{Action, Clamped, Clock, Command, Mode, Origin, Request, When, Which};
 pub use config::SessionConfig;
+pub use ear::{CHORDS_BY_EAR, by_ear};
+pub use ear_clock::EarState;
 pub use notice::Notice;
 pub use session::Session;
 pub use snapshot::{Health, LoadShedding, Pending, Snapshot, StemState};

@@ -6,6 +6,7 @@ use std::fmt;
 
 use super::Clamped;
 use super::schedule::MAX_PENDING;
+use crate::limits::TEMPO;
 
 /// What a session reports about a request: why it was refused, changed or ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +56,8 @@ pub enum Notice {
     NothingToUndo,
     /// The stem has no step to redo.
     NothingToRedo,
+    /// Half or double the tempo would be out of its range.
+    TempoLimit,
     /// The tempo or the meter changed so much that the repeated bars no longer fit: the stems play freely.
     LoopReleased,
 }
@@ -75,6 +78,7 @@ impl Notice {
             | Notice::FewerBars { .. }
             | Notice::NothingToUndo
             | Notice::NothingToRedo
+            | Notice::TempoLimit
             | Notice::LoopReleased => false,
         }
     }
@@ -104,6 +108,7 @@ impl fmt::Display for Notice {
             }
             Notice::NothingToUndo => f.write_str("there is nothing to undo"),
             Notice::NothingToRedo => f.write_str("there is nothing to redo"),
+            Notice::TempoLimit => write!(f, "the tempo would be out of its range, {TEMPO}: it stays"),
             Notice::LoopReleased => {
                 f.write_str("the repeated bars don't fit the new tempo or meter: the stems play freely again")
             }

@@ -109,7 +109,7 @@ impl<B: Backend> Session<B> {
     }
 
     /// Starts to prime a window that takes over at frame `swap`, sample `at`.
-    fn start_priming(&mut self, backend: &mut B, f: i64, swap: i64, at: i64, start: bool) -> Result<()> {
+    pub(super) fn start_priming(&mut self, backend: &mut B, f: i64, swap: i64, at: i64, start: bool) -> Result<()> {
         let current_input = self.current_input_stem();
         let Session { song, model_state } = self;
         let regenerate = if start { 0 } else { song.regenerated_by(at, current_input) };

@@ -2,6 +2,7 @@
 
 use sideman_kernels::Backend;
 
+use super::ear::by_ear;
 use super::notice::Notice;
 use super::schedule::{Entry, Target, boundary, target};
 use super::session::Session;
@@ -69,7 +70,7 @@ impl Song {
                     false => Notice::UnknownSection { name: name.trim().to_owned(), sections },
                 });
             }
-            Command::Chords(text) if !text.trim().is_empty() => {
+            Command::Chords(text) if !text.trim().is_empty() && !by_ear(text) => {
                 chords = Some(text.parse::<Chords>().map_err(|e| Notice::InvalidChords(e.to_string()))?);
             }
             _ => {}

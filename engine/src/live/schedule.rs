@@ -34,6 +34,9 @@ pub(super) fn target(command: &Command, mode: Mode) -> Target {
         | Command::Stop
         | Command::CountIn(_)
         | Command::Tempo(_)
+        | Command::Half
+        | Command::Double
+        | Command::One
         | Command::Meter(_)
         | Command::Clock(_)
         | Command::Chords(_)

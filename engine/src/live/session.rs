@@ -3,12 +3,14 @@
 use sideman_kernels::{Backend, Sampling};
 
 use super::click::Metronome;
+use super::ear::{self, Ear};
+use super::ear_clock::EarClock;
 use super::failover::HopStart;
 use super::model_state::ModelState;
 use super::notice::NoticeSlot;
 use super::output::{Output, silence};
 use super::schedule::Schedule;
-use super::song::{Arrangement, Input, Listening, SamplingState, Setup, Song, Transport, frame};
+use super::song::{Arrangement, Input, Listening, SamplingState, Setup, Song, Transport, frame, part};
 use super::stem::Stems;
 use super::timeline::{Boundary, Timeline};
 use super::token_history::TokenHistory;
@@ -140,6 +142,11 @@ impl<B: Backend> Session<B> {
                 fill_until: i64::MIN,
             },
             input: Input { stem: input_stem.map(usize::from), lag, listening: vec![Listening::default(); stems], peak: 0.0 },
+            ear_clock: EarClock::new(),
+            ear: Ear::new(
+                part(input_stem.and_then(|stem| setup.config.stems.get(usize::from(stem)))),
+                chords.as_deref().is_some_and(ear::by_ear),
+            ),
             output: Output::new(&setup, room),
             metronome: Metronome::new(click, room * FRAME),
             notices: NoticeSlot::default(),
@@ -149,6 +156,9 @@ impl<B: Backend> Session<B> {
             setup,
         };
         let mut session = Session { song, model_state };
+        if clock == Clock::Ear && playing {
+            session.song.ear_clock.start(bar1, &session.song.timeline);
+        }
         session.listen(backend);
         session.song.update_audible(0);
         session.start(backend, model)?;
@@ -190,7 +200,10 @@ impl<B: Backend> Session<B> {
         self.song.note_hop_start();
         self.listen(backend);
         self.hear(backend, heard);
-        for _ in 0..heard.len() / FRAME {
+        for frame in heard.as_chunks().0 {
+            let Song { ear, timeline, heard, .. } = &mut self.song;
+            let (f, features) = (*heard, ear.push(frame, *heard, timeline));
+            self.song.hear_beat(&features, f);
             let at = self.heard_to() + self.lead();
             self.render_controls(at, FRAME as i64);
             self.song.heard += 1;
@@ -265,7 +278,11 @@ impl<B: Backend> Session<B> {
     pub fn guidance_applies(&self) -> bool {
         let song = &self.song;
         let input_stem = song.window_input().stem.is_some();
-        let controls = song.setup.config.guides(song.transport.clock != Clock::Free, song.timeline.has_chords(), input_stem);
+        let controls = song.setup.config.guides(
+            song.transport.clock != Clock::Free,
+            song.timeline.has_chords() || song.ear.chords,
+            input_stem,
+        );
         song.sampling.params.cfg != 1.0 && (song.sampling.has_text || controls)
     }
 

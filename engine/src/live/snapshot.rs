@@ -2,7 +2,8 @@
 
 use sideman_kernels::Backend;
 
-use super::{Boundary, Clock, Command, Mode, Notice, Session, Timeline, beats};
+use super::ear::symbol;
+use super::{Boundary, Clock, Command, EarState, Mode, Notice, Session, Timeline, beats};
 use crate::model::FRAME;
 use crate::task::{Meter, transpose_symbol};
 
@@ -99,6 +100,8 @@ pub struct Snapshot {
     pub clock: Clock,
     /// How well the clock is locked, 0 to 1.
     pub lock: f32,
+    /// What the clock by ear does; `None`: the beat comes from elsewhere.
+    pub ear: Option<EarState>,
     /// The band plays or counts in.
     pub playing: bool,
     /// What the band does.
@@ -115,7 +118,9 @@ pub struct Snapshot {
     pub chord: String,
     /// Chord at the start of the next bar; empty: none.
     pub next_chord: String,
-    /// Chords in force, as they were written; empty: none.
+    /// Bars after which the chords that are heard repeat; 0: not known, or chords by ear are off.
+    pub chord_loop: u32,
+    /// Chords in force, as they were written; `ear`: as heard; empty: none.
     pub chords: String,
     /// Section of the chart; empty: it has no name.
     pub section: String,
@@ -163,6 +168,11 @@ impl<B: Backend> Session<B> {
         out.meter = timeline.meter(time);
         debug_assert!(i64::from(position.beat) <= beats(out.meter));
         out.clock = song.transport.clock;
+        out.ear = None;
+        if out.clock == Clock::Ear {
+            out.ear = Some(song.ear_clock.state(self.heard_to()));
+            out.lock = song.ear_clock.lock();
+        }
         out.playing = song.transport.playing;
         out.mode = song.arrangement.mode;
         out.input_stem = song.input.stem.map(|p| p as u8);
@@ -177,8 +187,12 @@ impl<B: Backend> Session<B> {
         }
         out.heard = song.input.peak;
         song.schedule.show(&mut out.pending);
-        show_chord(timeline, time, &mut out.chord);
-        show_chord(timeline, timeline.next(time + 1, Boundary::Bar), &mut out.next_chord);
+        let next_bar = timeline.next(time + 1, Boundary::Bar);
+        for (t, out) in [(time, &mut out.chord), (next_bar, &mut out.next_chord)] {
+            show_chord(timeline, t, out);
+            out.push_str(song.ear.chord(t, timeline).map_or("", symbol));
+        }
+        out.chord_loop = song.ear.loop_bars();
         out.chords.clone_from(&song.arrangement.chart);
         out.section.clear();
         let section = timeline.section(time);

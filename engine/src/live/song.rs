@@ -7,6 +7,8 @@
 use sideman_kernels::Sampling;
 
 use super::click::Metronome;
+use super::ear::Ear;
+use super::ear_clock::EarClock;
 use super::failover::HopStart;
 use super::notice::{Notice, NoticeSlot};
 use super::output::Output;
@@ -16,6 +18,7 @@ use super::timeline::Timeline;
 use super::token_history::TokenHistory;
 use super::window::{ColumnSource, Shape, WindowInput};
 use super::{Clock, Mode};
+use crate::listen::Part;
 use crate::model::{Config, FRAME};
 
 /// The state of a session in host memory.
@@ -42,6 +45,10 @@ pub(super) struct Song {
     pub sampling: SamplingState,
     /// The input stem.
     pub input: Input,
+    /// What is heard in it without the model.
+    pub ear: Ear,
+    /// The clock by ear.
+    pub ear_clock: EarClock,
     /// Codes, samples and tokens on their way out.
     pub output: Output,
     /// The click.
@@ -149,6 +156,14 @@ impl Setup {
     }
 }
 
+/// What a stem of this name is for [`Ear`].
+pub(super) fn part(stem: Option<&String>) -> Part {
+    match stem.map(String::as_str) {
+        Some("bass") => Part::Bass,
+        _ => Part::Chords,
+    }
+}
+
 impl SamplingState {
     /// The parameters in force: a fill raises the temperature by 0.3.
     pub fn in_force(&self) -> Sampling {
@@ -185,6 +200,7 @@ impl Song {
             history: &self.history,
             stems: &self.stems,
             timeline: &self.timeline,
+            ear: &self.ear,
             clocked: self.transport.clock != Clock::Free,
             known,
         }

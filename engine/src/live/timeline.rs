@@ -172,6 +172,15 @@ impl Timeline {
         self.push(Segment { start: t, bar, position: 0, ..s });
     }
 
+    /// Starts bar `bar` at sample `at`, with a tempo that holds from the earlier sample `t` on. From `t` to `at` the
+    /// bars before `bar` pass.
+    pub fn count_to(&mut self, t: i64, at: i64, bar: i64, tempo: f64) {
+        let s = Segment { micro_bpm: micro_bpm(tempo), bar, ..*self.segment(t).0 };
+        let before = -((i128::from(at - t) * s.micro_bpm) << Q).div_euclid(DEN);
+        self.push(Segment { start: t, position: before, ..s });
+        self.push(Segment { start: at, position: 0, ..s });
+    }
+
     /// Sets the chords from bar `bar` on; `None`: not known. Returns the former ones, so that the caller
     /// frees them.
     pub fn set_chords(&mut self, chords: Option<Chords>, bar: i64) -> Option<Chords> {

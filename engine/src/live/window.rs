@@ -9,6 +9,7 @@
 
 use sideman_kernels::{Backend, Sampling, UNKNOWN};
 
+use super::ear::Ear;
 use super::stem::Stems;
 use super::timeline::{Timeline, middle};
 use super::token_history::{TokenHistory, forced_token};
@@ -62,6 +63,7 @@ pub(super) struct ColumnSource<'a> {
     pub history: &'a TokenHistory,
     pub stems: &'a Stems,
     pub timeline: &'a Timeline,
+    pub ear: &'a Ear,
     /// The model is given the beat.
     pub clocked: bool,
     /// The input stem is known before this frame.
@@ -224,7 +226,11 @@ impl<B: Backend> Window<B> {
             let value = frame.and_then(|f| match control.name.as_str() {
                 "beat" => source.clocked.then(|| source.timeline.clock_controls(f).0),
                 "tick" => source.clocked.then(|| source.timeline.clock_controls(f).1),
-                "chord" => source.timeline.chord(middle(f)).map(|(value, _)| value),
+                "chord" => match source.timeline.chord(middle(f)) {
+                    Some((value, _)) => Some(value),
+                    None if source.clocked => source.ear.chord_control(f, source.timeline),
+                    None => None,
+                },
                 _ => None,
             });
             self.run.control(backend, lm, c, column, &[value.unwrap_or(UNKNOWN)]);

@@ -60,12 +60,13 @@ impl ClockFollower {
         self.jack.update(transport);
     }
 
-    /// How well the clock that the session follows is known at a time, 0 to 1. `None`: Ableton Link, which has a thread of its own.
+    /// How well the clock that the session follows is known at a time, 0 to 1. `None`: Ableton Link, which has a thread of its own, and the
+    /// clock by ear, which the session keeps.
     pub fn lock(&self, now: f64) -> Option<f32> {
         match self.source? {
             Clock::Midi => Some(self.midi.lock(now) as f32),
             Clock::Jack => Some(f32::from(u8::from(self.jack.known()))),
-            Clock::Link => None,
+            Clock::Link | Clock::Ear => None,
             Clock::Internal | Clock::Free => Some(0.0),
         }
     }
@@ -77,7 +78,7 @@ impl ClockFollower {
         match session.clock {
             Clock::Jack => return self.jack.follow(session, changed, &mut self.entry, self.origin),
             Clock::Midi => {}
-            Clock::Internal | Clock::Link | Clock::Free => return Vec::new(),
+            Clock::Internal | Clock::Link | Clock::Ear | Clock::Free => return Vec::new(),
         }
         let Some(tempo) = self.midi.tempo().filter(|_| self.midi.lock(now) > 0.0) else { return Vec::new() };
         // A request takes effect at the next undecided sample.

@@ -61,6 +61,9 @@ fn command(kind: CommandKind, args: &mut Arguments) -> Result<Command, String> {
         CommandKind::CountIn => Command::CountIn(args.whole()?),
         CommandKind::Tempo => Command::Tempo(args.number()?),
         CommandKind::Tap => Command::Tap,
+        CommandKind::Half => Command::Half,
+        CommandKind::Double => Command::Double,
+        CommandKind::One => Command::One,
         CommandKind::Meter => {
             let (n, d) = (args.whole()?, args.whole()?);
             Command::Meter(format!("{n}/{d}").parse().map_err(|e: sideman_engine::Error| e.to_string())?)

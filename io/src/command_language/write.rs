@@ -20,7 +20,15 @@ pub fn message(command: &Command, namespace: &Namespace) -> Option<Message> {
         _ => path.to_owned(),
     };
     let arguments: Vec<Value> = match command {
-        Command::Play | Command::Stop | Command::Tap | Command::Fill | Command::Panic | Command::Cancel(None) => vec![],
+        Command::Play
+        | Command::Stop
+        | Command::Tap
+        | Command::Half
+        | Command::Double
+        | Command::One
+        | Command::Fill
+        | Command::Panic
+        | Command::Cancel(None) => vec![],
         Command::Stem(_, Action::Regen | Action::Undo | Action::Redo) => vec![],
         Command::CountIn(n)
         | Command::LoopBars(n)

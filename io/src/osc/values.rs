@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use sideman_engine::audio::RATE;
-use sideman_engine::live::Snapshot;
 use sideman_engine::live::commands::CommandKind;
+use sideman_engine::live::{Snapshot, by_ear};
 use sideman_engine::model::FRAME_RATE;
 
 use crate::command_language::{Namespace, Value, flag, instrument, message, meter, whole};
@@ -73,6 +73,14 @@ fn outputs(s: &Snapshot, namespace: &Namespace, all: &mut Values) {
     let mut put = |address: &str, arguments: Vec<Value>| drop(all.insert(address.to_owned(), arguments));
     let bar = Value::Int(s.bar.clamp(i32::MIN.into(), i32::MAX.into()) as i32);
     put("/jam/beat", vec![bar, whole(s.beat), Value::Float(s.tempo)]);
+    if let Some(ear) = s.ear {
+        put("/jam/clock/state", vec![ear.name().into()]);
+        put("/jam/clock/lock", vec![((s.lock * 100.0).round() / 100.0).into()]);
+    }
+    if by_ear(&s.chords) {
+        put("/jam/heard/chord", vec![s.chord.as_str().into(), s.next_chord.as_str().into()]);
+        put("/jam/heard/loop", vec![whole(s.chord_loop)]);
+    }
     put("/jam/section", vec![s.section.as_str().into(), whole(s.section_bars)]);
     let state = if !s.playing {
         "stopped"

@@ -131,6 +131,9 @@ impl<B: Backend> Runner<B> {
             | Command::CountIn(_)
             | Command::Tempo(_)
             | Command::Tap
+            | Command::Half
+            | Command::Double
+            | Command::One
             | Command::Meter(_)
             | Command::Clock(_)
             | Command::Chords(_)

@@ -30,6 +30,7 @@ fn a_hop_allocates_nothing() {
             Command::Section("b".into()),
             Command::Section(String::new()),
             Command::Chords("F".into()),
+            Command::Chords("ear".into()),
             Command::Tempo(210.0),
             Command::Meter(Meter::ThreeFour),
             Command::Mode(Mode::Loop),

@@ -29,6 +29,8 @@ pub enum ClockSource {
     Jack,
     /// Ableton Link, in builds that have it; the band starts when a peer starts
     Link,
+    /// You: count in with four notes of one pitch, three in 3/4; the band follows you
+    Ear,
     /// No clock: the model gets no beat, and keeps it poorly from the input alone
     Free,
 }
@@ -55,7 +57,7 @@ pub struct SurfaceArgs {
     /// your configuration folder]
     #[arg(long, value_name = "FILE")]
     pub midi_map: Option<PathBuf>,
-    /// Source of the beat [default: internal; free with a file and no --tempo]
+    /// Source of the beat [default: internal; without --tempo: ear with devices, free with a file]
     #[arg(long, value_name = "SOURCE", value_enum)]
     pub clock: Option<ClockSource>,
     /// With a file: wait for /jam/transport/play, so that OSC commands sent before it take effect from the

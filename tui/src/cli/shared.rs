@@ -95,7 +95,7 @@ pub struct SamplingArgs {
 #[command(next_help_heading = heading::SONG)]
 pub struct ChartArgs {
     #[arg(long, value_name = "BPM", allow_negative_numbers = true, value_parser = f64_in(limits::TEMPO),
-        help = format!("Tempo, {} (quarter notes per minute); without it, the tempo is heard from the recordings, and `live` on devices takes 120", limits::TEMPO))]
+        help = format!("Tempo, {} (quarter notes per minute); without it, the tempo is heard from the recordings, and `live` on devices waits for a count (--clock ear)", limits::TEMPO))]
     pub tempo: Option<f64>,
     /// Where bar 1 begins, in seconds from the start [default: 0; live with devices: after the count-in]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = f64_in(limits::BAR1))]

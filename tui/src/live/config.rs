@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use sideman_engine::audio::RATE;
-use sideman_engine::live::{Clock, Command, Request, Session, SessionConfig};
+use sideman_engine::live::{CHORDS_BY_EAR, Clock, Command, Request, Session, SessionConfig};
 use sideman_engine::model::{FRAME, Model, ModelDir};
 use sideman_engine::task::Meter;
 use sideman_io::device::DeviceConfig;
@@ -23,6 +23,7 @@ impl From<ClockSource> for Clock {
             ClockSource::Midi => Clock::Midi,
             ClockSource::Jack => Clock::Jack,
             ClockSource::Link => Clock::Link,
+            ClockSource::Ear => Clock::Ear,
             ClockSource::Free => Clock::Free,
         }
     }
@@ -86,6 +87,18 @@ pub fn take_info<B: Backend>(
     })
 }
 
+/// The source of the beat. Without a flag and without a tempo the band waits for a count on devices; a file has
+/// no clock.
+pub fn clock(args: &Live, song: &SongInfo) -> Clock {
+    let with_devices = args.from.is_none();
+    match args.surfaces.clock {
+        Some(source) => source.into(),
+        None if song.bpm.is_none() && !with_devices => Clock::Free,
+        None if song.bpm.is_none() && args.input_stem().is_some() => Clock::Ear,
+        None => Clock::Internal,
+    }
+}
+
 /// The settings at the start of the session.
 fn session_config<B: Backend>(args: &Live, song: &SongInfo, model: &Model<B>, device: &DeviceConfig) -> Result<SessionConfig> {
     let config = model.config();
@@ -105,11 +118,7 @@ fn session_config<B: Backend>(args: &Live, song: &SongInfo, model: &Model<B>, de
         None if with_devices => f64::from(count_in) * bar + 0.5,
         None => 0.0,
     };
-    let clock = match args.surfaces.clock {
-        Some(source) => source.into(),
-        None if song.bpm.is_none() && !with_devices => Clock::Free,
-        None => Clock::Internal,
-    };
+    let clock = clock(args, song);
     let (top_k, top_p) = args.sampling.top_k_and_p((default.top_k, default.top_p));
     let settings = SessionConfig {
         input_stem: args.input_stem().and_then(|stem| config.stems.iter().position(|s| s == stem)).map(|p| p as u8),
@@ -117,10 +126,11 @@ fn session_config<B: Backend>(args: &Live, song: &SongInfo, model: &Model<B>, de
         tempo,
         meter,
         bar1: (bar1 * f64::from(RATE)).round() as i64,
-        chords: song.chords.clone(),
+        // Without a chart the band takes the chords that it hears; that needs bars.
+        chords: song.chords.clone().or_else(|| (clock != Clock::Free).then(|| CHORDS_BY_EAR.to_owned())),
         count_in,
-        // With an external clock, its start message starts the band.
-        playing: !matches!(clock, Clock::Midi | Clock::Jack | Clock::Link),
+        // With an external clock, its start message starts the band; by ear, a count does.
+        playing: !matches!(clock, Clock::Midi | Clock::Jack | Clock::Link | Clock::Ear),
         click: args.click,
         clock,
         // Reserves the null lane; the session uses it once there is something to be guided by.

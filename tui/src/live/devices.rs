@@ -14,6 +14,7 @@ use sideman_io::supervisor;
 use sideman_io::take::TakePlace;
 use sideman_kernels::Backend;
 
+use super::heard::Heard;
 use super::report::{self, StatusLine};
 use super::signals::Signals;
 use super::{OpenScreen, config, memory};
@@ -77,7 +78,7 @@ pub fn run<B: Backend + Send + 'static>(
     let panicked = |_| anyhow!("a thread of the session panicked; please report the message above");
     let events = engine.join().map_err(panicked)?;
     devices.join().map_err(panicked)?.map_err(|e| anyhow!("{e}"))?;
-    report::finish(args, &info, control, began.elapsed(), &events);
+    report::finish(args, &info, control, began.elapsed(), &events, Heard::default());
     // What failed was printed when it did.
     let failed = events.iter().any(RecordingEvent::is_failure);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

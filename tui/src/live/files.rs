@@ -9,12 +9,14 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 use sideman_engine::atomic;
 use sideman_engine::audio::{self, RATE};
+use sideman_engine::live::by_ear;
 use sideman_io::control::Control;
 use sideman_io::device::file;
 use sideman_io::runner::Runner;
 use sideman_io::{supervisor, take};
 use sideman_kernels::Backend;
 
+use super::heard::Heard;
 use super::report::{self, StatusLine};
 use super::signals::Signals;
 use super::{OpenScreen, config};
@@ -75,16 +77,21 @@ pub fn run<B: Backend>(
     let began = Instant::now();
     let status = (screen.is_none() && !args.run.json).then(|| StatusLine::start(control)).transpose()?;
     let pace = if args.pace == Pace::Real { file::Pace::Real } else { file::Pace::Fast };
-    file::play(&mut runner, &samples, pace, VecDeque::new(), |_| !signals.stop.load(Ordering::Relaxed));
+    let mut heard = Heard::default();
+    file::play(&mut runner, &samples, pace, VecDeque::new(), |_| {
+        heard.update(&control.snapshot());
+        !signals.stop.load(Ordering::Relaxed)
+    });
     drop((screen, status));
     let (took, info) = (began.elapsed(), runner.info().clone());
     let events = runner.finish();
     if let Some(failure) = events.iter().find(|event| event.is_failure()) {
         return Err(anyhow!("{failure}"));
     }
-    // `edit` and `continue` read it.
+    // `edit` and `continue` read it. Chords by ear are no chart.
+    let song = SongInfo { chords: song.chords.clone().filter(|chords| !by_ear(chords)), ..song.clone() };
     let document = serde_json::to_value(song)?;
     atomic::write(&to.join(song_info::FILE), format!("{document:#}\n").as_bytes())?;
-    report::finish(args, &info, control, took, &events);
+    report::finish(args, &info, control, took, &events, heard);
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 mod config;
 mod devices;
 mod files;
+mod heard;
 mod memory;
 mod report;
 mod signals;
@@ -14,6 +15,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Result, anyhow};
 use clap::Parser;
+use sideman_engine::live::Clock;
 use sideman_engine::model::{Model, ModelDir};
 use sideman_io::control::Control;
 use sideman_io::device;
@@ -68,6 +70,8 @@ pub fn run(args: &Live) -> Result<ExitCode> {
                 );
             }
         }
+        // A count gives the tempo.
+        _ if config::clock(args, &song) == Clock::Ear => {}
         _ => song.check_tempo(&args.chart)?,
     }
     if dir.config.fixture {

@@ -11,6 +11,7 @@ use sideman_io::control::Control;
 use sideman_io::event::{RecordingEvent, shedding};
 use sideman_io::take::TakeInfo;
 
+use super::heard::Heard;
 use crate::cli::Live;
 use crate::stdout;
 
@@ -69,21 +70,22 @@ fn lead_ms(info: &TakeInfo) -> f64 {
     info.lead as f64 * 1e3 / f64::from(RATE)
 }
 
-fn document(info: &TakeInfo, s: &Snapshot, took: Duration, events: &[RecordingEvent]) -> Value {
+fn document(info: &TakeInfo, s: &Snapshot, took: Duration, events: &[RecordingEvent], heard: Heard) -> Value {
     let h = &s.health;
+    let (beats, chords) = heard.finish();
     json!({
         "seed": info.config.seed, "model": info.model.display().to_string(), "lag": info.config.lag, "lead_ms": lead_ms(info), "seconds": seconds(info, s),
         "took_seconds": took.as_secs_f64(), "hop_ms_p50": h.p50, "hop_ms_p99": h.p99, "load": h.load, "late": h.late,
         "underrun": h.underrun, "overrun": h.overrun, "xruns": h.xruns, "faults": h.faults, "load_shedding": h.shedding as u8,
-        "latency_in_ms": h.latency_in, "latency_out_ms": h.latency_out, "events": events.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "latency_in_ms": h.latency_in, "latency_out_ms": h.latency_out, "beats": beats, "chords": chords, "events": events.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 
 /// Prints the report at the end of a session.
-pub fn finish(args: &Live, info: &TakeInfo, control: &Control, took: Duration, events: &[RecordingEvent]) {
+pub fn finish(args: &Live, info: &TakeInfo, control: &Control, took: Duration, events: &[RecordingEvent], heard: Heard) {
     let last = control.snapshot();
     if args.run.json {
-        return stdout::json(&document(info, &last, took, events));
+        return stdout::json(&document(info, &last, took, events, heard));
     }
     events.iter().for_each(|event| stdout::line(event.to_string()));
     stdout::line(format!(

@@ -3,7 +3,8 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use sideman_engine::live::{Clock, beats};
+use sideman_engine::live::{Clock, EarState, beats};
+use sideman_engine::task::Meter;
 use unicode_width::UnicodeWidthStr;
 
 use super::draw::put;
@@ -63,6 +64,10 @@ pub fn numerals(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, scale
     let lock = match snapshot.clock {
         Clock::Internal => "steady".to_owned(),
         Clock::Free => "no lock".to_owned(),
+        Clock::Ear if snapshot.ear == Some(EarState::Waiting) => {
+            format!("count me in: {} notes", if snapshot.meter == Meter::ThreeFour { 3 } else { 4 })
+        }
+        Clock::Ear if snapshot.ear == Some(EarState::Holding) => format!("holding {:.1}", snapshot.tempo),
         _ => {
             let filled = (snapshot.lock.clamp(0.0, 1.0) * 5.0).round() as usize;
             format!("lock {}{} {:3.0} %", "█".repeat(filled), "░".repeat(5 - filled), snapshot.lock * 100.0)

@@ -1,7 +1,7 @@
 //! Keys and pasted text: the focus of the screen decides what they do.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use sideman_engine::live::{Command, When};
+use sideman_engine::live::{Command, When, by_ear};
 use sideman_engine::task::Chords;
 
 use super::actions;
@@ -67,7 +67,7 @@ pub fn press(state: &mut State, key: KeyEvent) -> KeyResult {
             FieldEvent::Submitted => {
                 let text = field.text().trim().to_owned();
                 match text.parse::<Chords>() {
-                    Err(e) if !text.is_empty() => {
+                    Err(e) if !text.is_empty() && !by_ear(&text) => {
                         *error = e.to_string();
                         KeyResult::default()
                     }

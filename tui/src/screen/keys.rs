@@ -20,6 +20,9 @@ use crate::{folders, usage};
 pub enum Act {
     Play,
     Tap,
+    Half,
+    Double,
+    One,
     Stem,
     All,
     Up,
@@ -81,9 +84,12 @@ const fn screen(act: Act, name: &'static str, keys: &'static [&'static str], hel
 
 /// All key actions, in the order in which help shows them. Those that send a command come from
 /// `sideman_engine::live::commands`.
-pub const TABLE: [Row; 29] = [
+pub const TABLE: [Row; 32] = [
     command(Act::Play, CommandKind::Play, 0),
     command(Act::Tap, CommandKind::Tap, 0),
+    command(Act::Half, CommandKind::Half, 0),
+    command(Act::Double, CommandKind::Double, 0),
+    command(Act::One, CommandKind::One, 0),
     screen(Act::Stem, "stem", &["1", "2", "3", "4", "5", "6", "7", "8", "9"], "select a stem"),
     screen(Act::All, "all", &["0"], "select all stems of the band"),
     screen(Act::Up, "up", &["up"], "select the stem above"),

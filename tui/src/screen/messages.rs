@@ -13,6 +13,9 @@ pub fn of(command: &Command) -> String {
         Command::CountIn(bars) => format!("count-in {bars}"),
         Command::Tempo(bpm) => format!("tempo {bpm:.1}"),
         Command::Tap => "tap".into(),
+        Command::Half => "half tempo".into(),
+        Command::Double => "double tempo".into(),
+        Command::One => "one".into(),
         Command::Meter(meter) => format!("meter {meter}"),
         Command::Clock(clock) => format!("clock {}", source(*clock)),
         Command::Text { text, .. } => format!("text \"{text}\""),
@@ -90,6 +93,7 @@ pub fn source(clock: Clock) -> &'static str {
         Clock::Midi => "MIDI clock",
         Clock::Jack => "JACK transport",
         Clock::Link => "Ableton Link",
+        Clock::Ear => "your playing",
         Clock::Free => "no clock",
     }
 }

@@ -3,6 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::{Paragraph, Widget};
+use sideman_engine::live::by_ear;
 use unicode_width::UnicodeWidthStr;
 
 use super::draw::put;
@@ -35,6 +36,11 @@ pub fn draw(buf: &mut Buffer, area: Rect, state: &State, theme: Theme) {
                 (0, _) => String::new(),
                 (1, name) => format!("   [{name}] last bar"),
                 (bars, name) => format!("   [{name}] {bars} bars"),
+            };
+            let chart = match (by_ear(chart), snapshot.chord_loop) {
+                (true, 0) => "heard".to_owned(),
+                (true, bars) => format!("heard, a loop of {bars}"),
+                (false, _) => chart.to_owned(),
             };
             let line = format!("then {}{section}   of: {chart}", known(&snapshot.next_chord));
             put(buf, x + 8, area.y + 1, room - 8, &line, theme.plain());

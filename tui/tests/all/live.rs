@@ -94,6 +94,44 @@ fn live_between_files_depends_only_on_the_input_and_replays_bit_for_bit() {
     assert_eq!(wav(&dir.path().join("edited/bass.wav")), wav(&dir.path().join("fast/bass.wav")));
 }
 
+/// A count of four at 120 BPM from second 1.5 on, and four bars of eighth notes after it, in A.
+fn counted_bass(dir: &Path) -> String {
+    let path = dir.join("counted.wav");
+    let spec = hound::WavSpec { channels: 1, sample_rate: 32_000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+    let mut file = hound::WavWriter::create(&path, spec).unwrap();
+    for n in 0..12 * 32_000 {
+        let t = f64::from(n) / 32_000.0 - 1.5;
+        let (note, hz) = if t < 2.0 { (t % 0.5, 55.0) } else { (t % 0.25, [55.0, 82.5][(t * 4.0) as usize % 2]) };
+        let tone = |h: i32| (note * hz * f64::from(h) * std::f64::consts::TAU).sin() / f64::from(h);
+        let x = if t < 0.0 || note > 0.2 { 0.0 } else { 9_000.0 * (-6.0 * note).exp() * (1..6).map(tone).sum::<f64>() };
+        file.write_sample(x as i16).unwrap();
+    }
+    file.finalize().unwrap();
+    path.to_string_lossy().into_owned()
+}
+
+#[test]
+fn a_take_by_ear_lists_beats_and_chords_and_replays_bit_for_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let from = counted_bass(dir.path());
+    let line = ["live", "--from", &from, "--to", &at("take"), "--clock", "ear", "--meter", "4/4", "--json", "--threads", "1"];
+    let report: serde_json::Value = serde_json::from_str(&good(&sideman(&line))).unwrap();
+    let beats = report["beats"].as_array().unwrap();
+    assert!(beats.len() >= 12, "{beats:?}");
+    for (n, beat) in beats.iter().take(12).enumerate() {
+        assert_eq!((beat["bar"].as_u64(), beat["beat"].as_u64()), (Some(n as u64 / 4 + 1), Some(n as u64 % 4 + 1)));
+        assert!((beat["time"].as_f64().unwrap() - 3.5 - 0.5 * n as f64).abs() < 0.05, "{beat}");
+    }
+    let chords = report["chords"].as_array().unwrap();
+    assert!(chords.iter().any(|chord| chord["name"].as_str().is_some_and(|name| name.starts_with('A'))), "{chords:?}");
+    good(&sideman(&["replay", &at("take"), "--out", &at("again"), "--threads", "1"]));
+    for name in ["bass", "drums", "other", "mix"] {
+        let file = |take: &str| std::fs::read(dir.path().join(take).join(format!("{name}.wav"))).unwrap();
+        assert!(file("take") == file("again"), "{name} is not the same from its take");
+    }
+}
+
 #[test]
 fn an_impossible_flag_or_take_is_an_error_that_names_it() {
     let dir = tempfile::tempdir().unwrap();

@@ -436,7 +436,7 @@ fn log_lines_become_messages_and_never_overwrite_the_screen() {
 #[test]
 fn no_color_turns_colours_off_and_headless_turns_the_screen_off() {
     let dir = tempfile::tempdir().unwrap();
-    let line = ["live", "--host", "null", "--record", dir.path().to_str().unwrap(), "--threads", "1"];
+    let line = ["live", "--host", "null", "--tempo", "120", "--record", dir.path().to_str().unwrap(), "--threads", "1"];
     // Not the controlling terminal: no signal reports that it has closed.
     let mut pty = Pty::start_with(program(), &line, (80, 24), &[("NO_COLOR", "1")], false);
     pty.shows("▶ PLAYING");

@@ -108,6 +108,35 @@ fn changes_of_tempo_keep_the_position() {
     assert!(line.segments.len() <= KEPT);
 }
 
+#[test]
+fn bar_lines_are_exact_after_ten_thousand_changes_of_tempo() {
+    let mut line = Timeline::new(0, 120.0, Meter::FourFour);
+    let mut t = 0;
+    for n in 0..10_000i64 {
+        // Beat n begins exactly here, whatever the tempo was.
+        let position = line.position(t);
+        assert_eq!((position.bar, i64::from(position.beat)), (n / 4 + 1, n % 4 + 1));
+        assert!(line.position(t - 1).phase > 0.99);
+        let length = 12_000.0 + (n * 37 % 9_001) as f64 + 0.37;
+        line.set_tempo(t, 60.0 * 32_000.0 / length);
+        assert_eq!(line.position(t).phase, 0.0);
+        let next = line.next(t + 1, Boundary::Beat);
+        assert_eq!(next, t + length.ceil() as i64, "beat {n}");
+        t = next;
+    }
+    assert_eq!(line.next(t, Boundary::Bar), t);
+}
+
+#[test]
+fn a_count_leads_to_its_bar() {
+    let mut line = Timeline::new(0, 120.0, Meter::FourFour);
+    line.count_to(101_000, 123_457, 1, 97.3);
+    let (before, at) = (line.position(123_456), line.position(123_457));
+    assert_eq!((before.bar, before.beat, at.bar, at.beat), (0, 4, 1, 1));
+    assert_eq!(line.next(101_001, Boundary::Bar), 123_457);
+    assert_eq!(line.position(101_000).bar, 0);
+}
+
 proptest! {
     #[test]
     fn control_values_equal_those_of_the_chart(tempo in 20.0f64..400.0, bar1 in -100_000i64..100_000, meter in 0usize..4, frame in -5000i64..400_000) {
