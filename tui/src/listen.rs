@@ -9,7 +9,7 @@ use sideman_engine::listen::{Heard, Known, Notes, Recording, Voice, listen_to, n
 
 use crate::cli::{Heard as HeardAs, Listen};
 use crate::song_folder::Stem;
-use crate::{listen_picture, recordings, stdout, usage};
+use crate::{listen_midi, listen_picture, recordings, stdout, usage};
 
 /// Runs the command.
 ///
@@ -29,7 +29,7 @@ pub fn run(args: &Listen) -> Result<ExitCode> {
         sideman_engine::atomic::write(path, listen_picture::svg(&heard, &parts).as_bytes())?;
     }
     if let Some(path) = &args.midi {
-        sideman_engine::atomic::write(path, &crate::song_folder::tempo_map(&heard.beats, heard.meter))?;
+        sideman_engine::atomic::write(path, &listen_midi::file(&heard, &parts))?;
     }
     // A chart that can't be made is an error here and not later.
     heard.chart()?;

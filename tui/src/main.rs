@@ -16,6 +16,7 @@ mod import;
 mod interrupt;
 mod keys;
 mod listen;
+mod listen_midi;
 mod listen_picture;
 mod live;
 mod model;

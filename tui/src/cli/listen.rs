@@ -37,7 +37,7 @@ pub struct Listen {
     /// Draw what is heard as a picture
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
-    /// Write the tempo map as a MIDI file that starts with the first beat
+    /// Write tempo and notes as a MIDI file that starts with the first beat
     #[arg(long, value_name = "FILE")]
     pub midi: Option<PathBuf>,
     /// Print everything as JSON on stdout
