@@ -33,9 +33,9 @@ const SURE: f64 = 0.4;
 
 /// Weight of each pitch class above the root, for a major third: of the square root of its share in the notes,
 /// and of its share in the roots. Fitted to the bass lines of 1500 generated songs (docs/explanation/listening.md).
-const NOTE_WEIGHTS: [f64; 12] = [0.89, 2.53, 0.89, -5.25, 3.5, -0.43, -1.54, 0.58, -1.91, 0.82, 1.72, 0.29];
-const ROOT_WEIGHTS: [f64; 12] = [-2.26, 1.2, 0.93, -1.04, 0.26, 1.98, -1.94, -0.23, -1.06, 0.97, -1.76, 2.11];
-const BIAS: f64 = 0.68;
+pub(super) const NOTE_WEIGHTS: [f64; 12] = [0.89, 2.53, 0.89, -5.25, 3.5, -0.43, -1.54, 0.58, -1.91, 0.82, 1.72, 0.29];
+pub(super) const ROOT_WEIGHTS: [f64; 12] = [-2.26, 1.2, 0.93, -1.04, 0.26, 1.98, -1.94, -0.23, -1.06, 0.97, -1.76, 2.11];
+pub(super) const BIAS: f64 = 0.68;
 
 /// What the musician plays, which decides how chords are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

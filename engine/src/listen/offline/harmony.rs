@@ -7,6 +7,7 @@ use super::events::{Event, Voice};
 use super::grid::Grid;
 use super::heard::Notes;
 use crate::listen::Features;
+use crate::listen::harmony::{BIAS, NOTE_WEIGHTS, ROOT_WEIGHTS};
 use crate::model::FRAME_RATE;
 
 /// Qualities of a chord, in the order of the `chord` control.
@@ -111,17 +112,14 @@ fn best(spans: &[Span], tables: &HarmonyTables) -> Option<Harmony> {
 }
 
 /// Logarithm of the odds that the chord on a root has a major third, from the shares of the pitch classes above it
-/// in the notes and in the roots. Fitted to the bass lines of 1500 generated songs.
+/// in the notes and in the roots: the weights of live play.
 fn major_third(root: usize, notes: &[Event], harmony: &Harmony) -> f64 {
-    const NOTES: [f64; 12] = [0.89, 2.53, 0.89, -5.25, 3.5, -0.43, -1.54, 0.58, -1.91, 0.82, 1.72, 0.29];
-    const ROOTS: [f64; 12] = [-2.26, 1.2, 0.93, -1.04, 0.26, 1.98, -1.94, -0.23, -1.06, 0.97, -1.76, 2.11];
-    const BIAS: f64 = 0.68;
     let (mut note_share, mut root_share) = ([0.0f64; 12], [0.0f64; 12]);
     let classes: Vec<usize> = notes.iter().filter_map(|e| e.note).map(|n| usize::from(n) % 12).collect();
     classes.iter().for_each(|class| note_share[(class + 12 - root) % 12] += 1.0 / classes.len() as f64);
     let count = harmony.chords.len() as f64;
     harmony.chords.iter().for_each(|c| root_share[(usize::from(c.root) + 12 - root) % 12] += 1.0 / count);
-    BIAS + (0..12).map(|i| NOTES[i] * note_share[i].sqrt() + ROOTS[i] * root_share[i]).sum::<f64>()
+    BIAS + (0..12).map(|i| NOTE_WEIGHTS[i] * note_share[i].sqrt() + ROOT_WEIGHTS[i] * root_share[i]).sum::<f64>()
 }
 
 fn spans(grid: &Grid, notes: &[Event], chordal: &[&[Features]], tables: &HarmonyTables) -> Vec<Span> {
