@@ -3,7 +3,7 @@
 
 use sideman_kernels::Backend;
 
-use super::ear::by_ear;
+use crate::task::by_ear;
 use super::notice::Notice;
 use super::schedule::{Entry, Target};
 use super::session::Session;
@@ -133,7 +133,7 @@ impl<B: Backend> Session<B> {
                 let bar = song.timeline.position(at).bar;
                 // The previous chords go into the entry: a hop frees nothing, the next request frees them.
                 entry.chords = song.timeline.set_chords(entry.chords.take(), bar);
-                song.ear.chords = by_ear(chart);
+                song.ear.chords = by_ear(chart.text());
                 std::mem::swap(&mut song.arrangement.chart, chart);
                 song.schedule.move_sections(&song.timeline, at);
             }

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::commands::CommandKind;
-use crate::task::Meter;
+use crate::task::{Meter, WrittenChords};
 
 /// Where a request comes from. A value is not echoed to the source that set it. 0 is the program itself.
 pub type Origin = u64;
@@ -181,7 +181,7 @@ pub enum Command {
         weight: f32,
     },
     /// Sets the chords, in the chart's notation; they start at the boundary and repeat. Empty: unknown.
-    Chords(String),
+    Chords(WrittenChords),
     /// Sets the key, like `Em` or `Bb major`. Known chords are transposed from the old key to the new one.
     /// Empty: unknown.
     Key(String),

@@ -309,7 +309,7 @@ commands! {
         .midi(OnOff)
         .key("record", &["R"], "start or end a take");
     SaveTake => command("save take", Now, Runner)
-        .trigger("/jam/take/save", "name", "saves the last ten minutes as a take")
+        .trigger("/jam/take/save", "[name]", "saves the last ten minutes as a take")
         .key("keep", &["K"], "save the last ten minutes as a take");
     MidiLearn => command("MIDI learn", Now, MidiMapper)
         .trigger("/jam/midi/learn", "address", "assigns the MIDI control that moves next to an address");

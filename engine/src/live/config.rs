@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Clock;
-use super::ear::by_ear;
+use crate::task::by_ear;
 use super::window::Shape;
 use crate::error::{Error, Result};
 use crate::limits::{BAR1, COUNT_IN, TEMPO};

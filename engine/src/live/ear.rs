@@ -6,14 +6,6 @@ use super::timeline::{Timeline, middle};
 use crate::listen::{Features, Harmony, HeardChord, Listener, Part, Third};
 use crate::model::FRAME;
 
-/// The chart that stands for chords by ear, in `--chords` and in [`super::Command::Chords`].
-pub const CHORDS_BY_EAR: &str = "ear";
-
-/// Whether a chart, as it was written, asks for chords by ear.
-pub fn by_ear(chart: &str) -> bool {
-    chart.trim().eq_ignore_ascii_case(CHORDS_BY_EAR)
-}
-
 /// What the session hears.
 #[derive(Debug, Clone)]
 pub(super) struct Ear {

@@ -70,7 +70,7 @@ mod window;
 
 pub use command::{Action, Clamped, Clock, Command, Mode, Origin, Request, When, Which};
 pub use config::SessionConfig;
-pub use ear::{CHORDS_BY_EAR, by_ear};
+pub use crate::task::{CHORDS_BY_EAR, by_ear};
 pub use ear_clock::EarState;
 pub use notice::Notice;
 pub use session::Session;

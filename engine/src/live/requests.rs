@@ -2,14 +2,13 @@
 
 use sideman_kernels::Backend;
 
-use super::ear::by_ear;
 use super::notice::Notice;
 use super::schedule::{Entry, Target, boundary, target};
 use super::session::Session;
 use super::song::{Song, sample};
 use super::{Action, Clamped, Command, Request, When, Which};
 use crate::model::FRAME;
-use crate::task::{Chords, tonic};
+use crate::task::tonic;
 
 impl<B: Backend> Session<B> {
     /// Requests a change. Call it between hops; it may allocate. A value that is out of range is clamped, and
@@ -70,8 +69,9 @@ impl Song {
                     false => Notice::UnknownSection { name: name.trim().to_owned(), sections },
                 });
             }
-            Command::Chords(text) if !text.trim().is_empty() && !by_ear(text) => {
-                chords = Some(text.parse::<Chords>().map_err(|e| Notice::InvalidChords(e.to_string()))?);
+            // They were read where they were written, on another thread.
+            Command::Chords(written) => {
+                chords = written.chords().map_err(|why| Notice::InvalidChords(why.to_owned()))?.cloned();
             }
             _ => {}
         }

@@ -132,7 +132,7 @@ impl<B: Backend> Session<B> {
                 mode: Mode::Follow,
                 loop_bars: 4,
                 key: String::new(),
-                chart: chords.clone().unwrap_or_default(),
+                chart: chords.clone().unwrap_or_default().into(),
             },
             sampling: SamplingState {
                 params: Sampling { temperature, top_k, top_p, cfg: cfg_scale, seed, frame_base: 0 },
@@ -145,7 +145,7 @@ impl<B: Backend> Session<B> {
             ear_clock: EarClock::new(),
             ear: Ear::new(
                 part(input_stem.and_then(|stem| setup.config.stems.get(usize::from(stem)))),
-                chords.as_deref().is_some_and(ear::by_ear),
+                chords.as_deref().is_some_and(crate::task::by_ear),
             ),
             output: Output::new(&setup, room),
             metronome: Metronome::new(click, room * FRAME),

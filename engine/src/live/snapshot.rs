@@ -193,7 +193,7 @@ impl<B: Backend> Session<B> {
             out.push_str(song.ear.chord(t, timeline).map_or("", symbol));
         }
         out.chord_loop = song.ear.loop_bars();
-        out.chords.clone_from(&song.arrangement.chart);
+        song.arrangement.chart.text().clone_into(&mut out.chords);
         out.section.clear();
         let section = timeline.section(time);
         out.section_bars = section.map_or(0, |(_, _, bars)| bars as u32);

@@ -20,6 +20,7 @@ use super::window::{ColumnSource, Shape, WindowInput};
 use super::{Clock, Mode};
 use crate::listen::Part;
 use crate::model::{Config, FRAME};
+use crate::task::WrittenChords;
 
 /// The state of a session in host memory.
 pub(super) struct Song {
@@ -101,7 +102,7 @@ pub(super) struct Arrangement {
     /// Key as it was written; empty: not known.
     pub key: String,
     /// Chords as they were written; empty: not known.
-    pub chart: String,
+    pub chart: WrittenChords,
 }
 
 /// How tokens are sampled.

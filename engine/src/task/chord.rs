@@ -81,19 +81,68 @@ impl FromStr for Chord {
         if ["N", "NC", "N.C.", "N.C"].contains(&symbol.to_ascii_uppercase().as_str()) {
             return Ok(Chord(NO_CHORD));
         }
-        let unknown =
-            || Error::Input(format!("chord {symbol:?} is not known; write chords like Em, Bb7, Cmaj7, F#m7b5, Gsus4, C/E or NC"));
+        let unknown = || Error::Input(unknown(symbol));
         let (root, rest) = note(symbol).ok_or_else(unknown)?;
-        // "6/9" is a quality; every other slash is followed by the bass.
-        let rest = rest.replace("6/9", "69");
-        let quality = match rest.split_once('/') {
-            Some((quality, bass)) if bass.chars().next().is_some_and(|c| ('A'..='G').contains(&c)) => quality,
+        // "6/9" and "sus2/4" are qualities; every other slash is followed by the bass.
+        let bass = |at: usize| rest[at + 1..].chars().next().is_some_and(|c| ('A'..='G').contains(&c));
+        let digit = |at: usize| rest[at + 1..].starts_with(|c: char| c.is_ascii_digit());
+        let quality = match rest.match_indices('/').map(|(at, _)| at).find(|at| !digit(*at)) {
+            Some(at) if bass(at) => &rest[..at],
             Some(_) => return Err(unknown()),
-            None => &rest,
+            None => rest,
         };
         let quality = quality_of(quality).ok_or_else(unknown)?;
         Ok(Chord(root * 8 + quality))
     }
+}
+
+/// Why a symbol is no chord: with the nearest spelling that is one.
+fn unknown(symbol: &str) -> String {
+    let shown: String = symbol.chars().take(40).collect();
+    match nearest(symbol) {
+        Some(nearest) => format!("chord {shown:?} is not known; the nearest spelling is {nearest}"),
+        None => format!("chord {shown:?} is not known; write chords like Em, Bb7, Cmaj7, F#m7b5, Gsus4, C/E or NC"),
+    }
+}
+
+/// Spellings of qualities that are suggested.
+const SPELLINGS: [&str; 24] = [
+    "", "m", "7", "maj7", "m7", "dim", "dim7", "m7b5", "sus4", "sus2", "7sus4", "aug", "6", "m6", "9", "m9", "maj9", "add9",
+    "11", "m11", "13", "7b9", "7#9", "mMaj7",
+];
+
+/// The known spelling that is most like a symbol, if one is.
+fn nearest(symbol: &str) -> Option<String> {
+    /// The most characters that may differ.
+    const MOST: usize = 2;
+    let upper: String = symbol.chars().take(1).flat_map(char::to_uppercase).chain(symbol.chars().skip(1)).take(20).collect();
+    // H is B, as Germans call it.
+    let upper = upper.strip_prefix('H').map_or(upper.clone(), |rest| format!("B{rest}"));
+    let (_, rest) = note(&upper)?;
+    if upper != symbol && quality_of(rest).is_some() {
+        return Some(upper);
+    }
+    let (root, (quality, bass)) = (&upper[..upper.len() - rest.len()], rest.split_at(rest.find('/').unwrap_or(rest.len())));
+    let known = SPELLINGS.into_iter().map(|spelling| (distance(quality, spelling), spelling));
+    let (far, spelling) = known.min_by_key(|(far, _)| *far)?;
+    let bass = if note(bass.trim_start_matches('/')).is_some_and(|(_, rest)| rest.is_empty()) { bass } else { "" };
+    // Not one that shares nothing with it.
+    (far <= MOST && far < quality.chars().count()).then(|| format!("{root}{spelling}{bass}"))
+}
+
+/// The number of characters to insert, remove or replace to make `b` of `a`.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (n, c) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], n + 1);
+        for m in 0..b.len() {
+            let replaced = diagonal + usize::from(c != b[m]);
+            diagonal = row[m + 1];
+            row[m + 1] = replaced.min(diagonal + 1).min(row[m] + 1);
+        }
+    }
+    row[b.len()]
 }
 
 /// Semitones that an accidental adds.
@@ -108,25 +157,76 @@ fn accidental(c: char) -> Option<i32> {
 /// Number of the quality written after the root: 0 maj, 1 min, 2 dom7, 3 maj7, 4 min7, 5 dim, 6 sus, 7 aug.
 /// Extensions above the seventh are ignored.
 fn quality_of(text: &str) -> Option<i32> {
-    let text: String = text
-        .chars()
-        .filter(|c| !"() ,".contains(*c))
-        .map(|c| {
-            if c == '♭' {
-                'b'
-            } else if c == '♯' {
-                '#'
-            } else {
-                c
-            }
-        })
-        .collect();
+    let text = normal(text);
+    if let Some(quality) = base_quality(&text) {
+        return Some(quality);
+    }
+    // Alterations and additions after a quality.
+    let (mut base, mut altered) = (text.as_str(), Vec::new());
+    loop {
+        let (rest, last) = ALTERATIONS.into_iter().find_map(|last| Some((base.strip_suffix(last)?, last)))?;
+        altered.push(last);
+        base = rest;
+        let Some(quality) = base_quality(base) else { continue };
+        return Some(match quality {
+            // C(b9) and C(#11) are dominant chords.
+            0 if base.is_empty() && altered.iter().any(|a| ["b9", "#9", "#11", "b13"].contains(a)) => 2,
+            1 | 4 if altered.contains(&"b5") => 5,
+            0 | 2 | 3 if altered.contains(&"#5") => 7,
+            quality => quality,
+        });
+    }
+}
+
+/// What may follow a quality.
+const ALTERATIONS: [&str; 20] = [
+    "b5", "#5", "b6", "b9", "#9", "#11", "b13", "#13", "b11", "add2", "add4", "add6", "add9", "add11", "add13", "no3", "no5",
+    "omit3", "omit5", "b10",
+];
+
+/// A quality in lower case, with one spelling for each sign: `MA7` and `Maj7` are `maj7`, `-5` is `b5`.
+fn normal(text: &str) -> String {
+    let sign = |c: char| match c {
+        '♭' => 'b',
+        '♯' => '#',
+        '△' | '∆' => 'Δ',
+        'º' | '˚' => '°',
+        '−' | '–' => '-',
+        c => c,
+    };
+    let text: String = text.chars().filter(|c| !"() ,/".contains(*c)).map(sign).collect();
     // M is major and m minor: replace them before the text is made lower case.
     let text = text.replace("mM", "minmaj").replace('M', "maj").to_lowercase().replace("majaj", "maj").replace("majin", "min");
-    Some(match text.as_str() {
+    // MA7 and MI7, then ma7 and mi7; madd9 is minor.
+    let mut text = text.replace("maja7", "maj7").replace("maja9", "maj9").replace("maji", "min");
+    if text == "maja" {
+        text = "maj".into();
+    }
+    for (short, long, but) in [("ma", "maj", ["maj", "madd"]), ("mi", "min", ["min", "min"])] {
+        if text.starts_with(short) && !but.iter().any(|but| text.starts_with(but)) {
+            text = text.replacen(short, long, 1);
+        }
+    }
+    // A sign before a number in the middle of a quality is an accidental; at its start it is minor or augmented.
+    let mut all = String::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let number = chars.peek().is_some_and(char::is_ascii_digit);
+        all.push(match c {
+            '-' if number && !all.is_empty() => 'b',
+            '+' if number && !all.is_empty() => '#',
+            c => c,
+        });
+    }
+    all
+}
+
+/// Number of a quality without alterations, or with usual ones.
+fn base_quality(text: &str) -> Option<i32> {
+    Some(match text {
         "" | "maj" | "major" | "5" | "2" | "6" | "69" | "add9" | "add2" | "add4" | "add11" | "maj6" | "maj69" => 0,
-        "m" | "min" | "minor" | "-" | "m6" | "min6" | "-6" | "m69" | "madd9" | "minadd9" | "minmaj7" | "mmaj7" | "-maj7"
-        | "minmaj9" => 1,
+        "m" | "min" | "minor" | "-" | "m6" | "min6" | "-6" | "m69" | "min69" | "madd9" | "minadd9" | "minmaj7" | "mmaj7"
+        | "-maj7" | "minmaj9" => 1,
         "7" | "9" | "11" | "13" | "dom7" | "7b9" | "7#9" | "7b5" | "7#11" | "9#11" | "13#11" | "7b13" | "7alt" | "alt"
         | "13b9" | "7b9b13" | "7#9b13" | "7add13" => 2,
         "maj7" | "maj9" | "maj11" | "maj13" | "δ" | "δ7" | "δ9" | "maj7#11" | "maj9#11" | "j7" | "j" | "major7" => 3,
@@ -134,7 +234,7 @@ fn quality_of(text: &str) -> Option<i32> {
         "dim" | "dim7" | "°" | "°7" | "o" | "o7" | "ø" | "ø7" | "m7b5" | "min7b5" | "-7b5" | "hdim" | "hdim7" | "mb5" => 5,
         "sus" | "sus2" | "sus4" | "7sus" | "7sus4" | "7sus2" | "9sus" | "9sus4" | "13sus" | "13sus4" | "sus7" | "sus24"
         | "sus2sus4" => 6,
-        "aug" | "+" | "+7" | "aug7" | "7#5" | "#5" | "maj7#5" | "9#5" => 7,
+        "aug" | "+" | "+7" | "aug7" | "7#5" | "#5" | "maj7#5" | "9#5" | "+maj7" | "augmaj7" => 7,
         _ => return None,
     })
 }
@@ -187,6 +287,68 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(tonic(key), at, "{key}");
+        }
+    }
+
+    #[test]
+    fn spellings_of_other_charts_are_read() {
+        for (theirs, ours) in [
+            ("C△7", "Cmaj7"),
+            ("C△", "Cmaj7"),
+            ("CMA7", "Cmaj7"),
+            ("CMAJ7", "Cmaj7"),
+            ("Cma7", "Cmaj7"),
+            ("CMa9", "Cmaj9"),
+            ("Cma", "C"),
+            ("CMA", "C"),
+            ("Cmi7", "Cm7"),
+            ("CMI7", "Cm7"),
+            ("Cmi", "Cm"),
+            ("CMin7", "Cm7"),
+            ("Cmi(maj7)", "CmMaj7"),
+            ("Dº7", "Ddim7"),
+            ("Dº", "Ddim"),
+            ("Em7(add11)", "Em7"),
+            ("Emadd9", "Em"),
+            ("CMadd9", "C"),
+            ("C7(b9,#11)", "C7"),
+            ("C(b9)", "C7"),
+            ("Dm7-5", "Dm7b5"),
+            ("D-7-5", "Dm7b5"),
+            ("Dm7(♭5)", "Dm7b5"),
+            ("C7-9", "C7b9"),
+            ("C7+5", "C7#5"),
+            ("C7+9", "C7#9"),
+            ("Cmaj7+11", "Cmaj7"),
+            ("Dm9b5", "Dm7b5"),
+            ("Asus2/4", "Asus4"),
+            ("Asus2/4/E", "Asus4"),
+            ("A7sus4(b9)", "A7sus4"),
+            ("C6/9/G", "C"),
+            ("C13(b9,#11)", "C7"),
+            ("C(no3)", "C5"),
+            ("C7alt(b9)", "C7"),
+        ] {
+            assert_eq!(value(theirs), value(ours), "{theirs}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_chord_is_told_the_nearest_spelling() {
+        for (wrong, right) in [
+            ("em7", "Em7"),
+            ("Hm", "Bm"),
+            ("Amn7", "Am7"),
+            ("Cmajr7", "Cmaj7"),
+            ("Gsuss4", "Gsus4"),
+            ("F#dimm7/A", "F#dim7/A"),
+            ("Bb77", "Bb7"),
+        ] {
+            assert_eq!(nearest(wrong).as_deref(), Some(right), "{wrong}");
+            assert!(wrong.parse::<Chord>().unwrap_err().to_string().contains(right));
+        }
+        for odd in ["", "foo", "é", "Cwxyzwxyz", "(", "C😀😀😀", "9", "ß"] {
+            assert!(odd.parse::<Chord>().is_err() && nearest(odd).is_none(), "{odd}");
         }
     }
 }

@@ -14,6 +14,7 @@ mod edit;
 mod generate;
 mod lagged;
 mod meter;
+mod notation;
 mod window;
 
 use std::ops::ControlFlow;
@@ -23,7 +24,7 @@ use sideman_kernels::Sampling;
 pub use beat_map::BeatMap;
 pub use chart::Chart;
 pub use chord::{Chord, chord_name, tonic, transpose_symbol};
-pub use chords::Chords;
+pub use chords::{CHORDS_BY_EAR, Chords, WrittenChords, by_ear};
 pub use continue_::Continue;
 pub use edit::Edit;
 pub use generate::Generate;

@@ -53,7 +53,8 @@ pub fn message(command: &Command, namespace: &Namespace) -> Option<Message> {
         Command::Text { part: 0, text, .. } => vec![text.as_str().into()],
         Command::Text { text, weight, .. } => vec![text.as_str().into(), (*weight).into()],
         Command::Section(name) if name.trim().is_empty() => vec![],
-        Command::Chords(text) | Command::Key(text) | Command::Section(text) | Command::Keep(text) | Command::Learn(text) => {
+        Command::Chords(chords) => vec![chords.text().into()],
+        Command::Key(text) | Command::Section(text) | Command::Keep(text) | Command::Learn(text) => {
             vec![text.as_str().into()]
         }
         Command::InputStem(stem) => vec![instrument(namespace, *stem)],

@@ -215,7 +215,7 @@ fn tempo_meter_and_chords_change_at_their_boundaries() {
     assert_eq!(s.shown.chord, "G");
     s.ask(Command::Chords("Gfoo".into()));
     assert!(matches!(s.shown.notice, Some(Notice::InvalidChords(_))), "{:?}", s.shown.notice);
-    s.ask(Command::Chords(String::new())).to(300);
+    s.ask(Command::Chords("".into())).to(300);
     assert_eq!(s.shown.chord, "");
     // The model is given each from its boundary on.
     for (command, from) in [(Command::Tempo(100.0), 37), (Command::Chords("F".into()), 50), (Command::Clock(Clock::Free), 36)] {

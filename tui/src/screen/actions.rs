@@ -196,6 +196,25 @@ mod tests {
     }
 
     #[test]
+    fn enter_without_a_change_changes_nothing() {
+        let mut state = state();
+        // Over 500 characters, on two lines, and with a text.
+        let chords = "[Verse] Em7 Am7 D7 Gmaj7\n".repeat(40);
+        let snapshot = Snapshot { chords: chords.clone(), text: "dub".into(), ..state.snapshot.clone() };
+        state.update(snapshot);
+        for opens in ["c", "e"] {
+            key(&mut state, opens);
+            assert_eq!(key(&mut state, "enter"), []);
+            assert!(matches!(state.focus, Focus::Session));
+        }
+        // With a change, the rest is kept.
+        key(&mut state, "c");
+        paste(&mut state, " C");
+        let sent = key(&mut state, "enter");
+        assert_eq!(sent, [Command::Chords((chords.replace('\n', " ") + " C").into())]);
+    }
+
+    #[test]
     fn text_and_chords_are_edited_and_sent() {
         let mut state = state();
         key(&mut state, "e");

@@ -67,7 +67,9 @@ impl State {
 
     /// The chords.
     pub fn expected_chords(&self) -> String {
-        self.expected(self.snapshot.chords.clone(), |c| if let Command::Chords(chords) = c { Some(chords.clone()) } else { None })
+        self.expected(self.snapshot.chords.clone(), |c| {
+            if let Command::Chords(chords) = c { Some(chords.text().to_owned()) } else { None }
+        })
     }
 
     /// Whether a play or stop command is pending.

@@ -1,8 +1,8 @@
 //! Keys and pasted text: the focus of the screen decides what they do.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use sideman_engine::live::{Command, When, by_ear};
-use sideman_engine::task::Chords;
+use sideman_engine::live::{Command, When};
+use sideman_engine::task::WrittenChords;
 
 use super::actions;
 use super::keys::Key;
@@ -52,6 +52,7 @@ pub fn press(state: &mut State, key: KeyEvent) -> KeyResult {
         Focus::Text(field) => match field.press(key) {
             FieldEvent::Edited => KeyResult::default(),
             FieldEvent::Cancelled => close(state),
+            FieldEvent::Submitted if !field.changed() => close(state),
             FieldEvent::Submitted => {
                 let text = field.text().trim().to_owned();
                 close(state);
@@ -64,16 +65,17 @@ pub fn press(state: &mut State, key: KeyEvent) -> KeyResult {
                 KeyResult::default()
             }
             FieldEvent::Cancelled => close(state),
+            FieldEvent::Submitted if !field.changed() => close(state),
             FieldEvent::Submitted => {
-                let text = field.text().trim().to_owned();
-                match text.parse::<Chords>() {
-                    Err(e) if !text.is_empty() && !by_ear(&text) => {
-                        *error = e.to_string();
+                let chords = WrittenChords::from(field.text().trim());
+                match chords.chords() {
+                    Err(why) => {
+                        *error = why.to_owned();
                         KeyResult::default()
                     }
-                    _ => {
+                    Ok(_) => {
                         close(state);
-                        KeyResult::command(Command::Chords(text))
+                        KeyResult::command(Command::Chords(chords))
                     }
                 }
             }

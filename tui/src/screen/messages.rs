@@ -19,7 +19,7 @@ pub fn of(command: &Command) -> String {
         Command::Meter(meter) => format!("meter {meter}"),
         Command::Clock(clock) => format!("clock {}", source(*clock)),
         Command::Text { text, .. } => format!("text \"{text}\""),
-        Command::Chords(chords) => format!("chords {}", if chords.is_empty() { "unknown" } else { chords }),
+        Command::Chords(chords) => format!("chords {}", if chords.text().is_empty() { "unknown" } else { chords.text() }),
         Command::InputStem(_) => "input stem".into(),
         Command::Stem(_, action) => match action {
             Action::Gain(db) => format!("fader {db:+.0} dB"),

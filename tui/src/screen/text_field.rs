@@ -1,12 +1,12 @@
 //! A one-line text field, for the text and the chords. `tui_input` edits; this limits the length and makes
-//! one line of what is pasted.
+//! one line of what is pasted. A text that is longer already is kept whole.
 
 use crossterm::event::{Event, KeyCode, KeyEvent};
 use tui_input::backend::crossterm::to_input_request;
 use tui_input::{Input, InputRequest};
 
-/// The longest line, in characters.
-const MAX_CHARS: usize = 500;
+/// The longest line that can be typed, in characters: a text that OSC takes, too.
+const MAX_CHARS: usize = 4000;
 
 /// What a key did to the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,25 +21,33 @@ pub enum FieldEvent {
 
 /// The line and its cursor.
 #[derive(Debug, Clone, Default)]
-pub struct TextField(Input);
+pub struct TextField {
+    input: Input,
+    /// The line at first.
+    begun: String,
+}
 
 impl TextField {
-    /// A field with this text, and the cursor at its end.
+    /// A field with this text, of any length, and the cursor at its end.
     pub fn new(text: &str) -> Self {
-        let mut field = TextField::default();
-        field.paste(text);
-        field
+        let input = Input::new(text.chars().filter_map(one_line).collect());
+        TextField { begun: input.value().to_owned(), input }
     }
 
     /// The text.
     pub fn text(&self) -> &str {
-        self.0.value()
+        self.input.value()
+    }
+
+    /// Whether the line is another one than at first.
+    pub fn changed(&self) -> bool {
+        self.text().trim() != self.begun.trim()
     }
 
     /// Inserts a text at the cursor. Line breaks and tabs become spaces, other control characters are left
     /// out.
     pub fn paste(&mut self, text: &str) {
-        for c in text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !c.is_control()) {
+        for c in text.chars().filter_map(one_line) {
             self.edit(InputRequest::InsertChar(c));
         }
     }
@@ -60,7 +68,7 @@ impl TextField {
     fn edit(&mut self, request: InputRequest) {
         let full = self.text().chars().count() >= MAX_CHARS;
         if !(full && matches!(request, InputRequest::InsertChar(_))) {
-            self.0.handle(request);
+            self.input.handle(request);
         }
     }
 
@@ -68,9 +76,14 @@ impl TextField {
     /// column in the window.
     pub fn scroll(&self, width: u16) -> (u16, u16) {
         // The cursor after the last character needs a column, too.
-        let scroll = self.0.visual_scroll(usize::from(width.saturating_sub(1)));
-        (scroll as u16, (self.0.visual_cursor() - scroll) as u16)
+        let scroll = self.input.visual_scroll(usize::from(width.saturating_sub(1)));
+        (scroll as u16, (self.input.visual_cursor() - scroll) as u16)
     }
+}
+
+/// A character of the line: line breaks and tabs are spaces, other control characters are left out.
+fn one_line(c: char) -> Option<char> {
+    if c.is_whitespace() { Some(' ') } else { Some(c).filter(|c| !c.is_control()) }
 }
 
 #[cfg(test)]
@@ -115,7 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn the_line_has_a_longest_length() {
-        assert_eq!(TextField::new(&"x".repeat(1000)).text().len(), MAX_CHARS);
+    fn what_is_typed_has_a_longest_length_and_what_is_there_is_kept() {
+        let mut field = TextField::default();
+        field.paste(&"x".repeat(MAX_CHARS + 1000));
+        assert_eq!(field.text().len(), MAX_CHARS);
+        let mut field = TextField::new(&"x".repeat(9000));
+        press(&mut field, KeyCode::Char('y'));
+        assert!(field.text().len() == 9000 && !field.changed());
+        press(&mut field, KeyCode::Backspace);
+        assert!(field.text().len() == 8999 && field.changed());
     }
 }
