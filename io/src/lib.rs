@@ -9,6 +9,7 @@
 //!   GPU, a stem or a device fails.
 //! * [`event`]: what happened in a session, and its text.
 //! * [`recorder`], [`take`]: recording and takes.
+//! * [`join`]: joins threads in bounded time.
 //! * [`rt`]: the rules of realtime code.
 //! * [`speed`], [`calibrate`]: the speed of the computer, the latency of a device.
 
@@ -21,6 +22,7 @@ mod drift;
 pub mod event;
 pub mod failover;
 pub mod input;
+pub mod join;
 pub mod live;
 pub mod load_shedding;
 pub mod midi;

@@ -8,17 +8,19 @@ pub mod addresses;
 mod announce;
 mod packet;
 mod parse;
+mod peers;
+mod requests;
 mod serve;
 mod state;
 mod values;
+mod waiting;
 
 pub use addresses::{Addresses, listing};
 pub use announce::{Announcement, SERVICE};
-pub use packet::decode;
 pub use parse::{Ask, parse};
 pub use serve::Server;
 pub use state::{OscState, Out};
-pub use values::{Values, values};
+pub use values::{Values, value_set, values};
 
 /// The default UDP port.
 pub const PORT: u16 = 9940;

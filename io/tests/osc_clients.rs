@@ -36,7 +36,7 @@ fn apply(s: &mut Snapshot, command: &Command) {
         Command::Text { part: 0, text, .. } => s.text = text.clone(),
         Command::Lag(n) => s.lag = *n,
         Command::Hop(n) => s.hop = *n,
-        Command::Chords(chords) => s.chords.clone_from(chords),
+        Command::Chords(chords) => chords.text().clone_into(&mut s.chords),
         Command::Section(name) => s.section.clone_from(name),
         Command::Key(key) => s.key.clone_from(key),
         Command::Dim(db) => s.dim = *db,
@@ -115,7 +115,8 @@ fn liblo_sets_every_value_and_two_subscribers_get_it() {
         move || play(&mut controls, &stop)
     });
     let server =
-        Server::start(control, Addresses::new("house", &["bass", "drums", "other"]), vec![], ([127, 0, 0, 1], 0).into()).unwrap();
+        Server::start(control, Addresses::new("house", &["bass", "drums", "other"]), vec![], vec![], ([127, 0, 0, 1], 0).into())
+            .unwrap();
     let (a, b) = (Dump::new(), Dump::new());
     for dump in [&a, &b] {
         // The subscription is repeated until oscdump's socket is open and gets a value.

@@ -49,7 +49,7 @@ pub fn osc_address(text: &str) -> std::result::Result<SocketAddr, String> {
 /// The error names the flag.
 pub fn start(args: &SurfaceArgs, jack: bool, control: &Control, model: &str, info: &TakeInfo) -> Result<ControlSurfaces> {
     let stems: Vec<&str> = info.stems.iter().map(String::as_str).collect();
-    let midi_server = (jack || args.midi.is_some()).then(|| midi(args, control, &stems)).transpose()?;
+    let midi_server = (jack || args.midi.is_some()).then(|| midi(args, control, &stems, &info.config)).transpose()?;
     let osc = args.osc.map(|address| osc(args, control, Addresses::new(model, &stems), &info.config, address)).transpose()?;
     let (midi, server) = midi_server.unzip();
     let (open, ports) = match (&args.midi, &midi) {
@@ -70,7 +70,7 @@ fn osc(
     config: &SessionConfig,
     address: SocketAddr,
 ) -> Result<(Server, Option<Announcement>)> {
-    let server = Server::start(control.clone(), addresses, initial_values(config), address)
+    let server = Server::start(control.clone(), addresses, initial_values(config), args.osc_allow.clone(), address)
         .map_err(|e| anyhow!("--osc {address}: can't open the port: {e}"))?;
     let address = server.address();
     if !address.ip().is_loopback() {
@@ -85,7 +85,12 @@ fn osc(
 }
 
 /// Starts the thread that maps MIDI messages to commands. Returns where to send the messages.
-fn midi(args: &SurfaceArgs, control: &Control, stems: &[&str]) -> Result<(Sender<PortEvent>, midi::Server)> {
+fn midi(
+    args: &SurfaceArgs,
+    control: &Control,
+    stems: &[&str],
+    config: &SessionConfig,
+) -> Result<(Sender<PortEvent>, midi::Server)> {
     let file = args.midi_map.clone().or_else(|| folders::config_file("midi.toml"));
     let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).map_err(|e| anyhow!("{}: {e}", path.display()))?;
@@ -100,7 +105,8 @@ fn midi(args: &SurfaceArgs, control: &Control, stems: &[&str]) -> Result<(Sender
         None => midi::default_map(stems),
     };
     let (tx, inbox) = channel();
-    let mapper = midi::MidiMapper::new(Namespace::new(stems), map, control.origin());
+    let mut mapper = midi::MidiMapper::new(Namespace::new(stems), map, control.origin());
+    initial_values(config).iter().for_each(|command| mapper.applied(command));
     let server =
         midi::Server::start(control.clone(), mapper, inbox, file).map_err(|e| anyhow!("can't start the MIDI thread: {e}"))?;
     Ok((tx, server))

@@ -36,9 +36,14 @@ impl<'a> Arguments<'a> {
         Ok(first)
     }
 
-    /// Whether a number is next.
+    /// Whether a number is next, or a text that is one.
     pub fn number_next(&self) -> bool {
-        self.left.first().is_some_and(|a| a.number().is_some())
+        self.left.first().is_some_and(|a| numeric(a).is_some())
+    }
+
+    /// Whether a button's value is next, at an address that takes `arguments`. Where it takes a text, a text is no button's value.
+    pub(super) fn press_next(&self, arguments: &str) -> bool {
+        self.number_next() && (arguments.is_empty() || self.left.first().is_some_and(|a| a.number().is_some()))
     }
 
     /// A number.
@@ -46,7 +51,7 @@ impl<'a> Arguments<'a> {
     /// # Errors
     /// It is none, or not finite.
     pub fn number(&mut self) -> Result<f64, String> {
-        self.next()?.number().filter(|n| n.is_finite()).ok_or_else(|| "must be a number".into())
+        numeric(self.next()?).filter(|n| n.is_finite()).ok_or_else(|| "must be a number".into())
     }
 
     pub(super) fn float(&mut self) -> Result<f32, String> {
@@ -137,6 +142,14 @@ impl<'a> Arguments<'a> {
         let word = self.text()?;
         let unknown = || format!("no boundary {word:?}: must be now, beat, bar, section or \"bar 17\"");
         boundary(&word).map(Some).ok_or_else(unknown)
+    }
+}
+
+/// A value as a number. Some programs send every value as a text.
+fn numeric(value: &Value) -> Option<f64> {
+    match value {
+        Value::Text(text) => text.trim().parse().ok(),
+        Value::Int(_) | Value::Long(_) | Value::Float(_) => value.number(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use sideman_engine::live::commands::{Access, CommandKind};
 use sideman_engine::live::{Action, Clock, Command, Mode, When};
+use sideman_engine::task::WrittenChords;
 
 use super::{Arguments, Message, Namespace, Pattern, Value};
 
@@ -44,7 +45,9 @@ pub fn parse_arguments(kind: CommandKind, address: &str, arguments: &[Value], na
     match row.access {
         Access::Value if arguments.is_empty() => return Ok(Parsed::Read),
         // The buttons of a tablet send 1 when they are pressed and 0 when they are released.
-        Access::Trigger if arguments.number_next() && arguments.number().map_err(wrong)? == 0.0 => return Ok(Parsed::Released),
+        Access::Trigger if arguments.press_next(row.arguments) && arguments.number().map_err(wrong)? == 0.0 => {
+            return Ok(Parsed::Released);
+        }
         Access::Value | Access::Trigger => {}
     }
     let command = command(kind, &mut arguments).map_err(wrong)?;
@@ -73,7 +76,11 @@ fn command(kind: CommandKind, args: &mut Arguments) -> Result<Command, String> {
         CommandKind::TextPart => {
             Command::Text { part: args.part(), text: args.text()?, weight: if args.number_next() { args.float()? } else { 1.0 } }
         }
-        CommandKind::Chords => Command::Chords(args.text()?),
+        CommandKind::Chords => {
+            let chords = WrittenChords::from(args.text()?);
+            chords.chords()?;
+            Command::Chords(chords)
+        }
         CommandKind::Key => Command::Key(args.text()?),
         CommandKind::InputStem => Command::InputStem(args.instrument()?),
         CommandKind::StemGain => Command::Stem(which, Action::Gain(args.float()?)),
@@ -102,7 +109,8 @@ fn command(kind: CommandKind, args: &mut Arguments) -> Result<Command, String> {
         CommandKind::Panic => Command::Panic,
         CommandKind::Cancel => Command::Cancel(args.cancelled()?),
         CommandKind::Record => Command::Record(args.flag()?),
-        CommandKind::SaveTake => Command::Keep(args.text()?),
+        // A button has no name to send.
+        CommandKind::SaveTake => Command::Keep(if args.is_empty() { String::new() } else { args.text()? }),
         CommandKind::MidiLearn => Command::Learn(args.text()?),
         CommandKind::Guided => return Err("takes no message".into()),
     })

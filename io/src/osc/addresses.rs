@@ -61,7 +61,10 @@ const CONNECTIONS: [(Connection, Row); 4] = [
         Connection::Subscribe,
         connection("/jam/subscribe", "[host] [port] [seconds]", "sends every change to a port for a time: 60 s, at most 3600 s"),
     ),
-    (Connection::Unsubscribe, connection("/jam/unsubscribe", "", "ends the subscription")),
+    (
+        Connection::Unsubscribe,
+        connection("/jam/unsubscribe", "[port]", "ends the sender's subscriptions, or that of a port of its host"),
+    ),
     (Connection::Sync, connection("/jam/sync", "", "sends all values once")),
 ];
 
@@ -133,6 +136,11 @@ impl Addresses {
     /// The addresses of commands.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// Whether a text has to be matched as a pattern.
+    pub fn is_pattern(&self, address: &str) -> bool {
+        self.namespace.get(address).is_none() && !self.own.contains_key(address)
     }
 
     /// The addresses that an address or a pattern means, sorted.

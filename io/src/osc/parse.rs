@@ -1,7 +1,7 @@
 //! Parses an OSC message to its requests ([`Ask`]).
 
 use rosc::OscMessage;
-use sideman_engine::live::commands::Access;
+use sideman_engine::live::commands::{Access, MidiTarget};
 use sideman_engine::live::{Command, When};
 
 use super::addresses::{Addresses, Connection, Entry};
@@ -42,7 +42,10 @@ pub enum Ask {
         seconds: f64,
     },
     /// No more changes.
-    Unsubscribe,
+    Unsubscribe {
+        /// The port of the sender's host that gets them; `None`: those that the sender subscribed.
+        port: Option<u16>,
+    },
     /// All values.
     Sync,
 }
@@ -68,14 +71,16 @@ fn ask(address: String, entry: Entry, message: &OscMessage, addresses: &Addresse
         Entry::Output => return Ok(Some(Ask::Read(address))),
         Entry::Connection(Connection::Ping) => return without_arguments(Ask::Ping),
         Entry::Connection(Connection::Subscribe) => return subscribe(&address, message, addresses).map(Some),
-        Entry::Connection(Connection::Unsubscribe) => return without_arguments(Ask::Unsubscribe),
+        Entry::Connection(Connection::Unsubscribe) => return unsubscribe(&address, message, addresses).map(Some),
         Entry::Connection(Connection::Sync) => return without_arguments(Ask::Sync),
         Entry::Command(kind) => kind,
     };
-    let given = arguments(&message.args).map_err(|e| format!("{address}: {e}"))?;
+    let row = kind.spec().address;
+    let button = row.is_some_and(|row| row.access == Access::Trigger) || kind.spec().midi == MidiTarget::OnOff;
+    let given = arguments(&message.args, button).map_err(|e| format!("{address}: {e}"))?;
     Ok(match parse_arguments(kind, &address, &given, addresses.namespace())? {
         Parsed::Command { command, when } => {
-            let value = kind.spec().address.is_some_and(|row| row.access == Access::Value);
+            let value = row.is_some_and(|row| row.access == Access::Value);
             Some(Ask::Command { address, command, when, value })
         }
         Parsed::Read => Some(Ask::Read(address)),
@@ -85,7 +90,7 @@ fn ask(address: String, entry: Entry, message: &OscMessage, addresses: &Addresse
 
 fn subscribe(address: &str, message: &OscMessage, addresses: &Addresses) -> Result<Ask, String> {
     let wrong = |e: String| format!("{address}: {e}; arguments: [host] [port] [seconds]");
-    let given = arguments(&message.args).map_err(wrong)?;
+    let given = arguments(&message.args, false).map_err(wrong)?;
     let mut left = Arguments::new(&given, addresses.namespace(), address);
     let mut read = || -> Result<Ask, String> {
         let host = if left.is_empty() || left.number_next() { None } else { Some(left.text()?) };
@@ -97,10 +102,21 @@ fn subscribe(address: &str, message: &OscMessage, addresses: &Addresses) -> Resu
         };
         // One number is the seconds, two are port and seconds.
         let port = if host.is_some() && left.number_next() || left.len() > 1 { Some(left.whole()?) } else { None };
-        let valid = |port: u32| u16::try_from(port).ok().filter(|p| *p > 0).ok_or(format!("port {port}: must be 1 to 65535"));
-        let port = port.map(valid).transpose()?;
+        let port = port.map(valid_port).transpose()?;
         let seconds = if left.number_next() { left.number()?.clamp(1.0, MAX_SUBSCRIPTION) } else { SUBSCRIPTION };
         if left.is_empty() { Ok(Ask::Subscribe { host, port, seconds }) } else { Err("too many arguments".into()) }
     };
     read().map_err(wrong)
+}
+
+fn unsubscribe(address: &str, message: &OscMessage, addresses: &Addresses) -> Result<Ask, String> {
+    let wrong = |e: String| format!("{address}: {e}; arguments: [port]");
+    let given = arguments(&message.args, false).map_err(wrong)?;
+    let mut left = Arguments::new(&given, addresses.namespace(), address);
+    let port = if left.is_empty() { None } else { Some(left.whole().and_then(valid_port).map_err(wrong)?) };
+    if left.is_empty() { Ok(Ask::Unsubscribe { port }) } else { Err(wrong("too many arguments".into())) }
+}
+
+fn valid_port(port: u32) -> Result<u16, String> {
+    u16::try_from(port).ok().filter(|p| *p > 0).ok_or(format!("port {port}: must be 1 to 65535"))
 }

@@ -1,7 +1,7 @@
 //! The OSC server: a thread that reads packets, sends requests to the session and echoes the values that have changed.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
@@ -13,6 +13,7 @@ use sideman_engine::live::{Command, Request};
 use super::{Addresses, OscState};
 use crate::control::Control;
 use crate::event::Event;
+use crate::join::join;
 
 /// Time between two echoes: at most 30 a second.
 const ECHO: Duration = Duration::from_millis(34);
@@ -31,22 +32,30 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at a UDP address. `initial` are the values of the session that are in no snapshot.
+    /// Listens at a UDP address. `initial` are the values of the session that are in no snapshot, `allowed` the hosts that any peer may
+    /// subscribe.
     ///
     /// # Errors
     /// The address can't be bound.
-    pub fn start(control: Control, addresses: Addresses, initial: Vec<Command>, address: SocketAddr) -> std::io::Result<Server> {
+    pub fn start(
+        control: Control,
+        addresses: Addresses,
+        initial: Vec<Command>,
+        allowed: Vec<IpAddr>,
+        address: SocketAddr,
+    ) -> std::io::Result<Server> {
         let socket = UdpSocket::bind(address)?;
         socket.set_read_timeout(Some(WAIT))?;
         let address = socket.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let seen = stop.clone();
-        let mut state = OscState::new(addresses, control.origin(), Instant::now());
+        let mut state = OscState::new(addresses, control.origin(), Instant::now()).with_allowed(allowed);
         initial.into_iter().for_each(|command| state.applied(&Request { command, when: None, from: 0 }));
         // Subscribed before the thread starts: no event is missed.
         let events = control.events();
-        let thread =
-            std::thread::Builder::new().name("osc".into()).spawn(move || serve(&socket, &control, state, &events, &seen))?;
+        let thread = std::thread::Builder::new()
+            .name("osc".into())
+            .spawn(move || serve(&socket, address, &control, state, &events, &seen))?;
         Ok(Server { thread: Some(thread), stop, address })
     }
 
@@ -60,13 +69,21 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
-            // If the thread has panicked, the session continues without OSC.
-            let _ = thread.join();
+            join(thread);
         }
     }
 }
 
-fn serve(socket: &UdpSocket, control: &Control, mut state: OscState, events: &Receiver<Event>, stop: &AtomicBool) {
+fn serve(
+    socket: &UdpSocket,
+    address: SocketAddr,
+    control: &Control,
+    mut state: OscState,
+    events: &Receiver<Event>,
+    stop: &AtomicBool,
+) {
+    // A subscription of this very port would send the server its own values for ever.
+    let own = |to: SocketAddr| to.port() == address.port() && (to.ip() == address.ip() || to.ip().is_loopback());
     let mut bytes = vec![0; 1 << 16];
     let (mut echoed, mut sent) = (Instant::now(), Instant::now());
     while !stop.load(Ordering::Acquire) && !control.ended() {
@@ -85,9 +102,12 @@ fn serve(socket: &UdpSocket, control: &Control, mut state: OscState, events: &Re
         state.due(now);
         if sent.elapsed() >= REQUESTS {
             sent = now;
-            for request in state.requests() {
-                if control.send(request).is_err() {
-                    state.dropped += 1;
+            let mut requests = state.requests().into_iter();
+            while let Some(request) = requests.next() {
+                if control.send(request.clone()).is_err() {
+                    // The session takes no more before its next hop.
+                    state.put_back([request].into_iter().chain(requests).collect());
+                    break;
                 }
             }
         }
@@ -102,7 +122,7 @@ fn serve(socket: &UdpSocket, control: &Control, mut state: OscState, events: &Re
             echoed = now;
             state.echo(&control.snapshot(), now);
         }
-        for (to, packet) in state.out() {
+        for (to, packet) in state.out().into_iter().filter(|(to, _)| !own(*to)) {
             // The subscription of a peer that has gone expires.
             let _ = socket.send_to(&packet, to);
         }

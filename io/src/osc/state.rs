@@ -1,47 +1,46 @@
 //! The state of the OSC server: subscribers with the values they know, requests on their way to the session, messages that wait for their
 //! time tag. It opens no socket and reads no clock, so that a test can run hours in a moment.
+//!
+//! Everything that a packet can cause is bounded: messages of a packet (`packet.rs`), answers and errors for each peer (`peers.rs`),
+//! subscribers, requests and waiting messages (`waiting.rs`, `requests.rs`). Music for a third party is sent only to hosts of
+//! [`OscState::with_allowed`].
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rosc::{OscMessage, OscPacket, OscTime};
-use sideman_engine::live::commands::{Access, CommandKind};
-use sideman_engine::live::{Origin, Request, Snapshot};
+use rosc::{OscMessage, OscTime};
+use sideman_engine::live::commands::CommandKind;
+use sideman_engine::live::{Command, Origin, Request, Snapshot, When};
 
 use super::addresses::Addresses;
-use super::packet::{decode, encode};
+use super::packet::{elements, encode};
 use super::parse::{Ask, parse};
-use super::values::{Values, values};
+use super::peers::Peers;
+use super::requests::Requests;
+use super::values::{Values, pending, pending_value, value_set, values};
+use super::waiting::Waiting;
 use crate::command_language::{Message, Value, expand, is_all, message};
 
-/// The most subscribers at a time.
+/// The most subscribers at a time, and of one host.
 const MAX_SUBSCRIBERS: usize = 32;
-/// The most messages that wait for their time tag, and the longest time that one may wait.
-const MAX_WAITING: usize = 1024;
+const MAX_OF_HOST: usize = 12;
+/// The longest time that a message may wait for its time tag.
 const MAX_WAIT: Duration = Duration::from_secs(600);
-/// The most requests that are sent to the session at once: a part of its queue, so that a flood leaves room for keys and pedals.
-const MAX_REQUESTS: usize = 32;
-/// The most errors that are sent between two echoes.
-const MAX_ERRORS: usize = 8;
-/// The longest packet that is sent, bytes.
-const MAX_PACKET: usize = 1400;
+/// The longest packet that is sent, bytes: the longest text and its address. Beyond 1400 bytes it goes over a network in several pieces.
+const MAX_PACKET: usize = 4500;
+/// The longest error, in characters: the text that is wrong may be long.
+const MAX_ERROR: usize = 500;
 
 /// A packet to send.
 pub type Out = (SocketAddr, Vec<u8>);
 
 struct Subscriber {
     until: Instant,
+    /// Who subscribed it: a surface may send from another port than it listens at.
+    by: SocketAddr,
     /// The values that were sent to it, and those that it set itself.
     knows: Values,
-}
-
-/// A request on its way to the session.
-struct Queued {
-    address: String,
-    /// It sets a value: a newer one replaces it.
-    value: bool,
-    request: Request,
 }
 
 /// The state of the OSC server.
@@ -54,10 +53,12 @@ pub struct OscState {
     /// The current values: those of the newest snapshot, else those that commands have set.
     values: Values,
     subscribers: BTreeMap<SocketAddr, Subscriber>,
-    waiting: Vec<(Instant, SocketAddr, OscMessage)>,
-    requests: Vec<Queued>,
+    /// Hosts that any peer may subscribe.
+    allowed: Vec<IpAddr>,
+    peers: Peers,
+    waiting: Waiting,
+    requests: Requests,
     out: Vec<Out>,
-    errors: usize,
     /// Packets that were not valid OSC.
     pub malformed: u64,
     /// Requests and packets that were dropped because there were too many.
@@ -74,68 +75,100 @@ impl OscState {
             set: text_parts(),
             values: text_parts(),
             subscribers: BTreeMap::new(),
-            waiting: Vec::new(),
-            requests: Vec::new(),
+            allowed: Vec::new(),
+            peers: Peers::new(now),
+            waiting: Waiting::default(),
+            requests: Requests::default(),
             out: Vec::new(),
-            errors: 0,
             malformed: 0,
             dropped: 0,
         }
     }
 
+    /// The same; any peer may subscribe these hosts. Without them, a peer may subscribe its own host only: otherwise one packet could
+    /// flood a third party for an hour.
+    pub fn with_allowed(self, allowed: Vec<IpAddr>) -> OscState {
+        OscState { allowed, ..self }
+    }
+
     /// Takes a packet that was received. `clock` is the time of day, for time tags.
     pub fn packet(&mut self, from: SocketAddr, bytes: &[u8], now: Instant, clock: SystemTime) {
-        match decode(bytes) {
-            Ok(packet) => self.take(from, packet, now, now, clock),
-            Err(what) => {
-                self.malformed += 1;
-                self.error(from, what);
+        self.due(now);
+        for element in elements(bytes) {
+            match element.message {
+                Ok(message) => self.take(from, message, until(element.time, clock), now),
+                Err(what) => {
+                    self.malformed += 1;
+                    self.error(from, what, now);
+                }
             }
         }
     }
 
-    fn take(&mut self, from: SocketAddr, packet: OscPacket, at: Instant, now: Instant, clock: SystemTime) {
-        match packet {
-            OscPacket::Message(message) if at <= now => self.message(from, &message, now),
-            OscPacket::Message(message) if self.waiting.len() < MAX_WAITING => self.waiting.push((at, from, message)),
-            OscPacket::Message(_) => self.error(from, format!("already {MAX_WAITING} messages wait for their time tag")),
-            OscPacket::Bundle(bundle) => {
-                let wait = until(bundle.timetag, clock);
-                if wait > MAX_WAIT {
-                    return self.error(from, format!("a time tag more than {} s ahead", MAX_WAIT.as_secs()));
-                }
-                // A bundle inside a bundle is never due before the outer one.
-                let at = at.max(now + wait);
-                bundle.content.into_iter().for_each(|packet| self.take(from, packet, at, now, clock));
-            }
+    /// Takes a message that is due after a time.
+    fn take(&mut self, from: SocketAddr, message: OscMessage, wait: Duration, now: Instant) {
+        if wait.is_zero() {
+            self.message(from, &message, now);
+        } else if wait > MAX_WAIT {
+            self.error(from, format!("a time tag more than {} s ahead", MAX_WAIT.as_secs()), now);
+        } else if let Err(full) = self.waiting.push(now + wait, from, message) {
+            self.dropped += 1;
+            self.error(from, full.to_string(), now);
         }
     }
 
     fn message(&mut self, from: SocketAddr, osc: &OscMessage, now: Instant) {
+        // A pattern costs more than an address.
+        if self.addresses.is_pattern(&osc.addr) && !self.peers.may_ask(from, now) {
+            self.dropped += 1;
+            return self.error(from, "too many address patterns: some are left out".into(), now);
+        }
         for ask in parse(osc, &self.addresses) {
             match ask {
-                Ok(Ask::Command { address, command, when, value }) => {
-                    if let (true, Some(subscriber)) = (value, self.subscribers.get_mut(&from)) {
-                        let own = message(&command, self.addresses.namespace()).map(|m| m.arguments).unwrap_or_default();
-                        subscriber.knows.insert(address.clone(), own);
-                    }
-                    self.request(address, value, Request { command, when, from: self.origin });
-                }
+                Ok(Ask::Command { address, command, when, value }) => self.command(from, address, command, when, value, now),
                 Ok(Ask::Read(address)) => self.read(from, &address, now),
                 Ok(Ask::Ping) => self.pong(from, now),
                 Ok(Ask::Subscribe { host, port, seconds }) => {
                     let to = SocketAddr::new(host.unwrap_or(from.ip()), port.unwrap_or(from.port()));
-                    self.subscribe(from, to, now + Duration::from_secs_f64(seconds));
+                    self.subscribe(from, to, now + Duration::from_secs_f64(seconds), now);
                 }
-                Ok(Ask::Unsubscribe) => {
-                    // A peer may have subscribed another port of its host.
-                    if self.subscribers.remove(&from).is_none() {
-                        self.subscribers.retain(|to, _| to.ip() != from.ip());
+                Ok(Ask::Unsubscribe { port: None }) => self.subscribers.retain(|to, s| *to != from && s.by != from),
+                Ok(Ask::Unsubscribe { port: Some(port) }) => {
+                    self.subscribers.retain(|to, _| to.port() != port || !same_host(to.ip(), from.ip()));
+                }
+                Ok(Ask::Sync) => {
+                    for (address, value) in self.values.clone() {
+                        self.answer(from, &address, value, now);
                     }
                 }
-                Ok(Ask::Sync) => self.send_all(from, &self.values.clone()),
-                Err(what) => self.error(from, what),
+                Err(what) => self.error(from, what, now),
             }
+        }
+    }
+
+    fn command(&mut self, from: SocketAddr, address: String, command: Command, when: Option<When>, value: bool, now: Instant) {
+        if value {
+            let own = message(&command, self.addresses.namespace()).map(|m| m.arguments).unwrap_or_default();
+            for (_, subscriber) in self.subscribers.iter_mut().filter(|(to, s)| **to == from || s.by == from) {
+                subscriber.knows.insert(address.clone(), own.clone());
+            }
+        }
+        if let (Some(clamped), Some(range)) = (command.clone().clamp(), command.kind().spec().range) {
+            self.error(from, format!("{address}: {clamped}; the range is {range}"), now);
+        }
+        self.cancel(&command);
+        if let Err(full) = self.requests.push(from, &address, value, Request { command, when, from: self.origin }) {
+            self.dropped += 1;
+            self.error(from, full.to_string(), now);
+        }
+    }
+
+    /// A command that cancels what is pending also cancels the messages that wait here.
+    fn cancel(&mut self, command: &Command) {
+        match command {
+            Command::Panic | Command::Cancel(None) => self.waiting.cancel(None),
+            Command::Cancel(Some(stem)) => self.waiting.cancel(self.addresses.namespace().stem_name(*stem)),
+            _ => {}
         }
     }
 
@@ -147,13 +180,13 @@ impl OscState {
             let path = address.replacen("/all", "/S", 1);
             for address in expand(&path, self.addresses.namespace().stems()) {
                 if let Some(value) = self.values.get(&address).cloned() {
-                    self.send(to, &address, value);
+                    self.answer(to, &address, value, now);
                 }
             }
         } else {
             match self.values.get(address) {
-                Some(value) => self.send(to, address, value.clone()),
-                None => self.error(to, format!("{address} has no value yet")),
+                Some(value) => self.answer(to, address, value.clone(), now),
+                None => self.error(to, format!("{address} has no value yet"), now),
             }
         }
     }
@@ -161,64 +194,68 @@ impl OscState {
     fn pong(&mut self, to: SocketAddr, now: Instant) {
         let seconds = now.saturating_duration_since(self.started).as_secs_f32();
         let values = vec![env!("CARGO_PKG_VERSION").into(), self.addresses.model().into(), seconds.into()];
-        self.send(to, "/jam/pong", values);
+        self.answer(to, "/jam/pong", values, now);
     }
 
-    fn subscribe(&mut self, from: SocketAddr, to: SocketAddr, until: Instant) {
+    fn subscribe(&mut self, from: SocketAddr, to: SocketAddr, until: Instant, now: Instant) {
+        let host = to.ip().to_canonical();
+        if !same_host(host, from.ip()) && !self.allowed.contains(&host) {
+            let refused =
+                format!("/jam/subscribe {host}: a peer may subscribe its own host only; --osc-allow {host} lets others");
+            return self.error(from, refused, now);
+        }
         if let Some(subscriber) = self.subscribers.get_mut(&to) {
-            subscriber.until = until;
-        } else if self.subscribers.len() < MAX_SUBSCRIBERS {
-            self.subscribers.insert(to, Subscriber { until, knows: Values::new() });
+            (subscriber.until, subscriber.by) = (until, from);
+            return;
+        }
+        let of_host = self.subscribers.keys().filter(|to| to.ip().to_canonical() == host).count();
+        if self.subscribers.len() < MAX_SUBSCRIBERS && of_host < MAX_OF_HOST {
+            self.subscribers.insert(to, Subscriber { until, by: from, knows: Values::new() });
         } else {
-            self.error(from, format!("already {MAX_SUBSCRIBERS} subscribers: try again when one has left"));
+            let full =
+                format!("already {MAX_SUBSCRIBERS} subscribers, or {MAX_OF_HOST} of this host: try again when one has left");
+            self.error(from, full, now);
         }
     }
 
-    /// Queues a request. A newer value replaces one that is still queued.
-    fn request(&mut self, address: String, value: bool, request: Request) {
-        let same = |q: &&mut Queued| value && q.value && q.address == address && q.request.when == request.when;
-        if let Some(queued) = self.requests.iter_mut().find(same) {
-            queued.request = request;
-        } else if self.requests.len() < MAX_REQUESTS {
-            self.requests.push(Queued { address, value, request });
-        } else {
-            self.dropped += 1;
-        }
-    }
-
-    /// Takes the queued requests, in order. To be called about fifty times a second.
+    /// Takes the requests for the session, in order: not all at once. To be called about fifty times a second.
     pub fn requests(&mut self) -> Vec<Request> {
-        std::mem::take(&mut self.requests).into_iter().map(|queued| queued.request).collect()
+        self.requests.take()
+    }
+
+    /// Puts back requests that the session had no room for. They are the next ones to be taken.
+    pub fn put_back(&mut self, requests: Vec<Request>) {
+        self.requests.put_back(requests);
     }
 
     /// A request was taken, from OSC or another source. Some values are in no snapshot: this is how they are known.
     pub fn applied(&mut self, request: &Request) {
-        let value = request.command.kind().spec().address.is_some_and(|address| address.access == Access::Value);
-        if let Some(Message { address, arguments }) = message(&request.command, self.addresses.namespace()).filter(|_| value) {
-            self.set.insert(address, arguments);
+        if request.from != self.origin {
+            self.cancel(&request.command);
         }
+        self.set.extend(value_set(&request.command, self.addresses.namespace()));
     }
 
     /// Sends a text to every subscriber, at `/jam/error`.
     pub fn notify(&mut self, what: &str) {
         let all: Vec<SocketAddr> = self.subscribers.keys().copied().collect();
-        all.into_iter().for_each(|to| self.error(to, what.to_owned()));
+        all.into_iter().for_each(|to| self.send(to, "/jam/error", vec![what.into()]));
     }
 
     /// Handles the messages whose time tag is due.
     pub fn due(&mut self, now: Instant) {
-        let (mut due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting).into_iter().partition(|(at, _, _)| *at <= now);
-        self.waiting = later;
-        due.sort_by_key(|(at, _, _)| *at);
-        due.iter().for_each(|(_, from, message)| self.message(*from, message, now));
+        for (from, message) in self.waiting.due(now) {
+            self.message(from, &message, now);
+        }
     }
 
     /// Sends every subscriber the values that have changed since its last echo. To be called at most 30 times a second.
     pub fn echo(&mut self, snapshot: &Snapshot, now: Instant) {
-        self.errors = 0;
         self.subscribers.retain(|_, s| s.until > now);
         self.values = self.set.clone();
         self.values.append(&mut values(snapshot, self.addresses.namespace()));
+        let all = pending(snapshot, self.addresses.namespace()).chain(self.waiting.pending(now)).collect();
+        self.values.insert("/jam/pending".to_owned(), pending_value(all));
         for (old, new) in self.addresses.namespace().aliases() {
             if let Some(value) = self.values.get(new).cloned() {
                 self.values.insert(old.to_owned(), value);
@@ -233,7 +270,10 @@ impl OscState {
             subscriber.knows.extend(changed.clone());
             out.push((*to, changed));
         }
-        out.iter().for_each(|(to, changed)| self.send_all(*to, changed));
+        // Each value has a packet of its own: some clients read no bundles.
+        for (to, changed) in out {
+            changed.into_iter().for_each(|(address, value)| self.send(to, &address, value));
+        }
     }
 
     /// Takes the packets to send.
@@ -241,26 +281,41 @@ impl OscState {
         std::mem::take(&mut self.out)
     }
 
-    fn error(&mut self, to: SocketAddr, what: String) {
-        self.errors += 1;
-        if self.errors <= MAX_ERRORS {
+    /// Sends an error to the peer whose message caused it, except one that repeats.
+    fn error(&mut self, to: SocketAddr, what: String, now: Instant) {
+        let what: String = what.chars().take(MAX_ERROR).collect();
+        if self.peers.may_hear(to, &what, now) {
             self.send(to, "/jam/error", vec![Value::Text(what)]);
         }
     }
 
-    /// Sends each value in a packet of its own: some clients read no bundles.
-    fn send_all(&mut self, to: SocketAddr, all: &Values) {
-        for (address, value) in all {
-            self.send(to, address, value.clone());
+    /// Sends an answer to the peer that asked for it, unless it has asked too much.
+    fn answer(&mut self, to: SocketAddr, address: &str, arguments: Vec<Value>, now: Instant) {
+        if self.peers.may_ask(to, now) {
+            self.send(to, address, arguments);
+        } else {
+            self.dropped += 1;
+            self.error(to, "too many values are asked for: some answers are left out".into(), now);
         }
     }
 
     fn send(&mut self, to: SocketAddr, address: &str, arguments: Vec<Value>) {
-        match encode(Message { address: address.to_owned(), arguments }) {
-            Some(bytes) if bytes.len() <= MAX_PACKET => self.out.push((to, bytes)),
-            _ => self.dropped += 1,
+        let length = match encode(Message { address: address.to_owned(), arguments }) {
+            Some(bytes) if bytes.len() <= MAX_PACKET => return self.out.push((to, bytes)),
+            Some(bytes) => bytes.len(),
+            None => 0,
+        };
+        let what = format!("{address}: its value of {length} bytes does not fit in a packet of {MAX_PACKET}");
+        if let Some(bytes) = encode(Message { address: "/jam/error".to_owned(), arguments: vec![Value::Text(what)] }) {
+            self.out.push((to, bytes));
         }
     }
+}
+
+/// Whether two addresses are those of one host. All loopback addresses are this computer's.
+fn same_host(a: IpAddr, b: IpAddr) -> bool {
+    let (a, b) = (a.to_canonical(), b.to_canonical());
+    a == b || a.is_loopback() && b.is_loopback()
 }
 
 /// The parts of the text, which are in no snapshot: empty until they are set.

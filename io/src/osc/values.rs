@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use sideman_engine::audio::RATE;
-use sideman_engine::live::commands::CommandKind;
-use sideman_engine::live::{Snapshot, by_ear};
+use sideman_engine::live::commands::{Access, CommandKind};
+use sideman_engine::live::{Command, Snapshot, by_ear};
 use sideman_engine::model::FRAME_RATE;
 
 use crate::command_language::{Namespace, Value, flag, instrument, message, meter, whole};
@@ -15,8 +15,9 @@ pub type Values = BTreeMap<String, Vec<Value>>;
 /// Milliseconds of a frame.
 const FRAME_MS: f32 = 1000.0 / FRAME_RATE as f32;
 
-/// Pending commands that are sent: as many as fit in a packet.
+/// Pending commands that are sent, and the characters of each: as many as fit in a packet.
 const MAX_PENDING: usize = 12;
+const MAX_PENDING_CHARS: usize = 60;
 
 /// The values that a snapshot has.
 pub fn values(s: &Snapshot, namespace: &Namespace) -> Values {
@@ -25,6 +26,12 @@ pub fn values(s: &Snapshot, namespace: &Namespace) -> Values {
     stems(s, namespace, &mut all);
     outputs(s, namespace, &mut all);
     all
+}
+
+/// The value that a command sets at an address; `None`: it sets none. Some of these values are in no snapshot.
+pub fn value_set(command: &Command, namespace: &Namespace) -> Option<(String, Vec<Value>)> {
+    let value = command.kind().spec().address.is_some_and(|address| address.access == Access::Value);
+    message(command, namespace).filter(|_| value).map(|message| (message.address, message.arguments))
 }
 
 /// Values of commands to the session.
@@ -93,11 +100,24 @@ fn outputs(s: &Snapshot, namespace: &Namespace, all: &mut Values) {
     put("/jam/state", vec![state.into(), notice.as_str().into()]);
     put("/jam/load", vec![s.health.p50.into(), s.health.p99.into(), whole(u32::try_from(s.health.late).unwrap_or(u32::MAX))]);
     put("/jam/latency", vec![s.health.latency_in.into(), s.health.latency_out.into(), (s.lag as f32 * FRAME_MS).into()]);
-    let pending = s.pending.iter().take(MAX_PENDING).flat_map(|pending| {
+    put("/jam/pending", pending_value(pending(s, namespace).collect()));
+}
+
+/// The pending commands of a snapshot: each as text, and the seconds until it takes effect.
+pub fn pending<'a>(s: &'a Snapshot, namespace: &'a Namespace) -> impl Iterator<Item = (String, f64)> + 'a {
+    s.pending.iter().map(|pending| {
         let text = message(&pending.command, namespace).map(|m| m.to_string()).unwrap_or_default();
+        (text, (pending.at - s.time) as f64 / f64::from(RATE))
+    })
+}
+
+/// The value of `/jam/pending`: the first commands, soonest first.
+pub fn pending_value(mut all: Vec<(String, f64)>) -> Vec<Value> {
+    all.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let value = |(text, seconds): (String, f64)| {
+        let text: String = text.trim_start_matches("/jam/").chars().take(MAX_PENDING_CHARS).collect();
         // Rounded to a tenth of a second: it is for display, and must not change with every snapshot.
-        let seconds = ((pending.at - s.time) as f64 / f64::from(RATE) * 10.0).round() / 10.0;
-        [text.trim_start_matches("/jam/").into(), Value::Float(seconds)]
-    });
-    put("/jam/pending", pending.collect());
+        [Value::Text(text), Value::Float((seconds * 10.0).round() / 10.0)]
+    };
+    all.into_iter().take(MAX_PENDING).flat_map(value).collect()
 }

@@ -45,6 +45,11 @@ pub struct SurfaceArgs {
     /// reach. 0.0.0.0:9940 lets everyone on the network control the session.
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:9940", value_parser = crate::control_surfaces::osc_address)]
     pub osc: Option<std::net::SocketAddr>,
+    /// Host to which any OSC peer may have values sent, with /jam/subscribe HOST PORT; may be repeated
+    ///
+    /// Without it, a peer may subscribe ports of its own host only.
+    #[arg(long, value_name = "IP", requires = "osc")]
+    pub osc_allow: Vec<std::net::IpAddr>,
     /// Don't announce the OSC port on the network (mDNS, _osc._udp)
     #[arg(long)]
     pub no_announce: bool,

@@ -8,6 +8,7 @@ use anyhow::{Result, anyhow};
 use sideman_io::control::Control;
 use sideman_io::device::DeviceConfig;
 use sideman_io::event::RecordingEvent;
+use sideman_io::join::{join, join_within};
 use sideman_io::live::EngineThread;
 use sideman_io::runner::Runner;
 use sideman_io::supervisor;
@@ -24,6 +25,10 @@ use crate::folders;
 
 /// How often the main thread checks whether the session has ended.
 const POLL: Duration = Duration::from_millis(20);
+/// The longest time to close a take.
+const CLOSING: Duration = Duration::from_secs(60);
+/// A thread that can't be joined.
+const LOST: &str = "panicked or hangs; please report this, with the messages above";
 
 /// Starts the engine's thread and the devices' thread, and waits for the end of the session.
 ///
@@ -75,9 +80,9 @@ pub fn run<B: Backend + Send + 'static>(
     }
     control.end();
     drop((screen, status));
-    let panicked = |_| anyhow!("a thread of the session panicked; please report the message above");
-    let events = engine.join().map_err(panicked)?;
-    devices.join().map_err(panicked)?.map_err(|e| anyhow!("{e}"))?;
+    // The engine's thread closes the take. A sound server that hangs must not keep the program.
+    let events = join_within(engine, CLOSING).ok_or_else(|| anyhow!("the engine's thread {LOST}"))?;
+    join(devices).ok_or_else(|| anyhow!("the devices' thread {LOST}"))?.map_err(|e| anyhow!("{e}"))?;
     report::finish(args, &info, control, began.elapsed(), &events, Heard::default());
     // What failed was printed when it did.
     let failed = events.iter().any(RecordingEvent::is_failure);
