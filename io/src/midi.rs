@@ -5,6 +5,7 @@
 //! ([`crate::device::jack`]) or of the system ([`ports`]).
 
 mod chord;
+mod decoder;
 mod defaults;
 mod footswitch;
 mod learn;
@@ -12,9 +13,11 @@ mod map;
 mod mapper;
 mod message;
 pub mod ports;
+mod reset;
 mod serve;
 
 pub use chord::{HeldChord, chord_name};
+pub use decoder::{Decoder, Moved, Position};
 pub use defaults::default_map;
 pub use footswitch::{Footswitch, Gesture};
 pub use learn::Learn;

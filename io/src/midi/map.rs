@@ -5,9 +5,9 @@
 //! clock_offset = -6.0          # ms by which MIDI clock arrives late
 //!
 //! [[control]]
-//! control = "cc 1 7"           # or "note 10 36", "program 1 4": channel, number
+//! control = "cc 1 7"           # or "note 10 36", "program 1 4", "cc14 1 7", "nrpn 1 260", "bend 1": channel, number
 //! address = "/jam/stem/drums/gain"
-//! mode = "absolute"            # toggle, momentary, relative, switch
+//! mode = "absolute"            # toggle, momentary, relative, relative_offset, switch
 //! from = -40.0                 # value at 0
 //! to = 6.0                     # value at 127
 //! ```
@@ -18,6 +18,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use sideman_engine::live::commands::MidiTarget;
+
+use super::Position;
 
 /// A control of a MIDI device. Channels are 1 to 16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,6 +46,25 @@ pub enum Control {
         /// Number, from 0.
         number: u8,
     },
+    /// Two controllers, of which the second, 32 higher, has the lower 7 bits.
+    Cc14 {
+        /// Channel.
+        channel: u8,
+        /// Number of the first one, 0 to 31.
+        number: u8,
+    },
+    /// A non-registered parameter.
+    Nrpn {
+        /// Channel.
+        channel: u8,
+        /// Number, 0 to 16383.
+        number: u16,
+    },
+    /// Pitch bend.
+    Bend {
+        /// Channel.
+        channel: u8,
+    },
 }
 
 impl fmt::Display for Control {
@@ -52,6 +73,9 @@ impl fmt::Display for Control {
             Control::Cc { channel, number } => write!(f, "cc {channel} {number}"),
             Control::Note { channel, key } => write!(f, "note {channel} {key}"),
             Control::Program { channel, number } => write!(f, "program {channel} {number}"),
+            Control::Cc14 { channel, number } => write!(f, "cc14 {channel} {number}"),
+            Control::Nrpn { channel, number } => write!(f, "nrpn {channel} {number}"),
+            Control::Bend { channel } => write!(f, "bend {channel}"),
         }
     }
 }
@@ -75,16 +99,26 @@ impl FromStr for Control {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!("control {text:?}: must be like \"cc 1 7\": cc, note or program, then channel 1 to 16, then number 0 to 127")
+            format!(
+                "control {text:?}: must be like \"cc 1 7\": cc, cc14, nrpn, note, program or bend, then channel 1 to 16, then, except for \
+                 bend, number 0 to 127 (cc14: to 31, nrpn: to 16383)"
+            )
         };
         let words: Vec<&str> = text.split_whitespace().collect();
-        let [kind, channel, number] = words[..] else { return Err(wrong()) };
+        let (kind, channel, number) = match words[..] {
+            [kind, channel, number] => (kind, channel, number.parse::<u16>().map_err(|_| wrong())?),
+            ["bend", channel] => ("bend", channel, 0),
+            _ => return Err(wrong()),
+        };
         let channel = channel.parse().ok().filter(|c| (1..=16).contains(c)).ok_or_else(wrong)?;
-        let number = number.parse().ok().filter(|n| *n < 128u8).ok_or_else(wrong)?;
+        let seven = |most: u8| u8::try_from(number).ok().filter(|n| *n <= most).ok_or_else(wrong);
         match kind {
-            "cc" => Ok(Control::Cc { channel, number }),
-            "note" => Ok(Control::Note { channel, key: number }),
-            "program" => Ok(Control::Program { channel, number }),
+            "cc" => Ok(Control::Cc { channel, number: seven(127)? }),
+            "note" => Ok(Control::Note { channel, key: seven(127)? }),
+            "program" => Ok(Control::Program { channel, number: seven(127)? }),
+            "cc14" => Ok(Control::Cc14 { channel, number: seven(31)? }),
+            "nrpn" if number < 1 << 14 => Ok(Control::Nrpn { channel, number }),
+            "bend" if words.len() == 2 => Ok(Control::Bend { channel }),
             _ => Err(wrong()),
         }
     }
@@ -94,14 +128,17 @@ impl FromStr for Control {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ControlMode {
-    /// A fader: 0 to 127 is `from` to `to`.
+    /// A fader: 0 to its end is `from` to `to`.
     Absolute,
-    /// Each press switches between `from` and `to`.
+    /// Each press switches between `from` and `to`, from the session's value on.
     Toggle,
     /// `to` while it is pressed, `from` after.
     Momentary,
-    /// An endless knob: 1 to 63 is up, 65 to 127 is down (two's complement), a step is a 127th of the range.
+    /// An endless knob: from 1 on up, from 127 down (two's complement) or from 65 up to 95 down (sign and steps). A step is a 127th of the
+    /// range, from the session's value on.
     Relative,
+    /// An endless knob: from 65 on up, from 63 down (binary offset).
+    RelativeOffset,
     /// A footswitch: a tap is `address`, a hold `hold`, a double tap `double`, each with its arguments.
     #[serde(rename = "switch")]
     Footswitch,
@@ -150,22 +187,39 @@ impl Mapping {
         }
     }
 
-    /// The value that a control's value (0 to 127) means; `None`: none. `current` is the value that was sent last, or `from`.
-    pub fn value(&self, value: u8, current: f32) -> Option<f32> {
+    /// The value that a position means; `None`: none. `current` is the session's value.
+    pub fn value(&self, position: Position, current: f32) -> Option<f32> {
         Some(match self.mode {
-            ControlMode::Absolute => self.from + (self.to - self.from) * f32::from(value.min(127)) / 127.0,
-            ControlMode::Toggle if value < 64 => return None,
-            ControlMode::Toggle if current == self.to => self.from,
-            ControlMode::Toggle => self.to,
-            ControlMode::Momentary if value >= 64 => self.to,
-            ControlMode::Momentary => self.from,
-            ControlMode::Relative => {
-                let steps = f32::from(if value >= 64 { i16::from(value) - 128 } else { i16::from(value) });
-                let (low, high) = (self.from.min(self.to), self.from.max(self.to));
-                (current + steps * (self.to - self.from) / 127.0).clamp(low, high)
+            ControlMode::Absolute => self.from + (self.to - self.from) * position.fraction(),
+            ControlMode::Toggle if !position.pressed() => return None,
+            ControlMode::Toggle => {
+                if self.is_on(current) {
+                    self.from
+                } else {
+                    self.to
+                }
             }
+            ControlMode::Momentary if position.pressed() => self.to,
+            ControlMode::Momentary => self.from,
+            ControlMode::Relative => match position.coarse() {
+                up @ 0..=63 => self.moved(f32::from(up), current),
+                down @ 64..=95 => self.moved(64.0 - f32::from(down), current),
+                down => self.moved(f32::from(down) - 128.0, current),
+            },
+            ControlMode::RelativeOffset => self.moved(f32::from(position.coarse()) - 64.0, current),
             ControlMode::Footswitch => return None,
         })
+    }
+
+    /// Whether a value is that of a switch that is on: it is nearer to `to`, like a freeze of other bars.
+    pub fn is_on(&self, current: f32) -> bool {
+        (current - self.to).abs() < (current - self.from).abs()
+    }
+
+    /// A value moved by some steps. A value outside the control's range does not jump into it.
+    fn moved(&self, steps: f32, current: f32) -> f32 {
+        let (low, high) = (self.from.min(self.to).min(current), self.from.max(self.to).max(current));
+        (current + steps * (self.to - self.from) / 127.0).clamp(low, high)
     }
 }
 

@@ -2,11 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use sideman_engine::live::commands::CommandKind;
-use sideman_engine::live::{Command, Origin, Request};
+use sideman_engine::live::commands::{Access, CommandKind};
+use sideman_engine::live::{Command, Origin, Request, Snapshot};
 
-use super::{Control, ControlMode, Footswitch, Gesture, HeldChord, Learn, Map, Mapping, Message};
-use crate::command_language::{self, Namespace, Parsed, Pattern, Value};
+use super::reset::Resets;
+use super::{Control, ControlMode, Decoder, Footswitch, Gesture, HeldChord, Learn, Map, Mapping, Message, Moved, Position};
+use crate::clock::ClockMessage;
+use crate::command_language::{self, Namespace, Parsed, Pattern, Value, expand, is_all, message};
+use crate::osc::{Values, value_set, values};
+
+/// Time in which a value that was sent is not yet in the snapshot, s: a hop may be half a second long.
+const ON_ITS_WAY: f64 = 0.6;
 
 /// What comes of a message.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -17,6 +23,15 @@ pub struct Response {
     pub learned: Option<Mapping>,
     /// What is wrong with the map, for the musician.
     pub errors: Vec<String>,
+}
+
+impl Response {
+    /// Adds another response.
+    pub fn append(&mut self, other: Response) {
+        self.requests.extend(other.requests);
+        self.errors.extend(other.errors);
+        self.learned = other.learned.or(self.learned.take());
+    }
 }
 
 impl From<Vec<Request>> for Response {
@@ -31,9 +46,14 @@ pub struct MidiMapper {
     origin: Origin,
     map: Map,
     learn: Option<Learn>,
+    decoder: Decoder,
+    resets: Resets,
     footswitches: BTreeMap<Control, Footswitch>,
-    /// The values of toggled and relative controls.
-    values: BTreeMap<Control, f32>,
+    /// The session at the last look, and the values that commands have set.
+    snapshot: Snapshot,
+    set: Values,
+    /// The values that toggled and relative controls have sent, by address, and when.
+    sent: BTreeMap<String, (f32, f64)>,
     held: HeldChord,
 }
 
@@ -45,10 +65,24 @@ impl MidiMapper {
             origin,
             map,
             learn: None,
+            decoder: Decoder::default(),
+            resets: Resets::default(),
             footswitches: BTreeMap::new(),
-            values: BTreeMap::new(),
+            snapshot: Snapshot::default(),
+            set: Values::new(),
+            sent: BTreeMap::new(),
             held: HeldChord::default(),
         }
+    }
+
+    /// The session's state, from which toggled and relative controls start. To be called before a message.
+    pub fn session(&mut self, snapshot: Snapshot) {
+        self.snapshot = snapshot;
+    }
+
+    /// A command was taken, from any source. Some values are in no snapshot: this is how they are known.
+    pub fn applied(&mut self, command: &Command) {
+        self.set.extend(value_set(command, &self.namespace));
     }
 
     /// Assigns the control that moves next to an address.
@@ -77,63 +111,128 @@ impl MidiMapper {
         self.origin
     }
 
-    /// Takes a message that arrived at a time, s. Messages of MIDI clock are ignored: they are for [`crate::clock::ClockFollower`].
+    /// Takes a message that arrived at a time, s. Of MIDI clock it uses start and stop only, which are next to a sequencer's reset: the rest
+    /// is for [`crate::clock::ClockFollower`].
     pub fn message(&mut self, message: Message, at: f64) -> Response {
-        let (control, value) = match message {
-            Message::Clock(_) => return Response::default(),
+        match message {
+            Message::Clock(ClockMessage::Tick) => return Response::default(),
+            Message::Clock(_) => {
+                self.resets.transport(at);
+                return Response::default();
+            }
             // All sound off and all notes off can't be mapped.
-            Message::Control { number: 120 | 123, .. } => return self.request(Command::Panic).into(),
+            Message::Control { channel, number: 120 | 123, .. } => {
+                self.resets.all_off(channel, at);
+                return Response::default();
+            }
             Message::Note { channel, key, velocity } if Some(channel) == self.map.chord_channel => {
                 let chord = self.held.note(key, velocity > 0);
-                return chord.map(|chord| self.request(Command::Chords(chord))).unwrap_or_default().into();
+                return chord.map(|chord| self.request(Command::Chords(chord.into()))).unwrap_or_default().into();
             }
-            // For a button, the velocity of a pad does not matter.
-            Message::Note { channel, key, velocity } => {
-                let control = Control::Note { channel, key };
-                let fader = self.map.get(control).is_some_and(|m| m.mode == ControlMode::Absolute);
-                (control, if velocity > 0 && !fader { 127 } else { velocity })
-            }
-            Message::Control { channel, number, value } => (Control::Cc { channel, number }, value),
-            Message::Program { channel, number } => (Control::Program { channel, number }, 127),
-        };
+            Message::Note { .. } | Message::Control { .. } | Message::Program { .. } | Message::Bend { .. } => {}
+        }
+        let moved = self.decoder.decode(message);
         if let Some(learn) = &mut self.learn {
-            let learned = learn.moved(control, value);
+            let learned = learn.message(message);
             if let Some(mapping) = &learned {
                 self.map.put(mapping.clone());
                 self.learn = None;
             }
             return Response { learned, ..Response::default() };
         }
-        self.moved(control, value, at)
+        let mapped = moved.into_iter().find_map(|moved| Some((self.map.get(moved.0)?.clone(), moved)));
+        mapped.map(|(mapping, moved)| self.moved(&mapping, moved, at)).unwrap_or_default()
     }
 
-    fn moved(&mut self, control: Control, value: u8, at: f64) -> Response {
-        let Some(mapping) = self.map.get(control).cloned() else { return Response::default() };
-        if mapping.mode == ControlMode::Footswitch {
-            let gesture = self.footswitches.entry(control).or_default().moved(value >= 64, at);
-            return gesture.map(|gesture| self.gesture(&mapping, gesture)).unwrap_or_default();
-        }
-        let current = self.values.entry(control).or_insert(mapping.from);
-        match mapping.value(value, *current) {
-            Some(value) => {
-                *current = value;
-                self.send(&command_language::Message { address: mapping.address, arguments: vec![Value::from(value)] })
+    fn moved(&mut self, mapping: &Mapping, (control, position): Moved, at: f64) -> Response {
+        let key = matches!(control, Control::Note { .. });
+        // For a button, the velocity of a pad does not matter.
+        let hard = key && mapping.mode != ControlMode::Absolute && position.coarse() > 0;
+        let position = if hard { Position::Seven(127) } else { position };
+        let send = |mapper: &Self, address: String, value: f32| {
+            mapper.send(&command_language::Message { address, arguments: vec![Value::from(value)] })
+        };
+        match mapping.mode {
+            ControlMode::Footswitch => {
+                let gesture = self.footswitches.entry(control).or_default().moved(position.pressed(), at);
+                gesture.map(|gesture| self.gesture(mapping, gesture)).unwrap_or_default()
             }
-            None => Response::default(),
+            ControlMode::Absolute | ControlMode::Momentary => {
+                let value = mapping.value(position, mapping.from);
+                value.map(|value| send(self, mapping.address.clone(), value)).unwrap_or_default()
+            }
+            ControlMode::Toggle => {
+                let targets = self.targets(&mapping.address);
+                // Several stems are on if all are.
+                let off =
+                    targets.iter().map(|a| self.present(a, at)).find(|value| !value.is_some_and(|value| mapping.is_on(value)));
+                let current = if off.is_some() { mapping.from } else { mapping.to };
+                let Some(value) = mapping.value(position, current) else { return Response::default() };
+                // What is triggered has no state.
+                let values = targets.into_iter().filter(|address| self.has_value(address)).collect::<Vec<_>>();
+                self.sent.extend(values.into_iter().map(|address| (address, (value, at))));
+                send(self, mapping.address.clone(), value)
+            }
+            ControlMode::Relative | ControlMode::RelativeOffset => {
+                let mut all = Response::default();
+                for address in self.targets(&mapping.address) {
+                    let current = self.present(&address, at).unwrap_or(mapping.from);
+                    let Some(value) = mapping.value(position, current) else { continue };
+                    self.sent.insert(address.clone(), (value, at));
+                    all.append(send(self, address, value));
+                }
+                all
+            }
         }
     }
 
-    /// Lets time pass: a footswitch that is held, or was tapped once, is known after a while.
+    /// The addresses that an address or a pattern means, each stem by itself.
+    fn targets(&self, address: &str) -> Vec<String> {
+        if is_all(address) {
+            let path = address.replacen("/all", "/S", 1);
+            return expand(&path, self.namespace.stems()).into_iter().filter(|address| !is_all(address)).collect();
+        }
+        match (self.namespace.get(address), Pattern::new(address)) {
+            (None, Some(pattern)) => self.namespace.find(&pattern).into_iter().map(|found| found.0.to_owned()).collect(),
+            _ => vec![address.to_owned()],
+        }
+    }
+
+    fn has_value(&self, address: &str) -> bool {
+        self.namespace.get(address).is_some_and(|kind| kind.spec().address.is_some_and(|row| row.access == Access::Value))
+    }
+
+    /// The session's value at an address, once what is on its way and what is pending has taken effect.
+    fn present(&self, address: &str, at: f64) -> Option<f32> {
+        let on_its_way = self.sent.get(address).filter(|(_, sent)| (at - sent).abs() < ON_ITS_WAY).map(|(value, _)| *value);
+        let number = |arguments: &[Value]| arguments.first().and_then(Value::number).map(|n| n as f32);
+        let pending = || {
+            let all = self.snapshot.pending.iter().rev().filter_map(|pending| message(&pending.command, &self.namespace));
+            all.filter(|message| message.address == address).find_map(|message| number(&message.arguments))
+        };
+        let now =
+            || values(&self.snapshot, &self.namespace).get(address).or_else(|| self.set.get(address)).and_then(|v| number(v));
+        on_its_way.or_else(pending).or_else(now)
+    }
+
+    /// Lets time pass: a footswitch that is held, or was tapped once, is known after a while, and so is a panic; learning is given up.
     pub fn time(&mut self, at: f64) -> Response {
         let gestures: Vec<(Control, Gesture)> =
             self.footswitches.iter_mut().filter_map(|(control, switch)| Some((*control, switch.time(at)?))).collect();
         let mut all = Response::default();
         for (control, gesture) in gestures {
             if let Some(mapping) = self.map.get(control).cloned() {
-                let one = self.gesture(&mapping, gesture);
-                all.requests.extend(one.requests);
-                all.errors.extend(one.errors);
+                all.append(self.gesture(&mapping, gesture));
             }
+        }
+        if self.resets.time(at) {
+            all.requests.extend(self.request(Command::Panic));
+        }
+        if let Some(learn) = self.learn.take_if(|learn| learn.is_over(at)) {
+            all.errors.push(format!(
+                "MIDI learn: no control for {} was recognised; send /jam/midi/learn again to try again",
+                learn.address()
+            ));
         }
         all
     }

@@ -30,6 +30,13 @@ pub enum Message {
         /// Program, from 0.
         number: u8,
     },
+    /// Pitch bend: the faders of some control surfaces.
+    Bend {
+        /// Channel.
+        channel: u8,
+        /// Value, 0 to 16383.
+        value: u16,
+    },
     /// MIDI clock.
     Clock(ClockMessage),
 }
@@ -47,6 +54,7 @@ impl Message {
             (0x90, _, &[key, velocity]) => Message::Note { channel, key, velocity },
             (0xb0, _, &[number, value]) => Message::Control { channel, number, value },
             (0xc0, _, &[number]) => Message::Program { channel, number },
+            (0xe0, _, &[low, high]) => Message::Bend { channel, value: u16::from(low) | u16::from(high) << 7 },
             (_, 0xf2, &[low, high]) => Message::Clock(ClockMessage::Position(u16::from(low) | u16::from(high) << 7)),
             (_, 0xf8, []) => Message::Clock(ClockMessage::Tick),
             (_, 0xfa, []) => Message::Clock(ClockMessage::Start),

@@ -124,8 +124,7 @@ impl Drop for Ports {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
-            // If the thread has panicked, there is nothing left to do.
-            let _ = thread.join();
+            crate::join::join(thread);
         }
     }
 }

@@ -75,8 +75,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
-            // If the thread has panicked, the music continues without MIDI.
-            let _ = thread.join();
+            crate::join::join(thread);
         }
     }
 }
@@ -103,8 +102,14 @@ fn serve(
             Ok(PortEvent::Bytes { at: received, bytes, len }) => {
                 (at, since) = (received, Instant::now());
                 match bytes.get(..usize::from(len)).and_then(Message::parse) {
-                    Some(Message::Clock(message)) => response.requests = follower.midi(message, received),
-                    Some(message) => response = mapper.message(message, received),
+                    Some(Message::Clock(message)) => {
+                        mapper.message(Message::Clock(message), received);
+                        response.requests = follower.midi(message, received);
+                    }
+                    Some(message) => {
+                        mapper.session(control.snapshot());
+                        response = mapper.message(message, received);
+                    }
                     None => {}
                 }
             }
@@ -113,13 +118,11 @@ fn serve(
             Err(RecvTimeoutError::Disconnected) => return,
         }
         let now = at + since.elapsed().as_secs_f64();
-        let timed = mapper.time(now);
-        response.requests.extend(timed.requests);
-        response.errors.extend(timed.errors);
+        response.append(mapper.time(now));
         for event in events.try_iter() {
-            if let Event::Applied { request, .. } = event
-                && let Command::Learn(address) = request.command
-            {
+            let Event::Applied { request, .. } = event else { continue };
+            mapper.applied(&request.command);
+            if let Command::Learn(address) = request.command {
                 control.say(match mapper.learn(&address) {
                     Ok(()) => format!("MIDI learn: move the control for {address}"),
                     Err(e) => format!("MIDI learn: {e}"),
@@ -129,6 +132,9 @@ fn serve(
         if followed.elapsed() >= FOLLOW {
             followed = Instant::now();
             response.requests.extend(follower.follow(&control.snapshot(), now));
+            if let Some(fault) = follower.fault() {
+                control.say(fault.to_string());
+            }
             if let Some(known) = follower.lock(now) {
                 control.locked(known);
             }

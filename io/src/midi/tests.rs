@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use sideman_engine::live::{Action, Command, Request, Which};
+use sideman_engine::live::{Action, Command, Pending, Request, Snapshot, StemState, Which};
 
 use super::*;
 use crate::clock::ClockMessage;
@@ -51,8 +51,10 @@ fn the_default_map_has_faders_pedals_pads_and_programs() {
     assert_eq!(played(&mut h, &[0x89, 37, 0], 0.0), []);
     assert_eq!(played(&mut h, &[0xc0, 0], 0.0), [Command::Section("1".into())]);
     assert_eq!(played(&mut h, &[0xc0, 0], 0.0), [Command::Section("1".into())]);
-    for panic in [120, 123] {
-        assert_eq!(played(&mut h, &[0xb9, panic, 0], 0.0), [Command::Panic]);
+    for (panic, at) in [(120, 1.0), (123, 2.0)] {
+        assert_eq!(played(&mut h, &[0xb9, panic, 0], at), []);
+        assert_eq!(commands(&h.time(at + 0.1).requests), [Command::Panic]);
+        assert_eq!(commands(&h.time(at + 0.2).requests), []);
     }
     assert_eq!(played(&mut h, &[0xb9, 99, 1], 0.0), []);
 }
@@ -182,6 +184,191 @@ fn held_keys_set_the_chord() {
     // A fifth on the way to it is a chord, too.
     assert_eq!(all.last(), Some(&Command::Chords("Am".into())));
     assert_eq!(all.iter().filter(|c| **c == Command::Chords("Am".into())).count(), 1);
+}
+
+/// Teaches a mapper an address by some messages, with pauses of 10 ms. The mapping that was learned.
+fn taught(address: &str, messages: &[&[u8]]) -> (MidiMapper, Option<Mapping>) {
+    let mut h = mapper(Map::default());
+    h.learn(address).unwrap();
+    let mut learned = None;
+    for (n, bytes) in messages.iter().enumerate() {
+        h.time(n as f64 * 0.01);
+        let response = h.message(Message::parse(bytes).unwrap(), n as f64 * 0.01);
+        assert!(response.requests.is_empty() || learned.is_some());
+        learned = learned.or(response.learned);
+    }
+    (h, learned)
+}
+
+/// The session's state with the drums at a level and mute.
+fn session(gain: f32, mute: bool) -> Snapshot {
+    let drums = StemState { gain, mute, ..StemState::default() };
+    Snapshot { stems: vec![StemState::default(), drums, StemState::default()], tempo: 120.0, ..Snapshot::default() }
+}
+
+#[test]
+fn a_relative_knob_starts_from_the_session_s_value() {
+    let gain = |db: f32| Command::Stem(Which::One(1), Action::Gain(db));
+    let step = 46.0 / 127.0;
+    let mut h = taught("/jam/stem/drums/gain", &[&[0xb0, 20, 1], &[0xb0, 20, 1], &[0xb0, 20, 1]]).0;
+    h.session(session(0.0, false));
+    assert_eq!(played(&mut h, &[0xb0, 20, 1], 1.0), [gain(step)]);
+    // Quick clicks add up before the session has taken them.
+    assert_eq!(played(&mut h, &[0xb0, 20, 1], 1.1), [gain(2.0 * step)]);
+    // Another hand has moved the level since.
+    h.session(session(-20.0, false));
+    assert_eq!(played(&mut h, &[0xb0, 20, 127], 3.0), [gain(-20.0 - step)]);
+    // A level outside the knob's range does not jump into it.
+    h.session(session(-60.0, false));
+    assert_eq!(played(&mut h, &[0xb0, 20, 1], 5.0), [gain(-60.0 + step)]);
+    // What is pending counts.
+    let pending = Pending { command: gain(-10.0), at: 0 };
+    h.session(Snapshot { pending: vec![pending], ..session(0.0, false) });
+    assert_eq!(played(&mut h, &[0xb0, 20, 1], 7.0), [gain(-10.0 + step)]);
+    // All stems, each from its own level.
+    let mut h = taught("/jam/stem/all/gain", &[&[0xb0, 20, 1], &[0xb0, 20, 1], &[0xb0, 20, 1]]).0;
+    h.session(session(-20.0, false));
+    let of = |stem, db| Command::Stem(Which::One(stem), Action::Gain(db));
+    assert_eq!(played(&mut h, &[0xb0, 20, 1], 1.0), [of(0, step), of(1, -20.0 + step), of(2, step)]);
+    // A value that is in no snapshot.
+    let mut h = taught("/jam/sample/temperature", &[&[0xb0, 20, 1], &[0xb0, 20, 1], &[0xb0, 20, 1]]).0;
+    h.applied(&Command::Temperature(1.0));
+    assert_eq!(played(&mut h, &[0xb0, 20, 1], 1.0), [Command::Temperature(1.0 + 2.0 / 127.0)]);
+}
+
+#[test]
+fn a_toggle_follows_the_session_s_state() {
+    let mute = |on| Command::Stem(Which::One(1), Action::Mute(on));
+    let mut h = taught("/jam/stem/drums/mute", &[&[0xb0, 9, 127], &[0xb0, 9, 0]]).0;
+    h.session(session(0.0, true));
+    assert_eq!(played(&mut h, &[0xb0, 9, 127], 1.0), [mute(false)]);
+    assert_eq!(played(&mut h, &[0xb0, 9, 127], 1.2), [mute(true)]);
+    h.session(session(0.0, false));
+    assert_eq!(played(&mut h, &[0xb0, 9, 127], 3.0), [mute(true)]);
+    // All are on if each one is.
+    let mut h = taught("/jam/stem/all/mute", &[&[0xb0, 9, 127], &[0xb0, 9, 0]]).0;
+    h.session(session(0.0, true));
+    assert_eq!(played(&mut h, &[0xb0, 9, 127], 1.0), [Command::Stem(Which::All, Action::Mute(true))]);
+    // What is triggered has no state: each press counts.
+    let mut h = mapper(Map::parse(MAP).unwrap());
+    assert_eq!([1.0, 1.1, 9.0].map(|at| played(&mut h, &[0xc0, 4], at).len()), [1; 3]);
+}
+
+#[test]
+fn wide_controls_are_learned_and_played() {
+    let gain = |fraction: f32| Command::Stem(Which::One(1), Action::Gain(-40.0 + 46.0 * fraction));
+    type Case<'a> = (&'a [&'a [u8]], Control, &'a [&'a [u8]], f32);
+    let cases: [Case; 5] = [
+        // A pair of controllers.
+        (
+            &[&[0xb0, 7, 64], &[0xb0, 39, 3], &[0xb0, 7, 64]],
+            Control::Cc14 { channel: 1, number: 7 },
+            &[&[0xb0, 7, 32], &[0xb0, 39, 1]],
+            4097.0 / 16_383.0,
+        ),
+        // The lower half first.
+        (&[&[0xb0, 39, 64], &[0xb0, 7, 3], &[0xb0, 39, 64]], Control::Cc14 { channel: 1, number: 7 }, &[&[0xb0, 7, 127]], 1.0),
+        // NRPN 260, of 14 bits.
+        (
+            &[&[0xb0, 99, 2], &[0xb0, 98, 4], &[0xb0, 6, 9], &[0xb0, 38, 1], &[0xb0, 6, 10]],
+            Control::Nrpn { channel: 1, number: 260 },
+            &[&[0xb0, 99, 2], &[0xb0, 98, 4], &[0xb0, 6, 32], &[0xb0, 38, 1]],
+            4097.0 / 16_383.0,
+        ),
+        // A motor fader: a touch, then pitch bend.
+        (
+            &[&[0x90, 104, 127], &[0xe2, 0, 9], &[0xe2, 5, 9], &[0xe2, 9, 10], &[0x90, 104, 0]],
+            Control::Bend { channel: 3 },
+            &[&[0xe2, 1, 32]],
+            4097.0 / 16_383.0,
+        ),
+        // 7 bits, as before.
+        (&[&[0xb0, 7, 64], &[0xb0, 7, 66], &[0xb0, 7, 70]], Control::Cc { channel: 1, number: 7 }, &[&[0xb0, 7, 127]], 1.0),
+    ];
+    for (messages, control, play, fraction) in cases {
+        let (mut h, learned) = taught("/jam/stem/drums/gain", messages);
+        let learned = learned.unwrap_or_else(|| panic!("{control} is not learned"));
+        assert_eq!((learned.control, learned.mode), (control, ControlMode::Absolute));
+        assert_eq!(control.to_string().parse(), Ok(control));
+        let all: Vec<Command> = play.iter().flat_map(|bytes| played(&mut h, bytes, 1.0)).collect();
+        let Some(Command::Stem(_, Action::Gain(db))) = all.last() else { panic!("{control}: {all:?}") };
+        let Command::Stem(_, Action::Gain(wanted)) = gain(fraction) else { unreachable!() };
+        assert!((db - wanted).abs() < 1e-3, "{control}: {db} for {wanted}");
+    }
+}
+
+#[test]
+fn endless_knobs_are_learned_in_all_their_encodings() {
+    type Case<'a> = (&'a str, &'a [u8], ControlMode, u8, u8);
+    let cases: [Case; 7] = [
+        ("two's complement", &[1, 1, 1], ControlMode::Relative, 1, 127),
+        ("two's complement, down", &[127, 127, 126], ControlMode::Relative, 1, 127),
+        ("two's complement, accelerated", &[1, 3, 7, 5, 2, 1], ControlMode::Relative, 1, 127),
+        ("sign", &[1, 1, 65], ControlMode::Relative, 1, 65),
+        ("binary offset, down", &[63, 63, 62], ControlMode::RelativeOffset, 65, 63),
+        ("binary offset, up", &[65, 65, 65, 65, 65, 65], ControlMode::RelativeOffset, 65, 63),
+        ("binary offset, accelerated", &[65, 68, 66, 69, 66, 65], ControlMode::RelativeOffset, 65, 63),
+    ];
+    for (name, values, mode, up, down) in cases {
+        let messages: Vec<[u8; 3]> = values.iter().map(|value| [0xb0, 20, *value]).collect();
+        let (mut h, learned) = taught("/jam/tempo", &messages.iter().map(|m| &m[..]).collect::<Vec<_>>());
+        assert_eq!(learned.map(|m| m.mode), Some(mode), "{name}");
+        h.session(session(0.0, false));
+        let mut tempo = |value: u8, at| match played(&mut h, &[0xb0, 20, value], at)[..] {
+            [Command::Tempo(bpm)] => bpm,
+            ref other => panic!("{name}: {other:?}"),
+        };
+        assert!(tempo(up, 1.0) > 120.0 && (tempo(down, 1.1) - 120.0).abs() < 1e-3, "{name}");
+    }
+    // A fader from its lower end and through its middle.
+    for start in [1u8, 60, 113] {
+        let messages: Vec<[u8; 3]> = (start..start + 7).map(|value| [0xb0, 20, value]).collect();
+        let (_, learned) = taught("/jam/tempo", &messages.iter().map(|m| &m[..]).collect::<Vec<_>>());
+        assert_eq!(learned.map(|m| m.mode), Some(ControlMode::Absolute), "from {start}");
+    }
+}
+
+#[test]
+fn a_key_is_learned_when_it_is_released() {
+    let (_, learned) = taught("/jam/fill", &[&[0x90, 60, 100], &[0x90, 60, 0]]);
+    assert_eq!(learned.map(|m| (m.control, m.mode)), Some((Control::Note { channel: 1, key: 60 }, ControlMode::Momentary)));
+}
+
+#[test]
+fn learning_is_given_up_after_ten_seconds() {
+    let mut h = mapper(Map::default());
+    h.learn("/jam/tempo").unwrap();
+    assert_eq!(h.time(100.0), Response::default());
+    h.message(Message::parse(&[0xb0, 20, 40]).unwrap(), 101.0);
+    assert_eq!(h.time(109.9), Response::default());
+    assert_eq!(h.time(110.1).errors.len(), 1);
+    assert_eq!(h.time(110.2), Response::default());
+    for value in [41, 42, 43] {
+        assert_eq!(h.message(Message::parse(&[0xb0, 20, value]).unwrap(), 111.0), Response::default());
+    }
+}
+
+#[test]
+fn a_sequencer_s_reset_is_no_panic() {
+    // What a sequencer sends before it plays: all sound off and all notes off on every channel.
+    let mut h = mapper(default_map(&STEMS));
+    for channel in 0..16 {
+        for number in [120, 123] {
+            assert_eq!(played(&mut h, &[0xb0 | channel, number, 0], 1.0 + f64::from(channel) * 1e-3), []);
+        }
+    }
+    assert_eq!(commands(&h.time(2.0).requests), []);
+    // On one channel, before or after a start or stop.
+    for (message, off) in [(0xfa, -0.01), (0xfa, 0.01), (0xfc, 0.1)] {
+        let at = 10.0 * f64::from(message) + off;
+        let mut both = [(at, vec![0xb0, 123, 0]), (at - off, vec![message])];
+        both.sort_by(|a, b| a.0.total_cmp(&b.0));
+        both.iter().for_each(|(at, bytes)| assert_eq!(played(&mut h, bytes, *at), []));
+        assert_eq!(commands(&h.time(at + 1.0).requests), []);
+    }
+    // A panic button in the middle of a song.
+    played(&mut h, &[0xb0, 123, 0], 9000.0);
+    assert_eq!(commands(&h.time(9000.1).requests), [Command::Panic]);
 }
 
 proptest! {
