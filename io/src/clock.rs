@@ -18,10 +18,11 @@ mod midi_in;
 mod midi_out;
 mod playback;
 mod taps;
+mod tick_line;
 
 pub use entry::BarEntry;
 pub use follower::ClockFollower;
-pub use jack::{Beat, JackTransport, Transport};
+pub use jack::{Beat, JackTransport, MasterFault, Transport};
 pub use midi_in::{ClockMessage, MidiClock};
 pub use midi_out::{BeatPosition, MidiClockOut};
 pub use playback::{Opened, PlaybackClock};

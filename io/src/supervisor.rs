@@ -19,12 +19,12 @@ const POLL: Duration = Duration::from_millis(50);
 /// # Errors
 /// The device can't be opened at the start.
 pub fn watch(control: &Control, config: &DeviceConfig, engine: &EngineHandle) -> Result<(), String> {
-    let open = || -> Result<Box<dyn Stream>, String> {
-        let stream = device::open(config, engine)?;
+    let open = |again| -> Result<Box<dyn Stream>, String> {
+        let stream = device::open(config, engine, again)?;
         engine.opened(OpenedDevice { stats: stream.stats().clone(), rates: stream.rates() });
         Ok(stream)
     };
-    let mut stream = open()?;
+    let mut stream = open(false)?;
     control.tell(DeviceEvent::Opened { description: stream.description() });
     while !control.ended() {
         let Some(error) = stream.failure() else {
@@ -34,7 +34,7 @@ pub fn watch(control: &Control, config: &DeviceConfig, engine: &EngineHandle) ->
         // The device is free before it is opened again.
         drop(stream);
         control.tell(DeviceEvent::Lost { error });
-        let Some(reopened) = reopen(control, open) else { return Ok(()) };
+        let Some(reopened) = reopen(control, || open(true)) else { return Ok(()) };
         stream = reopened;
         control.tell(DeviceEvent::Reopened { description: stream.description() });
     }

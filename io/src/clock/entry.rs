@@ -9,8 +9,11 @@ use sideman_engine::task::Meter;
 /// The shortest time from the next undecided sample to a start, s: the first window must be primed before it.
 pub const START_LEAD: f64 = 1.4;
 
-/// The largest change of tempo that corrects a phase, as a share of the tempo.
+/// The largest change of tempo that corrects a phase, as a share of the tempo: one that is not heard for a small correction, as after a
+/// change of tempo, and a larger one farther off the beat, from [`FAR`] quarter notes on.
+const SMALL_BEND: f64 = 0.01;
 const MAX_BEND: f64 = 0.04;
+const FAR: f64 = 0.2;
 
 /// The smallest change of tempo that is worth a command, BPM.
 const MIN_CHANGE: f64 = 0.05;
@@ -45,6 +48,9 @@ impl BarEntry {
     ///
     /// * `next`: song time of the next undecided sample, s.
     /// * `theirs`: the other program's position then, in quarter notes.
+    /// * `odd`: length of the other program's bars in quarter notes, if the band can't play them: it starts with one of them, and then
+    ///   shares the beat only.
+    #[allow(clippy::too_many_arguments)]
     pub fn start(
         &mut self,
         session: &Snapshot,
@@ -52,13 +58,14 @@ impl BarEntry {
         theirs: f64,
         tempo: f64,
         meter: Option<Meter>,
+        odd: Option<f64>,
         from: Origin,
     ) -> Option<Vec<Request>> {
         if !self.armed {
             return None;
         }
         let request = |command, when| Request { command, when: Some(when), from };
-        let bar = meter.unwrap_or(session.meter).quarters() as f64;
+        let bar = odd.unwrap_or(meter.unwrap_or(session.meter).quarters() as f64);
         if !session.playing {
             self.armed = false;
             let line = ((theirs + START_LEAD * tempo / 60.0) / bar).ceil() * bar;
@@ -70,7 +77,7 @@ impl BarEntry {
             return Some(requests);
         }
         let apart = (theirs - quarters(session)) / bar;
-        if !self.stopped && ((apart - apart.round()) * bar).abs() > 0.5 {
+        if odd.is_none() && !self.stopped && ((apart - apart.round()) * bar).abs() > 0.5 {
             self.stopped = true;
             return Some(vec![request(Command::Stop, When::Now)]);
         }
@@ -98,12 +105,13 @@ pub fn keep_tempo(session: &Snapshot, tempo: f64, from: Origin) -> Vec<Request> 
     if (tempo - session.tempo).abs() > MIN_CHANGE { vec![request] } else { Vec::new() }
 }
 
-/// The tempo at which a session at `ours` quarter notes meets a clock at `theirs` within about two quarter notes, without a jump. Only the
+/// The tempo at which a session at `ours` quarter notes meets a clock at `theirs`, without a jump. Only the
 /// fraction of a quarter note counts: the bars may be numbered differently.
 fn bend(tempo: f64, ours: f64, theirs: f64) -> f64 {
     let apart = theirs - ours;
     let phase = apart - apart.round();
-    TEMPO.clamp(tempo * (1.0 + (phase / 2.0).clamp(-MAX_BEND, MAX_BEND)))
+    let most = if phase.abs() > FAR { MAX_BEND } else { SMALL_BEND };
+    TEMPO.clamp(tempo * (1.0 + (phase / 2.0).clamp(-most, most)))
 }
 
 #[cfg(test)]

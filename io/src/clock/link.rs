@@ -60,8 +60,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
-            // If the thread has panicked, the music continues without Link.
-            let _ = thread.join();
+            crate::join::join(thread);
         }
     }
 }
@@ -205,7 +204,7 @@ impl Peer {
         }
 
         let (tempo, theirs) = (state.tempo(), state.beat_at_time(at, quantum));
-        match self.entry.start(snapshot, next, theirs, tempo, None, self.origin) {
+        match self.entry.start(snapshot, next, theirs, tempo, None, None, self.origin) {
             Some(started) => requests.extend(started),
             None if others == 0 => {}
             None if snapshot.playing => requests.extend(keep_phase(snapshot, theirs, tempo, self.origin)),

@@ -85,10 +85,10 @@ impl DeviceStats {
 ///
 /// # Errors
 /// The flag or system at fault, and what there is.
-pub fn open(config: &DeviceConfig, engine: &EngineHandle) -> Result<Box<dyn Stream>, String> {
+pub fn open(config: &DeviceConfig, engine: &EngineHandle, again: bool) -> Result<Box<dyn Stream>, String> {
     match config.host.as_deref() {
         Some("null") => null::open(engine),
-        Some("jack") => jack::open(config, engine),
+        Some("jack") => jack::open(config, engine, again),
         _ => cpal::open(config, engine),
     }
 }

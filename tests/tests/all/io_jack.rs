@@ -92,13 +92,16 @@ impl Jam {
     }
 
     fn of(client: &str, period: u32, runner: Runner<CpuBackend>, control: Control) -> Jam {
+        Jam::on(device_config(client, period), runner, control)
+    }
+
+    fn on(asked: DeviceConfig, runner: Runner<CpuBackend>, control: Control) -> Jam {
         let events = control.events();
         supervisor::print_events(&control, |message| eprintln!("  {message}"));
         // Soft enough that nothing is limited: the mix is then the sum of its stems, but for rounding.
         control.send(stage::now(Command::Stem(Which::All, Action::Gain(-18.0)))).unwrap();
         let (engine, handle) = EngineThread::new(runner);
         let engine = std::thread::spawn(move || engine.run());
-        let asked = device_config(client, period);
         let watched = control.clone();
         let devices = std::thread::spawn(move || supervisor::watch(&watched, &asked, &handle));
         Jam { control, engine, devices, events }
@@ -296,6 +299,45 @@ fn server_dies_and_comes_back() -> bool {
     assert!(jam.events.try_iter().count() < 1000);
     jam.end();
     lost == 0
+}
+
+#[test]
+fn a_server_that_comes_back_without_the_pedal_gives_sound() {
+    let _turn = turn();
+    let _deadline = deadline(400);
+    if !jackd("io_jack::a_server_that_comes_back_without_the_pedal_gives_sound") {
+        return;
+    }
+    let pedal = || {
+        let (me, _) = jack::Client::new("pedal", jack::ClientOptions::NO_START_SERVER).unwrap();
+        let port = me.register_port("out", jack::MidiOut::default()).unwrap();
+        (me.activate_async((), ()).unwrap(), port)
+    };
+    let server = Server::start(1024);
+    let stomp = pedal();
+    let config = SessionConfig { count_in: 0, bar1: 16_000, ..stage::config(25) };
+    let (runner, control) = stage::runner(config, RunMode::Devices);
+    let jam = Jam::on(DeviceConfig { midi: Some("pedal:".into()), ..device_config("sideman-pedal", 1024) }, runner, control);
+    let connected = |port: &jack::Port<jack::MidiOut>| port.is_connected_to("sideman-pedal:midi_in").unwrap_or(false);
+    let wait = |port: &jack::Port<jack::MidiOut>| {
+        let began = Instant::now();
+        while !connected(port) {
+            assert!(began.elapsed() < Duration::from_secs(60), "the pedal is not connected");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    wait(&stomp.1);
+    drop(stomp);
+    drop(server);
+    let _server = Server::start(1024);
+    let (rig_, recorded) = rig("sideman-pedal", line());
+    let (rows, _) = record(&recorded, 3.0);
+    assert!(aligned(&rows[RATE as usize..]) > 0, "the band is back without the pedal");
+    // The pedal is connected when it appears.
+    let stomp = pedal();
+    wait(&stomp.1);
+    drop(rig_);
+    jam.end();
 }
 
 /// The time from a note to the first sound that can depend on it, at the ports: a model that repeats what it

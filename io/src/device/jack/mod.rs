@@ -17,7 +17,7 @@ use jack::{AsyncClient, AudioIn, AudioOut, Client, ClientOptions, LatencyType, M
 use super::{DeviceConfig, DeviceStats, Stream};
 use crate::clock::MidiClockOut;
 use crate::live::EngineHandle;
-use connections::PortNames;
+use connections::{Connections, PortNames};
 use process::Process;
 
 /// Time without a callback after which the server is gone, or has removed the client.
@@ -58,6 +58,9 @@ struct JackStream {
     client: AsyncClient<Notifications, Process>,
     stats: Arc<DeviceStats>,
     rate: u32,
+    connections: Mutex<Connections>,
+    /// What was missing when it was opened.
+    missing: Option<String>,
     /// Frames that had passed when a callback was last seen, and when that was.
     seen_frames: AtomicU64,
     seen: Mutex<Instant>,
@@ -69,11 +72,12 @@ fn jack_error(e: jack::Error) -> String {
 
 /// Becomes a client of the running server; starts none. Its ports are `STEM_in` of the musician's stem,
 /// `STEM_out` of every stem, `click_out`, `mix_out_1`, `mix_out_2`, `midi_in`, `midi_out`. `--input`,
-/// `--output` and `--midi` connect them by beginnings of port names.
+/// `--output` and `--midi` connect them by beginnings of port names. `again`: it was open before. Then a port
+/// that is missing is connected when it appears: a pedal that is off must not keep the band silent.
 ///
 /// # Errors
-/// There is no server, it accepts no client, or it has no port of a name.
-pub fn open(config: &DeviceConfig, engine: &EngineHandle) -> Result<Box<dyn Stream>, String> {
+/// There is no server, it accepts no client, or, unless `again`, it has no port of a name.
+pub fn open(config: &DeviceConfig, engine: &EngineHandle, again: bool) -> Result<Box<dyn Stream>, String> {
     let (client, _) = Client::new(&config.client, ClientOptions::NO_START_SERVER).map_err(jack_error)?;
     let rate = client.sample_rate();
     let ports = engine.connect(rate, rate, false)?;
@@ -114,16 +118,13 @@ pub fn open(config: &DeviceConfig, engine: &EngineHandle) -> Result<Box<dyn Stre
         transport: None,
     };
     let client = client.activate_async(notifications, process).map_err(jack_error)?;
-    if let Some(from) = &config.input {
-        names.connect_input(client.as_client(), from)?;
-    }
-    if let Some(to) = &config.output {
-        names.connect_output(client.as_client(), to)?;
-    }
-    if let Some(name) = &config.midi {
-        names.connect_midi(client.as_client(), name)?;
-    }
-    Ok(Box::new(JackStream { client, stats, rate, seen_frames: AtomicU64::new(0), seen: Mutex::new(Instant::now()) }))
+    let mut connections = Connections::new(names, config);
+    let missing = match connections.make(client.as_client()) {
+        Err(e) if !again => return Err(e),
+        made => made.err(),
+    };
+    let (connections, seen) = (Mutex::new(connections), Mutex::new(Instant::now()));
+    Ok(Box::new(JackStream { client, stats, rate, connections, missing, seen_frames: AtomicU64::new(0), seen }))
 }
 
 /// Whether a server accepts clients.
@@ -134,7 +135,9 @@ pub fn running() -> bool {
 impl Stream for JackStream {
     fn description(&self) -> String {
         let client = self.client.as_client();
-        format!("JACK client {} at {} Hz, {} frames", client.name(), self.rate, self.stats.period.load(Ordering::Relaxed))
+        let frames = self.stats.period.load(Ordering::Relaxed);
+        let missing = self.missing.as_ref().map(|e| format!("; {e}: it is connected when it appears")).unwrap_or_default();
+        format!("JACK client {} at {} Hz, {frames} frames{missing}", client.name(), self.rate)
     }
 
     fn rates(&self) -> (u32, u32) {
@@ -146,6 +149,7 @@ impl Stream for JackStream {
     }
 
     fn failure(&self) -> Option<String> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).retry(self.client.as_client());
         let frames = self.stats.frames.load(Ordering::Relaxed);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if self.seen_frames.swap(frames, Ordering::Relaxed) != frames {

@@ -79,7 +79,8 @@ impl Process {
     fn pass_on_transport(&mut self, client: &Client) {
         let Ok(TransportStatePosition { pos, state }) = client.transport().query() else { return };
         let rate = f64::from(self.rate);
-        let beat = pos.bbt().and_then(|b| {
+        let bbt = pos.bbt();
+        let beat = bbt.and_then(|b| {
             let beat = b.beat as f64 + b.tick as f64 / b.ticks_per_beat;
             let mut beat = Beat::new(b.bar as f64, beat, f64::from(b.sig_num), f64::from(b.sig_denom), b.bpm)?;
             // The position is that of the frame `bbt_offset` frames before the block.
@@ -91,6 +92,7 @@ impl Process {
             rolling: state == TransportState::Rolling,
             seconds: f64::from(pos.frame()) / rate,
             beat,
+            master: bbt.is_some(),
         };
         if now.is_news(self.transport.as_ref()) && self.ports.midi.try_push(PortEvent::Transport(now)).is_ok() {
             self.transport = Some(now);
