@@ -1,9 +1,10 @@
-//! A small fuzzer for the readers of files that may come from anywhere. It needs no nightly compiler.
+//! A small fuzzer for the readers of files and messages that may come from anywhere. It needs no nightly compiler.
 //!
 //! It mutates seed inputs with a fixed random seed. An input whose outcome is new becomes a seed itself. An execution fails if the reader
 //! panics, or if it allocates more memory at once than its target allows. `tests/memory.rs` runs each target for seconds, the binary
 //! `fuzz` for as long as you like.
 
+mod live;
 mod mutate;
 mod targets;
 

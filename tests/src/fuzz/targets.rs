@@ -11,12 +11,25 @@ use sideman_kernels::Format;
 use sideman_kernels::cpu::CpuBackend;
 use tempfile::TempDir;
 
-use super::{MemoryLimit, Target};
+use super::{MemoryLimit, Target, live};
 use crate::checkpoint::{Data, Pickle, Tensor, save};
 use crate::{golden, published};
 
 /// All targets.
-pub const NAMES: [&str; 8] = ["pickle", "zip", "safetensors", "config", "huggingface", "audiocraft", "tokenizer", "spiece"];
+pub const NAMES: [&str; 12] = [
+    "pickle",
+    "zip",
+    "safetensors",
+    "config",
+    "huggingface",
+    "audiocraft",
+    "tokenizer",
+    "spiece",
+    "chart",
+    "osc",
+    "midi",
+    "take",
+];
 
 /// A target by its name.
 pub fn target(name: &str) -> Option<Target> {
@@ -29,12 +42,16 @@ pub fn target(name: &str) -> Option<Target> {
         "audiocraft" => audiocraft(),
         "tokenizer" => tokenizer(),
         "spiece" => spiece(),
+        "chart" => live::chart(),
+        "osc" => live::osc_packets(),
+        "midi" => live::midi_bytes(),
+        "take" => live::take(),
         _ => return None,
     })
 }
 
 /// A temporary folder, in memory where the system has one: a run writes a million small files.
-fn temp_dir() -> TempDir {
+pub(super) fn temp_dir() -> TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a temporary folder")
 }
@@ -43,15 +60,15 @@ fn read(path: &str) -> Vec<u8> {
     std::fs::read(golden::path(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-fn write(path: &Path, bytes: &[u8]) {
+pub(super) fn write(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }
 
-fn tokens(all: &[&[u8]]) -> Vec<Vec<u8>> {
+pub(super) fn tokens(all: &[&[u8]]) -> Vec<Vec<u8>> {
     all.iter().map(|t| t.to_vec()).collect()
 }
 
-fn message(e: impl std::fmt::Display) -> String {
+pub(super) fn message(e: impl std::fmt::Display) -> String {
     e.to_string()
 }
 
