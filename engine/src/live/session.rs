@@ -3,7 +3,7 @@
 use sideman_kernels::{Backend, Sampling};
 
 use super::click::Metronome;
-use super::ear::{self, Ear};
+use super::ear::Ear;
 use super::ear_clock::EarClock;
 use super::failover::HopStart;
 use super::model_state::ModelState;

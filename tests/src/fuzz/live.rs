@@ -218,6 +218,7 @@ pub fn take() -> Target {
         latency_out: 0.0,
         from: 0,
         samples: 0,
+        ended: None,
         config: stage::config(8),
     };
     let info = serde_json::to_string(&info).expect("a take's info is JSON");
