@@ -3,7 +3,6 @@
 
 use sideman_kernels::Backend;
 
-use crate::task::by_ear;
 use super::notice::Notice;
 use super::schedule::{Entry, Target};
 use super::session::Session;
@@ -12,6 +11,7 @@ use super::stem::{Stem, Stems};
 use super::timeline::Boundary;
 use super::{Action, Clock, Command, Mode, Which};
 use crate::limits::TEMPO;
+use crate::task::by_ear;
 use crate::task::tonic;
 
 impl<B: Backend> Session<B> {

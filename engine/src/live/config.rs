@@ -6,11 +6,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::Clock;
-use crate::task::by_ear;
 use super::window::Shape;
 use crate::error::{Error, Result};
 use crate::limits::{BAR1, COUNT_IN, TEMPO};
 use crate::model::{Config, SAMPLE_RATE};
+use crate::task::by_ear;
 use crate::task::{Chords, Meter};
 
 /// The most stems of a model.

@@ -68,9 +68,9 @@ mod timeline;
 mod token_history;
 mod window;
 
+pub use crate::task::{CHORDS_BY_EAR, by_ear};
 pub use command::{Action, Clamped, Clock, Command, Mode, Origin, Request, When, Which};
 pub use config::SessionConfig;
-pub use crate::task::{CHORDS_BY_EAR, by_ear};
 pub use ear_clock::EarState;
 pub use notice::Notice;
 pub use session::Session;

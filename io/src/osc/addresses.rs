@@ -74,7 +74,7 @@ pub const OUTPUTS: [Row; 13] = [
     output("/jam/section", "name bars", "the section that plays, and the bars until the next one"),
     output(
         "/jam/clock/state",
-        "waiting|following|holding",
+        "off|waiting|following|holding",
         "with the clock by ear: waits for a count, follows you, or keeps the tempo",
     ),
     output("/jam/clock/lock", "0..1", "with the clock by ear: how well your notes fit the beat"),

@@ -80,14 +80,12 @@ fn outputs(s: &Snapshot, namespace: &Namespace, all: &mut Values) {
     let mut put = |address: &str, arguments: Vec<Value>| drop(all.insert(address.to_owned(), arguments));
     let bar = Value::Int(s.bar.clamp(i32::MIN.into(), i32::MAX.into()) as i32);
     put("/jam/beat", vec![bar, whole(s.beat), Value::Float(s.tempo)]);
-    if let Some(ear) = s.ear {
-        put("/jam/clock/state", vec![ear.name().into()]);
-        put("/jam/clock/lock", vec![((s.lock * 100.0).round() / 100.0).into()]);
-    }
-    if by_ear(&s.chords) {
-        put("/jam/heard/chord", vec![s.chord.as_str().into(), s.next_chord.as_str().into()]);
-        put("/jam/heard/loop", vec![whole(s.chord_loop)]);
-    }
+    let lock = if s.ear.is_some() { (s.lock * 100.0).round() / 100.0 } else { 0.0 };
+    put("/jam/clock/state", vec![s.ear.map_or("off", |ear| ear.name()).into()]);
+    put("/jam/clock/lock", vec![lock.into()]);
+    let heard = if by_ear(&s.chords) { (s.chord.as_str(), s.next_chord.as_str(), s.chord_loop) } else { ("", "", 0) };
+    put("/jam/heard/chord", vec![heard.0.into(), heard.1.into()]);
+    put("/jam/heard/loop", vec![whole(heard.2)]);
     put("/jam/section", vec![s.section.as_str().into(), whole(s.section_bars)]);
     let state = if !s.playing {
         "stopped"

@@ -200,7 +200,7 @@ mod tests {
         let mut state = state();
         // Over 500 characters, on two lines, and with a text.
         let chords = "[Verse] Em7 Am7 D7 Gmaj7\n".repeat(40);
-        let snapshot = Snapshot { chords: chords.clone(), text: "dub".into(), ..state.snapshot.clone() };
+        let snapshot = Snapshot { time: 1280, chords: chords.clone(), text: "dub".into(), ..state.snapshot.clone() };
         state.update(snapshot);
         for opens in ["c", "e"] {
             key(&mut state, opens);
