@@ -22,6 +22,10 @@ def main():
     p = commands.add_parser("page", help="write a listening page (one HTML file)")
     p.add_argument("dir", type=Path)
     p.add_argument("--out", type=Path, required=True)
+    p = commands.add_parser("styles", help="count tempi, meters and charts of each style and write them as the program's table")
+    p.add_argument("--out", type=Path, required=True, help="styles.json of a model directory")
+    p.add_argument("--songs", type=int, default=100, help="songs that are planned in each style")
+    p.add_argument("--seed", type=int, default=2)
     commands.add_parser("pitch", help="measure the bass samples again and write bass_pitch.json")
     args = parser.parse_args()
     if args.command == "render":
@@ -33,6 +37,9 @@ def main():
     elif args.command == "page":
         from .page import main as page
         page(args.dir, args.out)
+    elif args.command == "styles":
+        from .style_table import write
+        write(args.out, args.songs, args.seed)
     else:
         from .sampler import write_pitch_table
         write_pitch_table()

@@ -6,9 +6,10 @@ import random
 import numpy as np
 import pytest
 
-from train.data import bass, charts, comp, drumtables, heldout, mix, mma, sampler, stats, theory
+from train.data import bass, charts, comp, drumtables, heldout, mix, mma, sampler, stats, style_table, theory
 from train.data.mma_styles import BANDS
 from train.data.song import Bar
+from train.data.styles import STYLES
 
 needs_samples = pytest.mark.needs("samples")
 needs_soundfonts = pytest.mark.needs("soundfonts")
@@ -31,6 +32,28 @@ def test_every_form_parses_and_every_held_out_chart_exists():
         family, i = name.rsplit("-", 1)
         assert int(i) < len(charts.FORMS[family]), name
         assert name not in charts.form_ids(family, False)
+
+
+def test_the_table_of_styles_has_every_style_and_no_phrase_twice():
+    assert {row[1] for row in style_table.ENTRIES} == set(STYLES)
+    phrases = [(word, slow) for *_, slow, words in style_table.ENTRIES for word in words.split(", ")]
+    assert len(set(phrases)) == len(phrases)
+    assert style_table.DEFAULT in {row[0] for row in style_table.ENTRIES}
+
+
+def test_an_entry_has_the_percentiles_and_common_charts_of_its_songs():
+    plans = [(60.0 + i, f"blues-{0 if i < 60 else i % 6:02d}+blues-00+bridge-00") for i in range(100)] + [(300.0, "rock-01+rock-00+bridge-00"), (61.0, "pop909:001")]
+    found = style_table.entry(("x", "twelve eight", "blues", True, "a, b c"), plans)
+    assert (found["songs"], found["meter"], found["words"], found["slow"]) == (100, "12/8", ["a", "b c"], True)
+    assert found["bpm"] == sorted(found["bpm"]) and abs(found["bpm"][2] - 109.5) < 0.11
+    assert sum(c["songs"] for c in found["charts"]) == 100 and found["charts"][0]["songs"] > 60
+    assert [c["minor"] for c in found["charts"]].count(True) == 1
+
+
+def test_charts_are_written_in_sections_of_eight_bars():
+    assert style_table.written("reggae-00", "reggae-02") == "[Verse] C G C G [Verse] [Chorus] C F G F [Chorus]"
+    assert style_table.written("blues-00", "blues-00") == "C7 C7 C7 C7 F7 F7 C7 C7 G7 F7 C7 G7"
+    assert style_table.written("pop-14", "pop-01").startswith("[Verse] Cadd9 G Am7 Fmaj7 C G F F [Chorus] C")
 
 
 def test_a_bad_chord_token_is_named_in_the_error():

@@ -11,6 +11,7 @@ mod doctor;
 mod edit;
 mod extend;
 mod folders;
+mod form;
 mod hearing;
 mod import;
 mod interrupt;

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use sideman_engine::task::{Edit, Generate, Lagged};
 
-use crate::cli::Render;
+use crate::cli::{Render, SamplingArgs};
 use crate::offline_task::OfflineTask;
 use crate::output_folder::OutputFolder;
 use crate::render_job::RenderJob;
 use crate::song_info::SongInfo;
-use crate::{hearing, recordings, usage};
+use crate::{form, hearing, recordings, usage};
 
 /// Default length of a song from a text, in seconds.
 const DEFAULT_SECONDS: f64 = 20.0;
@@ -32,12 +32,19 @@ pub fn run(args: &Render) -> Result<ExitCode> {
         return Err(usage("--lag needs a recording that is heard late, such as --bass FILE"));
     }
     let length = args.seconds.map(recordings::samples).transpose()?;
-    let mut song = SongInfo::from_flags_and_file(&args.chart, files.first().map(|(_, path)| *path))?;
+    let seed = args.sampling.seed_or_new();
+    let sampling = SamplingArgs { seed: Some(seed), ..args.sampling.clone() };
+    // Without a recording, tempo and chords are chosen for the text.
+    let chart = match files.is_empty() {
+        true => form::choose(&args.chart, args.run.model.as_deref(), Some(0.0), seed)?,
+        false => args.chart.clone(),
+    };
+    let mut song = SongInfo::from_flags_and_file(&chart, files.first().map(|(_, path)| *path))?;
     let output = OutputFolder::new("--out", &args.out, args.force);
     let output = files.iter().fold(output, |output, (name, path)| output.reads(&format!("--{name}"), path));
     // Before the model is loaded, so that an unreadable recording fails at once.
     let given = recordings::read(&files, length)?;
-    let mut job = RenderJob::load(&args.run, &args.sampling, &song, args.variations, &output)?;
+    let mut job = RenderJob::load(&args.run, &sampling, &song, args.variations, &output)?;
 
     let names = job.stems();
     let known = |name: &str| names.iter().any(|n| n == name);

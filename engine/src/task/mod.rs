@@ -11,10 +11,12 @@ mod chord;
 mod chords;
 mod continue_;
 mod edit;
+mod form;
 mod generate;
 mod lagged;
 mod meter;
 mod notation;
+mod styles;
 mod window;
 
 use std::ops::ControlFlow;
@@ -27,9 +29,11 @@ pub use chord::{Chord, chord_name, tonic, transpose_symbol};
 pub use chords::{CHORDS_BY_EAR, Chords, WrittenChords, by_ear};
 pub use continue_::Continue;
 pub use edit::Edit;
+pub use form::Form;
 pub use generate::Generate;
 pub use lagged::Lagged;
 pub use meter::{Meter, clock_values};
+pub use styles::Styles;
 
 use crate::error::{Error, Result};
 use crate::model::{Config, SAMPLE_RATE};

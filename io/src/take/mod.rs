@@ -106,14 +106,16 @@ fn wav_names(stems: &[String]) -> Vec<String> {
     ["input.wav".to_owned()].into_iter().chain(stems).chain(["click.wav", "mix.wav"].map(str::to_owned)).collect()
 }
 
-/// SHA-256 of a model directory: names and contents of its JSON and safetensors files, in order of their
-/// names.
+/// SHA-256 of a model directory: names and contents of its JSON and safetensors files but `styles.json`, in order
+/// of their names.
 ///
 /// # Errors
 /// A file can't be read.
 pub fn model_hash(dir: &Path) -> Result<String> {
     let mut names: Vec<PathBuf> = std::fs::read_dir(dir).map_err(Error::io(dir))?.flatten().map(|e| e.path()).collect();
     names.retain(|p| p.extension().is_some_and(|e| e == "json" || e == "safetensors"));
+    // The table of styles changes no sound: a take has the chart that was chosen.
+    names.retain(|p| p.file_name().is_some_and(|name| name != "styles.json"));
     names.sort();
     let mut hash = Sha256::new();
     let mut piece = vec![0; 1 << 20];

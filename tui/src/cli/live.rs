@@ -36,7 +36,7 @@ pub enum ClockSource {
 }
 
 /// OSC, MIDI and the clock.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = heading::SURFACES)]
 pub struct SurfaceArgs {
     /// Receive OSC on this address; `sideman osc` lists what it understands
@@ -72,7 +72,7 @@ pub struct SurfaceArgs {
 }
 
 /// `sideman live`.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(
     after_help = "Examples:\n  \
         sideman live --host jack --tempo 112 --count-in 1 --chords \"Em Em C D\"\n  \

@@ -45,7 +45,7 @@ pub enum Instrument {
 }
 
 /// Which model runs, and on what.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = heading::MACHINE)]
 pub struct RunArgs {
     /// Model directory [default: $SIDEMAN_MODEL, else the house model]
@@ -66,7 +66,7 @@ pub struct RunArgs {
 }
 
 /// How the next token is chosen from the model's probabilities. A value that isn't given is the model's own.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = heading::SAMPLING)]
 pub struct SamplingArgs {
     /// Seed of the random numbers; the same seed gives the same files [default: a new seed, which is printed]
@@ -91,7 +91,7 @@ pub struct SamplingArgs {
 
 /// What is known about the song. A file NAME.json beside the recording NAME.flac (bpm, meter, bar1, chords,
 /// text) supplies what the flags don't.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = heading::SONG)]
 pub struct ChartArgs {
     #[arg(long, value_name = "BPM", allow_negative_numbers = true, value_parser = f64_in(limits::TEMPO),

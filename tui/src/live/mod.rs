@@ -32,7 +32,7 @@ use crate::cli::{BackendChoice, Cli, ClockSource, Live, Pace};
 use crate::screen::{self, About, Keymap, Screen};
 use crate::song_folder::Stem;
 use crate::song_info::SongInfo;
-use crate::{control_surfaces, hearing, model_path, usage};
+use crate::{control_surfaces, form, hearing, model_path, usage};
 
 /// Folder of the takes without `--record`.
 const DEFAULT_TAKES: &str = "takes";
@@ -50,6 +50,8 @@ pub fn run(args: &Live) -> Result<ExitCode> {
     check_surfaces(args)?;
     // Worker threads inherit the setting, so it comes before the first backend.
     rt::flush_denormals();
+    let chosen = form::choose_for_live(args)?;
+    let args = chosen.as_ref().unwrap_or(args);
     let mut song = SongInfo::from_flags_and_file(&args.chart, args.from.as_deref())?;
     let dir = model_path::open(args.run.model.as_deref())?;
     if let (Some(from), Some(to)) = (&args.from, &args.to) {

@@ -3,6 +3,7 @@
 
 mod alsa;
 mod cli;
+mod form;
 mod gpu;
 mod house;
 mod jack_midi;
