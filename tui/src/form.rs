@@ -11,7 +11,7 @@ use crate::song_info::SongInfo;
 use crate::{model_path, usage};
 
 /// The flags with what they leave open chosen for `--text` and `seed`, and printed on stderr as flags. They stay
-/// as they are with `--no-chart`, where they say all, and where the model has no table of styles.
+/// as they are with `--no-chart` or `--no-listen`, where they say all, and where the model has no table of styles.
 ///
 /// * `bar1`: where bar 1 begins if the flags don't say.
 ///
@@ -19,7 +19,7 @@ use crate::{model_path, usage};
 /// There is no model, its table is damaged, or `--meter` is impossible.
 pub fn choose(args: &ChartArgs, model: Option<&Path>, bar1: Option<f64>, seed: u64) -> Result<ChartArgs> {
     let complete = args.tempo.is_some() && args.meter.is_some() && args.chords.is_some();
-    if args.no_chart || complete {
+    if args.no_chart || args.no_listen || complete {
         return Ok(args.clone());
     }
     let Some(styles) = Styles::open(&model_path::open(model)?)? else { return Ok(args.clone()) };

@@ -67,8 +67,10 @@ fn flags_win_and_no_chart_and_a_model_without_styles_choose_nothing() {
     assert_eq!((&named["bpm"], &named["meter"]), (&json!(140.0), &json!([3, 4])));
     assert_eq!(song("unnamed", &[])["meter"], json!([4, 4]));
 
-    let told_nothing = song("no chart", &["--text", "slow blues", "--no-chart"]);
-    assert!(told_nothing["bpm"].is_null() && told_nothing["chords"].is_null(), "{told_nothing}");
+    for flag in ["--no-chart", "--no-listen"] {
+        let told_nothing = song(flag, &["--text", "slow blues", flag]);
+        assert!(told_nothing["bpm"].is_null() && told_nothing["chords"].is_null(), "{flag}: {told_nothing}");
+    }
     let plain = render(&["--text", "slow blues"], &repository("tests/golden/house"), &dir.path().join("plain")).0;
     assert!(plain["bpm"].is_null() && plain["chords"].is_null(), "{plain}");
 }
