@@ -95,7 +95,7 @@ pub struct SamplingArgs {
 #[command(next_help_heading = heading::SONG)]
 pub struct ChartArgs {
     #[arg(long, value_name = "BPM", allow_negative_numbers = true, value_parser = f64_in(limits::TEMPO),
-        help = format!("Tempo, {} (quarter notes per minute); without it, the tempo is heard from the recordings, and `live` on devices waits for a count (--clock ear)", limits::TEMPO))]
+        help = format!("Tempo, {} (quarter notes per minute); without it, the tempo is heard from the recordings, or chosen for the text if there are none, and `live` on devices waits for a count (--clock ear)", limits::TEMPO))]
     pub tempo: Option<f64>,
     /// Where bar 1 begins, in seconds from the start [default: 0; live with devices: after the count-in]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = f64_in(limits::BAR1))]
@@ -113,7 +113,7 @@ pub struct ChartArgs {
     /// Description of the music, such as "warm funk, dry drums"
     #[arg(long, value_name = "TEXT")]
     pub text: Option<String>,
-    /// Ignore the JSON file beside the recording
+    /// Ignore the JSON file beside the recording; without a recording, choose no tempo and no chords for the text
     #[arg(long)]
     pub no_chart: bool,
     /// Beats of the recording: a FILE of labels or MIDI, or how to correct what is heard: half, double, shift, off-beat
