@@ -43,8 +43,11 @@ pub fn choose(args: &ChartArgs, model: Option<&Path>, bar1: Option<f64>, seed: u
 /// # Errors
 /// Those of [`choose`].
 pub fn choose_for_live(args: &Live) -> Result<Option<Live>> {
-    let told = args.chart.tempo.is_some() || args.chart.chords.is_some() || args.surfaces.clock == Some(ClockSource::Free);
-    if told || args.input_stem().is_some() || args.from.as_deref().is_some_and(|from| SongInfo::file_of(from).is_some()) {
+    let file = args.from.as_deref().and_then(SongInfo::file_of);
+    let told = args.chart.tempo.is_some() || args.chart.chords.is_some() || file.is_some();
+    // No clock is wanted, or a count gives the tempo.
+    let no_tempo = matches!(args.surfaces.clock, Some(ClockSource::Free | ClockSource::Ear));
+    if told || no_tempo || args.input_stem().is_some() {
         return Ok(None);
     }
     let seed = args.sampling.seed_or_new();
