@@ -127,7 +127,10 @@ fn session_config<B: Backend>(args: &Live, song: &SongInfo, model: &Model<B>, de
         meter,
         bar1: (bar1 * f64::from(RATE)).round() as i64,
         // Without a chart the band takes the chords that it hears; that needs bars.
-        chords: song.chords.clone().or_else(|| (clock != Clock::Free).then(|| CHORDS_BY_EAR.to_owned())),
+        chords: song
+            .chords
+            .clone()
+            .or_else(|| (clock != Clock::Free && args.input_stem().is_some()).then(|| CHORDS_BY_EAR.to_owned())),
         count_in,
         // With an external clock, its start message starts the band; by ear, a count does.
         playing: !matches!(clock, Clock::Midi | Clock::Jack | Clock::Link | Clock::Ear),

@@ -41,7 +41,7 @@ fn the_flags_that_are_printed_make_the_same_song() {
     let model = model(dir.path());
     let (song, bass) = render(&["--text", "slow blues"], &model, &dir.path().join("chosen"));
     assert_eq!((&song["meter"], &song["bar1"]), (&json!([12, 8]), &json!(0.0)));
-    let (tempo, chords) = (song["bpm"].to_string(), song["chords"].as_str().unwrap());
+    let (tempo, chords) = (song["bpm"].as_f64().unwrap().to_string(), song["chords"].as_str().unwrap());
     let typed = ["--text", "slow blues", "--tempo", &tempo, "--meter", "12/8", "--bar1", "0", "--chords", chords];
     assert_eq!(render(&typed, &model, &dir.path().join("typed")), (song.clone(), bass.clone()));
 
