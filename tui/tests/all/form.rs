@@ -103,12 +103,13 @@ fn a_live_band_that_plays_alone_gets_a_form_and_one_that_hears_gets_none() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&std::fs::read(to.join("take.json")).unwrap()).unwrap()
     };
+    let charted = |take: &Value| take["chords"].as_str().is_some_and(|chords| chords != "ear");
     let alone = live("alone", "none", &[]);
-    assert_eq!((&alone["meter"], alone["chords"].is_string()), (&json!("12/8"), true), "{alone}");
+    assert_eq!((&alone["meter"], charted(&alone)), (&json!("12/8"), true), "{alone}");
     for (name, instrument, flags) in
         [("heard", "bass", &[][..]), ("tempo", "none", &["--tempo", "100"]), ("no chart", "none", &["--no-chart"])]
     {
         let take = live(name, instrument, flags);
-        assert_eq!((&take["meter"], take["chords"].is_string()), (&json!("4/4"), false), "{name}: {take}");
+        assert_eq!((&take["meter"], charted(&take)), (&json!("4/4"), false), "{name}: {take}");
     }
 }
