@@ -94,9 +94,16 @@ pub fn quarters(session: &Snapshot) -> f64 {
         + (f64::from(session.beat) - 1.0 + f64::from(session.phase)) * per_beat
 }
 
-/// The request for the tempo that keeps the session in phase with another program at `theirs` quarter notes.
+/// The request for the tempo that keeps the session in phase with another program at `theirs` quarter notes, where
+/// its tempo and position are exact (JACK, Link).
 pub fn keep_phase(session: &Snapshot, theirs: f64, tempo: f64, from: Origin) -> Vec<Request> {
-    keep_tempo(session, bend(tempo, quarters(session), theirs), from)
+    keep_tempo(session, bend(tempo, quarters(session), theirs, MAX_BEND), from)
+}
+
+/// The same where they are estimated from ticks: near the beat the tempo bends less, so that a new tempo is not
+/// overshot by what is corrected.
+pub fn keep_phase_gently(session: &Snapshot, theirs: f64, tempo: f64, from: Origin) -> Vec<Request> {
+    keep_tempo(session, bend(tempo, quarters(session), theirs, SMALL_BEND), from)
 }
 
 /// The request for a tempo, if it differs enough from the session's.
@@ -107,10 +114,12 @@ pub fn keep_tempo(session: &Snapshot, tempo: f64, from: Origin) -> Vec<Request> 
 
 /// The tempo at which a session at `ours` quarter notes meets a clock at `theirs`, without a jump. Only the
 /// fraction of a quarter note counts: the bars may be numbered differently.
-fn bend(tempo: f64, ours: f64, theirs: f64) -> f64 {
+///
+/// * `near`: the largest change of tempo near the beat, as a share of it.
+fn bend(tempo: f64, ours: f64, theirs: f64, near: f64) -> f64 {
     let apart = theirs - ours;
     let phase = apart - apart.round();
-    let most = if phase.abs() > FAR { MAX_BEND } else { SMALL_BEND };
+    let most = if phase.abs() > FAR { MAX_BEND } else { near };
     TEMPO.clamp(tempo * (1.0 + (phase / 2.0).clamp(-most, most)))
 }
 
@@ -125,7 +134,7 @@ mod tests {
         fn a_bent_tempo_meets_the_clock_without_a_jump(apart in -0.45..0.45f64, bpm in 60.0..180.0f64) {
             let (mut ours, mut theirs) = (0.0, apart);
             for _ in 0..400 {
-                let tempo = bend(bpm, ours, theirs);
+                let tempo = bend(bpm, ours, theirs, SMALL_BEND);
                 prop_assert!((tempo / bpm - 1.0).abs() <= MAX_BEND + 1e-9);
                 ours += tempo / 60.0 * 0.08;
                 theirs += bpm / 60.0 * 0.08;

@@ -5,7 +5,7 @@
 use sideman_engine::audio::RATE;
 use sideman_engine::live::{Clock, Command, Origin, Request, Snapshot, When};
 
-use super::entry::{keep_phase, keep_tempo};
+use super::entry::{keep_phase_gently, keep_tempo};
 use super::{BarEntry, ClockMessage, JackTransport, MasterFault, MidiClock, Transport};
 
 /// Time after a stop in which a start makes it a jump, s: sequencers send stop, position and start where a loop begins again.
@@ -108,7 +108,7 @@ impl ClockFollower {
         }
         let started = self.entry.start(session, next, theirs, tempo, None, None, self.origin);
         started.unwrap_or_else(|| match session.playing {
-            true => keep_phase(session, theirs, tempo, self.origin),
+            true => keep_phase_gently(session, theirs, tempo, self.origin),
             // A band that waits for its bar line has no phase yet.
             false => keep_tempo(session, tempo, self.origin),
         })
