@@ -18,7 +18,7 @@ ROW is one of:
 
 Every row is run with each of `--seeds`. Means are over recordings, with a bootstrap 95 % interval. Takes: `truth`
 (the true stems), `played`, `shuffled` (what was played to another recording), `silent` (the program heard silence).
-Rows that are told a constant tempo leave recordings with a drifting one out. A program that refuses (exit code
+Rows that are told a constant tempo leave recordings with a drifting one out, unless --drifting is given. A program that refuses (exit code
 other than 0) counts as silence. Measures: README.md.
 """
 
@@ -108,8 +108,18 @@ class Rows:
         """The flags that say what a row tells of the recording."""
         if row not in CLOCKED:
             return []
-        found = ["--tempo", f"{item.quarters:.4f}", "--bar1", f"{item.label['bar1']:.5f}", "--meter", "/".join(map(str, item.label["meter"]))]
+        meter = ["--meter", "/".join(map(str, item.label["meter"]))]
+        found = ["--tempo", f"{item.quarters:.4f}", "--bar1", f"{item.label['bar1']:.5f}", *meter]
+        if not item.steady:
+            found = ["--beats", str(self.beats_file(item)), *meter]
         return found + (["--chords", item.chart()] if row in ("told", "redo-told") else [])
+
+    def beats_file(self, item: Item) -> Path:
+        """A file of the labelled beats for `--beats`."""
+        path = self.out.absolute() / "beats" / f"{item.name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(item.beat_labels())
+        return path
 
     def command(self, row: str, here: Path, item: Item, seed: int, redo: str | None) -> tuple[list[str], dict[str, str]]:
         """(command, {stem of the item: file that it reads})."""
@@ -263,6 +273,7 @@ def main():
     p.add_argument("--flags", default="", help="flags added to every command, in one string")
     p.add_argument("--text-flags", default="", help="flags added to the commands of the row `text`")
     p.add_argument("--own-names", action="store_true", help="pass --instrument guitar, keys or voice rather than `other`")
+    p.add_argument("--drifting", action="store_true", help="rows with a told clock also use recordings whose tempo drifts, told with --beats")
     p.add_argument("--no-controls", dest="controls", action="store_false", help="without the takes shuffled and silent")
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--out", required=True)
@@ -270,7 +281,7 @@ def main():
     a.sideman = str(Path(a.sideman).absolute())
     rows = Rows(a)
     for row in a.rows:
-        found = [] if row == "text" else [i for i in items(a.set, KINDS[row], a.items) if i.steady or row not in CLOCKED]
+        found = [] if row == "text" else [i for i in items(a.set, KINDS[row], a.items) if i.steady or a.drifting or row not in CLOCKED]
         if row == "text":
             scores = rows.text()
         elif row in ("listen", "count"):

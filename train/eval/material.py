@@ -51,6 +51,11 @@ class Item(Song):
         bars = [names[i:i + per_bar] for i in range(0, len(names), per_bar)]
         return " ".join(",".join(bar) if len(set(bar)) > 1 else bar[0] for bar in bars)
 
+    def beat_labels(self) -> str:
+        """The beats as a label track: seconds and bar.beat in each line."""
+        per_bar = len(self.beats) // len(self.downbeats)
+        return "".join(f"{t:.5f}\t{i // per_bar + 1}.{i % per_bar + 1}\n" for i, t in enumerate(self.beats))
+
     def inside(self, times) -> np.ndarray:
         """The times between the first and the last bar line, 0.1 s more at either end."""
         t = np.asarray(times, float)

@@ -67,6 +67,12 @@ def test_a_position_is_in_beats_whatever_the_tempo_does(make):
     assert found.position([DRIFTING[0] - 0.25, DRIFTING[31] + 1.2]) == pytest.approx([-0.5, 33.0])
 
 
+def test_a_label_track_has_a_line_per_beat_and_names_bar_and_beat(make):
+    lines = make(**label(STEADY[:6], per_bar=3)).beat_labels().splitlines()
+    assert [line.split("\t")[1] for line in lines] == ["1.1", "1.2", "1.3", "2.1", "2.2", "2.3"]
+    assert [float(line.split("\t")[0]) for line in lines] == pytest.approx(STEADY[:6])
+
+
 @pytest.mark.parametrize("name,root,third", [("C", 0, 4), ("Bbm7", 10, 3), ("F#/A", 6, 4), ("Ebmaj7", 3, 4), ("Dm7b5", 2, 3), ("Gsus4", 7, None), ("A5", 9, None), ("Cdim", 0, 3), ("B7", 11, 4), ("G♯", 8, 4), ("EmMaj7", 4, 3)])
 def test_chord_names_give_root_and_third(name, root, third):
     assert listening.parse(name) == (root, third)
