@@ -1,4 +1,4 @@
-"""Measures how well sideman plays to recordings of which it is told little or nothing.
+"""Measures how well sideman plays to recordings when it gets little or no information about them.
 
     python -m train.eval.hearing ROW ... --set DIR --sideman FILE --model DIR --out DIR
 
@@ -8,7 +8,7 @@ ROW is one of:
   clock        the same with tempo, bar 1 and meter
   live         `live` from file to file with the clock, without a chart
   told         render --lag with clock and chart
-  redo         edit --redo of each stem of a trio, told nothing
+  redo         edit --redo of each stem of a trio, without tempo and chart
   redo-told    the same with clock and chart
   text         render --text, no recording; --text-flags adds flags such as "--tempo 100"
   guitar, piano, voice    `live` with the clock: bass and drums for another instrument
@@ -18,7 +18,7 @@ ROW is one of:
 
 Every row is run with each of `--seeds`. Means are over recordings, with a bootstrap 95 % interval. Takes: `truth`
 (the true stems), `played`, `shuffled` (what was played to another recording), `silent` (the program heard silence).
-Rows that are told a constant tempo leave recordings with a drifting one out, unless --drifting is given. A program that refuses (exit code
+Rows that give a constant tempo leave recordings with a drifting one out, unless --drifting is given. A program that refuses (exit code
 other than 0) counts as silence. Measures: README.md.
 """
 

@@ -10,7 +10,7 @@ use super::Clock;
 use super::session::Session;
 use super::song::{Song, frame, sample};
 use super::stem::Playback;
-use super::timeline::{Boundary, Timeline, beats};
+use super::timeline::{Boundary, Timeline};
 use crate::error::Result;
 use crate::listen::{BeatFollower, CountIn, Counted, Features, NoteChanges};
 use crate::model::SAMPLE_RATE;
@@ -72,7 +72,7 @@ pub(super) struct EarClock {
 
 /// Length of a beat in samples at a tempo in quarter notes a minute, and the other way round.
 fn beat_length(tempo: f64, meter: Meter) -> f64 {
-    60.0 * SAMPLE_RATE as f64 / tempo * meter.quarters() as f64 / beats(meter) as f64
+    60.0 * SAMPLE_RATE as f64 / tempo * meter.quarters() as f64 / meter.beats() as f64
 }
 
 fn tempo_of(length: f64, meter: Meter) -> f64 {
@@ -165,7 +165,7 @@ impl Song {
             self.timeline.start_bar(bar1, bar);
             self.timeline.set_tempo(bar1, tempo);
         } else {
-            // The band is silent: what is not given yet can still be counted anew.
+            // The band is silent: what is not decided yet can be counted again.
             self.timeline.count_to(sample(self.heard) + self.setup.lead, bar1, 1, tempo);
         }
         self.ear_clock.start(bar1, &self.timeline);

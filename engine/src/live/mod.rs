@@ -75,4 +75,4 @@ pub use ear_clock::EarState;
 pub use notice::Notice;
 pub use session::Session;
 pub use snapshot::{Health, LoadShedding, Pending, Snapshot, StemState};
-pub use timeline::{Boundary, Position, SECTION, Timeline, beats};
+pub use timeline::{Boundary, Position, SECTION, Timeline};

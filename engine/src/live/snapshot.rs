@@ -3,7 +3,7 @@
 use sideman_kernels::Backend;
 
 use super::ear::symbol;
-use super::{Boundary, Clock, Command, EarState, Mode, Notice, Session, Timeline, beats};
+use super::{Boundary, Clock, Command, EarState, Mode, Notice, Session, Timeline};
 use crate::model::FRAME;
 use crate::task::{Meter, transpose_symbol};
 
@@ -166,7 +166,7 @@ impl<B: Backend> Session<B> {
         (out.bar, out.beat, out.phase) = (position.bar, position.beat, position.phase);
         out.tempo = timeline.tempo(time);
         out.meter = timeline.meter(time);
-        debug_assert!(i64::from(position.beat) <= beats(out.meter));
+        debug_assert!(i64::from(position.beat) <= out.meter.beats());
         out.clock = song.transport.clock;
         out.ear = None;
         if out.clock == Clock::Ear {

@@ -23,15 +23,6 @@ const KEPT: usize = 64;
 /// Bars of a section of a chart without section names.
 pub const SECTION: i64 = 8;
 
-/// Beats of a bar: quarter notes, dotted ones in 6/8 and 12/8.
-pub fn beats(meter: Meter) -> i64 {
-    match meter {
-        Meter::FourFour | Meter::TwelveEight => 4,
-        Meter::ThreeFour => 3,
-        Meter::SixEight => 2,
-    }
-}
-
 /// A quantize boundary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Boundary {
@@ -148,7 +139,7 @@ impl Timeline {
         let s = *self.segment(t).0;
         let mut position = s.at(t);
         // A change on a beat is exactly on it, not a part of a sample later.
-        let beat = s.bar_len() / i128::from(beats(s.meter));
+        let beat = s.bar_len() / i128::from(s.meter.beats());
         if s.at(t - 1) < position - position.rem_euclid(beat) {
             position -= position.rem_euclid(beat);
         }
@@ -274,7 +265,7 @@ impl Timeline {
         let s = self.segment(t).0;
         let (position, len) = (s.at(t), s.bar_len());
         let (bar, passed) = (position.div_euclid(len), position.rem_euclid(len));
-        let beat = passed * i128::from(beats(s.meter));
+        let beat = passed * i128::from(s.meter.beats());
         let phase = (beat % len) as f64 / len as f64;
         Position { bar: s.bar + bar as i64, beat: (beat / len) as u32 + 1, phase: phase as f32, bar_fraction: (passed, len) }
     }
@@ -294,7 +285,7 @@ impl Timeline {
                 continue;
             }
             let len = match boundary {
-                Boundary::Beat => s.bar_len() / i128::from(beats(s.meter)),
+                Boundary::Beat => s.bar_len() / i128::from(s.meter.beats()),
                 _ => s.bar_len(),
             };
             let (mut at, n) = s.next_multiple(t, len);

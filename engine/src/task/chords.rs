@@ -33,7 +33,7 @@ impl FromStr for Chords {
     }
 }
 
-/// The chart that stands for chords by ear, in `--chords` and in [`crate::live::Command::Chords`].
+/// What is written in place of a chart for chords by ear, in `--chords` and in [`crate::live::Command::Chords`].
 pub const CHORDS_BY_EAR: &str = "ear";
 
 /// Whether a chart, as it was written, asks for chords by ear.

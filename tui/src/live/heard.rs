@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use sideman_engine::audio::RATE;
-use sideman_engine::live::{Clock, Snapshot, beats};
+use sideman_engine::live::{Clock, Snapshot};
 
 /// Collects beats and chords.
 #[derive(Default)]
@@ -21,7 +21,7 @@ impl Heard {
         let seconds = s.time as f64 / f64::from(RATE);
         if s.playing && s.bar >= 1 && s.clock != Clock::Free && (s.bar, s.beat) != self.last {
             self.last = (s.bar, s.beat);
-            let beat = 60.0 / s.tempo.max(1.0) * s.meter.quarters() as f64 / beats(s.meter) as f64;
+            let beat = 60.0 / s.tempo.max(1.0) * s.meter.quarters() as f64 / s.meter.beats() as f64;
             let time = seconds - f64::from(s.phase) * beat;
             self.beats.push(json!({ "time": (time * 1e4).round() / 1e4, "bar": s.bar, "beat": s.beat }));
         }

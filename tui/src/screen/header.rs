@@ -3,7 +3,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use sideman_engine::live::{Clock, EarState, beats};
+use sideman_engine::live::{Clock, EarState};
 use sideman_engine::task::Meter;
 use unicode_width::UnicodeWidthStr;
 
@@ -89,7 +89,7 @@ pub fn numerals(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, scale
 /// A block for each beat of the bar; the block of the current beat fills up.
 pub fn beat_blocks(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, since: f64) {
     let now = position::at(&state.snapshot, position::now(&state.snapshot, since));
-    let all = beats(state.snapshot.meter);
+    let all = state.snapshot.meter.beats();
     let wide = (i64::from(area.width) - 2) / all;
     for beat in 1..=all {
         let x = area.x + 1 + ((beat - 1) * wide) as u16;

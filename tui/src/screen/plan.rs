@@ -3,7 +3,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use sideman_engine::live::{Action, Clock, Command, Which, beats};
+use sideman_engine::live::{Action, Clock, Command, Which};
 
 use super::draw::put;
 use super::messages;
@@ -27,7 +27,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, high: u16
     put(buf, area.x + 1, area.y, LEFT, "PLAN", theme.head());
     let lanes = Rect { x: area.x + LEFT, width: area.width.saturating_sub(LEFT + 1), ..area };
     let now = position::now(snapshot, since);
-    let bar = beats(snapshot.meter);
+    let bar = snapshot.meter.beats();
     let first = position::at(snapshot, now).bar;
     // The column of a song time. All beats are equally wide.
     let column = |t: i64| {

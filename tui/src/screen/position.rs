@@ -3,7 +3,7 @@
 //! clock.
 
 use sideman_engine::audio::RATE;
-use sideman_engine::live::{Snapshot, beats};
+use sideman_engine::live::Snapshot;
 
 /// Seconds without a snapshot after which the position on the screen stands still.
 const MAX_EXTRAPOLATION: f64 = 1.0;
@@ -26,19 +26,19 @@ pub fn now(s: &Snapshot, since: f64) -> i64 {
 
 /// Samples in a beat.
 pub fn beat_len(s: &Snapshot) -> f64 {
-    let quarters = s.meter.quarters() as f64 / beats(s.meter) as f64;
+    let quarters = s.meter.quarters() as f64 / s.meter.beats() as f64;
     quarters * 60.0 / s.tempo.max(1.0) * f64::from(RATE)
 }
 
 /// Beats from the start of bar 0 to a song time, at the snapshot's tempo and meter.
 pub fn beats_at(s: &Snapshot, t: i64) -> f64 {
-    let at_snapshot = (s.bar * beats(s.meter) + i64::from(s.beat.max(1)) - 1) as f64 + f64::from(s.phase);
+    let at_snapshot = (s.bar * s.meter.beats() + i64::from(s.beat.max(1)) - 1) as f64 + f64::from(s.phase);
     at_snapshot + (t - s.time) as f64 / beat_len(s)
 }
 
 /// Musical position of a song time.
 pub fn at(s: &Snapshot, t: i64) -> Position {
-    let (all, bar) = (beats_at(s, t), beats(s.meter));
+    let (all, bar) = (beats_at(s, t), s.meter.beats());
     // A rounding error must not put a bar line into the bar before it.
     let whole = (all + 1e-3).floor();
     Position { bar: (whole as i64).div_euclid(bar), beat: (whole as i64).rem_euclid(bar) + 1, phase: (all - whole).max(0.0) }
