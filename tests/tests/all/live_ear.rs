@@ -2,24 +2,9 @@
 
 use sideman_engine::live::{Clock, Command, EarState, Request, Session, SessionConfig, Snapshot};
 use sideman_tests::fixture::Fixture;
-use sideman_tests::jam::Jam;
+use sideman_tests::jam::{Jam, counted_line, pluck};
 
 const RATE: usize = 32_000;
-
-/// Adds a plucked note to `out` at second `at`.
-fn pluck(out: &mut [f32], at: f64, midi: f64, seconds: f64) {
-    let frequency = 440.0 * 2f64.powf((midi - 69.0) / 12.0);
-    let start = (at * RATE as f64).round() as usize;
-    let length = (seconds * RATE as f64) as usize;
-    for (n, x) in out.iter_mut().skip(start).take(length).enumerate() {
-        let t = n as f64 / RATE as f64;
-        let fade = ((seconds - t) / 0.02).min(1.0);
-        let tone = |h: i32| {
-            (std::f64::consts::TAU * frequency * f64::from(h) * t).sin() / f64::from(h) * (-3.0 * t * f64::from(h)).exp()
-        };
-        *x += (0.3 * fade * (1..=6).map(tone).sum::<f64>()) as f32;
-    }
-}
 
 /// A bass at 240 BPM from song time 0: bars of Em Am C G, four notes a bar.
 fn line(bars: usize) -> Vec<f32> {
@@ -115,21 +100,6 @@ fn chords_by_ear_reach_the_model_and_a_typed_chart_wins() {
 /// A session with the clock by ear that waits for a count.
 fn waiting(jam: &Jam) -> SessionConfig {
     SessionConfig { clock: Clock::Ear, playing: false, tempo: 120.0, ..settings(jam) }
-}
-
-/// A count of four from second 1.5 on and a line of `beats` beats after it, two notes a beat. `at` gives the seconds
-/// of a beat after the first one of the count, fractions included.
-fn counted_line(beats: usize, note: f64, at: impl Fn(f64) -> f64) -> Vec<f32> {
-    let seconds = 1.5 + at(beats as f64 + 4.0);
-    let mut out = vec![0.0; ((seconds + 0.5) * 50.0) as usize * 640];
-    for k in 0..4 {
-        pluck(&mut out, 1.5 + at(f64::from(k)), 40.0, 0.15);
-    }
-    for half in 0..2 * beats {
-        let place = 4.0 + half as f64 / 2.0;
-        pluck(&mut out, 1.5 + at(place), note + [0.0, 7.0, 12.0, 7.0][half % 4], 0.2);
-    }
-    out
 }
 
 /// Every beat in force: seconds, bar and beat; and the last snapshot.

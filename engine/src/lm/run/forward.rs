@@ -36,29 +36,31 @@ impl<B: Backend> Run<B> {
         n
     }
 
-    /// Feeds a few columns and takes them back, so that a backend that records graphs has recorded every kind
-    /// of step, and no later step allocates. Call it before anything is fed. Does nothing on other backends.
+    /// Feeds a few columns and takes them back, so that no later step allocates: scratch memory has its full size,
+    /// and a backend that records graphs has recorded every kind of step. Call it before anything is fed.
     ///
     /// # Errors
     /// Those of [`Run::rollback`].
     pub fn warm_up(&mut self, backend: &mut B, lm: &Lm<B>) -> Result<()> {
-        if B::GRAPH_SIZES.is_empty() {
-            return Ok(());
-        }
         let guided = self.guided;
-        for with in [true, false] {
-            self.guided = with;
-            for samples in [false, true] {
-                // The first run lets scratch memory grow, the second is recorded.
-                for _ in 0..2 {
-                    self.at = 0;
-                    backend.write_ints(&mut self.state.pos, 0, &[0]);
-                    self.feed(backend, lm, 1, samples);
+        // The most lanes and columns.
+        self.guided = true;
+        self.feed(backend, lm, self.block.min(self.grid.steps - 1), true);
+        self.rollback(backend, 0)?;
+        if !B::GRAPH_SIZES.is_empty() {
+            for with in [true, false] {
+                self.guided = with;
+                for samples in [false, true] {
+                    // The first run lets scratch memory grow, the second is recorded.
+                    for _ in 0..2 {
+                        self.feed(backend, lm, 1, samples);
+                        self.rollback(backend, 0)?;
+                    }
                 }
             }
         }
         self.guided = guided;
-        self.rollback(backend, 0)
+        Ok(())
     }
 
     fn feed(&mut self, backend: &mut B, lm: &Lm<B>, n: usize, samples: bool) {
