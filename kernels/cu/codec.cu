@@ -91,8 +91,8 @@ KERNEL magnitude(Magnitude a) {
 // Log magnitudes and phases to real and imaginary parts; rows of 2 half.
 struct Polar {
   const float *x;
-  float *parts;
-  i64 x_at, x_stride;
+  float *y;
+  i64 x_at, x_stride, y_at, y_stride;
   int count, half;
   float max_log;
   int unused;
@@ -101,10 +101,109 @@ KERNEL polar(Polar a) {
   EACH(i, (i64)a.count * a.half) {
     i64 t = i / a.half, k = i % a.half;
     const float *x = a.x + a.x_at + t * a.x_stride;
+    float *y = a.y + a.y_at + t * a.y_stride;
     float l = x[k], m = exp_(l > a.max_log ? a.max_log : l), s, c;
     sincosf(x[a.half + k], &s, &c);
-    a.parts[t * 2 * a.half + k] = m * c;
-    a.parts[t * 2 * a.half + a.half + k] = k == 0 || k == a.half - 1 ? 0.0f : m * s;
+    y[k] = m * c;
+    y[a.half + k] = k == 0 || k == a.half - 1 ? 0.0f : m * s;
+  }
+}
+
+// Spectra with locked phases, in four steps: samples of white noise, whose spectra are a matrix product; for each bin its peak and
+// that peak's advance; phases, row after row; spectra. Arithmetic as in src/cpu/locked.rs.
+struct WhiteNoise {
+  const int *state;  // [half + 1]; the last is the number of rows so far
+  float *x;
+  int half, hop, len;
+  unsigned seed;
+};
+KERNEL white_noise(WhiteNoise a) {
+  unsigned first = (unsigned)a.state[a.half] * (unsigned)a.hop;
+  EACH(i, a.len) {
+    unsigned x = first + (unsigned)i + a.seed * 0x9e3779b9u;
+    x = (x ^ (x >> 16)) * 0x7feb352du;
+    x = (x ^ (x >> 15)) * 0x846ca68bu;
+    x ^= x >> 16;
+    a.x[i] = (float)(int)(x ^ 0x80000000u) * (1.7320508f / 2147483648.0f);
+  }
+}
+
+struct FindPeaks {
+  const float *x;
+  int *peak, *advance;  // [count, half]
+  i64 x_at, x_stride;
+  int count, half, n_fft, hop;
+  float scale;  // hop / n_fft turns
+  int unused;
+};
+KERNEL find_peaks(FindPeaks a) {
+  EACH(i, (i64)a.count * a.half) {
+    i64 t = i / a.half;
+    int k = i % a.half, last = a.half - 1;
+    const float *l = a.x + a.x_at + t * a.x_stride;
+    for (;;) {
+      float here = l[k], above = k < last ? l[k + 1] : NEG_INF, below = k > 0 ? l[k - 1] : NEG_INF;
+      if (above > here && above >= below)
+        k++;
+      else if (below > here)
+        k--;
+      else
+        break;
+    }
+    float offset = 0.0f;
+    if (k > 0 && k < last) {
+      float curve = l[k - 1] - 2.0f * l[k] + l[k + 1];
+      if (curve < -1e-6f) offset = fminf(fmaxf(0.5f * (l[k - 1] - l[k + 1]) / curve, -0.5f), 0.5f);
+    }
+    a.peak[i] = k;
+    a.advance[i] = (int)((unsigned)((((unsigned long long)k * a.hop) << 32) / a.n_fft) + (unsigned)__float2int_rn(offset * a.scale));
+  }
+}
+
+struct LockPhases {
+  const int *peak, *advance;
+  int *state, *phases;  // [half + 1], [count, half]
+  int count, half;
+};
+// One block: a row needs the row before it.
+KERNEL __launch_bounds__(1024) lock_phases(LockPhases a) {
+  for (int t = 0; t < a.count; t++) {
+    const int *before = t == 0 ? a.state : a.phases + (i64)(t - 1) * a.half;
+    for (int k = threadIdx.x; k < a.half; k += blockDim.x) {
+      i64 i = (i64)t * a.half + k;
+      a.phases[i] = (int)((unsigned)before[a.peak[i]] + (unsigned)a.advance[i]);
+    }
+    __syncthreads();
+  }
+  for (int k = threadIdx.x; k < a.half; k += blockDim.x) a.state[k] = a.phases[(i64)(a.count - 1) * a.half + k];
+  if (threadIdx.x == 0) a.state[a.half] = (int)((unsigned)a.state[a.half] + (unsigned)a.count);
+}
+
+struct LockedSpectra {
+  const float *x, *noise;
+  const int *phases;
+  float *y;
+  i64 x_at, x_stride, y_at, y_stride;
+  int count, half;
+  float max_log, scale;  // of the noise's spectra
+};
+KERNEL locked_spectra(LockedSpectra a) {
+  EACH(i, (i64)a.count * a.half) {
+    i64 t = i / a.half, k = i % a.half;
+    const float *x = a.x + a.x_at + t * a.x_stride, *noise = a.noise + t * 2 * a.half;
+    float *y = a.y + a.y_at + t * a.y_stride;
+    float l = x[k], m = exp_(l > a.max_log ? a.max_log : l);
+    float odds = exp_(fminf(fmaxf(x[a.half + k], -30.0f), 30.0f)), share = 1.0f / (1.0f + odds);
+    float tone = m * sqrtf(share), rough = m * sqrtf(odds * share * 1.442695f);
+    if (k & 1) tone = -tone;
+    unsigned phase = (unsigned)a.phases[i], quarter = (phase + (1u << 29)) >> 30;
+    float r = (float)(int)(phase - (quarter << 30)) * (6.2831855f / 4294967296.0f), z = r * r;
+    float s = fmaf(fmaf(fmaf(-1.0f / 5040.0f, z, 1.0f / 120.0f), z, -1.0f / 6.0f), r * z, r);
+    float c = fmaf(fmaf(fmaf(fmaf(1.0f / 40320.0f, z, -1.0f / 720.0f), z, 1.0f / 24.0f), z, -0.5f), z, 1.0f);
+    float cos = quarter == 0 ? c : quarter == 1 ? -s : quarter == 2 ? -c : s;
+    float sin = quarter == 0 ? s : quarter == 1 ? c : quarter == 2 ? -s : -c;
+    y[k] = fmaf(rough, noise[k] * a.scale, tone * cos);
+    y[a.half + k] = k == 0 || k == a.half - 1 ? 0.0f : fmaf(rough, noise[a.half + k] * a.scale, tone * sin);
   }
 }
 

@@ -3,7 +3,8 @@
 use thiserror::Error;
 
 use crate::Stft;
-use crate::{Book, Depthwise, EmbedInput, Format, Grid, Heads, InverseStft, LaneText, LayerRows, Linear, Lstm, Rows, Sampling};
+use crate::{Book, Depthwise, EmbedInput, Format, Grid, Heads, InverseStft, LaneText, LayerRows, Linear, LockedSpectra, Lstm};
+use crate::{Rows, Sampling};
 
 /// Why a backend could not allocate memory or pack weights: the error of its constructors.
 #[derive(Debug, Error)]
@@ -162,7 +163,24 @@ pub trait Backend {
     /// Log-magnitude spectra (docs/reference/model-format.md, kind `istft`, encoder). Row t of `y` gets
     /// `bins` features (ln(|X|·4/n_fft + 1e-5) + 6)/3 of the window that ends before x[first_end + t·hop].
     fn spectrum(&mut self, stft: Stft, x: &Self::Buf, first_end: usize, y: &mut Self::Buf, yr: Rows);
-    /// Inverse STFT, hop after hop. For each row (log magnitudes, phases) of `x`: adds the windowed inverse
+    /// Spectra of polar coordinates: each row (log magnitudes, phases) of `x` \[2·half\] becomes a row (real,
+    /// imaginary parts) of `y` \[2·half\]. Log magnitudes above `max_log` are lowered to it; the imaginary
+    /// parts of the first and the last bin are 0.
+    fn polar_spectra(&mut self, half: usize, max_log: f32, x: &Self::Buf, xr: Rows, y: &mut Self::Buf, yr: Rows);
+    /// Spectra with locked phases (docs/reference/model-format.md, kind `istft`): each row (log magnitudes,
+    /// noise shares) of `x` \[2·half\], half = n_fft/2 + 1, becomes a row (real, imaginary parts) of `y`
+    /// \[2·half\]. `state` [half + 1] is carried from call to call: the phases of the last row, 2³² a turn, and
+    /// the number of rows so far.
+    fn locked_spectra(
+        &mut self,
+        spec: LockedSpectra,
+        x: &Self::Buf,
+        xr: Rows,
+        state: &mut Self::Ints,
+        y: &mut Self::Buf,
+        yr: Rows,
+    );
+    /// Inverse STFT, hop after hop. For each row (real, imaginary parts) of `x`: adds the windowed inverse
     /// to `tail` \[n_fft\], writes its first `hop` values divided by the steady envelope to y at `y_at +
     /// t·hop`, and moves the tail up by `hop`. `tail` is carried from call to call.
     fn istft(&mut self, stft: InverseStft, x: &Self::Buf, xr: Rows, tail: &mut Self::Buf, y: &mut Self::Buf, y_at: usize);

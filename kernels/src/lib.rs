@@ -69,5 +69,5 @@ mod weights;
 
 pub use backend::{Backend, BackendError};
 pub use sampling::{Grid, Sampling, UNKNOWN};
-pub use views::{EmbedInput, Heads, InverseStft, LaneText, LayerRows, Rows, Stft};
+pub use views::{EmbedInput, Heads, InverseStft, LaneText, LayerRows, LockedSpectra, Rows, Stft};
 pub use weights::{Act, Book, Depthwise, Format, Linear, Lstm, Norm};

@@ -98,12 +98,21 @@ pub struct Stft {
 }
 
 /// An inverse short-time Fourier transform with a Hann window.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InverseStft {
     /// Samples of a window; even.
     pub n_fft: usize,
     /// Samples from one window to the next.
     pub hop: usize,
+}
+
+/// How spectra are made of log magnitudes and noise shares ([`crate::Backend::locked_spectra`]).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LockedSpectra {
+    /// The transform that they are meant for.
+    pub stft: InverseStft,
     /// Log magnitudes above this are lowered to it.
     pub max_log: f32,
+    /// Which noise: signals with different seeds are independent.
+    pub noise_seed: u32,
 }

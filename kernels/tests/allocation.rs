@@ -4,8 +4,8 @@
 
 use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::{
-    Act, Backend, Book, Depthwise, EmbedInput, Format, Grid, Heads, InverseStft, LaneText, LayerRows, Linear, Lstm, Norm, Rows,
-    Sampling, Stft, UNKNOWN,
+    Act, Backend, Book, Depthwise, EmbedInput, Format, Grid, Heads, InverseStft, LaneText, LayerRows, Linear, LockedSpectra,
+    Lstm, Norm, Rows, Sampling, Stft, UNKNOWN,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -74,7 +74,8 @@ fn nothing_is_allocated_after_the_first_round() {
     let mut sampler = backend.sampler(&grid).unwrap();
     let [mut x, mut q, mut y, mut state, mut tail] =
         [700 * dim, 700 * dim, 700 * 90, 2 * dim, 64].map(|n| backend.buf(n).unwrap());
-    let [mut seq, ctl, masked, mut pos, mut codes] = [2 * steps, 2 * steps, 4, 1, 2 * 700].map(|n| backend.ints(n).unwrap());
+    let [mut seq, ctl, masked, mut pos, mut codes, mut locked] =
+        [2 * steps, 2 * steps, 4, 1, 2 * 700, 34].map(|n| backend.ints(n).unwrap());
     let mut round = |backend: &mut CpuBackend, n: usize, rows: usize| {
         backend.write_ints(&mut pos, 0, &[0]);
         seq.fill(UNKNOWN);
@@ -95,7 +96,11 @@ fn nothing_is_allocated_after_the_first_round() {
         backend.depthwise(&depthwise, &y, 3, rows, &mut x);
         backend.lstm(&lstm, &x, Rows::packed(rows, dim), &mut state, &mut y, Rows::packed(rows, dim));
         backend.spectrum(Stft { n_fft: 64, hop: 16, bins: 33 }, &x, 64, &mut y, Rows { count: 20, at: 3, stride: 40 });
-        backend.istft(InverseStft { n_fft: 64, hop: 16, max_log: 7.0 }, &x, Rows::packed(20, 66), &mut tail, &mut y, 0);
+        let stft = InverseStft { n_fft: 64, hop: 16 };
+        backend.polar_spectra(33, 7.0, &x, Rows::packed(20, 66), &mut y, Rows::packed(20, 66));
+        let spec = LockedSpectra { stft, max_log: 7.0, noise_seed: 1 };
+        backend.locked_spectra(spec, &x, Rows::packed(20, 66), &mut locked, &mut y, Rows::packed(20, 66));
+        backend.istft(stft, &y, Rows::packed(20, 66), &mut tail, &mut x, 0);
         backend.quantize(&books, &mut x, Rows::packed(rows, dim), &mut codes, Rows::packed(2, 700));
         backend.dequantize(&books, &codes, Rows::packed(2, 700), &mut x, Rows::packed(rows, dim));
     };

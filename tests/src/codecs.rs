@@ -5,7 +5,7 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
 use sideman_engine::codec::Codec;
-use sideman_engine::model::{Analysis, CodecConfig, IstftConfig, LookAhead, QuantizerKind, SeanetConfig, Tensors};
+use sideman_engine::model::{Analysis, CodecConfig, IstftConfig, LookAhead, Phase, QuantizerKind, SeanetConfig, Tensors};
 use sideman_kernels::Backend;
 
 use crate::rng::Rng;
@@ -57,6 +57,8 @@ pub fn istft() -> IstftConfig {
         n_fft: 1280,
         hop: 320,
         max_log: 7.0,
+        phase: Phase::Predicted,
+        noise_seed: None,
         quantizer: QuantizerKind::Factorised,
         code_dim: 8,
         books: 2,

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..compute import autocast
+from . import locked
 from .quantizer import ResidualQuantizer
 
 
@@ -102,18 +103,23 @@ class Decoder(nn.Module):
         return self.head(self.norm(x)).chunk(2, -1)
 
 
-def synthesise(logmag, phase, c: dict) -> torch.Tensor:
-    """Inverse STFT of fine frames [B, 2T, n/2+1] to audio [B, 640·T]. The window sum is that of an endless
-    stream, at the edges too."""
+def synthesise(first, second, c: dict) -> torch.Tensor:
+    """Inverse STFT of the head's two halves [B, 2T, n/2+1] to audio [B, 640·T]. They are log magnitudes and phases,
+    or, where the config says `phase: "locked"`, log magnitudes and noise shares (`locked.py`).
+    The window sum is that of an endless stream, at the edges too."""
     n, hop = c["n_fft"], c["hop"]
-    logmag, phase = logmag.float(), phase.float()
-    mag = torch.exp(logmag.clamp(max=c["max_log"]))
-    window = torch.hann_window(n, device=logmag.device)
-    wave = torch.fft.irfft(torch.complex(mag * phase.cos(), mag * phase.sin()), n) * window
+    if c.get("phase") == "locked":
+        # A shift of the centre to the window's begin changes the sign of every other bin.
+        sign = 1 - 2 * (torch.arange(n // 2 + 1, device=first.device) % 2)
+        spectra = locked.spectra(first, second, c) * sign
+    else:
+        mag, phase = torch.exp(first.float().clamp(max=c["max_log"])), second.float()
+        spectra = torch.complex(mag * phase.cos(), mag * phase.sin())
+    wave = torch.fft.irfft(spectra, n) * torch.hann_window(n, device=first.device)
     count = wave.shape[1]
     full = F.fold(wave.transpose(1, 2), (1, (count - 1) * hop + n), (1, n), stride=(1, hop))[:, 0, 0]
-    first = n // 2 - hop // 2  # index in `full` of sample 0
-    return full[:, first:first + count * hop] / envelope(n, hop).to(full.device).repeat(count)
+    start = n // 2 - hop // 2  # index in `full` of sample 0
+    return full[:, start:start + count * hop] / envelope(n, hop).to(full.device).repeat(count)
 
 
 @functools.cache

@@ -106,6 +106,23 @@ pub struct LookAhead {
     pub decode: usize,
 }
 
+/// Where the decoder of kind `istft` takes the phases of its spectra from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The network predicts them, beside log magnitudes.
+    #[default]
+    Predicted,
+    /// Integrated from the frequencies of the spectral peaks; the network predicts log magnitudes and noise shares.
+    Locked,
+}
+
+impl Phase {
+    fn is_predicted(&self) -> bool {
+        *self == Phase::Predicted
+    }
+}
+
 /// Sizes of a codec of kind `istft`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -140,6 +157,12 @@ pub struct IstftConfig {
     pub hop: usize,
     /// Largest log magnitude.
     pub max_log: f32,
+    /// Where the phases of the spectra come from.
+    #[serde(default, skip_serializing_if = "Phase::is_predicted")]
+    pub phase: Phase,
+    /// Which white noise is mixed in; only with [`Phase::Locked`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise_seed: Option<u32>,
     /// Kind of quantizer: factorised.
     pub quantizer: QuantizerKind,
     /// Width of a projected latent.
@@ -251,6 +274,9 @@ impl IstftConfig {
         divides("hop", 2, "hop", self.hop)?;
         if !self.max_log.is_finite() || self.max_log > 80.0 {
             return bad("max_log", format!("{}; it should be a finite number of at most 80", self.max_log));
+        }
+        if self.phase == Phase::Predicted && self.noise_seed.is_some() {
+            return bad("noise_seed", "it should be missing: only the phase \"locked\" has it");
         }
         let encode = self.analysis_ahead.div_ceil(2 * self.hop);
         let decode = (self.n_fft / 2).saturating_sub(self.hop / 2).div_ceil(self.hop).div_ceil(2);

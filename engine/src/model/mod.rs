@@ -12,7 +12,7 @@ mod tensors;
 pub mod verify;
 
 pub use check::{Fault, is_plain_name};
-pub use codec::{Analysis, CodecConfig, IstftConfig, LookAhead, PadMode, QuantizerConfig, QuantizerKind, SeanetConfig};
+pub use codec::{Analysis, CodecConfig, IstftConfig, LookAhead, PadMode, Phase, QuantizerConfig, QuantizerKind, SeanetConfig};
 pub use config::{Config, Control, EditConfig, LiveConfig, LmConfig, SamplingConfig, Strategy, Stream, TextConfig, TextKind};
 pub use dir::ModelDir;
 pub use loaded::Model;

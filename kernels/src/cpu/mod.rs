@@ -8,6 +8,7 @@ mod isa;
 mod kernel;
 mod kv;
 mod linear;
+mod locked;
 mod lstm;
 mod mat;
 mod mem;
@@ -33,8 +34,8 @@ pub use mem::Store;
 pub use sample::Sampler;
 
 use crate::{
-    Backend, BackendError, Book, Depthwise, EmbedInput, Format, Grid, Heads, InverseStft, LaneText, LayerRows, Linear, Lstm,
-    Rows, Sampling, Stft, UNKNOWN,
+    Backend, BackendError, Book, Depthwise, EmbedInput, Format, Grid, Heads, InverseStft, LaneText, LayerRows, Linear,
+    LockedSpectra, Lstm, Rows, Sampling, Stft, UNKNOWN,
 };
 use isa::Level;
 use linear::{Product, product};
@@ -288,6 +289,22 @@ impl Backend for CpuBackend {
 
     fn spectrum(&mut self, stft: Stft, x: &Store<f32>, first_end: usize, y: &mut Store<f32>, yr: Rows) {
         self.fourier.spectrum(stft, x, first_end, y, yr);
+    }
+
+    fn polar_spectra(&mut self, half: usize, max_log: f32, x: &Store<f32>, xr: Rows, y: &mut Store<f32>, yr: Rows) {
+        stft::polar_spectra(half, max_log, x, xr, y, yr);
+    }
+
+    fn locked_spectra(
+        &mut self,
+        spec: LockedSpectra,
+        x: &Store<f32>,
+        xr: Rows,
+        state: &mut Vec<i32>,
+        y: &mut Store<f32>,
+        yr: Rows,
+    ) {
+        self.fourier.locked_spectra(spec, x, xr, state, y, yr);
     }
 
     fn istft(&mut self, stft: InverseStft, x: &Store<f32>, xr: Rows, tail: &mut Store<f32>, y: &mut Store<f32>, y_at: usize) {

@@ -1,7 +1,8 @@
 //! The house codecs' Fourier transforms (docs/reference/model-format.md, kind `istft`): log-magnitude spectra and the inverse STFT.
 
+use super::locked::{Locked, white_noise};
 use super::scalar;
-use crate::{InverseStft, Rows, Stft};
+use crate::{InverseStft, LockedSpectra, Rows, Stft};
 use realfft::num_complex::Complex32;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 #[derive(Default)]
 pub(super) struct Fourier {
     sizes: Vec<Size>,
+    locked: Locked,
 }
 
 struct Size {
@@ -23,6 +25,23 @@ struct Size {
     time: Vec<f32>,
     bins: Vec<Complex32>,
     scratch: Vec<Complex32>,
+}
+
+/// [`crate::Backend::polar_spectra`].
+pub(super) fn polar_spectra(half: usize, max_log: f32, x: &[f32], xr: Rows, y: &mut [f32], yr: Rows) {
+    assert!(xr.end(2 * half) <= x.len(), "polar_spectra: {xr:?} of {} values in x of {}", 2 * half, x.len());
+    assert!(yr.end(2 * half) <= y.len(), "polar_spectra: {yr:?} of {} values in y of {}", 2 * half, y.len());
+    for t in 0..xr.count {
+        let (log, phase) = x[xr.at + t * xr.stride..][..2 * half].split_at(half);
+        let (re, im) = y[yr.at + t * yr.stride..][..2 * half].split_at_mut(half);
+        for k in 0..half {
+            let (sin, cos) = phase[k].sin_cos();
+            let magnitude = scalar::exp(if log[k] > max_log { max_log } else { log[k] });
+            (re[k], im[k]) = (magnitude * cos, magnitude * sin);
+        }
+        im[0] = 0.0;
+        im[half - 1] = 0.0;
+    }
 }
 
 impl Fourier {
@@ -72,23 +91,55 @@ impl Fourier {
         }
     }
 
+    /// [`crate::Backend::locked_spectra`].
+    pub(super) fn locked_spectra(
+        &mut self,
+        spec: LockedSpectra,
+        x: &[f32],
+        xr: Rows,
+        state: &mut [i32],
+        y: &mut [f32],
+        yr: Rows,
+    ) {
+        let InverseStft { n_fft, hop } = spec.stft;
+        let half = n_fft / 2 + 1;
+        assert!(xr.end(2 * half) <= x.len(), "locked_spectra: {xr:?} of {} values in x of {}", 2 * half, x.len());
+        assert!(yr.end(2 * half) <= y.len(), "locked_spectra: {yr:?} of {} values in y of {}", 2 * half, y.len());
+        let (phases, done) = state[..=half].split_at_mut(half);
+        self.size(n_fft, n_fft);
+        let Fourier { sizes, locked } = self;
+        let size = sizes.iter_mut().find(|s| s.n_fft == n_fft).expect("just made");
+        let scale = (1.0 / (0.375 * n_fft as f64).sqrt()) as f32;
+        for t in 0..xr.count {
+            let first = (done[0] as u32).wrapping_mul(hop as u32);
+            for (i, (out, w)) in size.time.iter_mut().zip(&size.window).enumerate() {
+                *out = white_noise(first.wrapping_add(i as u32), spec.noise_seed) * w;
+            }
+            let noise = size.forward.process_with_scratch(&mut size.time, &mut size.bins, &mut size.scratch);
+            noise.expect("the buffers have the plan's lengths");
+            let (re, im) = y[yr.at + t * yr.stride..][..2 * half].split_at_mut(half);
+            for ((re, im), bin) in re.iter_mut().zip(im.iter_mut()).zip(&size.bins) {
+                (*re, *im) = (bin.re * scale, bin.im * scale);
+            }
+            let frame = x[xr.at + t * xr.stride..][..2 * half].split_at(half);
+            locked.frame(spec, frame, phases, (re, im));
+            done[0] = done[0].wrapping_add(1);
+        }
+    }
+
     /// [`crate::Backend::istft`].
     pub(super) fn istft(&mut self, stft: InverseStft, x: &[f32], xr: Rows, tail: &mut [f32], y: &mut [f32], y_at: usize) {
-        let InverseStft { n_fft, hop, max_log } = stft;
+        let InverseStft { n_fft, hop } = stft;
         let half = n_fft / 2 + 1;
         assert!(xr.end(2 * half) <= x.len(), "istft: {xr:?} of {} values in x of {}", 2 * half, x.len());
         assert!(y_at + xr.count * hop <= y.len(), "istft: {} hops of {hop} at {y_at} in y of {}", xr.count, y.len());
         let tail = &mut tail[..n_fft];
         let size = self.size(n_fft, hop);
         for t in 0..xr.count {
-            let (log, phase) = x[xr.at + t * xr.stride..][..2 * half].split_at(half);
-            for (bin, (l, p)) in size.bins.iter_mut().zip(log.iter().zip(phase)) {
-                let (sin, cos) = p.sin_cos();
-                let magnitude = scalar::exp(if *l > max_log { max_log } else { *l });
-                *bin = Complex32::new(magnitude * cos, magnitude * sin);
+            let (re, im) = x[xr.at + t * xr.stride..][..2 * half].split_at(half);
+            for (bin, (re, im)) in size.bins.iter_mut().zip(re.iter().zip(im)) {
+                *bin = Complex32::new(*re, *im);
             }
-            size.bins[0].im = 0.0;
-            size.bins[half - 1].im = 0.0;
             let done = size.inverse.process_with_scratch(&mut size.bins, &mut size.time, &mut size.scratch);
             done.expect("the buffers have the plan's lengths, and the edges are real");
             let scale = 1.0 / n_fft as f32;

@@ -6,7 +6,7 @@ use super::kernel::{self, Kernel};
 use super::linear::{Product, product};
 use super::mat::Mat;
 use super::mem::Array;
-use crate::{BackendError, Format, InverseStft, Rows, Stft};
+use crate::{BackendError, Format, InverseStft, LockedSpectra, Rows, Stft};
 use std::f64::consts::TAU;
 
 /// Matrices for each size that has been used, and scratch memory.
@@ -22,6 +22,10 @@ pub(super) struct Fourier {
     windows: Option<Array<f32>>,
     /// The next tail [n_fft].
     next: Option<Array<f32>>,
+    /// Samples of white noise.
+    noise: Option<Array<f32>>,
+    /// Peaks, their advances and phases, each [rows, half].
+    locked: [Option<Array<i32>>; 3],
 }
 
 fn hann(u: usize, n: usize) -> f64 {
@@ -64,7 +68,110 @@ fn kept<T>(device: &mut Device, made: Result<T, BackendError>) -> Option<T> {
     made.map_err(|e| _ = device.failure.get_or_insert(e.to_string())).ok()
 }
 
+/// [`crate::Backend::polar_spectra`].
+pub(super) fn polar_spectra(
+    device: &mut Device,
+    (half, max_log): (usize, f32),
+    (x, xr): (&Array<f32>, Rows),
+    (y, yr): (&mut Array<f32>, Rows),
+) {
+    assert!(xr.end(2 * half) <= x.len(), "polar_spectra: {xr:?} of {} values in x of {}", 2 * half, x.len());
+    assert!(yr.end(2 * half) <= y.len(), "polar_spectra: {yr:?} of {} values in y of {}", 2 * half, y.len());
+    let arguments = kernel::Polar {
+        x: device.at(x),
+        y: device.at(y),
+        x_at: xr.at as i64,
+        x_stride: xr.stride as i64,
+        y_at: yr.at as i64,
+        y_stride: yr.stride as i64,
+        count: xr.count as i32,
+        half: half as i32,
+        max_log,
+        unused: 0,
+    };
+    device.launch(Kernel::Polar, blocks(xr.count * half), 256, 0, arguments);
+}
+
 impl Fourier {
+    /// Makes the matrix of a forward transform, if it is not there.
+    fn forward(&mut self, device: &mut Device, n_fft: usize, bins: usize) {
+        if !self.forward.iter().any(|f| (f.0, f.1) == (n_fft, bins)) {
+            let made = forward(device, n_fft, bins);
+            let Some(mat) = kept(device, made) else { return };
+            self.forward.push((n_fft, bins, mat));
+        }
+    }
+
+    /// [`crate::Backend::locked_spectra`].
+    pub(super) fn locked_spectra(
+        &mut self,
+        device: &mut Device,
+        spec: LockedSpectra,
+        (x, xr): (&Array<f32>, Rows),
+        state: &mut Array<i32>,
+        (y, yr): (&mut Array<f32>, Rows),
+    ) {
+        let InverseStft { n_fft, hop } = spec.stft;
+        let (half, count) = (n_fft / 2 + 1, xr.count);
+        assert!(xr.end(2 * half) <= x.len(), "locked_spectra: {xr:?} of {} values in x of {}", 2 * half, x.len());
+        assert!(yr.end(2 * half) <= y.len(), "locked_spectra: {yr:?} of {} values in y of {}", 2 * half, y.len());
+        assert!(state.len() > half, "locked_spectra: state of {}", state.len());
+        if count == 0 {
+            return;
+        }
+        let len = (count - 1) * hop + n_fft;
+        self.forward(device, n_fft, half);
+        Array::grow(&mut self.parts, device, count * 2 * half);
+        Array::grow(&mut self.noise, device, len);
+        self.locked.iter_mut().for_each(|array| Array::grow(array, device, count * half));
+        let mat = self.forward.iter().find(|f| (f.0, f.1) == (n_fft, half));
+        let [Some(peak), Some(advance), Some(phases)] = &self.locked else { return };
+        let (Some((.., mat)), Some(parts), Some(noise)) = (mat, &mut self.parts, &self.noise) else { return };
+        let (state, peak, advance, phases) = (device.at(state), device.at(peak), device.at(advance), device.at(phases));
+        let arguments = kernel::WhiteNoise {
+            state,
+            x: device.at(noise),
+            half: half as i32,
+            hop: hop as i32,
+            len: len as i32,
+            seed: spec.noise_seed,
+        };
+        device.launch(Kernel::WhiteNoise, blocks(len), 256, 0, arguments);
+        let windows = Rows { count, at: 0, stride: hop };
+        product(device, &Product::bare(mat), noise, windows, parts, Rows::packed(count, 2 * half));
+        let arguments = kernel::FindPeaks {
+            x: device.at(x),
+            peak,
+            advance,
+            x_at: xr.at as i64,
+            x_stride: xr.stride as i64,
+            count: count as i32,
+            half: half as i32,
+            n_fft: n_fft as i32,
+            hop: hop as i32,
+            scale: (hop as f64 / n_fft as f64 * 4_294_967_296.0) as f32,
+            unused: 0,
+        };
+        device.launch(Kernel::FindPeaks, blocks(count * half), 256, 0, arguments);
+        let arguments = kernel::LockPhases { peak, advance, state, phases, count: count as i32, half: half as i32 };
+        device.launch(Kernel::LockPhases, (1, 1), 1024, 0, arguments);
+        let arguments = kernel::LockedSpectra {
+            x: device.at(x),
+            noise: device.at(parts),
+            phases,
+            y: device.at(y),
+            x_at: xr.at as i64,
+            x_stride: xr.stride as i64,
+            y_at: yr.at as i64,
+            y_stride: yr.stride as i64,
+            count: count as i32,
+            half: half as i32,
+            max_log: spec.max_log,
+            scale: (1.0 / (0.375 * n_fft as f64).sqrt()) as f32,
+        };
+        device.launch(Kernel::LockedSpectra, blocks(count * half), 256, 0, arguments);
+    }
+
     /// [`crate::Backend::spectrum`].
     pub(super) fn spectrum(
         &mut self,
@@ -83,11 +190,7 @@ impl Fourier {
             return;
         }
         assert!(yr.end(bins) <= y.len(), "spectrum: {yr:?} of {bins} values in y of {}", y.len());
-        if !self.forward.iter().any(|f| (f.0, f.1) == (n_fft, bins)) {
-            let made = forward(device, n_fft, bins);
-            let Some(mat) = kept(device, made) else { return };
-            self.forward.push((n_fft, bins, mat));
-        }
+        self.forward(device, n_fft, bins);
         Array::grow(&mut self.parts, device, count * 2 * bins);
         let (Some((.., mat)), Some(parts)) = (self.forward.iter().find(|f| (f.0, f.1) == (n_fft, bins)), &mut self.parts) else {
             return;
@@ -116,7 +219,7 @@ impl Fourier {
         tail: &mut Array<f32>,
         (y, y_at): (&mut Array<f32>, usize),
     ) {
-        let InverseStft { n_fft, hop, max_log } = stft;
+        let InverseStft { n_fft, hop } = stft;
         assert!(n_fft >= 2 && n_fft.is_multiple_of(2) && (1..=n_fft).contains(&hop), "n_fft {n_fft}, hop {hop}");
         let (half, count) = (n_fft / 2 + 1, xr.count);
         assert!(xr.end(2 * half) <= x.len(), "istft: {xr:?} of {} values in x of {}", 2 * half, x.len());
@@ -130,27 +233,13 @@ impl Fourier {
             let Some((mat, envelope)) = kept(device, made) else { return };
             self.inverse.push((n_fft, hop, mat, envelope));
         }
-        Array::grow(&mut self.parts, device, count * 2 * half);
         Array::grow(&mut self.windows, device, count * n_fft);
         Array::grow(&mut self.next, device, n_fft);
         let found = self.inverse.iter().find(|f| (f.0, f.1) == (n_fft, hop));
-        let (Some((.., mat, envelope)), Some(parts), Some(windows), Some(next)) =
-            (found, &mut self.parts, &mut self.windows, &self.next)
-        else {
+        let (Some((.., mat, envelope)), Some(windows), Some(next)) = (found, &mut self.windows, &self.next) else {
             return;
         };
-        let arguments = kernel::Polar {
-            x: device.at(x),
-            parts: device.at(parts),
-            x_at: xr.at as i64,
-            x_stride: xr.stride as i64,
-            count: count as i32,
-            half: half as i32,
-            max_log,
-            unused: 0,
-        };
-        device.launch(Kernel::Polar, blocks(count * half), 256, 0, arguments);
-        product(device, &Product::bare(mat), parts, Rows::packed(count, 2 * half), windows, Rows::packed(count, n_fft));
+        product(device, &Product::bare(mat), x, xr, windows, Rows::packed(count, n_fft));
         let (tail_at, next_at) = (device.at(tail), device.at(next));
         let arguments = kernel::Overlap {
             windows: device.at(windows),

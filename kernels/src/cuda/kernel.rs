@@ -63,6 +63,10 @@ kernels! {
     AddRows "add_rows" 3,
     Magnitude "magnitude" 3,
     Polar "polar" 3,
+    WhiteNoise "white_noise" 3,
+    FindPeaks "find_peaks" 3,
+    LockPhases "lock_phases" 3,
+    LockedSpectra "locked_spectra" 3,
     Overlap "overlap" 3,
     ArgmaxCode "argmax_code" 3,
     LookupCodes "lookup_codes" 3,
@@ -153,7 +157,18 @@ arguments! {
         rows: u64, x: u64, y: u64, x_at: i64, x_stride: i64, y_at: i64, y_stride: i64, count: i32, width: i32,
     }
     Magnitude for Magnitude { parts: u64, y: u64, y_at: i64, y_stride: i64, count: i32, bins: i32, scale: f32, unused: i32, }
-    Polar for Polar { x: u64, parts: u64, x_at: i64, x_stride: i64, count: i32, half: i32, max_log: f32, unused: i32, }
+    Polar for Polar {
+        x: u64, y: u64, x_at: i64, x_stride: i64, y_at: i64, y_stride: i64, count: i32, half: i32, max_log: f32, unused: i32,
+    }
+    WhiteNoise for WhiteNoise { state: u64, x: u64, half: i32, hop: i32, len: i32, seed: u32, }
+    FindPeaks for FindPeaks {
+        x: u64, peak: u64, advance: u64, x_at: i64, x_stride: i64, count: i32, half: i32, n_fft: i32, hop: i32, scale: f32, unused: i32,
+    }
+    LockPhases for LockPhases { peak: u64, advance: u64, state: u64, phases: u64, count: i32, half: i32, }
+    LockedSpectra for LockedSpectra {
+        x: u64, noise: u64, phases: u64, y: u64, x_at: i64, x_stride: i64, y_at: i64, y_stride: i64, count: i32, half: i32,
+        max_log: f32, scale: f32,
+    }
     Overlap for Overlap {
         windows: u64, tail: u64, envelope: u64, y: u64, next: u64, y_at: i64, count: i32, n_fft: i32, hop: i32, unused: i32,
     }

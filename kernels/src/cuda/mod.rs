@@ -30,8 +30,8 @@ pub use probe::{CudaError, devices};
 pub use sample::Sampler;
 
 use crate::{
-    Backend, BackendError, Book, Depthwise, EmbedInput, Format, Grid, Heads, InverseStft, LaneText, LayerRows, Linear, Lstm,
-    Rows, Sampling, Stft,
+    Backend, BackendError, Book, Depthwise, EmbedInput, Format, Grid, Heads, InverseStft, LaneText, LayerRows, Linear,
+    LockedSpectra, Lstm, Rows, Sampling, Stft,
 };
 use cudarc::driver::result;
 use device::Device;
@@ -313,6 +313,22 @@ impl Backend for CudaBackend {
 
     fn spectrum(&mut self, stft: Stft, x: &Array<f32>, first_end: usize, y: &mut Array<f32>, yr: Rows) {
         self.fourier.spectrum(&mut self.device, stft, x, first_end, y, yr);
+    }
+
+    fn polar_spectra(&mut self, half: usize, max_log: f32, x: &Array<f32>, xr: Rows, y: &mut Array<f32>, yr: Rows) {
+        fourier::polar_spectra(&mut self.device, (half, max_log), (x, xr), (y, yr));
+    }
+
+    fn locked_spectra(
+        &mut self,
+        spec: LockedSpectra,
+        x: &Array<f32>,
+        xr: Rows,
+        state: &mut Array<i32>,
+        y: &mut Array<f32>,
+        yr: Rows,
+    ) {
+        self.fourier.locked_spectra(&mut self.device, spec, (x, xr), state, (y, yr));
     }
 
     fn istft(&mut self, stft: InverseStft, x: &Array<f32>, xr: Rows, tail: &mut Array<f32>, y: &mut Array<f32>, y_at: usize) {

@@ -1,7 +1,7 @@
 //! Cases of the codecs' operations that run on both backends, each written once over [`Backend`].
 
 use crate::cases::{Case, all, buf, ints, noise};
-use sideman_kernels::{Act, Backend, Book, Format, InverseStft, Linear, Lstm, Rows, Stft};
+use sideman_kernels::{Act, Backend, Book, Format, InverseStft, Linear, LockedSpectra, Lstm, Rows, Stft};
 
 /// Values moved within a buffer and cleared.
 #[derive(Debug, Clone)]
@@ -121,31 +121,45 @@ impl Case for Spectra {
     }
 }
 
-/// Inverse transforms, `parts` hops at a time, over one tail.
+/// Inverse transforms of spectra with predicted or locked phases, `parts` hops at a time, over one tail.
 #[derive(Debug, Clone)]
 pub struct Inverse {
     pub n_fft: usize,
     pub hop: usize,
     pub max_log: f32,
+    pub locked: bool,
     pub parts: Vec<usize>,
 }
 
 impl Case for Inverse {
     fn run<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
-        let Inverse { n_fft, hop, max_log, ref parts } = *self;
+        let Inverse { n_fft, hop, max_log, locked, ref parts } = *self;
         let (half, count, stride) = (n_fft / 2 + 1, parts.iter().sum::<usize>(), n_fft + 5);
-        // Phases of several turns.
+        // Phases of several turns; as logits of noise shares, some beyond the largest.
         let spectra: Vec<f32> =
             (noise(3, count * stride).iter().enumerate()).map(|(i, x)| x * if i % stride < half { 3.0 } else { 40.0 }).collect();
         let (x, mut tail, mut wave) =
             (buf(backend, &spectra), buf(backend, &noise(4, n_fft)), buf(backend, &noise(5, 2 + count * hop)));
+        let stft = InverseStft { n_fft, hop };
+        let (mut complex, mut state) = (backend.buf(3 + count * stride).unwrap(), backend.ints(half + 1).unwrap());
         let mut done = 0;
         for n in parts {
             let rows = Rows { count: *n, at: done * stride, stride };
-            backend.istft(InverseStft { n_fft, hop, max_log }, &x, rows, &mut tail, &mut wave, 2 + done * hop);
+            let to = Rows { at: 3 + done * stride, ..rows };
+            if locked {
+                let spec = LockedSpectra { stft, max_log, noise_seed: 7 };
+                backend.locked_spectra(spec, &x, rows, &mut state, &mut complex, to);
+            } else {
+                backend.polar_spectra(half, max_log, &x, rows, &mut complex, to);
+            }
+            backend.istft(stft, &complex, to, &mut tail, &mut wave, 2 + done * hop);
             done += n;
         }
-        [all(backend, &wave, 2 + count * hop), all(backend, &tail, n_fft)].concat()
+        let mut phases = vec![0; half + 1];
+        backend.read_ints(&state, 0, &mut phases);
+        // Byte by byte, because phases are equal to the last bit.
+        let bytes: Vec<f32> = phases.iter().flat_map(|p| p.to_le_bytes()).map(f32::from).collect();
+        [all(backend, &wave, 2 + count * hop), all(backend, &tail, n_fft), bytes].concat()
     }
 }
 

@@ -25,7 +25,7 @@ const COUNTS: [std::ops::Range<usize>; 3] = [1..3, 3..64, 64..90];
 const TILES: [(Format, &str); 3] = [(Format::Bf16, "tiles_bf16"), (Format::Q8, "tiles_q8"), (Format::Q4, "tiles_q4")];
 const ATTENTION: [(Format, &str); 2] = [(Format::F32, "attend_f32"), (Format::Bf16, "attend_bf16")];
 /// Kernels of the other tests below, which assert that these were launched.
-const OTHERS: [&[&str]; 11] = [
+const OTHERS: [&[&str]; 12] = [
     &["split_rows"],
     &["advance"],
     &["set_text"],
@@ -37,6 +37,7 @@ const OTHERS: [&[&str]; 11] = [
     &["magnitude"],
     &["polar", "overlap"],
     &["argmax_code", "lookup_codes"],
+    &["white_noise", "find_peaks", "lock_phases", "locked_spectra"],
 ];
 
 #[test]
@@ -259,11 +260,14 @@ fn spectra_of_any_shape_agree_with_the_cpu() {
 
 #[test]
 fn inverse_transforms_of_any_shape_agree_with_the_cpu() {
-    let shapes = (1..150usize, 1..150usize, 0.0..3.0f32, vec(1..9usize, 1..4)).prop_map(|(half, hop, max_log, parts)| {
-        // At least two windows over each sample, as in any codec: one alone is divided by a number near zero at its edge.
-        Inverse { n_fft: 2 * half, hop: hop.min(half), max_log, parts }
-    });
-    agree(OTHERS[9], 6, shapes, 1e-4);
+    for (locked, kernels) in [(false, OTHERS[9]), (true, OTHERS[11])] {
+        let shapes =
+            (1..150usize, 1..150usize, 0.0..3.0f32, vec(1..9usize, 1..4)).prop_map(move |(half, hop, max_log, parts)| {
+                // At least two windows over each sample, as in any codec: one alone is divided by a number near zero at its edge.
+                Inverse { n_fft: 2 * half, hop: hop.min(half), max_log, locked, parts }
+            });
+        agree(kernels, 6, shapes, 1e-4);
+    }
 }
 
 /// Up to one segment of 128 values scores have the CPU's bits, and so do codes.

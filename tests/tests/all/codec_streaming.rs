@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use sideman_engine::codec::{CHUNK, Codec};
-use sideman_engine::model::{CodecConfig, IstftConfig, Tensors};
+use sideman_engine::model::{CodecConfig, IstftConfig, Phase, Tensors};
 use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::codecs::{self, codec, decode_in_pieces, encode_in_pieces, random_istft, signal};
 use sideman_tests::golden;
@@ -29,15 +29,15 @@ fn house() -> IstftConfig {
     IstftConfig { dim: 24, latent: 12, ffn: 40, card: 128, ..codecs::istft() }
 }
 
-fn istft(backend: &mut CpuBackend) -> (String, Codec<CpuBackend>) {
-    let c = house();
+fn istft(backend: &mut CpuBackend, phase: Phase) -> (String, Codec<CpuBackend>) {
+    let c = IstftConfig { phase, ..house() };
     let weights = random_istft(&c, 5);
-    ("istft".to_owned(), codec(backend, &CodecConfig::Istft(c), &weights))
+    (format!("istft, {phase:?} phases"), codec(backend, &CodecConfig::Istft(c), &weights))
 }
 
 fn all(backend: &mut CpuBackend) -> Vec<(String, Codec<CpuBackend>)> {
     let mut all = seanets(backend);
-    all.push(istft(backend));
+    all.extend([Phase::Predicted, Phase::Locked].map(|phase| istft(backend, phase)));
     all
 }
 
@@ -165,7 +165,7 @@ fn a_centred_encoders_frames_are_final_3025_samples_after_their_start() {
 #[test]
 fn the_house_codec_looks_one_frame_ahead_each_way() {
     let backend = &mut CpuBackend::new(1);
-    let (_, codec) = istft(backend);
+    let (_, codec) = istft(backend, Phase::Locked);
     for f in 1..20 {
         assert_eq!(codec.known_frames(640 * (f + 1) + 640), f + 1);
         assert_eq!(codec.known_frames(640 * (f + 1) + 639), f);

@@ -102,9 +102,11 @@ fn istft_is_windowed_overlap_add_divided_by_the_steady_envelope() {
     let mut backend = CpuBackend::new(1);
     let (xb, mut tail, mut y) = (buf(&mut backend, &x), backend.buf(n_fft).unwrap(), backend.buf(2 + count * hop).unwrap());
     // Two calls: the tail is carried over.
-    let stft = InverseStft { n_fft, hop, max_log: 2.0 };
-    backend.istft(stft, &xb, Rows::packed(4, 2 * half), &mut tail, &mut y, 2);
-    backend.istft(stft, &xb, Rows { count: 5, at: 4 * 2 * half, stride: 2 * half }, &mut tail, &mut y, 2 + 4 * hop);
+    let stft = InverseStft { n_fft, hop };
+    let mut spectra = backend.buf(x.len()).unwrap();
+    backend.polar_spectra(half, 2.0, &xb, Rows::packed(count, 2 * half), &mut spectra, Rows::packed(count, 2 * half));
+    backend.istft(stft, &spectra, Rows::packed(4, 2 * half), &mut tail, &mut y, 2);
+    backend.istft(stft, &spectra, Rows { count: 5, at: 4 * 2 * half, stride: 2 * half }, &mut tail, &mut y, 2 + 4 * hop);
     let tau = std::f64::consts::TAU;
     let hann = |u: usize| 0.5 - 0.5 * (tau * u as f64 / n_fft as f64).cos();
     let mut sum = vec![0.0; (count + 4) * hop];
@@ -127,6 +129,74 @@ fn istft_is_windowed_overlap_add_divided_by_the_steady_envelope() {
     let envelope = |n: usize| (0..4).map(|i| hann(n % hop + i * hop).powi(2)).sum::<f64>();
     let want: Vec<f64> = (0..count * hop).map(|n| sum[n] / envelope(n)).collect();
     close("istft", &y[2..], &want, 1e-5);
+}
+
+/// The reference in f64, a frame at a time, with a search for the peak of each bin.
+#[test]
+fn locked_spectra_follow_their_equations() {
+    let (n_fft, hop, count, half) = (64usize, 20, 12, 33);
+    let x: Vec<f32> = noise(3, count * 2 * half).iter().map(|x| x * 3.0).collect();
+    let mut backend = CpuBackend::new(1);
+    let (xb, mut state, mut y) = (buf(&mut backend, &x), backend.ints(half + 1).unwrap(), backend.buf(x.len()).unwrap());
+    let spec = LockedSpectra { stft: InverseStft { n_fft, hop }, max_log: 1.5, noise_seed: 3 };
+    // Two calls: phases and the number of rows are carried over.
+    for rows in [Rows::packed(5, 2 * half), Rows { count: 7, at: 5 * 2 * half, stride: 2 * half }] {
+        backend.locked_spectra(spec, &xb, rows, &mut state, &mut y, rows);
+    }
+    let tau = std::f64::consts::TAU;
+    let mut turns = vec![0.0; half];
+    let mut want = Vec::new();
+    for t in 0..count {
+        let row: Vec<f64> = x[t * 2 * half..][..2 * half].iter().map(|x| f64::from(*x)).collect();
+        let (l, u) = row.split_at(half);
+        let peak = |mut k: usize| {
+            loop {
+                let near = [k.saturating_sub(1), k, (k + 1).min(half - 1)];
+                let best = *near.iter().max_by(|a, b| l[**a].total_cmp(&l[**b])).expect("three");
+                if best == k {
+                    return k;
+                }
+                k = best;
+            }
+        };
+        let advanced = |p: usize| {
+            let offset = match (p, l.get(p + 1)) {
+                (0, _) | (_, None) => 0.0,
+                (_, Some(c)) => 0.5 * (l[p - 1] - c) / (l[p - 1] - 2.0 * l[p] + c),
+            };
+            turns[p] + (p as f64 + offset) * hop as f64 / n_fft as f64
+        };
+        turns = (0..half).map(|k| advanced(peak(k))).collect();
+        let sample = |i: usize| f64::from(locked::white_noise((t * hop + i) as u32, 3));
+        let parts = (0..half).map(|k| {
+            let (mut re, mut im) = (0.0, 0.0);
+            for i in 0..n_fft {
+                let v = sample(i) * (0.5 - 0.5 * (tau * i as f64 / n_fft as f64).cos()) / (0.375 * n_fft as f64).sqrt();
+                let angle = tau * ((k * i) % n_fft) as f64 / n_fft as f64;
+                (re, im) = (re + v * angle.cos(), im - v * angle.sin());
+            }
+            let (magnitude, share) = (l[k].min(1.5).exp(), 1.0 / (1.0 + (-u[k]).exp()));
+            let noise = magnitude * (share / std::f64::consts::LN_2).sqrt();
+            let tone = magnitude * (1.0 - share).sqrt() * if k % 2 == 0 { 1.0 } else { -1.0 };
+            let angle = tau * turns[k];
+            (noise * re + tone * angle.cos(), if k == 0 || k == half - 1 { 0.0 } else { noise * im + tone * angle.sin() })
+        });
+        let (re, im): (Vec<f64>, Vec<f64>) = parts.unzip();
+        want.extend([re, im].concat());
+    }
+    close("locked", &y, &want, 2e-5);
+}
+
+#[test]
+fn white_noise_has_variance_one_and_no_memory() {
+    let x: Vec<f64> = (0..100_000).map(|i| f64::from(locked::white_noise(i, 9))).collect();
+    let mean = |f: &dyn Fn(usize) -> f64| (0..x.len() - 8).map(f).sum::<f64>() / (x.len() - 8) as f64;
+    assert!(mean(&|i| x[i]).abs() < 0.02);
+    assert!((mean(&|i| x[i] * x[i]) - 1.0).abs() < 0.02);
+    for lag in [1, 2, 7] {
+        assert!(mean(&|i| x[i] * x[i + lag]).abs() < 0.02, "lag {lag}");
+    }
+    assert!(mean(&|i| x[i] * f64::from(locked::white_noise(i as u32, 10))).abs() < 0.02, "another seed");
 }
 
 proptest! {
