@@ -18,7 +18,7 @@ use crate::{hearing, recordings};
 /// The error names the file or flag.
 pub fn run(args: &Continue) -> Result<ExitCode> {
     recordings::samples(args.seconds)?;
-    let mut song = SongInfo::from_flags_and_file(&args.chart, Some(&args.song))?;
+    let mut song = SongInfo::offline(&args.chart, Some(&args.song))?;
     let output = OutputFolder::new("--out", &args.out, args.force).reads_folder("DIR", &args.song);
     let mut job = RenderJob::load(&args.run, &args.sampling, &song, 1, &output)?;
     let names = job.stems();

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use sideman_engine::task::{Meter, Styles};
+use sideman_engine::task::{Meter, Styles, by_ear};
 
 use crate::cli::{ChartArgs, ClockSource, Live, SamplingArgs};
 use crate::song_info::SongInfo;
@@ -18,7 +18,9 @@ use crate::{model_path, usage};
 /// # Errors
 /// There is no model, its table is damaged, or `--meter` is impossible.
 pub fn choose(args: &ChartArgs, model: Option<&Path>, bar1: Option<f64>, seed: u64) -> Result<ChartArgs> {
-    let complete = args.tempo.is_some() && args.meter.is_some() && args.chords.is_some();
+    // There is nothing to hear chords from.
+    let chords = args.chords.clone().filter(|chords| !by_ear(chords));
+    let complete = args.tempo.is_some() && args.meter.is_some() && chords.is_some();
     if args.no_chart || args.no_listen || complete {
         return Ok(args.clone());
     }
@@ -29,7 +31,7 @@ pub fn choose(args: &ChartArgs, model: Option<&Path>, bar1: Option<f64>, seed: u
         tempo: args.tempo.or(Some(form.tempo)),
         meter: args.meter.clone().or_else(|| Some(form.meter.to_string())),
         bar1: args.bar1.or(bar1),
-        chords: args.chords.clone().or(Some(form.chords)),
+        chords: chords.or(Some(form.chords)),
         ..args.clone()
     };
     let named = if form.named { "" } else { "the text names no style that the model knows: " };

@@ -39,7 +39,7 @@ pub fn run(args: &Render) -> Result<ExitCode> {
         true => form::choose(&args.chart, args.run.model.as_deref(), Some(0.0), seed)?,
         false => args.chart.clone(),
     };
-    let mut song = SongInfo::from_flags_and_file(&chart, files.first().map(|(_, path)| *path))?;
+    let mut song = SongInfo::offline(&chart, files.first().map(|(_, path)| *path))?;
     let output = OutputFolder::new("--out", &args.out, args.force);
     let output = files.iter().fold(output, |output, (name, path)| output.reads(&format!("--{name}"), path));
     // Before the model is loaded, so that an unreadable recording fails at once.

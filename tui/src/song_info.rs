@@ -96,6 +96,17 @@ impl SongInfo {
         Ok(info)
     }
 
+    /// The same for a command that knows its recordings whole: it hears chords that are not given, so `--chords ear` is
+    /// none, and the file's are not used.
+    ///
+    /// # Errors
+    /// Those of [`SongInfo::from_flags_and_file`].
+    pub fn offline(args: &ChartArgs, path: Option<&Path>) -> Result<Self> {
+        let mut info = SongInfo::from_flags_and_file(args, path)?;
+        info.chords.take_if(|chords| by_ear(chords));
+        Ok(info)
+    }
+
     /// Checks that bars have a tempo, where none is heard from a recording.
     ///
     /// # Errors

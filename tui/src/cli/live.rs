@@ -7,7 +7,7 @@ use sideman_engine::limits;
 
 use super::heading;
 use super::range::f64_in;
-use super::{ChartArgs, RunArgs, SamplingArgs};
+use super::{ChartArgs, Instrument, RunArgs, SamplingArgs};
 
 /// How fast `live --from` reads its file.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -112,8 +112,12 @@ pub struct Live {
     #[arg(long)]
     pub headless: bool,
 
-    /// Stem that you play; `none` generates all stems
-    #[arg(long = "instrument", alias = "play", value_name = "STEM", default_value = "bass", help_heading = heading::SONG)]
+    /// What you play: a stem of the model, or guitar, keys or voice, which are the stem `other`; `none` generates all
+    /// stems
+    ///
+    /// `voice` (a singer or a wind instrument) says that one note sounds at a time, which decides how a recording of
+    /// --from is heard.
+    #[arg(long = "instrument", alias = "play", value_name = "INSTRUMENT", default_value = "bass", help_heading = heading::SONG)]
     pub instrument: String,
     #[arg(long, help = format!("Clicks before bar 1, {} [default: 1 with devices, 0 with a file]", limits::COUNT_IN), value_name = "BARS", value_parser = clap::value_parser!(u8).range(limits::COUNT_IN.whole()), help_heading = heading::SONG)]
     pub count_in: Option<u8>,
@@ -172,7 +176,16 @@ pub struct Live {
 impl Live {
     /// The stem of `--instrument`; `None`: all stems are generated.
     pub fn input_stem(&self) -> Option<&str> {
-        Some(self.instrument.as_str()).filter(|stem| *stem != "none")
+        match self.instrument.as_str() {
+            "none" => None,
+            _ if self.named_instrument().is_some() => Some("other"),
+            stem => Some(stem),
+        }
+    }
+
+    /// The instrument, if `--instrument` names one rather than a stem.
+    pub fn named_instrument(&self) -> Option<Instrument> {
+        Instrument::from_str(&self.instrument, false).ok()
     }
 
     /// Whether the session is a JACK client.

@@ -35,9 +35,11 @@ impl From<ClockSource> for Clock {
 /// The model has no such stem.
 pub fn device_config(args: &Live, dir: &ModelDir) -> Result<DeviceConfig> {
     let stems = dir.config.stems.clone();
-    if let Some(stem) = args.input_stem().filter(|stem| !stems.iter().any(|s| s == stem)) {
+    if args.input_stem().is_some_and(|stem| !stems.iter().any(|s| s == stem)) {
+        let named = if stems.iter().any(|stem| stem == "other") { " guitar, keys or voice," } else { "" };
         let message = format!(
-            "--instrument {stem}: the model has the stems {}; use one of them, or none to generate all stems",
+            "--instrument {}: the model has the stems {}; use one of them,{named} or none to generate all stems",
+            args.instrument,
             stems.join(", ")
         );
         return Err(usage(message));

@@ -62,7 +62,7 @@ pub fn run(args: &Live) -> Result<ExitCode> {
     match (&mut recording, args.input_stem(), args.surfaces.clock) {
         (Some(samples), Some(stem), None) => {
             let given = [Stem { name: stem.to_owned(), samples: std::mem::take(samples), kept: true }];
-            hearing::fill(&mut song, &given, None, &args.chart, &dir.config)?;
+            hearing::fill(&mut song, &given, args.named_instrument(), &args.chart, &dir.config)?;
             let [heard] = given;
             *samples = heard.samples;
             if song.beats.take().is_some() {

@@ -5,6 +5,7 @@ mod alsa;
 mod cli;
 mod form;
 mod gpu;
+mod hearing;
 mod house;
 mod jack_midi;
 mod live;
