@@ -180,15 +180,28 @@ fn report(found: &Analysis, parts: &[(Voice, Notes)], known: &Known, first: f64,
         meter,
         bar1,
         beats: grid.beats.clone(),
-        beat_confidence: confidence(found.beat_margin),
-        bar_confidence: confidence(found.bar_margin),
+        beat_confidence: BEAT_CONFIDENCE.at(found.beat_margin),
+        bar_confidence: BAR_CONFIDENCE.at(found.bar_margin),
     }
 }
 
 /// Share of right answers among the analyses with a margin, measured on labelled songs
 /// (docs/explanation/listening.md).
-fn confidence(margin: f64) -> f64 {
-    0.5 + 0.48 * (1.0 - (-margin / 8.0).exp())
+struct Confidence {
+    /// Without a margin.
+    least: f64,
+    /// Margin over which what is missing to [`MOST_CONFIDENCE`] falls to 1/e.
+    scale: f64,
+}
+
+const BEAT_CONFIDENCE: Confidence = Confidence { least: 0.4, scale: 10.0 };
+const BAR_CONFIDENCE: Confidence = Confidence { least: 0.25, scale: 12.0 };
+const MOST_CONFIDENCE: f64 = 0.98;
+
+impl Confidence {
+    fn at(&self, margin: f64) -> f64 {
+        MOST_CONFIDENCE - (MOST_CONFIDENCE - self.least) * (-margin / self.scale).exp()
+    }
 }
 
 /// The meter of a grid: in bars of four beats in triplets, 12/8 where the beat is slow and the middle triplet is
