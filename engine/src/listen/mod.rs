@@ -14,6 +14,7 @@ mod note_changes;
 mod offline;
 mod onset;
 mod pitch;
+mod tempo;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ pub use harmony::{Harmony, HeardChord, Part, Third};
 pub use note_changes::NoteChanges;
 pub use offline::{Correction, Event, Heard, Known, KnownClock, Notes, Recording, Voice, listen, listen_to, notes, voice_of};
 pub use onset::Onset;
+pub use tempo::TempoFinder;
 
 use chroma::ChromaMeter;
 use decimate::Decimator;

@@ -104,6 +104,7 @@ impl<B: Backend> Session<B> {
             }
             Command::Tempo(tempo) if (*tempo * 1e6).round() != (song.timeline.tempo(at) * 1e6).round() => {
                 song.timeline.set_tempo(at, *tempo);
+                song.ear_clock.set_by_hand();
                 song.ear_clock.restart(at, &song.timeline);
                 self.clock_changed(f);
             }
@@ -170,8 +171,10 @@ impl<B: Backend> Session<B> {
             Command::Stem(which, Action::Freeze(bars)) => song.freeze(*which, *bars, f),
             Command::Stem(which, Action::Undo) => song.undo(*which, f),
             Command::Stem(which, Action::Redo) => song.redo(*which, f),
-            // The tempo and the meter are as requested already; a cancel has been carried out.
-            Command::Tempo(_) | Command::Meter(_) | Command::Cancel(_) => {}
+            // The tempo is as requested already.
+            Command::Tempo(_) => song.ear_clock.set_by_hand(),
+            // So is the meter; a cancel has been carried out.
+            Command::Meter(_) | Command::Cancel(_) => {}
             // Not for the next frames (`schedule::target`).
             Command::Stem(_, Action::Gain(_) | Action::Pan(_) | Action::Mute(_) | Action::Solo(_) | Action::Regen)
             | Command::Tap

@@ -12,7 +12,8 @@ use super::song::{Song, frame, sample};
 use super::stem::Playback;
 use super::timeline::{Boundary, Timeline};
 use crate::error::Result;
-use crate::listen::{BeatFollower, CountIn, Counted, Features, NoteChanges};
+use crate::limits::TEMPO;
+use crate::listen::{BeatFollower, CountIn, Counted, Features, NoteChanges, TempoFinder};
 use crate::model::SAMPLE_RATE;
 use crate::task::Meter;
 
@@ -23,6 +24,8 @@ const MARGIN: i64 = 3;
 const PAUSE: f64 = 2.0;
 /// Lock below which the tempo is held. Onsets at random have about 0.5.
 const LEAST_LOCK: f64 = 0.4;
+/// How near an onset is to the beat 1 that the musician shows, in beats.
+const SHOWN: f64 = 0.25;
 /// A beat line that has moved is looked for from this many samples before where it should be.
 const ROUNDING: i64 = 8;
 
@@ -63,6 +66,8 @@ struct Entry {
 pub(super) struct EarClock {
     count: CountIn,
     notes: NoteChanges,
+    /// What finds the tempo while the clock waits; `None`: the musician has set it since then.
+    tempo: Option<TempoFinder>,
     /// What follows the onsets once the band plays.
     follower: Option<BeatFollower>,
     /// Length of the last beat, in samples.
@@ -89,7 +94,8 @@ fn notes_of(meter: Meter) -> usize {
 
 impl EarClock {
     pub fn new() -> Self {
-        EarClock { count: CountIn::new(), notes: NoteChanges::new(), follower: None, length: 0.0, entry: None }
+        let tempo = Some(TempoFinder::new());
+        EarClock { count: CountIn::new(), notes: NoteChanges::new(), tempo, follower: None, length: 0.0, entry: None }
     }
 
     /// Follows from beat line `at` on.
@@ -108,6 +114,17 @@ impl EarClock {
     /// Waits for a count.
     pub fn stop(&mut self) {
         (self.follower, self.entry) = (None, None);
+        self.tempo = Some(TempoFinder::new());
+    }
+
+    /// The musician has set the tempo: none is offered.
+    pub fn set_by_hand(&mut self) {
+        self.tempo = None;
+    }
+
+    /// Length of a beat in samples that is offered at sample `t`, while the clock waits.
+    fn offered(&self, t: i64) -> Option<f64> {
+        self.tempo.as_ref().filter(|_| self.follower.is_none())?.length(t as f64)
     }
 
     /// How well the onsets fit, 0 to 1.
@@ -138,6 +155,9 @@ impl Song {
         if self.transport.clock != Clock::Ear {
             return;
         }
+        if let (None, Some(tempo), Some(onset)) = (&self.ear_clock.follower, &mut self.ear_clock.tempo, features.onset) {
+            tempo.push(onset);
+        }
         if let Some(follower) = &mut self.ear_clock.follower {
             features.onset.into_iter().for_each(|onset| follower.push(onset));
             changed.into_iter().for_each(|at| follower.push_note(at));
@@ -147,6 +167,29 @@ impl Song {
         {
             self.counted(counted, meter);
         }
+    }
+
+    /// The tempo in quarter notes a minute at which the musician plays, uncounted, while the band waits.
+    pub(super) fn offered_tempo(&self) -> Option<f64> {
+        let now = sample(self.heard);
+        let waits = self.transport.clock == Clock::Ear && !self.transport.playing;
+        let length = self.ear_clock.offered(now).filter(|_| waits)?;
+        Some(tempo_of(length, self.timeline.meter(now))).filter(|&tempo| TEMPO.contains(tempo))
+    }
+
+    /// Starts the band in the tempo that is offered, if there is one: what sounds now is beat 1 of a bar. The band
+    /// enters with a later bar.
+    pub(super) fn accept_offer(&mut self) -> bool {
+        let Some(tempo) = self.offered_tempo() else { return false };
+        let now = sample(self.heard);
+        let meter = self.timeline.meter(now);
+        let length = beat_length(tempo, meter);
+        let near = |onset: &f64| (onset - now as f64).abs() < SHOWN * length;
+        let onset = self.ear_clock.tempo.as_ref().and_then(|finder| finder.nearest(now as f64));
+        let (one, bar) = (onset.filter(near).unwrap_or(now as f64), length * meter.beats() as f64);
+        let bars = ((sample(self.front) as f64 - one) / bar).ceil().max(1.0);
+        self.counted(Counted { beat: one + bars * bar, length, complete: true }, meter);
+        true
     }
 
     /// A count was heard, or all of it but one note.

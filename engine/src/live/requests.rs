@@ -58,6 +58,7 @@ impl Song {
         let mut chords = None;
         match &command {
             _ if target == Target::Runner => return Ok(()),
+            Command::Play if self.accept_offer() => return Ok(()),
             Command::Play if self.transport.playing => return Err(Notice::AlreadyPlaying),
             // A stop at `When::Now` also cancels a play that is pending.
             Command::Stop if when == Some(When::Now) && !self.transport.playing => self.schedule.withdraw(&Command::Play),

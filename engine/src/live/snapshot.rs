@@ -102,6 +102,8 @@ pub struct Snapshot {
     pub lock: f32,
     /// What the clock by ear does; `None`: the beat comes from elsewhere.
     pub ear: Option<EarState>,
+    /// Tempo that the musician plays in, uncounted, while the clock by ear waits: play accepts it, on beat 1. 0: none.
+    pub offer: f64,
     /// The band plays or counts in.
     pub playing: bool,
     /// What the band does.
@@ -173,6 +175,7 @@ impl<B: Backend> Session<B> {
             out.ear = Some(song.ear_clock.state(self.heard_to()));
             out.lock = song.ear_clock.lock();
         }
+        out.offer = song.offered_tempo().unwrap_or(0.0);
         out.playing = song.transport.playing;
         out.mode = song.arrangement.mode;
         out.input_stem = song.input.stem.map(|p| p as u8);

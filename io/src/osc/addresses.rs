@@ -69,7 +69,7 @@ const CONNECTIONS: [(Connection, Row); 4] = [
 ];
 
 /// Values that can only be read.
-pub const OUTPUTS: [Row; 13] = [
+pub const OUTPUTS: [Row; 14] = [
     output("/jam/beat", "bar beat bpm", "sent at every beat"),
     output("/jam/section", "name bars", "the section that plays, and the bars until the next one"),
     output(
@@ -78,6 +78,11 @@ pub const OUTPUTS: [Row; 13] = [
         "with the clock by ear: waits for a count, follows you, or keeps the tempo",
     ),
     output("/jam/clock/lock", "0..1", "with the clock by ear: how well your notes fit the beat"),
+    output(
+        "/jam/clock/offer",
+        "bpm",
+        "with the clock by ear, while it waits: the tempo of what you play without a count; play on beat 1 accepts it; 0: none",
+    ),
     output("/jam/heard/chord", "chord next", "while the chords are heard: the chord, and the one expected in the next bar"),
     output("/jam/heard/loop", "bars", "while the chords are heard: the bars after which they repeat; 0: not known"),
     output("/jam/state", "stopped|counting|playing text", "what the band does, and the last message to the musician"),

@@ -83,6 +83,7 @@ fn outputs(s: &Snapshot, namespace: &Namespace, all: &mut Values) {
     let lock = if s.ear.is_some() { (s.lock * 100.0).round() / 100.0 } else { 0.0 };
     put("/jam/clock/state", vec![s.ear.map_or("off", |ear| ear.name()).into()]);
     put("/jam/clock/lock", vec![lock.into()]);
+    put("/jam/clock/offer", vec![Value::Float(s.offer.round())]);
     let heard = if by_ear(&s.chords) { (s.chord.as_str(), s.next_chord.as_str(), s.chord_loop) } else { ("", "", 0) };
     put("/jam/heard/chord", vec![heard.0.into(), heard.1.into()]);
     put("/jam/heard/loop", vec![whole(heard.2)]);

@@ -66,6 +66,11 @@ fn a_hop_allocates_nothing() {
             Command::Play,
             Command::Panic,
             Command::Play,
+            Command::Clock(Clock::Ear),
+            Command::Half,
+            Command::One,
+            Command::Stop,
+            Command::Play,
         ];
         for (i, command) in requests.into_iter().enumerate() {
             session.request(Request { command, when: None, from: 0 });

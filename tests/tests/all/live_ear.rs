@@ -237,3 +237,101 @@ fn a_take_by_ear_replays() {
     let once = play(&mut jam, &settings, &input, &[4], &[]);
     assert!(once == play(&mut jam, &settings, &input, &[4], &[]));
 }
+
+#[test]
+fn a_count_in_half_or_double_time_is_corrected_and_then_followed() {
+    let mut jam = Jam::open(Fixture::short());
+    let settings = waiting(&jam);
+    // Four notes of the count, then a line whose beats are half or twice as long.
+    for (count, beat, command) in [(1.0, 0.5, Command::Double), (0.35, 0.7, Command::Half)] {
+        let at = |place: f64| if place <= 4.0 { place * count } else { 4.0 * count + (place - 4.0) * beat };
+        let input = counted_line(40, 40.0, at);
+        let bar1 = 1.5 + 4.0 * count;
+        // It is corrected just before beat 12 of the line, which the wrong grid has too.
+        let corrected = ((bar1 + 12.0 * beat - 0.2) * 50.0) as usize;
+        let (found, s) = beats_of(&mut jam, &settings, &input, &[(corrected, command.clone())]);
+        assert!((s.tempo * beat / 60.0 - 1.0).abs() < 0.02 && s.ear == Some(EarState::Following), "{command:?}: {}", s.tempo);
+        let after: Vec<f64> = found.iter().map(|beat| beat.0).filter(|&time| time > bar1 + 13.5 * beat).collect();
+        assert!(after.len() >= 20, "{command:?}: {} beats", after.len());
+        for (n, time) in after.iter().enumerate() {
+            let place = (time - bar1) / beat;
+            assert!((place - place.round()).abs() * beat < 0.07, "{command:?}: beat {n} at {time}");
+            assert!(n == 0 || ((time - after[n - 1]) / beat - 1.0).abs() < 0.1, "{command:?}: beat {n} at {time}");
+        }
+    }
+}
+
+#[test]
+fn a_count_goes_on_after_failover_and_the_band_comes_in() {
+    let (mut jam, mut standby) = (Jam::open(Fixture::short()), Jam::open(Fixture::short()));
+    let settings = waiting(&jam);
+    let at = |beat: f64| beat * 0.5;
+    let input = counted_line(20, 40.0, at);
+    // The backend is lost before the count, after its second note, while the window is primed, and after the last note.
+    for seconds in [1.0, 2.2, 2.8, 3.2] {
+        let lost = (seconds * 50.0) as usize;
+        let mut hops = input.chunks_exact(640);
+        let (mut beats, mut s, mut last) = (vec![], Snapshot::default(), None);
+        // Whether the band sounds in each frame.
+        let mut sounds = vec![];
+        let mut note = |session: &Session<_>| {
+            session.snapshot(&mut s);
+            if s.playing && s.bar >= 1 && last != Some((s.bar, s.beat)) {
+                last = Some((s.bar, s.beat));
+                beats.push((s.time as f64 / RATE as f64 - f64::from(s.phase) * 60.0 / s.tempo, s.bar, s.beat));
+            }
+            // Where it doesn't play its gain is 0.
+            sounds.push(session.levels(1).iter().any(|gain| gain[0] > 0.0));
+        };
+        let mut first = Session::new(&mut jam.cpu, &jam.model, &settings, None).unwrap();
+        for hop in hops.by_ref().take(lost) {
+            first.hop(&mut jam.cpu, &jam.model, hop).unwrap();
+            note(&first);
+        }
+        let mut second = Session::new(&mut standby.cpu, &standby.model, &settings, None).unwrap();
+        second.take_over(&mut standby.cpu, &standby.model, first, None).unwrap();
+        for hop in hops {
+            second.hop(&mut standby.cpu, &standby.model, hop).unwrap();
+            note(&second);
+        }
+        assert_follows(&beats, 20, at);
+        // Bar 1 begins at second 3.5; it enters with bar 2 at the latest, or with bar 3 after the last note.
+        let enters = if seconds < 3.0 { 5.5 } else { 7.5 };
+        let from = |seconds: f64| (seconds * 50.0) as usize;
+        assert!(sounds[..from(3.0)].iter().all(|&sounds| !sounds), "{seconds}: the band plays in the count");
+        assert!(sounds[from(enters + 0.1)..].iter().all(|&sounds| sounds), "{seconds}: the band does not play");
+    }
+}
+
+/// A line at 120 BPM that nobody counts in: from second 1 on, `bars` bars of a dotted figure.
+fn uncounted_line(bars: usize) -> Vec<f32> {
+    let mut out = vec![0.0; (2 * bars + 2) * RATE];
+    for bar in 0..bars {
+        for (k, place) in [0.0, 1.0, 1.5, 2.0, 3.0, 3.5].into_iter().enumerate() {
+            let note = [40.0, 43.0, 45.0, 47.0][bar % 4] + [0.0, 7.0, 12.0, 7.0, 0.0, 5.0][k];
+            pluck(&mut out, 1.0 + 2.0 * bar as f64 + 0.5 * place, note, 0.22);
+        }
+    }
+    out
+}
+
+#[test]
+fn the_tempo_of_an_uncounted_line_is_offered_and_play_accepts_it_on_the_one() {
+    let mut jam = Jam::open(Fixture::short());
+    let settings = SessionConfig { tempo: 90.0, ..waiting(&jam) };
+    let input = uncounted_line(14);
+    let eight_bars = &input[..17 * RATE];
+    // Nothing starts by itself.
+    let (found, s) = beats_of(&mut jam, &settings, eight_bars, &[]);
+    assert!(found.is_empty() && !s.playing && (s.offer / 120.0 - 1.0).abs() < 0.01, "{} beats, offer {}", found.len(), s.offer);
+    // Play 40 ms after bar 9 begins.
+    let (found, s) = beats_of(&mut jam, &settings, &input, &[(852, Command::Play)]);
+    assert!(found.len() >= 16 && s.offer == 0.0, "{} beats", found.len());
+    for (n, &(time, bar, beat)) in found.iter().enumerate() {
+        assert_eq!((bar, beat), (n as i64 / 4 + 1, n as u32 % 4 + 1));
+        assert!((time - 19.0 - 0.5 * n as f64).abs() < 0.07, "beat {n} at {time}");
+    }
+    // A tempo that the musician sets is not replaced.
+    let (found, s) = beats_of(&mut jam, &settings, &input, &[(500, Command::Tempo(90.0)), (852, Command::Play)]);
+    assert!(s.offer == 0.0 && found.first().is_some_and(|&(time, ..)| (time - 19.0).abs() > 0.2), "{found:?}");
+}

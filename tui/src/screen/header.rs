@@ -64,6 +64,7 @@ pub fn numerals(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, scale
     let lock = match snapshot.clock {
         Clock::Internal => "steady".to_owned(),
         Clock::Free => "no lock".to_owned(),
+        Clock::Ear if snapshot.offer > 0.0 => format!("{:.0} bpm? play on one", snapshot.offer),
         Clock::Ear if snapshot.ear == Some(EarState::Waiting) => {
             format!("count me in: {} notes", if snapshot.meter == Meter::ThreeFour { 3 } else { 4 })
         }
