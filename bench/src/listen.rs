@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use clap::Args;
-use sideman_engine::listen::{BeatFollower, CountIn, Harmony, Listener, Part};
+use sideman_engine::listen::{BeatFollower, CountIn, Harmony, Listener, Part, TempoFinder};
 
 use crate::Common;
 
@@ -24,7 +24,7 @@ pub fn run(args: &Listen) {
     // A saw of 55 Hz that begins again twice a second: pitch and onsets have work to do.
     let sample = |i: usize| ((i * 55 % 32_000) as f32 / 32_000.0 - 0.5) * (1.0 - (i % 16_000) as f32 / 16_000.0);
     let (mut listener, mut harmony, mut count) = (Listener::new(), Harmony::new(Part::Bass), CountIn::new());
-    let mut follower = BeatFollower::new(0.0, 16_000.0);
+    let (mut follower, mut tempo) = (BeatFollower::new(0.0, 16_000.0), TempoFinder::new());
     let mut times: Vec<f64> = (0..frames)
         .map(|f| {
             let frame = std::array::from_fn(|i| sample(f * FRAME.0 + i));
@@ -32,7 +32,11 @@ pub fn run(args: &Listen) {
             let features = listener.push(&frame);
             harmony.push(&features, f as i64 / 100, (f / 25 % 4) as u32 + 1);
             std::hint::black_box(count.push(&features, 4));
-            features.onset.into_iter().for_each(|onset| follower.push(onset));
+            if let Some(onset) = features.onset {
+                follower.push(onset);
+                tempo.push(onset);
+            }
+            std::hint::black_box(tempo.length(((f + 1) * FRAME.0) as f64));
             began.elapsed().as_secs_f64() * 1e3
         })
         .collect();
