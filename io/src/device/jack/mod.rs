@@ -8,7 +8,7 @@
 mod connections;
 mod process;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,9 @@ use process::Process;
 
 /// Time without a callback after which the server is gone, or has removed the client.
 const GONE_AFTER: Duration = Duration::from_secs(1);
+/// The most time that one look adds to it. A program that stood still for longer, as on a machine that was suspended,
+/// has seen nothing of the server meanwhile.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// What the server reports outside its realtime thread.
 struct Notifications {
@@ -61,9 +64,30 @@ struct JackStream {
     connections: Mutex<Connections>,
     /// What was missing when it was opened.
     missing: Option<String>,
-    /// Frames that had passed when a callback was last seen, and when that was.
-    seen_frames: AtomicU64,
-    seen: Mutex<Instant>,
+    callbacks: Mutex<CallbackWatch>,
+}
+
+/// Notices that callbacks no longer come.
+struct CallbackWatch {
+    /// Frames that had passed at the last look, and when that was.
+    frames: u64,
+    looked: Instant,
+    /// Time without a callback.
+    silent: Duration,
+}
+
+impl CallbackWatch {
+    fn new(now: Instant) -> CallbackWatch {
+        CallbackWatch { frames: 0, looked: now, silent: Duration::ZERO }
+    }
+
+    /// Looks at the frames that have passed; whether there was no callback for too long.
+    fn is_gone(&mut self, frames: u64, now: Instant) -> bool {
+        let passed = now.duration_since(self.looked).min(LOOK);
+        self.silent = if frames == self.frames { self.silent + passed } else { Duration::ZERO };
+        (self.frames, self.looked) = (frames, now);
+        self.silent > GONE_AFTER
+    }
 }
 
 fn jack_error(e: jack::Error) -> String {
@@ -123,8 +147,8 @@ pub fn open(config: &DeviceConfig, engine: &EngineHandle, again: bool) -> Result
         Err(e) if !again => return Err(e),
         made => made.err(),
     };
-    let (connections, seen) = (Mutex::new(connections), Mutex::new(Instant::now()));
-    Ok(Box::new(JackStream { client, stats, rate, connections, missing, seen_frames: AtomicU64::new(0), seen }))
+    let (connections, callbacks) = (Mutex::new(connections), Mutex::new(CallbackWatch::new(Instant::now())));
+    Ok(Box::new(JackStream { client, stats, rate, connections, missing, callbacks }))
 }
 
 /// Whether a server accepts clients.
@@ -151,10 +175,25 @@ impl Stream for JackStream {
     fn failure(&self) -> Option<String> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).retry(self.client.as_client());
         let frames = self.stats.frames.load(Ordering::Relaxed);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.seen_frames.swap(frames, Ordering::Relaxed) != frames {
-            *seen = Instant::now();
-        }
-        (seen.elapsed() > GONE_AFTER).then(|| "the JACK server is gone".to_owned())
+        let mut callbacks = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
+        callbacks.is_gone(frames, Instant::now()).then(|| "the JACK server is gone".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_stood_still_does_not_take_the_server_for_gone() {
+        let start = Instant::now();
+        let after = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        let mut watch = CallbackWatch::new(start);
+        assert!(!watch.is_gone(1024, after(0.05)));
+        // The program stands still for 5 s. Its next look comes before the next callback.
+        assert!(!watch.is_gone(1024, after(5.05)) && !watch.is_gone(2048, after(5.1)));
+        // Without callbacks the server is gone after a second.
+        assert!((1..=20).all(|n| !watch.is_gone(2048, after(5.1 + 0.05 * f64::from(n)))));
+        assert!((21..=24).any(|n| watch.is_gone(2048, after(5.1 + 0.05 * f64::from(n)))));
     }
 }
