@@ -8,13 +8,14 @@ OUT ?= out/$(EXAMPLE)
 # The folder out/ is replaced at each run; one that you name is not.
 FORCE := $(if $(filter file,$(origin OUT)),--force)
 MODEL ?= models/house
+SOAK_MINUTES ?= 30
 # The file in which tests report that they were skipped.
 SKIPS := $(CURDIR)/target/skips
 # The interpreter with python-osc is the one of `make python`.
 TEST_ENV := SIDEMAN_SKIPS=$(SKIPS) SIDEMAN_PYTHON=$(CURDIR)/.venv-test/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: deny help setup jam test fmt lint doc unit link python test-train bench clean
+.PHONY: deny help setup jam test fmt lint doc unit soak link python test-train bench clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -48,6 +49,10 @@ unit: ## run the Rust tests (with cargo-nextest if it is installed) and list the
 		$(TEST_ENV) cargo test --workspace; \
 	fi
 	@scripts/skips.sh $(SKIPS)
+
+soak: ## let faults of all kinds happen to live play under JACK for 30 minutes (SOAK_MINUTES=, SOAK_SEED=)
+	JACK_DEFAULT_SERVER=sideman-soak SIDEMAN_SOAK_SECONDS=$$((60 * $(SOAK_MINUTES))) SIDEMAN_SOAK_SEED=$(SOAK_SEED) \
+		cargo test -p sideman --test all soak::nothing_is_lost -- --nocapture
 
 link: ## run the tests of Ableton Link, an optional feature under the GPL (needs cmake, g++, libclang-dev)
 	cargo test -p sideman-tests --features link --test all io_link

@@ -14,4 +14,5 @@ mod pipewire;
 mod pty;
 mod rig;
 mod screen;
+mod soak;
 mod takes;
