@@ -1,17 +1,20 @@
 //! The samples of an audio file, block by block. WAV files of integers and floats are read here, so that a
-//! damaged header still gives its samples; everything else is decoded by symphonia.
+//! damaged header still gives its samples; everything else is decoded by symphonia. What is damaged in the middle
+//! is silence of its length: what comes after it stays in time.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use symphonia::core::codecs::audio::well_known::CODEC_ID_FLAC;
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as Decode;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
-use symphonia::core::io::{MediaSource, MediaSourceStream};
+use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::MetadataOptions;
 
+use super::media_file::MediaFile;
 use super::riff::{self, Fault, SampleFormat, WavHeader};
 use crate::error::{Error, Result};
 use crate::placeholder;
@@ -20,6 +23,8 @@ use crate::placeholder;
 const BLOCK: usize = 4096;
 /// Most channels of a WAV file.
 const MAX_CHANNELS: usize = 1024;
+/// Longest damage, in seconds, whose length is believed.
+const MAX_DAMAGE: u64 = 60;
 
 /// The samples of a file.
 pub(super) enum Blocks {
@@ -84,6 +89,14 @@ impl Blocks {
             Blocks::Decoded(decoded) => decoded.skipped,
         }
     }
+
+    /// Sample frames so far that are silence because the file is damaged there.
+    pub(super) fn silenced(&self) -> u64 {
+        match self {
+            Blocks::Wav(_) => 0,
+            Blocks::Decoded(decoded) => decoded.silenced,
+        }
+    }
 }
 
 /// The samples of a WAV file.
@@ -135,6 +148,13 @@ pub(super) struct DecodedBlocks {
     track: u32,
     promised: Option<u64>,
     skipped: u64,
+    silenced: u64,
+    /// The time, in sample frames, at which the next packet should begin.
+    due: Option<i64>,
+    /// Times of packets count sample frames, and the demuxer leaves out what is damaged without a word.
+    leaves_out: bool,
+    /// A packet before the next one was damaged.
+    damaged: bool,
 }
 
 impl DecodedBlocks {
@@ -145,7 +165,7 @@ impl DecodedBlocks {
         if let Some(extension) = path.extension().and_then(|e| e.to_str()) {
             hint.with_extension(extension);
         }
-        let source = WithoutTag::new(file).map_err(Error::io(path))?;
+        let source = MediaFile::new(file).map_err(Error::io(path))?;
         let stream = MediaSourceStream::new(Box::new(source), Default::default());
         let format = symphonia::default::get_probe()
             .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
@@ -157,7 +177,8 @@ impl DecodedBlocks {
         let decoder = symphonia::default::get_codecs()
             .make_audio_decoder(parameters, &AudioDecoderOptions::default())
             .map_err(|e| not_audio(&sentence(&e)))?;
-        Ok(DecodedBlocks { format, decoder, track: id, promised, skipped: 0 })
+        let leaves_out = parameters.codec == CODEC_ID_FLAC;
+        Ok(DecodedBlocks { format, decoder, track: id, promised, skipped: 0, silenced: 0, due: None, leaves_out, damaged: false })
     }
 
     fn next(&mut self, interleaved: &mut Vec<f32>) -> Option<Spec> {
@@ -168,11 +189,22 @@ impl DecodedBlocks {
             }
             match self.decoder.decode(&packet) {
                 Ok(decoded) => {
-                    interleaved.resize(decoded.samples_interleaved(), 0.0);
-                    decoded.copy_to_slice_interleaved(&mut interleaved[..]);
-                    return Some((decoded.spec().rate(), decoded.spec().channels().count()));
+                    let (rate, channels) = (decoded.spec().rate(), decoded.spec().channels().count());
+                    let at = packet.pts.get();
+                    let gap = self.due.map_or(0, |due| at.saturating_sub(due)).max(0) as u64;
+                    let is_damage = (self.leaves_out || self.damaged) && gap <= MAX_DAMAGE * u64::from(rate);
+                    let silence = if is_damage { gap as usize } else { 0 };
+                    self.silenced += silence as u64;
+                    (self.due, self.damaged) = (at.checked_add_unsigned(packet.dur.get()), false);
+                    interleaved.clear();
+                    interleaved.resize(silence * channels + decoded.samples_interleaved(), 0.0);
+                    decoded.copy_to_slice_interleaved(&mut interleaved[silence * channels..]);
+                    return Some((rate, channels));
                 }
-                Err(Decode::DecodeError(_) | Decode::IoError(_)) => self.skipped += 1,
+                Err(Decode::DecodeError(_) | Decode::IoError(_)) => {
+                    self.skipped += 1;
+                    self.damaged = true;
+                }
                 Err(_) => return None,
             }
         }
@@ -186,62 +218,5 @@ fn sentence(error: &Decode) -> String {
         Decode::IoError(e) if e.kind() == io::ErrorKind::UnexpectedEof => "it ends inside its header".to_owned(),
         Decode::Unsupported(what) => (*what).to_owned(),
         other => other.to_string(),
-    }
-}
-
-/// A file without the ID3v1 tag at its end, which would damage the last frame of a FLAC file.
-struct WithoutTag {
-    file: File,
-    /// Position, and where the tag begins; none for what is no regular file.
-    end: Option<u64>,
-    at: u64,
-}
-
-/// Bytes of an ID3v1 tag.
-const TAG: u64 = 128;
-
-impl WithoutTag {
-    fn new(mut file: File) -> io::Result<WithoutTag> {
-        if !file.metadata()?.is_file() {
-            return Ok(WithoutTag { file, end: None, at: 0 });
-        }
-        let mut end = file.seek(SeekFrom::End(0))?;
-        let mut name = [0; 3];
-        if end > TAG && file.seek(SeekFrom::Start(end - TAG)).and_then(|_| file.read_exact(&mut name)).is_ok() && &name == b"TAG"
-        {
-            end -= TAG;
-        }
-        file.seek(SeekFrom::Start(0))?;
-        Ok(WithoutTag { file, end: Some(end), at: 0 })
-    }
-}
-
-impl Read for WithoutTag {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let most = self.end.map_or(out.len() as u64, |end| end.saturating_sub(self.at)).min(out.len() as u64) as usize;
-        let n = self.file.read(&mut out[..most])?;
-        self.at += n as u64;
-        Ok(n)
-    }
-}
-
-impl Seek for WithoutTag {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let to = match (to, self.end) {
-            (SeekFrom::End(by), Some(end)) => SeekFrom::Start(end.saturating_add_signed(by)),
-            (to, _) => to,
-        };
-        self.at = self.file.seek(to)?;
-        Ok(self.at)
-    }
-}
-
-impl MediaSource for WithoutTag {
-    fn is_seekable(&self) -> bool {
-        self.end.is_some()
-    }
-
-    fn byte_len(&self) -> Option<u64> {
-        self.end
     }
 }

@@ -3,7 +3,9 @@
 
 mod blocks;
 mod downmix;
+mod flac;
 pub mod level;
+mod media_file;
 pub mod read;
 pub mod resample;
 pub mod riff;

@@ -28,8 +28,10 @@ pub struct Recording {
     pub not_finite: u64,
     /// Clipped samples: at full scale, after another one at full scale with the same sign.
     pub clipped: u64,
-    /// Damaged packets, which are left out.
+    /// Damaged packets that were found.
     pub skipped: u64,
+    /// Sample frames of the file that are silence in `samples` because the file is damaged there.
+    pub silenced: u64,
     /// Sample frames that the header announces and the file does not have.
     pub missing: u64,
     /// The channels cancel each other out when they are averaged, so `samples` are half of the difference of
@@ -55,11 +57,11 @@ impl Recording {
             let seconds = self.missing as f64 / f64::from(self.rate);
             all.push(format!("{path}: ends {seconds:.2} s earlier than its header says; the rest is used"));
         }
-        if self.skipped > 0 {
-            all.push(format!(
-                "{path}: {} damaged packets are left out; the audio after each is early by its length",
-                self.skipped
-            ));
+        if self.silenced > 0 {
+            let seconds = self.silenced as f64 / f64::from(self.rate);
+            all.push(format!("{path}: {seconds:.2} s are damaged; they are read as silence"));
+        } else if self.skipped > 0 {
+            all.push(format!("{path}: {} damaged packets are left out", self.skipped));
         }
         if self.clipped > 0 {
             all.push(format!("{path}: {} samples are clipped", self.clipped));
@@ -150,7 +152,7 @@ fn decode_with(path: &Path, most: u64, mix: Mix) -> Result<(Recording, Option<Mi
             resampler.push(&mono, &mut samples);
         }
     }
-    let skipped = blocks.skipped();
+    let (skipped, silenced) = (blocks.skipped(), blocks.silenced());
     let (Some((rate, channels)), Some(resampler)) = (first, resampler) else {
         return Err(unusable(match skipped {
             0 => "has no samples".to_owned(),
@@ -174,6 +176,7 @@ fn decode_with(path: &Path, most: u64, mix: Mix) -> Result<(Recording, Option<Mi
         not_finite: downmix.not_finite,
         clipped: downmix.clipped,
         skipped,
+        silenced,
         missing: blocks.promised().map_or(0, |n| n.saturating_sub(frames)),
         cancelled: mix != Mix::Mean,
         path: path.to_owned(),

@@ -62,6 +62,41 @@ fn every_format_is_decoded_to_the_same_tone() {
     }
 }
 
+/// Offset of the first of the two block sizes in a FLAC header.
+const BLOCK_SIZES: usize = 8;
+
+#[test]
+fn a_flac_file_whose_header_says_wrong_block_sizes_gives_all_of_its_samples() {
+    let (right, file) = (read(&bundled("tone.flac")).unwrap(), std::fs::read(bundled("tone.flac")).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bass.flac");
+    for sizes in [[0, 0], [0, 16], [16, 4096], [4608, 4608]] {
+        let mut file = file.clone();
+        file[BLOCK_SIZES..BLOCK_SIZES + 4].copy_from_slice(&sizes.map(u16::to_be_bytes).concat());
+        // An ID3v2 tag of 10 bytes before it.
+        for tag in [&b""[..], b"ID3\x04\0\0\0\0\0\x0aabcdefghij"] {
+            std::fs::write(&path, [tag, &file].concat()).unwrap();
+            let got = read(&path).unwrap();
+            assert!(got.samples == right.samples && got.warnings().is_empty(), "{sizes:?}: {:?}", got.warnings());
+        }
+    }
+}
+
+#[test]
+fn damage_in_the_middle_of_a_flac_file_is_silence_and_moves_nothing_after_it() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/funk.flac");
+    let (right, mut file) = (read(&example).unwrap(), std::fs::read(&example).unwrap());
+    file[20_000..20_016].fill(0);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bass.flac");
+    std::fs::write(&path, file).unwrap();
+    let got = read(&path).unwrap();
+    assert_eq!((got.samples.len(), got.missing), (right.samples.len(), 0));
+    assert!(got.silenced > 0 && got.samples != right.samples);
+    let half = right.samples.len() / 2;
+    assert!(got.samples[half..] == right.samples[half..], "what comes after the damage has moved");
+}
+
 #[test]
 fn files_of_any_sample_rate_and_channel_count_become_mono_at_32_khz() {
     let want = tone(RATE, 1, 0.5);
