@@ -1,17 +1,26 @@
 //! Atomic files and folders: they are written under a temporary name on the same file system, synced to disk
 //! and renamed when they are complete, so a reader never sees a part of one, also after a power cut. Dropped
-//! before that, they are removed; [`abandon`] removes them when a signal ends the program.
+//! before that, they are removed; [`abandon`] removes them when a signal ends the program. What a killed program
+//! left is removed by the next one that writes into the same folder: it is locked as long as its program runs.
 //!
 //! For results. A file that has to be readable while it grows, as those of a take, is not one.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::error::{Error, Result};
+
+/// Beginning of a temporary name.
+const PREFIX: &str = ".sideman-unfinished-";
+/// Random characters after it.
+const RANDOM: usize = 8;
+/// What is younger may have an owner that has not locked it yet.
+const NEW: Duration = Duration::from_secs(60);
 
 /// Files and folders that have a temporary name now.
 static UNCOMMITTED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -59,7 +68,11 @@ impl AtomicFile {
         let builder = named(path, 0o666)?;
         let mut paths = uncommitted();
         let file = builder.tempfile_in(parent(path)).map_err(Error::io(path))?;
+        // Where files can't be locked, no program removes those of another.
+        let _ = file.as_file().try_lock();
         paths.push(file.path().to_owned());
+        drop(paths);
+        remove_abandoned(parent(path), file.as_file().metadata());
         Ok(AtomicFile { file: Some(file), path: path.to_owned() })
     }
 
@@ -107,6 +120,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 pub struct AtomicDir {
     /// None once it is committed.
     dir: Option<TempDir>,
+    /// The folder, locked; none where folders can't be opened.
+    _lock: Option<File>,
     path: PathBuf,
     /// The folder is there already: its files are moved into it, not the folder itself.
     merge: bool,
@@ -144,8 +159,12 @@ impl AtomicDir {
         let place = if merge { path } else { parent(path).ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new(".")) };
         let mut paths = uncommitted();
         let dir = builder.tempdir_in(place).map_err(Error::io(path))?;
+        let lock = File::open(dir.path()).ok();
+        let _ = lock.as_ref().map(File::try_lock);
         paths.push(dir.path().to_owned());
-        Ok(AtomicDir { dir: Some(dir), path: path.to_owned(), merge })
+        drop(paths);
+        remove_abandoned(place, dir.path().metadata());
+        Ok(AtomicDir { dir: Some(dir), _lock: lock, path: path.to_owned(), merge })
     }
 
     /// The folder under its temporary name.
@@ -230,6 +249,29 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Removes from a folder what programs that were killed left there. `new` is the metadata of what has just been
+/// created in it, which says the time.
+fn remove_abandoned(place: &Path, new: std::io::Result<Metadata>) {
+    let Ok(now) = new.and_then(|new| new.modified()) else { return };
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let random = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let ours = random.is_some_and(|r| r.len() == RANDOM && r.chars().all(|c| c.is_ascii_alphanumeric()));
+        // The metadata of a link, not of what it leads to.
+        let Some(meta) = ours.then(|| entry.metadata().ok()).flatten() else { continue };
+        let is_old = meta.modified().is_ok_and(|then| now.duration_since(then).is_ok_and(|age| age > NEW));
+        if !is_old || !(meta.is_dir() || meta.is_file()) {
+            continue;
+        }
+        // Locked: its program runs.
+        let Ok(file) = File::open(entry.path()) else { continue };
+        if file.try_lock().is_ok() {
+            // What can't be removed stays.
+            let _ = if meta.is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+        }
+    }
+}
+
 /// A builder for what gets the name `path`.
 fn named(path: &Path, mode: u32) -> Result<Builder<'static, 'static>> {
     match path.file_name() {
@@ -241,7 +283,7 @@ fn named(path: &Path, mode: u32) -> Result<Builder<'static, 'static>> {
 /// Makes what is created readable for others as the umask allows; the default is the owner alone.
 fn builder(mode: u32) -> Builder<'static, 'static> {
     let mut builder = Builder::new();
-    builder.prefix(".sideman-");
+    builder.prefix(PREFIX).rand_bytes(RANDOM);
     #[cfg(unix)]
     builder.permissions(<Permissions as std::os::unix::fs::PermissionsExt>::from_mode(mode));
     builder
@@ -336,6 +378,38 @@ mod tests {
         AtomicDir::create(&ours).unwrap().commit().unwrap();
         fs::create_dir(&usual).unwrap();
         assert_eq!(mode(&ours), mode(&usual));
+    }
+
+    #[test]
+    fn what_a_killed_program_left_is_removed_and_nothing_else() {
+        let tmp = tempfile::tempdir().unwrap();
+        let name = |rest: &str| tmp.path().join(format!("{PREFIX}{rest}"));
+        let running = AtomicDir::create(&tmp.path().join("running")).unwrap();
+        let mut file = AtomicFile::create(&tmp.path().join("file")).unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("mine"), "").unwrap();
+        for killed in ["a1B2c3D4", "folder", "notnotours", "a1B2c3-4"] {
+            fs::create_dir(name(killed)).unwrap();
+            fs::write(name(killed).join("bass.wav"), "").unwrap();
+        }
+        fs::write(name("X1B2c3D4"), "").unwrap();
+        fs::write(name("Y1B2c3D4"), "").unwrap();
+        let old = fs::metadata(name("Y1B2c3D4")).unwrap().modified().unwrap() - 2 * NEW;
+        let age = |path: &Path| File::open(path).unwrap().set_modified(old).unwrap();
+        for path in [&name("a1B2c3D4"), &name("folder"), &name("a1B2c3-4"), &name("X1B2c3D4"), running.temporary()] {
+            age(path);
+        }
+        file.file().set_modified(old).unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(outside.path(), name("L1B2c3D4")).unwrap();
+        let before = names(tmp.path()).len();
+        write(&tmp.path().join("song.json"), b"{}").unwrap();
+        // A folder and a file are gone, song.json is new. The file Y1B2c3D4 is too young.
+        assert_eq!(names(tmp.path()).len(), before - 2 + 1, "{:?}", names(tmp.path()));
+        assert!(!name("a1B2c3D4").exists() && !name("X1B2c3D4").exists());
+        assert!(running.temporary().exists() && outside.path().join("mine").exists());
+        file.commit().unwrap();
+        running.commit().unwrap();
     }
 
     #[test]
