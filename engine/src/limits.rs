@@ -49,8 +49,8 @@ pub const SONG_SECONDS: Range = Range { min: 0.02, max: (crate::audio::MAX_MINUT
 pub const SESSION_SECONDS: Range = Range { min: 0.02, max: 1e6, unit: "s" };
 /// Round-trip latency that a device does not report.
 pub const EXTRA_LATENCY: Range = Range { min: -1000.0, max: 1000.0, unit: "ms" };
-/// The most bars of a chart, repeats written out.
-pub const CHART_BARS: usize = 2048;
+/// The most bars of a chart, repeats written out: as many as takes of the first version may hold.
+pub const CHART_BARS: usize = 1 << 14;
 /// The most chords of a bar of a chart.
 pub const CHART_CHORDS: usize = 16;
 

@@ -238,9 +238,9 @@ mod tests {
             (crowded.clone() + &"[A] ".repeat(700), CHART_CHORDS),
             (crowded + &"% ".repeat(1000), CHART_CHORDS),
             (format!("| C {}|", "/ ".repeat(1000)), CHART_CHORDS),
-            ("|: C,D,E,F :| x64 ".repeat(200), CHART_BARS),
+            ("|: C,D,E,F :| x64 ".repeat(300), CHART_BARS),
             ("C x64 ".repeat(600), CHART_BARS),
-            ("[A] Em ".to_owned() + &"[A] ".repeat(4000), CHART_BARS),
+            ("[A] Em ".to_owned() + &"[A] ".repeat(20_000), CHART_BARS),
             ("Em ".repeat(CHART_BARS + 1), CHART_BARS),
         ];
         for (chart, limit) in charts {

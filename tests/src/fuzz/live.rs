@@ -45,8 +45,8 @@ pub fn chart() -> Target {
             "♭".as_bytes(),
             b"N C ",
         ]),
-        // A symbol of two bytes takes 60, in arrays that double; 2048 bars share their chords.
-        memory: MemoryLimit { per_byte: 256, constant: 1 << 17 },
+        // A symbol of two bytes takes 60, in arrays that double; 16384 bars share their chords.
+        memory: MemoryLimit { per_byte: 256, constant: 1 << 20 },
         read: Box::new(|bytes| {
             let text = String::from_utf8_lossy(bytes);
             let chords: Chords = text.parse().map_err(message)?;
