@@ -58,13 +58,21 @@ pub struct Stats {
     pub peak: (usize, usize),
 }
 
-/// Runs a target `executions` times. `progress` is called after each with its number.
+/// Runs the target of a name `executions` times. `progress` is called after each with its number.
 ///
 /// # Errors
 /// The first failure: what happened, and the file that holds the input.
 pub fn run(name: &str, executions: u64, progress: &mut dyn FnMut(u64, &Stats)) -> Result<Stats, String> {
-    let Target { mut seeds, tokens, memory, mut read } =
-        target(name).ok_or_else(|| format!("no target {name}; the targets are {}", NAMES.join(", ")))?;
+    let target = target(name).ok_or_else(|| format!("no target {name}; the targets are {}", NAMES.join(", ")))?;
+    run_target(name, target, executions, progress)
+}
+
+/// The same for a target of another crate. Memory is counted only in programs whose allocator is [`PeakAlloc`].
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_target(name: &str, target: Target, executions: u64, progress: &mut dyn FnMut(u64, &Stats)) -> Result<Stats, String> {
+    let Target { mut seeds, tokens, memory, mut read } = target;
     let mut rng = Rng(4);
     let mut stats = Stats::default();
     let mut outcomes = HashSet::new();
