@@ -10,7 +10,7 @@ use serde_json::json;
 use sideman_engine::model::import::{Plan, Progress, Quant};
 
 use crate::cli::{ModelImport, StoredAs};
-use crate::stdout;
+use crate::{escapes, stdout};
 
 /// `model import`.
 ///
@@ -56,7 +56,7 @@ struct Bar {
 
 impl Bar {
     fn new(quiet: bool) -> Self {
-        let bar = (!quiet && std::io::IsTerminal::is_terminal(&std::io::stderr())).then(|| {
+        let bar = (!quiet && escapes::on_stderr()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("importing {bar:30} {bytes}/{total_bytes}, {eta} left");
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))

@@ -9,6 +9,7 @@ mod cli;
 mod control_surfaces;
 mod doctor;
 mod edit;
+mod escapes;
 mod extend;
 mod folders;
 mod form;
@@ -33,6 +34,8 @@ mod render_report;
 mod replay;
 mod sampling;
 mod screen;
+#[cfg(test)]
+mod sidecar_fuzz;
 mod song_file;
 mod song_folder;
 mod song_info;
@@ -110,7 +113,7 @@ fn init_logging(verbose: u8) {
         1 => tracing::Level::INFO,
         _ => tracing::Level::DEBUG,
     };
-    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    let ansi = escapes::on_stderr() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::escapes;
+
 /// Seconds of music in a frame.
 const FRAME_SECONDS: f64 = 0.02;
 
@@ -29,7 +31,7 @@ impl Progress {
         let began = Instant::now();
         let show = if quiet {
             Show::Nothing
-        } else if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        } else if escapes::on_stderr() {
             let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} frames, {msg}, {eta} left");
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -243,6 +243,9 @@ mod tests {
         assert!(!quit(&mut state, KeyCode::Char('n')) && matches!(state.focus, Focus::Session));
         quit(&mut state, KeyCode::Char('q'));
         assert!(quit(&mut state, KeyCode::Char('y')));
+        // The key that asked, again.
+        quit(&mut state, KeyCode::Char('q'));
+        assert!(quit(&mut state, KeyCode::Char('q')));
         let ctrl_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
         assert!(!press(&mut state, ctrl_c).quit && press(&mut state, ctrl_c).quit);
         (state.snapshot.playing, state.focus) = (false, Focus::Session);

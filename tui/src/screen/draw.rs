@@ -89,7 +89,7 @@ fn small(buf: &mut Buffer, state: &State, theme: Theme, since: f64) {
             "not recording".into()
         },
         match state.focus {
-            Focus::Quit => "The band is playing. Quit? y: yes, any other key: no".into(),
+            Focus::Quit => "The band is playing. Quit? y: yes, other keys: no".into(),
             _ => state.messages.back().cloned().unwrap_or_default(),
         },
         format!("{} x {} shows everything; keys work", SMALLEST.0, SMALLEST.1),

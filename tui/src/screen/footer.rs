@@ -18,7 +18,7 @@ use super::theme::Theme;
 pub fn messages(buf: &mut Buffer, area: Rect, state: &State, theme: Theme) {
     let mut lines: Vec<(String, Style)> = vec![];
     if matches!(state.focus, Focus::Quit) {
-        lines.push(("? The band is playing. Quit?   y: yes   any other key: no".into(), theme.selected()));
+        lines.push(("? The band is playing. Quit?   y, or quit again: yes   any other key: no".into(), theme.selected()));
     }
     let level = state.snapshot.health.shedding;
     if level > LoadShedding::None {

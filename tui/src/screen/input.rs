@@ -5,7 +5,7 @@ use sideman_engine::live::{Command, When};
 use sideman_engine::task::WrittenChords;
 
 use super::actions;
-use super::keys::Key;
+use super::keys::{Act, Key};
 use super::state::{Focus, State};
 use super::text_field::FieldEvent;
 
@@ -46,7 +46,9 @@ pub fn press(state: &mut State, key: KeyEvent) -> KeyResult {
         },
         Focus::Help => close(state),
         Focus::Quit => {
-            let yes = matches!(key.code, KeyCode::Char('y' | 'Y') | KeyCode::Enter);
+            // The key that asked, pressed again, is no change of mind.
+            let again = matches!(state.keys.act(Key::from(key)), Some((Act::Quit, _)));
+            let yes = again || matches!(key.code, KeyCode::Char('y' | 'Y') | KeyCode::Enter);
             KeyResult { quit: yes, ..close(state) }
         }
         Focus::Text(field) => match field.press(key) {

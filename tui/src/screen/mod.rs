@@ -49,14 +49,16 @@ pub use keys::Keymap;
 use state::State;
 use theme::Theme;
 
+use crate::escapes;
+
 /// Time between two frames of the screen.
 const FRAME_TIME: Duration = Duration::from_millis(40);
 /// How long to wait for the screen's thread to end before going on without it.
 const END_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Whether stdin and stdout are a terminal.
+/// Whether stdin and stdout are a terminal that can show the screen.
 pub fn has_terminal() -> bool {
-    std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
+    std::io::stdout().is_terminal() && std::io::stdin().is_terminal() && escapes::are_understood()
 }
 
 /// A running screen. Dropping it restores the terminal.

@@ -52,7 +52,7 @@ fn snapshot() -> Snapshot {
         text: "warm funk, dry drums".into(),
         lag: 8,
         hop: 4,
-        lead: 1696,
+        lead: 5536,
         committed: 842_000,
         planned: 842_000,
         click: true,

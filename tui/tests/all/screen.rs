@@ -480,3 +480,22 @@ fn the_docs_have_the_key_table_that_the_program_prints() {
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.code() == Some(2) && ["keys.toml", "mute", "solo"].iter().all(|name| said.contains(name)), "{said}");
 }
+
+#[test]
+fn a_terminal_that_understands_no_escape_sequences_gets_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (bass(dir.path(), 30), dir.path().join("take").to_string_lossy().into_owned());
+    let mut pty = Pty::start(program(), &Session::args(&from, &to, "real"), (100, 24), &[("TERM", "dumb")]);
+    // The model is one for tests, of which a line warns; then comes the status line.
+    pty.shows("WARN");
+    pty.shows("underrun");
+    assert!(pty.is_sane() && !pty.look(vt100::Screen::alternate_screen));
+    let plain = |screen: &vt100::Screen| {
+        let cells = (0..24).flat_map(|row| (0..100).filter_map(move |col| screen.cell(row, col)));
+        cells.filter(|cell| cell.has_contents()).all(|cell| cell.fgcolor() == vt100::Color::Default)
+    };
+    assert!(pty.look(plain), "colours are shown");
+    let pid = pty.child.process_id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(pty.ends());
+}
