@@ -11,6 +11,8 @@ use crate::song_info::{BeatTimes, SongInfo};
 
 /// Most bytes that are read.
 const MAX_BYTES: u64 = 8 << 20;
+/// Offset of the two bytes of a MIDI file's header that say how its times are counted.
+const TIMING: usize = 12;
 /// Seconds that the beats of a MIDI file go on after its last event.
 const AFTER: f64 = 600.0;
 
@@ -84,10 +86,13 @@ fn of_labels(text: &str) -> Result<BeatsFile, String> {
 
 /// The quarter notes of a MIDI file's tempo map; bar 1 is its start.
 fn of_midi(bytes: &[u8]) -> Result<BeatsFile, String> {
+    let smpte = || "its times are SMPTE frames; export it with quarter notes".to_owned();
+    // midly panics at a rate of -128 frames a second.
+    if bytes.get(TIMING).is_some_and(|byte| byte & 0x80 != 0) {
+        return Err(smpte());
+    }
     let smf = Smf::parse(bytes).map_err(|e| format!("not a MIDI file that can be read: {e}"))?;
-    let Timing::Metrical(ticks) = smf.header.timing else {
-        return Err("its times are SMPTE frames; export it with quarter notes".into());
-    };
+    let Timing::Metrical(ticks) = smf.header.timing else { return Err(smpte()) };
     let mut changes = vec![(0u64, 500_000.0)];
     let (mut meter, mut end) = (None, 0u64);
     for track in &smf.tracks {
@@ -153,6 +158,9 @@ mod tests {
     #[test]
     fn damaged_files_are_errors() {
         assert!(of_midi(b"MThd").is_err());
+        for smpte in [0xe8, 0x80] {
+            assert!(of_midi(&[b"MThd\0\0\0\x06\0\x01\0\x01", &[smpte, 0][..]].concat()).is_err());
+        }
         for cut in 0..60 {
             let bytes = crate::song_folder::tempo_map(&[0.0, 0.5, 1.0], sideman_engine::task::Meter::FourFour);
             let _ = of_midi(&bytes[..cut.min(bytes.len())]);
