@@ -4,7 +4,7 @@
 //!    through rings, scalars are atomics);
 //! 2. takes no lock, waits for no other thread, sends to no channel that may block;
 //! 3. makes no system call: no file, no log, no clock but the device's, except in the first 0.25 s of two
-//!    streams (`device::stream_clock`);
+//!    streams (`device::stream_clock`), and none that waits, except in JACK's freewheel, which is not in real time;
 //! 4. does work bounded by its block: copies, fades, counts. No resampler, no model, no search;
 //! 5. reports faults as counts that another thread reads: underruns are filled in, overruns are dropped.
 //!

@@ -72,12 +72,18 @@ impl Server {
     /// Starts one in synchronous mode, so that it skips no client's block, and waits until it accepts
     /// clients. Tries twice.
     pub fn start(period: u32) -> Server {
-        (0..2).find_map(|_| Server::attempt(period)).expect("jackd starts and accepts clients (it needs 41 MB of /dev/shm)")
+        Server::start_at(48_000, period)
     }
 
-    fn attempt(period: u32) -> Option<Server> {
-        let period = period.to_string();
-        let args = ["-r", "-S", "-t", "2000", "-p", "128", "-d", "dummy", "-r", "48000", "-p", &period];
+    /// The same at another rate.
+    pub fn start_at(rate: u32, period: u32) -> Server {
+        let server = (0..2).find_map(|_| Server::attempt(rate, period));
+        server.expect("jackd starts and accepts clients (it needs 41 MB of /dev/shm)")
+    }
+
+    fn attempt(rate: u32, period: u32) -> Option<Server> {
+        let (rate, period) = (rate.to_string(), period.to_string());
+        let args = ["-r", "-S", "-t", "2000", "-p", "128", "-d", "dummy", "-r", &rate, "-p", &period];
         // The shell kills it when this program ends, however it ends: the shell's stdin is closed then.
         let mut command = Program::new("sh");
         command.args(["-c", "jackd \"$@\" & read -r _; kill -9 $!; wait $!", "jackd"]).args(args);

@@ -10,7 +10,7 @@ pub mod null;
 mod stream_clock;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::live::EngineHandle;
 
@@ -51,6 +51,10 @@ pub struct DeviceStats {
     pub xruns: AtomicU64,
     /// Frames seen by the output's callback.
     pub frames: AtomicU64,
+    /// The device runs as fast as its clients compute (JACK's freewheel), and not in real time.
+    pub freewheel: AtomicBool,
+    /// Frames a second that the device runs at now; 0: as when it was opened.
+    pub rate: AtomicU32,
 }
 
 /// An open device. Dropping it closes it.

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sideman_engine::live::{Action, Command, SessionConfig, Which};
+use sideman_engine::live::{Action, Command, SessionConfig, Snapshot, Which};
 use sideman_engine::model::ModelDir;
 use sideman_io::calibrate::{self, CalibrationError};
 use sideman_io::control::Control;
@@ -22,6 +22,7 @@ use sideman_io::run_mode::RunMode;
 use sideman_io::runner::Runner;
 use sideman_io::supervisor;
 use sideman_kernels::cpu::CpuBackend;
+use sideman_skip::{Need, without};
 use sideman_tests::jackd::{Server, deadline, device_config, jackd, turn, undisturbed};
 use sideman_tests::{echo, stage};
 
@@ -279,15 +280,9 @@ fn server_dies_and_comes_back() -> bool {
     if lost == 0 {
         assert!(off <= 2, "blocks of another size moved the clicks: {strikes_:?}");
     }
-    let before = jam.control.snapshot().time;
     // The server is killed.
-    drop(rig_);
-    drop(server);
-    let began = Instant::now();
-    while jam.control.snapshot().time < before + 2 * 32_000 {
-        assert!(began.elapsed() < Duration::from_secs(60), "song time stands still without a server");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    drop((rig_, server));
+    wait_until_alone(&jam);
     let _server = Server::start(1024);
     let (rig_, recorded) = rig("sideman-fault", line());
     let (rows, _) = record(&recorded, 3.0);
@@ -299,6 +294,82 @@ fn server_dies_and_comes_back() -> bool {
     assert!(jam.events.try_iter().count() < 1000);
     jam.end();
     lost == 0
+}
+
+/// Waits until song time goes on without a server: the session has left it. One program can't be a client of two.
+fn wait_until_alone(jam: &Jam) {
+    let before = jam.control.snapshot().time;
+    let began = Instant::now();
+    while jam.control.snapshot().time < before + 2 * 32_000 {
+        assert!(began.elapsed() < Duration::from_secs(60), "song time stands still without a server");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The largest distance of two clicks from `beat` frames.
+fn off_the_beat(rows: &[[f32; 6]], beat: usize) -> usize {
+    strikes(rows).windows(2).map(|w| (w[1] - w[0]).abs_diff(beat)).max().unwrap_or(beat)
+}
+
+#[test]
+fn a_server_that_comes_back_at_another_rate_keeps_the_song() {
+    let _turn = turn();
+    let _deadline = deadline(400);
+    let test = "io_jack::a_server_that_comes_back_at_another_rate_keeps_the_song";
+    if jackd(test) {
+        undisturbed(test, || {
+            let server = Server::start(1024);
+            let jam = Jam::start("sideman-rate", 0);
+            let (rig_, recorded) = rig("sideman-rate", line());
+            record(&recorded, 2.0);
+            let bar = jam.control.snapshot().bar;
+            drop((rig_, server));
+            wait_until_alone(&jam);
+            let _server = Server::start_at(44_100, 1024);
+            let (rig_, recorded) = rig("sideman-rate", line());
+            record(&recorded, 1.0);
+            let (rows, lost) = record(&recorded, 4.0);
+            drop(rig_);
+            eprintln!("at another rate: {}", health(&jam));
+            assert!(aligned(&rows) > 0 && jam.control.snapshot().bar > bar, "the band is back");
+            jam.end();
+            let off = off_the_beat(&rows, 22_050);
+            assert!(lost > 0 || off <= 2, "clicks are {off} frames off the beat");
+            lost == 0
+        });
+    }
+}
+
+#[test]
+fn in_freewheel_nothing_is_late() {
+    let _turn = turn();
+    let _deadline = deadline(400);
+    let test = "io_jack::in_freewheel_nothing_is_late";
+    if !jackd(test) || without(test, &[Need::Program("jack_freewheel", "jackd2")]) {
+        return;
+    }
+    let _server = Server::start(1024);
+    let jam = Jam::start("sideman-free", 0);
+    let (rig_, recorded) = rig("sideman-free", line());
+    record(&recorded, 3.0);
+    let freewheel = |on: &str| assert!(std::process::Command::new("jack_freewheel").arg(on).status().unwrap().success());
+    freewheel("y");
+    // What was late before it began, and blocks of before.
+    std::thread::sleep(Duration::from_millis(300));
+    let before = jam.control.snapshot();
+    recorded.try_iter().for_each(drop);
+    let (rows, lost) = record(&recorded, 60.0);
+    let after = jam.control.snapshot();
+    freewheel("n");
+    drop(rig_);
+    eprintln!("freewheel: {}; frames that the server lost: {lost}", health(&jam));
+    jam.end();
+    let count = |s: &Snapshot| (s.health.late, s.health.underrun, s.health.overrun);
+    assert_eq!(count(&after), count(&before), "late hops, frames filled in, input lost");
+    let (song, passed) = ((after.time - before.time) as f64 / 32e3, rows.len() as f64 / f64::from(RATE));
+    assert!(song > passed - 1.0, "{song} s of song in {passed} s");
+    assert!(aligned(&rows) > rows.len() / 10, "the band plays");
+    assert!(lost > 0 || off_the_beat(&rows, 24_000) <= 2, "clicks stay on the beat");
 }
 
 #[test]
@@ -327,15 +398,8 @@ fn a_server_that_comes_back_without_the_pedal_gives_sound() {
         }
     };
     wait(&stomp.1);
-    let before = jam.control.snapshot().time;
-    drop(stomp);
-    drop(server);
-    // Until the session has left the dead server: one program can't be a client of two.
-    let began = Instant::now();
-    while jam.control.snapshot().time < before + 2 * 32_000 {
-        assert!(began.elapsed() < Duration::from_secs(60), "song time stands still without a server");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    drop((stomp, server));
+    wait_until_alone(&jam);
     let _server = Server::start(1024);
     let (rig_, recorded) = rig("sideman-pedal", line());
     let (rows, _) = record(&recorded, 3.0);

@@ -1,6 +1,7 @@
 //! JACK: one client, so that input and output share one callback and one clock, with a port for every stem.
 //! Time is the server's frame time: frames that the server loses become silence in the input and are skipped
-//! in the output, so the band stays in phase.
+//! in the output, so the band stays in phase. A server in freewheel runs as fast as its clients compute: the callback
+//! then waits for the band, so that nothing is late. A server whose rate changes is opened again.
 //!
 //! JACK reports the end of the server in a callback that safe Rust can't register; a server that makes no
 //! callback for a second counts as gone.
@@ -49,6 +50,15 @@ impl jack::NotificationHandler for Notifications {
 
     fn ports_connected(&mut self, _: &Client, _: jack::PortId, _: jack::PortId, _: bool) {
         self.read_latencies();
+    }
+
+    fn freewheel(&mut self, _: &Client, on: bool) {
+        self.stats.freewheel.store(on, Ordering::Relaxed);
+    }
+
+    fn sample_rate(&mut self, _: &Client, rate: jack::Frames) -> jack::Control {
+        self.stats.rate.store(rate, Ordering::Relaxed);
+        jack::Control::Continue
     }
 
     fn xrun(&mut self, _: &Client) -> jack::Control {
@@ -140,6 +150,7 @@ pub fn open(config: &DeviceConfig, engine: &EngineHandle, again: bool) -> Result
         extra_latency: config.extra_latency,
         stats: stats.clone(),
         transport: None,
+        waits: true,
     };
     let client = client.activate_async(notifications, process).map_err(jack_error)?;
     let mut connections = Connections::new(names, config);
@@ -175,6 +186,10 @@ impl Stream for JackStream {
     fn failure(&self) -> Option<String> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).retry(self.client.as_client());
         let frames = self.stats.frames.load(Ordering::Relaxed);
+        let rate = self.stats.rate.load(Ordering::Relaxed);
+        if rate != 0 && rate != self.rate {
+            return Some(format!("the JACK server runs at {rate} Hz now, before at {} Hz", self.rate));
+        }
         let mut callbacks = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
         callbacks.is_gone(frames, Instant::now()).then(|| "the JACK server is gone".to_owned())
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use jack::{AudioIn, AudioOut, Client, Frames, MidiIn, MidiOut, Port, ProcessScope, RawMidi};
 use jack::{TransportState, TransportStatePosition};
@@ -13,6 +14,11 @@ use crate::live::DevicePorts;
 use crate::midi::PortEvent;
 use crate::output::BLOCK_MAX;
 use crate::rt;
+
+/// The longest wait for the band in freewheel: a server waits longer, and so does who looks whether it is gone.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Time between two looks while it waits.
+const LOOK: Duration = Duration::from_micros(500);
 
 /// What the callback owns.
 pub(super) struct Process {
@@ -36,6 +42,8 @@ pub(super) struct Process {
     pub stats: Arc<DeviceStats>,
     /// The transport as it was passed on last.
     pub transport: Option<Transport>,
+    /// It waits for the band in freewheel: the band came within [`PATIENCE`] before.
+    pub waits: bool,
 }
 
 impl jack::ProcessHandler for Process {
@@ -123,10 +131,25 @@ impl Process {
         });
     }
 
+    /// In freewheel, waits until the band has played the block. The server allows that: it is not in real time.
+    fn wait_in_freewheel(&mut self, frames: u64) {
+        if !self.stats.freewheel.load(Ordering::Relaxed) {
+            self.waits = true;
+            return;
+        }
+        let began = Instant::now();
+        while self.waits && self.ports.output.ready() < frames {
+            std::thread::sleep(LOOK);
+            // The lead is too short for this block, or the engine has stalled.
+            self.waits = began.elapsed() < PATIENCE;
+        }
+    }
+
     fn audio(&mut self, scope: &ProcessScope) {
         let n = scope.n_frames();
         let heard = self.input.as_slice(scope);
         self.ports.input.write(self.ports.input_start + self.passed, heard.iter().copied());
+        self.wait_in_freewheel(u64::from(n));
         let channels = self.outputs.len();
         let mut done = 0;
         while done < n as usize {
