@@ -166,17 +166,16 @@ impl<B: Backend> EngineThread<B> {
         }
     }
 
-    /// Says once if hops take so long on this computer that they will be late.
+    /// Says if hops take so long on this computer, with these devices, that they will be late; once, as the rehearsal
+    /// may have done it.
     fn check_lead(&mut self) {
         if self.hops != MEASURED_HOPS {
             return;
         }
-        let (hop, lead) = (self.heard.len() as f64, self.runner.time().1 as f64);
-        let ms = |samples: f64| samples * 1e3 / f64::from(RATE);
         let health = &self.runner.snapshot().health;
-        let needed = ms(hop) + f64::from(health.p99) + f64::from(health.latency_in) + f64::from(health.latency_out);
-        if needed > ms(lead) {
-            self.runner.emit(EngineEvent::LeadTooShort { needed, lead: ms(lead) });
+        let (time, latency) = (f64::from(health.p99) / 1e3, f64::from(health.latency_in + health.latency_out) / 1e3);
+        if let Some(event) = self.runner.check_lead(self.heard.len(), time, latency) {
+            self.runner.emit(event);
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod hop_times;
 mod recording;
+mod rehearsal;
 mod requests;
 mod state;
 mod text;
@@ -34,6 +35,7 @@ use crate::slot_layout::SlotLayout;
 use crate::take::TakeInfo;
 use crate::text_encoder_thread::TextEncoderThread;
 use hop_times::HopTimes;
+pub use requests::longest_hop;
 use text::SessionText;
 
 /// A session that is played hop by hop.
@@ -75,6 +77,8 @@ pub struct Runner<B: Backend> {
     hop_times: HopTimes,
     hops: u64,
     silence_watchdog: SilenceWatchdog,
+    /// It was said that the lead is too short.
+    lead_reported: bool,
     /// Called before each hop with the song time heard. Tests delay the engine with it.
     pub before_hop: Option<Box<dyn FnMut(i64) + Send>>,
 }
@@ -145,6 +149,7 @@ impl<B: Backend> Runner<B> {
             hop_times: HopTimes::new(),
             hops: 0,
             silence_watchdog: SilenceWatchdog::new(layout.stems()),
+            lead_reported: false,
             before_hop: None,
         };
         let Runner { mixer, failover, .. } = &mut runner;

@@ -19,6 +19,12 @@ const MAX_SCHEDULED: usize = 64;
 /// Time between two checks for [`Command::Play`] before the session begins.
 const POLL: Duration = Duration::from_millis(5);
 
+/// The longest hop, in frames, that can be in time with a lead of `lead` samples: a hop as long as the lead is late
+/// before its computing begins.
+pub fn longest_hop(lead: i64) -> usize {
+    (lead / FRAME as i64 - 1).max(1) as usize
+}
+
 impl<B: Backend> Runner<B> {
     /// Takes requests and plays nothing until one of them is [`Command::Play`]: the session then begins at
     /// song time 0, with all that was requested. False: the session was ended before, or `stop` returned
@@ -115,8 +121,7 @@ impl<B: Backend> Runner<B> {
             }
             Command::Hop(frames) => {
                 let frames = HOP.clamp(f64::from(*frames)) as usize;
-                // A hop as long as the lead is late before its computing begins.
-                let most = (self.time().1 / FRAME as i64 - 1).max(1) as usize;
+                let most = longest_hop(self.time().1);
                 if self.mode == RunMode::Devices && frames > most && frames > self.hop_frames {
                     return self.emit(Refusal::HopTooLong { frames, most });
                 }

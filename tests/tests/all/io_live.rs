@@ -227,6 +227,29 @@ fn a_stall_of_five_seconds_repeats_a_bar_and_loses_no_time() {
         stage.ports.output.play(0);
     }
     for block in blocks.by_ref().take(300) {
+#[test]
+fn a_lead_that_is_too_short_is_known_before_the_first_hop_and_once() {
+    let (mut runner, _control) = stage::runner(stage::config(25), RunMode::Files);
+    runner.request(hop(1));
+    assert_eq!(runner.rehearse(0.0).unwrap(), None);
+    // Devices that take longer than the lead.
+    let event = runner.rehearse(1.0).unwrap();
+    assert!(matches!(event, Some(EngineEvent::LeadTooShort { needed, lead }) if needed > 1000.0 && lead < 500.0), "{event:?}");
+    assert_eq!((runner.time().0, runner.rehearse(1.0).unwrap()), (0, None));
+    // The session that plays has not changed.
+    let samples = stage::bass(2 * 32_000, 32_000);
+    let (mut without, _control) = stage::runner(stage::config(25), RunMode::Files);
+    let played = [&mut runner, &mut without].map(|runner| {
+        let mut slots = runner.slots().to_vec();
+        file::play(runner, &samples, Pace::Fast, VecDeque::new(), |runner| {
+            slots.extend_from_slice(runner.slots());
+            true
+        });
+        slots
+    });
+    assert!(played[0] == played[1], "the rehearsal changed the music");
+}
+
         stage.block(block, true, &mut out);
     }
     let slot = |all: &[f32], t: usize| all[t * C..(t + 1) * C].to_vec();

@@ -160,8 +160,8 @@ pub struct Live {
     #[arg(long, value_name = "FRAMES", help_heading = heading::DEVICES)]
     pub lag: Option<u16>,
     #[arg(long, help = format!("Hop: {} (20 ms each) computed at a time; a shorter hop allows a shorter lag and costs more processor \
-            time, and doesn't change the music", limits::HOP), value_name = "FRAMES", default_value_t = 4, value_parser = clap::value_parser!(u8).range(limits::HOP.whole()), help_heading = heading::DEVICES)]
-    pub hop: u8,
+            time, and doesn't change the music [default: 4, or what fits into the lead of --lag]", limits::HOP), value_name = "FRAMES", value_parser = clap::value_parser!(u8).range(limits::HOP.whole()), help_heading = heading::DEVICES)]
+    pub hop: Option<u8>,
 
     /// TOML file with your own keys, such as `mute = "M"` [default: sideman/keys.toml in your configuration
     /// folder, if it exists]

@@ -6,6 +6,7 @@ use sideman_engine::live::{CHORDS_BY_EAR, Clock, Command, Request, Session, Sess
 use sideman_engine::model::{FRAME, Model, ModelDir};
 use sideman_engine::task::Meter;
 use sideman_io::device::DeviceConfig;
+use sideman_io::runner::longest_hop;
 use sideman_io::take::{self, TakeInfo};
 use sideman_kernels::Backend;
 
@@ -13,6 +14,8 @@ use crate::cli::{ClockSource, Live};
 use crate::song_info::SongInfo;
 use crate::usage;
 
+/// Frames of a hop without `--hop`.
+const DEFAULT_HOP: u8 = 4;
 /// Time that computing and resampling a hop may take besides the length of the hop, seconds.
 const COMPUTE_SECONDS: f64 = 0.04;
 
@@ -158,7 +161,7 @@ fn session_config<B: Backend>(args: &Live, song: &SongInfo, model: &Model<B>, de
 fn lag<B: Backend>(args: &Live, model: &Model<B>, device: &DeviceConfig, default: usize) -> usize {
     let trained = model.config().live.as_ref().and_then(|l| l.lags);
     let ms = |samples: i64| samples as f64 * 1e3 / f64::from(RATE);
-    let hop = f64::from(args.hop) * FRAME as f64 / f64::from(RATE);
+    let hop = f64::from(args.hop.unwrap_or(DEFAULT_HOP)) * FRAME as f64 / f64::from(RATE);
     let latency = if args.from.is_none() { device.expected_latency() + hop / 2.0 + COMPUTE_SECONDS } else { 0.0 };
     let needed = ((hop + latency) * f64::from(RATE)) as i64;
     let lag = match args.lag {
@@ -186,7 +189,32 @@ fn lag<B: Backend>(args: &Live, model: &Model<B>, device: &DeviceConfig, default
     lag
 }
 
-/// The command that sets the hop of `--hop`.
-pub fn hop_request(args: &Live) -> Request {
-    Request { command: Command::Hop(u32::from(args.hop)), when: None, from: 0 }
+/// Frames of a hop: those of `--hop`, or the default, shorter where the lead is short. Between files nothing is late,
+/// so every hop is allowed.
+///
+/// # Errors
+/// Every hop of `--hop` would be late; which hop fits, and which lag.
+pub fn hop<B: Backend>(args: &Live, model: &Model<B>, lag: usize) -> Result<u8> {
+    let wanted = args.hop.unwrap_or(DEFAULT_HOP);
+    let lead = Session::lead_of(model, lag);
+    let most = longest_hop(lead);
+    if args.from.is_some() || usize::from(wanted) <= most {
+        return Ok(wanted);
+    }
+    let ms = lead as f64 * 1e3 / f64::from(RATE);
+    if args.hop.is_none() {
+        tracing::warn!("a lag of {lag} leaves a lead of {ms:.0} ms: hops are {most} frames long, not {DEFAULT_HOP}");
+        return Ok(most as u8);
+    }
+    let longer = Session::lag_for(model, (i64::from(wanted) + 1) * FRAME as i64);
+    let longer = longer.map(|lag| format!(", or --lag {lag}")).unwrap_or_default();
+    Err(usage(format!(
+        "--hop {wanted} takes {} ms, and a lag of {lag} leaves a lead of {ms:.0} ms, so every hop would be late; use --hop {most}{longer}",
+        20 * u32::from(wanted)
+    )))
+}
+
+/// The command that sets the hop.
+pub fn hop_request(hop: u8) -> Request {
+    Request { command: Command::Hop(u32::from(hop)), when: None, from: 0 }
 }

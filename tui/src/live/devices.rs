@@ -18,7 +18,7 @@ use sideman_kernels::Backend;
 use super::heard::Heard;
 use super::report::{self, StatusLine};
 use super::signals::Signals;
-use super::{OpenScreen, config, memory};
+use super::{OpenScreen, memory};
 use crate::cli::Live;
 use crate::control_surfaces::ControlSurfaces;
 use crate::folders;
@@ -46,13 +46,20 @@ pub fn run<B: Backend + Send + 'static>(
     if let Err(e) = memory::lock() {
         tracing::info!("{e}");
     }
-    runner.request(config::hop_request(args));
+    // Before anything sounds: a lead that is too short for this computer is said now, and not when it stutters.
+    let too_slow = runner.rehearse(device.expected_latency()).unwrap_or_else(|e| {
+        tracing::info!("how long a hop takes is not known before the first one: {e}");
+        None
+    });
     let take = args.record.as_ref().map(|dir| TakePlace::named(dir, "").create().map_err(|e| anyhow!("--record {e}")));
     let recent = (!args.no_roll).then(|| args.roll.clone().unwrap_or_else(folders::cache));
     runner.record(take.transpose()?, recent)?;
     let info = runner.info().clone();
     let screen = open_screen(signals.hangup)?;
     supervisor::print_events(control, |message| report::print(&message));
+    if let Some(event) = too_slow {
+        runner.emit(event);
+    }
     let (mut engine, handle) = EngineThread::new(runner);
     engine.midi = surfaces.midi.take();
     engine.midi_ports = surfaces.ports.take();

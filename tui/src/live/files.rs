@@ -16,10 +16,10 @@ use sideman_io::runner::Runner;
 use sideman_io::{supervisor, take};
 use sideman_kernels::Backend;
 
+use super::OpenScreen;
 use super::heard::Heard;
 use super::report::{self, StatusLine};
 use super::signals::Signals;
-use super::{OpenScreen, config};
 use crate::cli::{Live, Pace};
 use crate::output_folder::OutputFolder;
 use crate::song_folder;
@@ -65,7 +65,6 @@ pub fn run<B: Backend>(
     song_folder::create(to, "--to")?;
     output(args, from, to).clear(&names(&runner.info().stems))?;
     let signals = Signals::new()?;
-    runner.request(config::hop_request(args));
     runner.record(Some(to.to_owned()), None)?;
     if args.surfaces.wait && !runner.wait_for_play(|| signals.stop.load(Ordering::Relaxed)) {
         samples.clear();

@@ -129,6 +129,7 @@ fn run_on<B: Backend + Send + 'static>(
     }
     let device = config::device_config(args, dir)?;
     let info = config::take_info(args, song, dir, &model, &device)?;
+    let hop = config::hop(args, &model, info.config.lag)?;
     // A text that can't be encoded fails here, before anything sounds.
     if let (false, Some(encoder)) = (info.config.text.is_empty(), &mut model.text) {
         encoder.encode(&info.config.text)?;
@@ -146,6 +147,7 @@ fn run_on<B: Backend + Send + 'static>(
     if let Some(standby) = standby {
         runner.set_standby(standby);
     }
+    runner.request(config::hop_request(hop));
     let surfaces = control_surfaces::start(&args.surfaces, args.uses_jack(), &control, &dir.config.name, runner.info())?;
     match (&args.from, &args.to, recording) {
         (Some(from), Some(to), Some(samples)) => files::run(args, song, runner, &control, (from, samples), to, open_screen),

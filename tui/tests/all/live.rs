@@ -153,6 +153,24 @@ fn an_impossible_flag_or_take_is_an_error_that_names_it() {
     }
 }
 
+#[test]
+fn a_hop_that_does_not_fit_the_lead_is_refused_before_anything_sounds() {
+    let dir = tempfile::tempdir().unwrap();
+    let takes = dir.path().join("takes").to_string_lossy().into_owned();
+    let play = |more: &[&str]| {
+        let line =
+            ["live", "--headless", "--host", "null", "--tempo", "120", "--seconds", "1", "--threads", "1", "--record", &takes];
+        sideman(&line.into_iter().chain(more.iter().copied()).collect::<Vec<_>>()).status.code()
+    };
+    // At lag 8 the lead is 53 ms, at lag 25 it is 393 ms.
+    assert_eq!(play(&["--lag", "8", "--hop", "4"]), Some(2));
+    assert_eq!(play(&["--lag", "25", "--hop", "25"]), Some(2));
+    assert!(!dir.path().join("takes").exists(), "nothing was begun");
+    // One that fits, and the default, which is shortened.
+    assert_eq!(play(&["--lag", "8", "--hop", "1"]), Some(0));
+    assert_eq!(play(&["--lag", "8"]), Some(0));
+}
+
 /// Starts a session without a device that records below `dir`.
 fn start(dir: &Path) -> Child {
     let takes = dir.to_string_lossy();
