@@ -20,5 +20,6 @@ pub mod model;
 mod placeholder;
 pub mod task;
 pub mod text;
+pub mod touched;
 
 pub use error::{Error, Result};

@@ -3,22 +3,27 @@
 //! Keys, OSC, MIDI and the command line have a [`Control`] each; the runner has the one [`ControlReceiver`].
 //!
 //! *Threads.* Each method of [`Control`] may be called in any thread except an audio callback, and never waits for the engine. The receiver
-//! never waits for a reader of snapshots, and waits for a new listener only while it is added.
+//! never waits for a reader of snapshots. Against devices it never waits for a listener either ([`ControlReceiver::forward_events`]).
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use sideman_engine::live::{Origin, Request, Snapshot};
 
-use crate::event::Event;
+use crate::event::{EngineEvent, Event};
+use crate::mailbox::{MailSender, NoMail, mailbox};
+use crate::published;
 
 /// The most requests that may be queued for the next hop. A musician makes about ten a second, and a hop is 80 ms: more is a flood.
 const QUEUE: usize = 256;
-/// The most events that may be queued for a listener.
+/// The most events that may be queued for a listener, and on the way to all of them.
 const BEHIND: usize = 1024;
+/// How often lost events are reported while none is sent.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The queue is full: a source floods it, or the session has ended. The request is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +58,8 @@ pub struct ControlReceiver {
     queue: Receiver<Sent>,
     snapshot: triple_buffer::Input<Snapshot>,
     shared: Arc<Shared>,
+    /// Takes events to the thread that sends them to the listeners; without it they are sent at once.
+    forwarded: Option<MailSender<Event>>,
 }
 
 struct Shared {
@@ -67,6 +74,8 @@ struct Shared {
     link: AtomicBool,
     /// How well the followed clock is known, as the bits of an f32.
     lock: AtomicU32,
+    /// Events for which there was no room on the way to the listeners.
+    lost_events: AtomicU64,
 }
 
 impl Shared {
@@ -93,8 +102,9 @@ impl Control {
             transport: AtomicBool::new(false),
             link: AtomicBool::new(false),
             lock: AtomicU32::new(0),
+            lost_events: AtomicU64::new(0),
         });
-        (Control { queue: tx, shared: shared.clone() }, ControlReceiver { queue: rx, snapshot, shared })
+        (Control { queue: tx, shared: shared.clone() }, ControlReceiver { queue: rx, snapshot, shared, forwarded: None })
     }
 
     /// A new number for a source of requests, for their `from`. 0 is the program itself.
@@ -176,13 +186,48 @@ impl ControlReceiver {
     }
 
     /// Sends an event to every listener.
-    pub fn tell(&self, event: &Event) {
-        self.shared.tell(event);
+    pub fn tell(&mut self, event: Event) {
+        match &mut self.forwarded {
+            None => self.shared.tell(&event),
+            Some(forwarded) => {
+                if forwarded.send(event).is_err() {
+                    self.shared.lost_events.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
     }
 
-    /// Publishes a snapshot to all readers. Never waits for one of them.
+    /// From now on events reach the listeners over a thread of their own, so that [`ControlReceiver::tell`] allocates nothing and
+    /// takes no lock. Events for which there is no room are counted, and the number is an event. The thread ends when this receiver is
+    /// dropped; join it to be sure that every event has been sent.
+    ///
+    /// # Errors
+    /// The system makes no thread: events are sent as before.
+    pub fn forward_events(&mut self) -> std::io::Result<JoinHandle<()>> {
+        let (sender, mut events) = mailbox(BEHIND, || Event::Controls(String::new()));
+        let shared = self.shared.clone();
+        let forward = move || {
+            loop {
+                let next = events.next_within(LOOK);
+                let lost = shared.lost_events.swap(0, Ordering::Relaxed);
+                if lost > 0 {
+                    shared.tell(&EngineEvent::EventsLost { count: lost }.into());
+                }
+                match next {
+                    Ok(event) => shared.tell(&event),
+                    Err(NoMail::Empty) => {}
+                    Err(NoMail::Closed) => return,
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("events".into()).spawn(forward)?;
+        self.forwarded = Some(sender);
+        Ok(thread)
+    }
+
+    /// Publishes a snapshot to all readers. Never waits for one of them, and keeps the memory of older ones.
     pub fn publish(&mut self, snapshot: &Snapshot) {
-        self.snapshot.input_buffer_mut().clone_from(snapshot);
+        published::copy(snapshot, self.snapshot.input_buffer_mut());
         self.snapshot.publish();
     }
 
@@ -226,17 +271,48 @@ mod tests {
 
     #[test]
     fn every_listener_gets_events_and_a_dropped_one_is_removed() {
-        let (control, controls) = Control::new();
+        let (control, mut controls) = Control::new();
         let (a, b) = (control.events(), control.events());
         assert_ne!(control.origin(), control.origin());
         let event = Event::Applied { at: 640, request: tempo(100.0, 3) };
-        controls.tell(&event);
+        controls.tell(event.clone());
         assert_eq!((a.recv().unwrap(), b.recv().unwrap()), (event.clone(), event));
         drop(a);
-        controls.tell(&Event::Controls("x".into()));
+        controls.tell(Event::Controls("x".into()));
         assert_eq!(lock(&controls.shared.listeners).len(), 1);
-        (0..2 * BEHIND).for_each(|_| controls.tell(&Event::Controls("y".into())));
+        (0..2 * BEHIND).for_each(|_| controls.tell(Event::Controls("y".into())));
         assert_eq!(b.try_iter().count(), BEHIND);
+    }
+
+    #[test]
+    fn a_listener_that_is_being_added_does_not_keep_the_engine_waiting_and_lost_events_are_counted() {
+        let (control, mut controls) = Control::new();
+        let heard = control.events();
+        let thread = controls.forward_events().unwrap();
+        // Whoever adds a listener holds the list, for as long as the system likes.
+        let adding = lock(&control.shared.listeners);
+        let late = |n: usize| Event::Engine(EngineEvent::LateHop { late: n as f64 });
+        let sent = 3 * BEHIND;
+        for n in 0..sent {
+            // It would never return if it waited.
+            controls.tell(late(n));
+        }
+        drop(adding);
+        drop(controls);
+        thread.join().unwrap();
+        let (mut events, mut lost, mut newest) = (0, 0, -1.0);
+        for event in heard.try_iter() {
+            match event {
+                Event::Engine(EngineEvent::EventsLost { count }) => lost += count as usize,
+                Event::Engine(EngineEvent::LateHop { late }) => {
+                    assert!(late > newest, "event {late} after {newest}");
+                    (events, newest) = (events + 1, late);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        // The listener's own queue ends at 1024.
+        assert!(events + lost >= BEHIND && lost >= sent - BEHIND - 2 && lost < sent, "{events} came, {lost} were lost");
     }
 
     #[test]

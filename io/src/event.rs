@@ -239,6 +239,11 @@ pub enum EngineEvent {
         /// Milliseconds.
         length: f64,
     },
+    /// Events that could not be sent: more came at once than there is room for.
+    EventsLost {
+        /// How many.
+        count: u64,
+    },
     /// The backend is lost and the CPU takes over.
     Failover {
         /// What the backend reported.
@@ -272,6 +277,9 @@ impl fmt::Display for EngineEvent {
             EngineEvent::Recovered => write!(f, "the computer keeps up again"),
             EngineEvent::InputGap { length } => {
                 write!(f, "{length:.0} ms of input were lost before they reached the program: silence is inserted for them")
+            }
+            EngineEvent::EventsLost { count } => {
+                write!(f, "{count} messages of the engine could not be shown: too many came at once")
             }
             EngineEvent::Failover { fault } => write!(f, "{fault}: the CPU takes over at the next bar line that it can reach"),
             EngineEvent::FailoverFailed { fault, error } => write!(f, "{fault}, and the CPU can't take over: {error}"),

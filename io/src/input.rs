@@ -8,13 +8,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ringbuf::traits::{Consumer, Observer, Producer, Split};
-use ringbuf::{HeapCons, HeapProd, HeapRb};
+use ringbuf::traits::{Consumer, Observer, Producer};
+use ringbuf::{HeapCons, HeapProd};
 use sideman_engine::Result;
 use sideman_engine::audio::RATE;
+use sideman_engine::touched::empty;
 
 use crate::drift::DriftController;
 use crate::resample::StreamResampler;
+use crate::touched;
 
 /// Seconds of input that the ring holds: the engine may stall for this long and still hear everything.
 const CAPACITY: usize = 20;
@@ -45,8 +47,8 @@ type Block = (u64, u32);
 /// The rate can't be resampled.
 pub fn ring(rate: u32, first: i64, steered: bool) -> Result<(InputWriter, InputReader)> {
     let counts = Arc::new(Counts::default());
-    let (samples_in, samples) = HeapRb::new(CAPACITY * rate as usize).split();
-    let (blocks_in, blocks) = HeapRb::new(BLOCKS).split();
+    let (samples_in, samples) = touched::ring(CAPACITY * rate as usize, 0.0);
+    let (blocks_in, blocks) = touched::ring(BLOCKS, (0, 0));
     let reader = InputReader {
         samples,
         blocks,
@@ -56,7 +58,7 @@ pub fn ring(rate: u32, first: i64, steered: bool) -> Result<(InputWriter, InputR
         inserted: 0,
         left: 0,
         piece: vec![0.0; 1024],
-        resampled: Vec::with_capacity(4 * RATE as usize),
+        resampled: empty(4 * RATE as usize),
         drift: steered.then(DriftController::default),
         counts: counts.clone(),
     };

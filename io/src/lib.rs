@@ -10,7 +10,7 @@
 //! * [`event`]: what happened in a session, and its text.
 //! * [`recorder`], [`take`]: recording and takes.
 //! * [`join`]: joins threads in bounded time.
-//! * [`rt`]: the rules of realtime code.
+//! * [`rt`]: the rules of realtime code. [`mailbox`]: how the engine's thread sends to others.
 //! * [`speed`], [`calibrate`]: the speed of the computer, the latency of a device.
 
 pub mod calibrate;
@@ -25,10 +25,12 @@ pub mod input;
 pub mod join;
 pub mod live;
 pub mod load_shedding;
+pub mod mailbox;
 pub mod midi;
 pub mod mix;
 pub mod osc;
 pub mod output;
+mod published;
 pub mod recorder;
 pub mod resample;
 pub mod rt;
@@ -40,3 +42,4 @@ pub mod speed;
 pub mod supervisor;
 pub mod take;
 mod text_encoder_thread;
+mod touched;

@@ -9,7 +9,9 @@
 //! 5. reports faults as counts that another thread reads: underruns are filled in, overruns are dropped.
 //!
 //! Rule 1 is checked by [`no_alloc`] in every test whose allocator is `assert_no_alloc::AllocDisabler`. It
-//! also holds for the engine's thread inside `Session::hop`; between hops that thread may allocate.
+//! also holds for the engine's thread inside `Session::hop`. Between hops that thread sends through
+//! [`crate::mailbox`], which allocates nothing and takes no lock; only a request that holds a text is copied.
+//! `tests/tests/realtime.rs` counts page faults and system calls of both.
 //!
 //! *Priority.* JACK and PipeWire run callbacks with realtime priority; ALSA's are raised to it here where the
 //! user may. The engine and its workers get a low niceness and never realtime priority: they compute for tens

@@ -19,7 +19,7 @@ fn play(controls: &mut ControlReceiver, stop: &AtomicBool) {
     while !stop.load(Ordering::Acquire) {
         while let Some(sent) = controls.take() {
             apply(&mut state, &sent.request.command);
-            controls.tell(&Event::Applied { at: 0, request: sent.request });
+            controls.tell(Event::Applied { at: 0, request: sent.request });
         }
         controls.publish(&state);
         std::thread::sleep(Duration::from_millis(5));

@@ -9,6 +9,7 @@ pub mod golden;
 pub mod jackd;
 pub mod jam;
 pub mod listen;
+pub mod manual_device;
 pub mod medium;
 pub mod published;
 pub mod rng;

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::mpsc::{Sender, channel};
 
 use anyhow::{Result, anyhow};
 use sideman_engine::live::{Command, SessionConfig};
 use sideman_io::command_language::Namespace;
 use sideman_io::control::Control;
+use sideman_io::mailbox::{MailSender, mailbox};
 use sideman_io::midi::ports::{self, Feed, Ports};
 use sideman_io::midi::{self, Map, PortEvent};
 use sideman_io::osc::{Addresses, Announcement, PORT, Server};
@@ -16,13 +16,16 @@ use sideman_io::take::TakeInfo;
 use crate::cli::SurfaceArgs;
 use crate::folders;
 
+/// MIDI messages that may wait for their thread: a burst of every knob of a controller.
+const MIDI_QUEUE: usize = 1024;
+
 /// The running control surfaces. They end when this is dropped.
 pub struct ControlSurfaces {
     _osc: Option<(Server, Option<Announcement>)>,
     _midi: Option<midi::Server>,
     _ports: Option<Ports>,
     /// Takes the MIDI messages that an audio device receives.
-    pub midi: Option<Sender<PortEvent>>,
+    pub midi: Option<MailSender<PortEvent>>,
     /// Sends to the MIDI ports that are not part of an audio device.
     pub ports: Option<Feed>,
 }
@@ -51,15 +54,16 @@ pub fn start(args: &SurfaceArgs, jack: bool, control: &Control, model: &str, inf
     let stems: Vec<&str> = info.stems.iter().map(String::as_str).collect();
     let midi_server = (jack || args.midi.is_some()).then(|| midi(args, control, &stems, &info.config)).transpose()?;
     let osc = args.osc.map(|address| osc(args, control, Addresses::new(model, &stems), &info.config, address)).transpose()?;
-    let (midi, server) = midi_server.unzip();
-    let (open, ports) = match (&args.midi, &midi) {
-        (Some(name), Some(events)) if !jack => {
-            let (open, feed) = ports::open(name, control, events.clone()).map_err(|e| anyhow!("--midi {name}: {e}"))?;
-            eprintln!("{}", open.about());
-            (Some(open), Some(feed))
-        }
-        _ => (None, None),
-    };
+    let (mut midi, server) = midi_server.unzip();
+    let (mut open, mut ports) = (None, None);
+    // Messages come from JACK or from the system's ports, never from both.
+    if let Some(name) = args.midi.as_ref().filter(|_| !jack)
+        && let Some(events) = midi.take()
+    {
+        let (opened, feed) = ports::open(name, control, events).map_err(|e| anyhow!("--midi {name}: {e}"))?;
+        eprintln!("{}", opened.about());
+        (open, ports) = (Some(opened), Some(feed));
+    }
     Ok(ControlSurfaces { _osc: osc, _midi: server, _ports: open, midi, ports })
 }
 
@@ -90,7 +94,7 @@ fn midi(
     control: &Control,
     stems: &[&str],
     config: &SessionConfig,
-) -> Result<(Sender<PortEvent>, midi::Server)> {
+) -> Result<(MailSender<PortEvent>, midi::Server)> {
     let file = args.midi_map.clone().or_else(|| folders::config_file("midi.toml"));
     let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).map_err(|e| anyhow!("{}: {e}", path.display()))?;
@@ -104,7 +108,7 @@ fn midi(
         Some(map) => map?,
         None => midi::default_map(stems),
     };
-    let (tx, inbox) = channel();
+    let (tx, inbox) = mailbox(MIDI_QUEUE, PortEvent::default);
     let mut mapper = midi::MidiMapper::new(Namespace::new(stems), map, control.origin());
     initial_values(config).iter().for_each(|command| mapper.applied(command));
     let server =

@@ -43,6 +43,12 @@ mod stdout;
 
 use std::process::ExitCode;
 
+/// Counts allocations in callbacks and hops, which the report of a live session shows. Only where debug assertions
+/// are on, as in the program that the tests run.
+#[cfg(debug_assertions)]
+#[global_allocator]
+static ALLOCATOR: assert_no_alloc::AllocDisabler = assert_no_alloc::AllocDisabler;
+
 use clap::Parser;
 
 use cli::{Cli, Command, ModelCommand};

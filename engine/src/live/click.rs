@@ -1,6 +1,7 @@
 //! The metronome: a click on each beat, exact to the sample.
 
 use crate::model::SAMPLE_RATE;
+use crate::touched::empty;
 
 /// Samples of a click: 40 ms.
 const LEN: usize = SAMPLE_RATE / 25;
@@ -27,7 +28,7 @@ impl Metronome {
             };
             (0..LEN).map(sample).collect()
         };
-        Metronome { on, samples: Vec::with_capacity(room), sounds: [sound(1760.0), sound(1175.0)], playing: None }
+        Metronome { on, samples: empty(room), sounds: [sound(1760.0), sound(1175.0)], playing: None }
     }
 
     /// Starts a click with the next sample.

@@ -10,6 +10,7 @@ use crate::codec::CHUNK;
 use crate::error::Result;
 use crate::model::FRAME;
 use crate::model::Model;
+use crate::touched::empty;
 
 /// Silent frames after which a stem is no longer decoded. The decoder has given everything that it held back
 /// by then.
@@ -41,15 +42,15 @@ impl Output {
     /// Reserves room for hops of `room` frames.
     pub fn new(setup: &Setup, room: usize) -> Self {
         let stems = setup.config.stems.len();
-        let samples = |len: usize| (0..stems).map(|_| Vec::with_capacity(len)).collect::<Vec<Vec<f32>>>();
+        let samples = |len: usize| (0..stems).map(|_| empty(len)).collect::<Vec<Vec<f32>>>();
         Output {
             collected: vec![0; stems],
             silent: vec![0; stems],
-            codes: (0..stems).map(|_| Vec::with_capacity(16 * room)).collect(),
+            codes: (0..stems).map(|_| empty(16 * room)).collect(),
             decoded: samples(room * FRAME + setup.lead.unsigned_abs() as usize),
             samples: samples(room * FRAME),
-            levels: (0..stems).map(|_| Vec::with_capacity(room)).collect(),
-            tokens: Vec::with_capacity(setup.config.streams.len() * room),
+            levels: (0..stems).map(|_| empty(room)).collect(),
+            tokens: empty(setup.config.streams.len() * room),
             tokens_from: 0,
         }
     }

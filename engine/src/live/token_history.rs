@@ -3,6 +3,7 @@
 
 use super::stem::Stems;
 use crate::model::{Config, FRAME};
+use crate::touched::filled;
 
 /// Frames that are kept: 2 min 44 s.
 pub(super) const HISTORY_FRAMES: i64 = 8192;
@@ -114,7 +115,7 @@ pub(super) struct Loop {
 
 impl Loop {
     pub fn new(levels: usize) -> Self {
-        Loop { end: 0, anchor: (0, 0), len: (1, 1), frames: 0, bars: 0, tokens: vec![0; levels * LOOP_MAX_FRAMES as usize] }
+        Loop { end: 0, anchor: (0, 0), len: (1, 1), frames: 0, bars: 0, tokens: filled(levels * LOOP_MAX_FRAMES as usize, 0) }
     }
 
     /// Keeps `bars` bars of `len` samples before frame `end` of a stem: 1 to [`LOOP_MAX_FRAMES`] frames. The

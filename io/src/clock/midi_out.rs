@@ -16,7 +16,7 @@ const JUMP: f64 = 0.1;
 const MOST: usize = 256;
 
 /// The position of the beat from a song time on.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct BeatPosition {
     /// Song time, s.
     pub at: f64,

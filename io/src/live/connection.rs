@@ -2,7 +2,6 @@
 //! output.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use ringbuf::traits::Consumer;
@@ -11,6 +10,7 @@ use ringbuf::{HeapCons, HeapProd};
 use super::handle::OpenedDevice;
 use crate::clock::BeatPosition;
 use crate::input::InputReader;
+use crate::mailbox::MailSender;
 use crate::midi::PortEvent;
 use crate::output::OutputWriter;
 
@@ -38,10 +38,10 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Passes the device's MIDI messages on.
-    pub(super) fn pass_on_midi(&mut self, midi: Option<&Sender<PortEvent>>) {
+    pub(super) fn pass_on_midi(&mut self, mut midi: Option<&mut MailSender<PortEvent>>) {
         while let Some(message) = self.midi.try_pop() {
-            if let Some(midi) = midi {
-                // The receiver is dropped only at the end of the session.
+            if let Some(midi) = &mut midi {
+                // Full where the MIDI thread has stalled: the clock's follower sees the gap.
                 let _ = midi.send(message);
             }
         }

@@ -17,7 +17,9 @@ use super::lost_input::LostInputDetector;
 use crate::clock::{BeatPosition, Opened};
 use crate::event::{EngineEvent, RecordingEvent};
 use crate::input;
+use crate::join::join;
 use crate::load_shedding::{Adjustment, LoadShedder};
+use crate::mailbox::MailSender;
 use crate::midi::PortEvent;
 use crate::midi::ports::Feed;
 use crate::output::{self, OutputState};
@@ -46,7 +48,7 @@ pub struct EngineThread<B: Backend> {
     lost_input: LostInputDetector,
     heard: Vec<f32>,
     /// Takes the MIDI messages of the device.
-    pub midi: Option<Sender<PortEvent>>,
+    pub midi: Option<MailSender<PortEvent>>,
     /// MIDI ports that don't belong to the device: they need its clock and the beat.
     pub midi_ports: Option<Feed>,
     /// Gets every device that is opened, to know which song time is heard.
@@ -81,6 +83,7 @@ impl<B: Backend> EngineThread<B> {
         if let Err(e) = rt::raise_priority() {
             tracing::info!("{e}");
         }
+        let events = self.runner.controls_mut().forward_events();
         let started = Instant::now();
         while !self.runner.controls().ended() {
             if let Some(request) = self.requests.next() {
@@ -94,7 +97,7 @@ impl<B: Backend> EngineThread<B> {
                 std::thread::sleep(NAP);
                 continue;
             };
-            connection.pass_on_midi(self.midi.as_ref());
+            connection.pass_on_midi(self.midi.as_mut());
             if !connection.has_input(samples) {
                 std::thread::sleep(NAP);
                 connection.fill_silence();
@@ -107,7 +110,10 @@ impl<B: Backend> EngineThread<B> {
                 connection.input_until = Instant::now();
             }
         }
-        self.runner.finish()
+        let last = self.runner.finish();
+        // The runner is gone, so the thread ends when it has sent every event.
+        let _ = events.map(join);
+        last
     }
 
     /// Frames of the next hop: as requested; under load more, up to twice as many, as far as the lead covers

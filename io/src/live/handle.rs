@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use ringbuf::traits::Split;
-use ringbuf::{HeapCons, HeapProd, HeapRb};
+use ringbuf::{HeapCons, HeapProd};
 
 use crate::clock::BeatPosition;
 use crate::device::DeviceStats;
@@ -13,6 +12,7 @@ use crate::input::InputWriter;
 use crate::midi::PortEvent;
 use crate::output::OutputReader;
 use crate::slot_layout::SlotLayout;
+use crate::touched;
 
 /// How long a device waits for its rings.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,8 +46,8 @@ impl DevicePorts {
         layout: SlotLayout,
         input_start: u64,
     ) -> (DevicePorts, HeapCons<PortEvent>, HeapProd<BeatPosition>) {
-        let (midi, received) = HeapRb::new(MIDI_QUEUE).split();
-        let (sent, marks) = HeapRb::new(MARK_QUEUE).split();
+        let (midi, received) = touched::ring(MIDI_QUEUE, PortEvent::default());
+        let (sent, marks) = touched::ring(MARK_QUEUE, BeatPosition::default());
         (DevicePorts { input, output, layout, input_start, midi, marks }, received, sent)
     }
 }

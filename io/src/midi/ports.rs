@@ -17,6 +17,7 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 use super::PortEvent;
 use crate::clock::{BeatPosition, MidiClockOut, Opened, PlaybackClock};
 use crate::control::Control;
+use crate::mailbox::MailSender;
 
 /// Time between two reads of the playback clock, and two spans of MIDI clock out.
 const LOOK: Duration = Duration::from_millis(1);
@@ -30,6 +31,8 @@ pub struct Ports {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     _input: Option<MidiInputConnection<()>>,
+    /// Keeps the MIDI thread running where there is no input.
+    _unused: Option<MailSender<PortEvent>>,
     about: String,
 }
 
@@ -71,27 +74,27 @@ pub fn find(wanted: &str) -> Result<(Option<String>, Option<String>), String> {
 ///
 /// # Errors
 /// Those of [`find`], or a port can't be opened.
-pub fn open(wanted: &str, control: &Control, events: Sender<PortEvent>) -> Result<(Ports, Feed), String> {
+pub fn open(wanted: &str, control: &Control, mut events: MailSender<PortEvent>) -> Result<(Ports, Feed), String> {
     let (from, to) = find(wanted)?;
     let (mut input, output) = systems("sideman")?;
     input.ignore(Ignore::SysexAndActiveSense);
     // Song time minus the time since `began`, ns.
     let (began, song) = (Instant::now(), Arc::new(AtomicI64::new(0)));
     let wrong = |name: &str, e: &dyn std::fmt::Display| format!("the MIDI port {name} can't be opened: {e}");
-    let input = match &from {
+    let (input, unused) = match &from {
         Some(name) => {
             let port = port(&input, name).ok_or_else(|| wrong(name, &"it has gone"))?;
             let song = song.clone();
             let receive = move |_: u64, bytes: &[u8], (): &mut ()| {
                 let at = began.elapsed().as_secs_f64() + song.load(Ordering::Relaxed) as f64 * 1e-9;
                 if let Some(event) = PortEvent::new(at, bytes) {
-                    // The MIDI thread ends only with the session.
+                    // Full where the MIDI thread has stalled: the clock's follower sees the gap.
                     let _ = events.send(event);
                 }
             };
-            Some(input.connect(&port, "midi_in", receive, ()).map_err(|e| wrong(name, &e))?)
+            (Some(input.connect(&port, "midi_in", receive, ()).map_err(|e| wrong(name, &e))?), None)
         }
-        None => None,
+        None => (None, Some(events)),
     };
     let output = match &to {
         Some(name) => {
@@ -110,7 +113,7 @@ pub fn open(wanted: &str, control: &Control, events: Sender<PortEvent>) -> Resul
         .name("midi ports".into())
         .spawn(serve)
         .map_err(|e| format!("the MIDI thread can't be started: {e}"))?;
-    Ok((Ports { stop, thread: Some(thread), _input: input, about }, Feed { opened, marks }))
+    Ok((Ports { stop, thread: Some(thread), _input: input, _unused: unused, about }, Feed { opened, marks }))
 }
 
 impl Ports {
@@ -191,6 +194,7 @@ fn serve(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mailbox::mailbox;
 
     #[test]
     fn a_port_is_found_by_the_beginning_or_a_part_of_its_name() {
@@ -204,6 +208,6 @@ mod tests {
         // With and without a MIDI system.
         let why = find("no such port at all").unwrap_err();
         let (control, _receiver) = Control::new();
-        assert_eq!(open("no such port at all", &control, std::sync::mpsc::channel().0).err(), Some(why));
+        assert_eq!(open("no such port at all", &control, mailbox(1, PortEvent::default).0).err(), Some(why));
     }
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use super::{Message, MidiMapper, Response};
 use crate::clock::{ClockFollower, Transport};
 use crate::control::Control;
 use crate::event::Event;
+use crate::mailbox::{MailReceiver, NoMail};
 
 /// The longest wait for a message, and so the precision of footswitch gestures.
 const WAIT: Duration = Duration::from_millis(5);
@@ -34,6 +35,13 @@ pub enum PortEvent {
     },
     /// The state of JACK transport.
     Transport(Transport),
+}
+
+impl Default for PortEvent {
+    /// An empty message.
+    fn default() -> Self {
+        PortEvent::Bytes { at: 0.0, bytes: [0; 3], len: 0 }
+    }
 }
 
 impl PortEvent {
@@ -59,13 +67,13 @@ impl Server {
     pub fn start(
         control: Control,
         mapper: MidiMapper,
-        ports: Receiver<PortEvent>,
+        ports: MailReceiver<PortEvent>,
         file: Option<PathBuf>,
     ) -> std::io::Result<Server> {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = stop.clone();
         let events = control.events();
-        let serve = move || serve(&control, mapper, &ports, &events, file.as_deref(), &seen);
+        let serve = move || serve(&control, mapper, ports, &events, file.as_deref(), &seen);
         let thread = std::thread::Builder::new().name("midi".into()).spawn(serve)?;
         Ok(Server { thread: Some(thread), stop })
     }
@@ -83,7 +91,7 @@ impl Drop for Server {
 fn serve(
     control: &Control,
     mut mapper: MidiMapper,
-    ports: &Receiver<PortEvent>,
+    mut ports: MailReceiver<PortEvent>,
     events: &Receiver<Event>,
     file: Option<&Path>,
     stop: &AtomicBool,
@@ -94,7 +102,7 @@ fn serve(
     let (mut at, mut since) = (0.0, Instant::now());
     while !stop.load(Ordering::Acquire) && !control.ended() {
         let mut response = Response::default();
-        match ports.recv_timeout(WAIT) {
+        match ports.next_within(WAIT) {
             Ok(PortEvent::Transport(transport)) => {
                 control.transport();
                 follower.transport(transport);
@@ -113,9 +121,9 @@ fn serve(
                     None => {}
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(NoMail::Empty) => {}
             // All ports are closed.
-            Err(RecvTimeoutError::Disconnected) => return,
+            Err(NoMail::Closed) => return,
         }
         let now = at + since.elapsed().as_secs_f64();
         response.append(mapper.time(now));

@@ -283,7 +283,7 @@ fn a_server_takes_requests_and_sends_changes() {
         std::thread::sleep(Duration::from_millis(2));
     };
     assert_eq!(sent.request.command, Command::Tempo(99.0));
-    model.tell(&Event::Controls("a string is broken".into()));
+    model.tell(Event::Controls("a string is broken".into()));
     assert_eq!(wait("/jam/error"), [s("a string is broken")]);
     drop(server);
 }

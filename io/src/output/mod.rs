@@ -17,13 +17,13 @@ mod writer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use ringbuf::HeapRb;
-use ringbuf::traits::Split;
 use sideman_engine::Result;
 use sideman_engine::audio::RATE;
 
 pub use reader::{BLOCK_MAX, OutputReader};
 pub use writer::OutputWriter;
+
+use crate::touched;
 
 /// Seconds of slots that the ring holds.
 const CAPACITY: usize = 8;
@@ -51,7 +51,7 @@ pub struct OutputState {
 /// The rate can't be resampled.
 pub fn ring(rate: u32, channels: usize, first: i64) -> Result<(OutputWriter, OutputReader)> {
     let state = Arc::new(OutputState::default());
-    let (producer, consumer) = HeapRb::new(CAPACITY * rate as usize * channels).split();
+    let (producer, consumer) = touched::ring(CAPACITY * rate as usize * channels, 0.0);
     let start = (first.max(0) as u64 * u64::from(rate)).div_ceil(u64::from(RATE));
     let writer = OutputWriter::new(producer, rate, channels, start, state.clone())?;
     Ok((writer, OutputReader::new(consumer, rate, channels, start, state)))

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use ringbuf::HeapCons;
 use ringbuf::traits::{Consumer, Observer};
+use sideman_engine::touched::filled;
 
 use super::OutputState;
 
@@ -47,11 +48,11 @@ impl OutputReader {
         OutputReader {
             ring,
             channels,
-            kept: vec![0.0; KEPT * rate as usize * channels],
+            kept: filled(KEPT * rate as usize * channels, 0.0),
             start,
             end: start,
             at: start,
-            block: vec![0.0; BLOCK_MAX * channels],
+            block: filled(BLOCK_MAX * channels, 0.0),
             last: vec![0.0; channels],
             step: vec![0.0; channels],
             fade: (rate as usize * FADE_MS / 1000).max(1),

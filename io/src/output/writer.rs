@@ -7,6 +7,7 @@ use ringbuf::HeapProd;
 use ringbuf::traits::{Observer, Producer};
 use sideman_engine::Result;
 use sideman_engine::audio::RATE;
+use sideman_engine::touched::empty;
 
 use super::OutputState;
 use super::reader::KEPT;
@@ -40,7 +41,7 @@ impl OutputWriter {
             resampler: StreamResampler::new(RATE, rate, channels, false)?,
             channels,
             rate,
-            resampled: Vec::with_capacity(2 * rate as usize * channels),
+            resampled: empty(2 * rate as usize * channels),
             dropped: 0,
             end: start,
             begin: start,

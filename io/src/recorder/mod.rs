@@ -12,18 +12,27 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use sideman_engine::model::FRAME;
 use sideman_engine::task::Meter;
+use sideman_engine::touched::empty;
 
 use crate::event::RecordingEvent;
+use crate::mailbox::{MailSender, mailbox};
+use crate::slot_layout::SlotLayout;
 use crate::take::{Entry, TakeInfo, TakePlace};
 use thread::RecorderThread;
 
 /// Commands that may wait for the disk: 40 s of hops of 80 ms.
 const QUEUE: usize = 512;
+/// Hops whose buffers are made before the first one: 10 s of hops of 80 ms for which the disk may stall before the
+/// engine's thread requests memory for another.
+const SPARE: usize = 128;
+/// Frames for which those buffers have room.
+const SPARE_FRAMES: usize = 4;
 /// How long the end of a session waits for a disk on which nothing is written any more.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -82,6 +91,13 @@ pub struct RecordedHop {
 }
 
 impl RecordedHop {
+    /// An empty one with room for `frames`.
+    fn with_room(frames: usize, channels: usize, streams: usize) -> RecordedHop {
+        let samples = frames * FRAME;
+        let (heard, slots) = (empty(samples), empty(samples * channels));
+        RecordedHop { heard, slots, tokens: Vec::with_capacity(frames * streams), ..RecordedHop::default() }
+    }
+
     /// Without samples; the buffers keep their room.
     pub fn clear(&mut self) {
         self.heard.clear();
@@ -90,9 +106,21 @@ impl RecordedHop {
     }
 }
 
+/// Sends a command and waits for room. The thread is gone where it has panicked, which was printed: nothing is
+/// recorded any more.
+fn send_waiting(queue: &mut MailSender<RecorderCommand>, mut command: RecorderCommand) {
+    while let Err(back) = queue.send(command) {
+        if !queue.is_open() {
+            return;
+        }
+        command = back;
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
 /// The engine's end of the recorder.
 pub struct Recorder {
-    queue: SyncSender<RecorderCommand>,
+    queue: MailSender<RecorderCommand>,
     /// Commands that found no room in the queue, in order; hops are lost instead.
     backlog: VecDeque<RecorderCommand>,
     /// Hops that the thread has written: their buffers are used again.
@@ -120,14 +148,17 @@ impl Recorder {
         recent: Option<PathBuf>,
         first: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<Recorder> {
-        let (queue, commands) = sync_channel(QUEUE);
+        let (queue, commands) = mailbox(QUEUE, || RecorderCommand::Stop);
         let (used, free) = sync_channel(QUEUE);
+        let channels = SlotLayout::new(info.stems.len()).channels();
+        // There is room.
+        (0..SPARE).for_each(|_| drop(used.try_send(RecordedHop::with_room(SPARE_FRAMES, channels, streams))));
         let (sender, events) = channel();
         let done = Arc::new(AtomicU64::new(0));
         let counter = done.clone();
         let run = move || {
             first();
-            RecorderThread::new(info, streams, recent.as_deref(), sender).run(&commands, &used, &counter);
+            RecorderThread::new(info, streams, recent.as_deref(), sender).run(commands, &used, &counter);
         };
         let thread = std::thread::Builder::new().name("recorder".into()).spawn(run)?;
         Ok(Recorder { queue, backlog: VecDeque::with_capacity(QUEUE), free, events, done, thread })
@@ -142,18 +173,21 @@ impl Recorder {
     /// waits for its turn; `wait` waits for room instead.
     pub fn send(&mut self, command: RecorderCommand, wait: bool) {
         if wait {
-            // An error: the thread has panicked, and printed that. Nothing is recorded any more.
-            self.backlog.drain(..).chain([command]).for_each(|command| drop(self.queue.send(command)));
+            let queue = &mut self.queue;
+            self.backlog.drain(..).chain([command]).for_each(|command| send_waiting(queue, command));
+            return;
+        }
+        if !self.queue.is_open() {
             return;
         }
         while let Some(waiting) = self.backlog.pop_front() {
-            if let Err(TrySendError::Full(waiting)) = self.queue.try_send(waiting) {
+            if let Err(waiting) = self.queue.send(waiting) {
                 self.backlog.push_front(waiting);
                 break;
             }
         }
-        let full = if self.backlog.is_empty() { self.queue.try_send(command) } else { Err(TrySendError::Full(command)) };
-        let Err(TrySendError::Full(command)) = full else { return };
+        let full = if self.backlog.is_empty() { self.queue.send(command) } else { Err(command) };
+        let Err(command) = full else { return };
         match (command, self.backlog.back_mut()) {
             (RecorderCommand::Hop(hop), Some(RecorderCommand::Lost(lost))) => lost.add(&hop),
             (RecorderCommand::Hop(hop), _) => {
@@ -186,10 +220,13 @@ impl Recorder {
         let (mut done, mut since) = (0, Instant::now());
         let mut queue = Some(self.queue);
         loop {
-            while let (Some(sender), Some(command)) = (&queue, self.backlog.pop_front()) {
-                if let Err(TrySendError::Full(command)) = sender.try_send(command) {
-                    self.backlog.push_front(command);
-                    break;
+            while let (Some(sender), Some(command)) = (&mut queue, self.backlog.pop_front()) {
+                match sender.send(command) {
+                    Err(command) if sender.is_open() => {
+                        self.backlog.push_front(command);
+                        break;
+                    }
+                    _ => {}
                 }
             }
             if self.backlog.is_empty() {
@@ -220,7 +257,6 @@ mod tests {
     use std::path::Path;
 
     use sideman_engine::live::{Command, Request};
-    use sideman_engine::model::FRAME;
 
     use super::*;
     use crate::take::{self, tests::info};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender};
+use std::sync::mpsc::{Sender, SyncSender};
 
 use sideman_engine::atomic::AtomicDir;
 use sideman_engine::audio::RATE;
@@ -14,6 +14,7 @@ use sideman_kernels::UNKNOWN;
 use super::recent::RecentRows;
 use super::{LostHops, RecordedHop, RecorderCommand};
 use crate::event::RecordingEvent;
+use crate::mailbox::MailReceiver;
 use crate::slot_layout::SlotLayout;
 use crate::take::{Entry, TakeInfo, TakePlace, TakeWriter};
 
@@ -78,8 +79,8 @@ impl RecorderThread {
 
     /// Does all commands, and closes the take. `used` takes the hops whose buffers are free again; `done` counts
     /// the commands.
-    pub(super) fn run(mut self, commands: &Receiver<RecorderCommand>, used: &SyncSender<RecordedHop>, done: &AtomicU64) {
-        for command in commands {
+    pub(super) fn run(mut self, mut commands: MailReceiver<RecorderCommand>, used: &SyncSender<RecordedHop>, done: &AtomicU64) {
+        while let Some(command) = commands.wait() {
             match command {
                 RecorderCommand::Hop(mut hop) => {
                     self.hop(&hop);

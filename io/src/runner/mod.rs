@@ -172,6 +172,11 @@ impl<B: Backend> Runner<B> {
         &self.controls
     }
 
+    /// The same, to change how events are sent.
+    pub(crate) fn controls_mut(&mut self) -> &mut ControlReceiver {
+        &mut self.controls
+    }
+
     /// Song time heard, and the lead: the band has played up to their sum. Both in samples.
     pub fn time(&self) -> (i64, i64) {
         with_active_slot!(&self.failover, slot => (slot.session.heard_to(), slot.session.lead()))

@@ -82,7 +82,7 @@ impl<B: Backend> Runner<B> {
     pub fn finish(mut self) -> Vec<RecordingEvent> {
         let wait = self.mode.is_offline();
         let last = self.recorder.take().map(|recorder| recorder.finish(wait)).unwrap_or_default();
-        last.iter().for_each(|event| self.controls.tell(&event.clone().into()));
+        last.iter().for_each(|event| self.controls.tell(event.clone().into()));
         let last = last.into_iter().filter(|event| !matches!(event, RecordingEvent::Started { .. }));
         self.controls.end();
         std::mem::take(&mut self.recording_failures).into_iter().chain(last).collect()

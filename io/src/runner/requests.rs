@@ -107,7 +107,7 @@ impl<B: Backend> Runner<B> {
             // sends a request for that sample.
             Command::Play if request.when.is_none() && self.stopped_on_link && self.controls.has_link() => {
                 let at = self.heard_to();
-                return self.controls.tell(&Event::Applied { at, request });
+                return self.controls.tell(Event::Applied { at, request });
             }
             Command::Text { part: 0, text, .. } => {
                 let text = text.clone();
@@ -116,7 +116,7 @@ impl<B: Backend> Runner<B> {
             Command::Text { part, text, weight } => {
                 let Some(text) = self.text.set_part(*part, text, *weight) else { return };
                 let at = self.heard_to();
-                self.controls.tell(&Event::Applied { at, request: request.clone() });
+                self.controls.tell(Event::Applied { at, request: request.clone() });
                 return self.request(Request { command: Command::Text { part: 0, text, weight: 1.0 }, ..request });
             }
             Command::Hop(frames) => {
@@ -188,6 +188,6 @@ impl<B: Backend> Runner<B> {
         }
         let at = self.heard_to();
         self.record_command(RecorderCommand::Request(Entry { at, request: request.clone() }));
-        self.controls.tell(&Event::Applied { at, request });
+        self.controls.tell(Event::Applied { at, request });
     }
 }

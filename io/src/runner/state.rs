@@ -75,11 +75,11 @@ impl<B: Backend> Runner<B> {
     }
 
     /// Sends an event to all listeners; between files, where nothing waits for this thread, also to the log.
-    pub fn emit(&self, event: impl Into<Event>) {
+    pub fn emit(&mut self, event: impl Into<Event>) {
         let event = event.into();
         if let (true, Some(message)) = (self.mode.is_offline(), event.message()) {
             tracing::info!("{message}");
         }
-        self.controls.tell(&event);
+        self.controls.tell(event);
     }
 }

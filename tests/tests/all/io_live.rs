@@ -8,14 +8,13 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use sideman_engine::live::{Action, Command, LoadShedding, Mode, Request, SessionConfig, When, Which};
-use sideman_io::control::Control;
 use sideman_io::device::file::{self, Pace};
 use sideman_io::event::{EngineEvent, Event, RecordingEvent};
-use sideman_io::live::{DevicePorts, EngineHandle, EngineThread};
 use sideman_io::rt;
 use sideman_io::run_mode::RunMode;
 use sideman_io::slot_layout::SlotLayout;
 use sideman_io::take::{self, Entry};
+use sideman_tests::manual_device::ManualDevice;
 use sideman_tests::stage;
 
 /// Channels of a slot.
@@ -111,56 +110,12 @@ fn a_take_whose_texts_were_scheduled_for_bars_replays_exactly() {
     assert_eq!(stage::heard(&at("played")), stage::heard(&at("again")));
 }
 
-/// A device whose callbacks the test calls.
-struct Stage {
-    handle: EngineHandle,
-    ports: DevicePorts,
-    control: Control,
-    engine: std::thread::JoinHandle<Vec<RecordingEvent>>,
-    rate: u32,
-    heard: u64,
-}
-
-impl Stage {
-    fn new(rate: u32, before_hop: Option<Box<dyn FnMut(i64) + Send>>, take: Option<std::path::PathBuf>) -> Stage {
-        let (mut runner, control) = stage::runner(stage::config(12), RunMode::Devices);
-        runner.before_hop = before_hop;
-        if take.is_some() {
-            runner.record(take, None).unwrap();
-        }
-        let (engine, handle) = EngineThread::new(runner);
-        let engine = std::thread::spawn(move || engine.run());
-        let ports = handle.connect(rate, rate, false).unwrap();
-        Stage { handle, ports, control, engine, rate, heard: 0 }
-    }
-
-    /// One block in, one block out. `wait`: until the band has played it.
-    fn block(&mut self, samples: &[f32], wait: bool, out: &mut Vec<f32>) {
-        let Stage { ports, heard, .. } = self;
-        rt::no_alloc(|| ports.input.write(*heard, samples.iter().copied()));
-        self.heard += samples.len() as u64;
-        let began = Instant::now();
-        while wait && self.ports.output.ready() < samples.len() as u64 {
-            assert!(began.elapsed() < Duration::from_secs(120), "no output at frame {}", self.heard);
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        let ports = &mut self.ports;
-        let played = rt::no_alloc(|| ports.output.play(samples.len()));
-        out.extend_from_slice(played);
-    }
-
-    fn end(self) -> Vec<RecordingEvent> {
-        self.control.end();
-        self.engine.join().unwrap()
-    }
-}
-
 #[test]
 fn block_sizes_of_the_device_change_no_sample() {
     let samples = stage::bass(2 * 48_000, 48_000);
     let mut all = Vec::new();
     for pattern in [&[256][..], &[64, 1024, 17, 333, 4096, 1]] {
-        let mut stage = Stage::new(48_000, None, None);
+        let mut stage = ManualDevice::new(48_000, None, None);
         let (mut out, mut rest) = (Vec::new(), &samples[..]);
         for n in pattern.iter().cycle() {
             let n = (*n).min(rest.len());
@@ -197,7 +152,7 @@ fn a_stall_of_five_seconds_repeats_a_bar_and_loses_no_time() {
             wait.recv().unwrap();
         }
     };
-    let mut stage = Stage::new(RATE as u32, Some(Box::new(before_hop)), Some(dir.path().join("take")));
+    let mut stage = ManualDevice::new(RATE as u32, Some(Box::new(before_hop)), Some(dir.path().join("take")));
     let (mut out, mut blocks) = (Vec::new(), samples.chunks(320));
     let mut stalled = false;
     for block in blocks.by_ref().take(5 * 100) {
@@ -227,29 +182,6 @@ fn a_stall_of_five_seconds_repeats_a_bar_and_loses_no_time() {
         stage.ports.output.play(0);
     }
     for block in blocks.by_ref().take(300) {
-#[test]
-fn a_lead_that_is_too_short_is_known_before_the_first_hop_and_once() {
-    let (mut runner, _control) = stage::runner(stage::config(25), RunMode::Files);
-    runner.request(hop(1));
-    assert_eq!(runner.rehearse(0.0).unwrap(), None);
-    // Devices that take longer than the lead.
-    let event = runner.rehearse(1.0).unwrap();
-    assert!(matches!(event, Some(EngineEvent::LeadTooShort { needed, lead }) if needed > 1000.0 && lead < 500.0), "{event:?}");
-    assert_eq!((runner.time().0, runner.rehearse(1.0).unwrap()), (0, None));
-    // The session that plays has not changed.
-    let samples = stage::bass(2 * 32_000, 32_000);
-    let (mut without, _control) = stage::runner(stage::config(25), RunMode::Files);
-    let played = [&mut runner, &mut without].map(|runner| {
-        let mut slots = runner.slots().to_vec();
-        file::play(runner, &samples, Pace::Fast, VecDeque::new(), |runner| {
-            slots.extend_from_slice(runner.slots());
-            true
-        });
-        slots
-    });
-    assert!(played[0] == played[1], "the rehearsal changed the music");
-}
-
         stage.block(block, true, &mut out);
     }
     let slot = |all: &[f32], t: usize| all[t * C..(t + 1) * C].to_vec();
@@ -296,8 +228,31 @@ fn a_lead_that_is_too_short_is_known_before_the_first_hop_and_once() {
 }
 
 #[test]
+fn a_lead_that_is_too_short_is_known_before_the_first_hop_and_once() {
+    let (mut runner, _control) = stage::runner(stage::config(25), RunMode::Files);
+    runner.request(hop(1));
+    assert_eq!(runner.rehearse(0.0).unwrap(), None);
+    // Devices that take longer than the lead.
+    let event = runner.rehearse(1.0).unwrap();
+    assert!(matches!(event, Some(EngineEvent::LeadTooShort { needed, lead }) if needed > 1000.0 && lead < 500.0), "{event:?}");
+    assert_eq!((runner.time().0, runner.rehearse(1.0).unwrap()), (0, None));
+    // The session that plays has not changed.
+    let samples = stage::bass(2 * 32_000, 32_000);
+    let (mut without, _control) = stage::runner(stage::config(25), RunMode::Files);
+    let played = [&mut runner, &mut without].map(|runner| {
+        let mut slots = runner.slots().to_vec();
+        file::play(runner, &samples, Pace::Fast, VecDeque::new(), |runner| {
+            slots.extend_from_slice(runner.slots());
+            true
+        });
+        slots
+    });
+    assert!(played[0] == played[1], "the rehearsal changed the music");
+}
+
+#[test]
 fn song_time_goes_on_without_a_device() {
-    let mut stage = Stage::new(48_000, None, None);
+    let mut stage = ManualDevice::new(48_000, None, None);
     let events = stage.control.events();
     let samples = stage::bass(48_000, 48_000);
     let mut out = Vec::new();

@@ -13,6 +13,7 @@ use sideman_io::control::Control;
 use sideman_io::device::DeviceConfig;
 use sideman_io::event::RecordingEvent;
 use sideman_io::live::EngineThread;
+use sideman_io::mailbox::mailbox;
 use sideman_io::midi::{self, Map, MidiMapper};
 use sideman_io::run_mode::RunMode;
 use sideman_io::supervisor;
@@ -82,7 +83,7 @@ impl Jam {
     fn start(client: &str, config: SessionConfig, map: Map, file: Option<std::path::PathBuf>) -> Jam {
         let (runner, control) = stage::runner(config, RunMode::Devices);
         let (mut engine, handle) = EngineThread::new(runner);
-        let (tx, inbox) = channel();
+        let (tx, inbox) = mailbox(1024, midi::PortEvent::default);
         engine.midi = Some(tx);
         let mapper = MidiMapper::new(Namespace::new(&["bass", "drums", "other"]), map, control.origin());
         let midi = midi::Server::start(control.clone(), mapper, inbox, file).unwrap();

@@ -1,9 +1,11 @@
 //! A hop allocates and frees nothing after the first one, whatever is requested between hops and however the band
-//! starts.
+//! starts; and the engine's thread sends what it has to say without memory.
 
 use assert_no_alloc::{assert_no_alloc, reset_violation_count, violation_count};
-use sideman_engine::live::{Action, Clock, Command, Mode, Request, Session, SessionConfig, Snapshot, Which};
+use sideman_engine::live::{Action, Clock, Command, Mode, Pending, Request, Session, SessionConfig, Snapshot, StemState, Which};
 use sideman_engine::task::Meter;
+use sideman_io::control::Control;
+use sideman_io::event::{EngineEvent, Event};
 use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::fixture::Fixture;
 use sideman_tests::jam::{Jam, bass, counted_line};
@@ -128,4 +130,36 @@ fn a_band_that_a_count_starts_and_the_musician_leads_allocates_nothing() {
     let mut snapshot = Snapshot::default();
     session.snapshot(&mut snapshot);
     assert!(snapshot.playing && snapshot.tempo < 119.0 && !snapshot.chord.is_empty(), "it listens: {snapshot:?}");
+}
+
+/// What the engine's thread does after each hop.
+#[test]
+fn events_and_snapshots_are_sent_without_memory() {
+    counter();
+    let (control, mut controls) = Control::new();
+    let events = control.events();
+    let thread = controls.forward_events().unwrap();
+    let snapshot = Snapshot {
+        chord: "Em".into(),
+        chords: "[A] Em C [B] G".into(),
+        stems: vec![StemState::default(); 3],
+        pending: vec![Pending { command: Command::Fill, at: 3 }; 5],
+        ..Snapshot::default()
+    };
+    // The three buffers of the snapshots get their size; a reader gives the third one back.
+    for _ in 0..4 {
+        controls.publish(&snapshot);
+        control.snapshot();
+    }
+    for n in 0..100 {
+        let late = Event::Engine(EngineEvent::LateHop { late: f64::from(n) });
+        assert_no_alloc(|| {
+            controls.publish(&snapshot);
+            controls.tell(late);
+        });
+        assert_eq!((violation_count(), control.snapshot()), (0, snapshot.clone()));
+    }
+    drop(controls);
+    thread.join().unwrap();
+    assert_eq!(events.try_iter().count(), 100);
 }

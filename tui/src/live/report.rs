@@ -9,6 +9,7 @@ use sideman_engine::audio::RATE;
 use sideman_engine::live::{LoadShedding, Snapshot};
 use sideman_io::control::Control;
 use sideman_io::event::{RecordingEvent, shedding};
+use sideman_io::rt;
 use sideman_io::take::TakeInfo;
 
 use super::heard::Heard;
@@ -76,7 +77,7 @@ fn document(info: &TakeInfo, s: &Snapshot, took: Duration, events: &[RecordingEv
     json!({
         "seed": info.config.seed, "model": info.model.display().to_string(), "lag": info.config.lag, "lead_ms": lead_ms(info), "seconds": seconds(info, s),
         "took_seconds": took.as_secs_f64(), "hop_ms_p50": h.p50, "hop_ms_p99": h.p99, "load": h.load, "late": h.late,
-        "underrun": h.underrun, "overrun": h.overrun, "xruns": h.xruns, "faults": h.faults, "load_shedding": h.shedding as u8,
+        "underrun": h.underrun, "overrun": h.overrun, "xruns": h.xruns, "faults": h.faults, "load_shedding": h.shedding as u8, "allocations": cfg!(debug_assertions).then(rt::allocations),
         "latency_in_ms": h.latency_in, "latency_out_ms": h.latency_out, "beats": beats, "chords": chords, "events": events.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }

@@ -191,6 +191,7 @@ fn play(device: &str, seconds: u32) {
         ms("latency_in_ms"),
         ms("latency_out_ms"),
     );
+    assert_eq!(count("allocations"), 0, "a callback or a hop requested memory");
     let take = std::fs::read_dir(dir.path().join("takes")).unwrap().next().unwrap().unwrap().path();
     let (input_stem, click) = (wav(&take.join("input.wav")), wav(&take.join("click.wav")));
     let length = input_stem.len() as f64 / 32_000.0;
