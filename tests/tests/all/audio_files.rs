@@ -280,6 +280,18 @@ fn a_wav_whose_header_is_not_right_still_gives_all_of_its_samples() {
     extensible[4..8].copy_from_slice(&40u32.to_le_bytes());
     let guid = [1, 0, 0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71];
     extensible.extend([&[22, 0, 24, 0, 4, 0, 0, 0][..], &guid].concat());
+    // Extensible: valid bits and speakers.
+    let said = |valid: u8, speakers: u8| {
+        let mut head = fmt(0xfffe, 1, 16);
+        head[4..8].copy_from_slice(&40u32.to_le_bytes());
+        head.extend([&[22, 0, valid, 0, speakers, 0, 0, 0][..], &guid].concat());
+        head
+    };
+    let mut no_align = f16.clone();
+    no_align[20..22].fill(0);
+    let mut no_subformat = fmt(3, 1, 32);
+    no_subformat[4..8].copy_from_slice(&40u32.to_le_bytes());
+    no_subformat.extend([0; 24]);
     let mut odd = chunk(b"bext", &[7; 603], None);
     odd.pop();
     for (name, file) in [
@@ -290,6 +302,16 @@ fn a_wav_whose_header_is_not_right_still_gives_all_of_its_samples() {
         ("a killed recorder", riff(b"RIFF", 4088, &[chunk(b"JUNK", &[0; 4044], None), f16.clone(), data(zero)])),
         ("a RIFF size that is too small", riff(b"RIFF", size - 16, &[f16.clone(), data(None)])),
         ("an odd chunk without padding", riff(b"RIFF", size + 611, &[odd, f16.clone(), data(None)])),
+        ("an odd chunk with padding", riff(b"RIFF", size + 504, &[chunk(b"axml", &[7; 495], None), f16.clone(), data(None)])),
+        ("no valid bits", riff(b"RIFF", size + 24, &[said(0, 4), data(None)])),
+        ("no speaker", riff(b"RIFF", size + 24, &[said(16, 0), data(None)])),
+        ("more speakers than channels", riff(b"RIFF", size + 24, &[said(16, 0xff), data(None)])),
+        ("no block size", riff(b"RIFF", size, &[no_align, data(None)])),
+        ("floats with an empty sub-format", riff(b"RIFF", size, &[no_subformat, chunk(b"data", &floats, None)])),
+        (
+            "an odd byte behind the samples",
+            riff(b"RIFF", size + 2, &[f16.clone(), chunk(b"data", &[&pcm[..], &[1]].concat(), None)]),
+        ),
         ("RF64", riff(b"RF64", u32::MAX, &[chunk(b"ds64", &[&sizes[..], &[0; 4]].concat(), None), f16.clone(), data(all)])),
         ("chunks behind", riff(b"RIFF", size + 20, &[f16.clone(), data(None), chunk(b"iXML", b"<BWFXML/>", None)])),
         ("24 bits", riff(b"RIFF", size, &[fmt(1, 1, 24), chunk(b"data", &pcm24, None)])),

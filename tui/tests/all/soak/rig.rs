@@ -73,8 +73,17 @@ pub struct Rig {
     grid: Grid,
 }
 
+/// A client. A server may refuse one while it starts or closes another.
 fn client(name: &str) -> jack::Client {
-    jack::Client::new(name, jack::ClientOptions::NO_START_SERVER).expect("a client").0
+    let began = Instant::now();
+    loop {
+        match jack::Client::new(name, jack::ClientOptions::NO_START_SERVER) {
+            Ok((client, _)) => return client,
+            // Killed servers leave locks in a database that all servers of a user share, until it has none left.
+            Err(e) => assert!(began.elapsed() < PATIENCE, "{e}; remove /dev/shm/jack_db-* while no server runs"),
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 impl Rig {
