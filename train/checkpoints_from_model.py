@@ -3,8 +3,8 @@
     python -m train.checkpoints_from_model --model models/house --codecs DIR --lm DIR --step 9800
 
 Use it to continue training the published weights when their checkpoints are gone. The weights are the stored
-ones, quantization included. Optimiser states start empty. The codecs' decoders can be fine-tuned
-(`train.codec.finetune_decoder`), but codec training cannot be continued: the semantic head, which only
+ones, quantization included. Optimiser states start empty. The codecs' decoders can be trained
+(`train.codec.train_decoder`), but codec training cannot be continued: the semantic head, which only
 training uses, is not in a model directory.
 """
 

@@ -81,6 +81,7 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     trained = checkpoint.load(Path(a.lm) / "lm.pt")
     config = trained["config"] | {"controls": CONTROLS, "live": LIVE, "sampling": SAMPLING}
+    config["codecs"] = {s: checkpoint.load(Path(a.codecs) / f"{s}.pt")["config"] for s in STEMS}
     (out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     shutil.copy(Path(a.lm) / "tokenizer.json", out / "tokenizer.json")
     lm = Lm(config).eval()

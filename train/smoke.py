@@ -43,7 +43,7 @@ def main():
     stage("train.lm.pretrain_text", "--tokens", tokens, "--lm", lm, "--steps", 200)
     stage("train.lm.train", "--tokens", tokens, "--out", lm, "--steps", 120, "--items", 2, "--dim", 128, "--layers", 2)
     for stem in ("bass", "drums", "other"):  # changes only the decoders, so the tokens stay valid
-        stage("train.codec.finetune_decoder", stem, "--corpus", corpus, "--out", codecs, "--steps", 10, "--batch", 2)
+        stage("train.codec.train_decoder", stem, "--codecs", codecs, "--tokens", tokens, "--corpus", corpus, "--steps", 10, "--batch", 2)
         stage("train.codec.decoder_eq", stem, "--corpus", corpus, "--codecs", codecs, "--songs", 10)
     stage("train.export", "--codecs", codecs, "--lm", lm, "--out", out / "model", "--golden", out / "golden.safetensors")
     stage("train.checkpoints_from_model", "--model", out / "model", "--codecs", out / "again", "--lm", out / "again", "--step", 120)

@@ -25,9 +25,24 @@ STEMS = {
 }
 
 
-def codec_config(stem: str) -> dict:
-    """The complete configuration of one stem's codec, with its look-ahead in frames of 640 samples."""
-    c = {**COMMON, **STEMS[stem]}
+# Decoders with locked phases: the window of the inverse STFT, and a seed, because each stem has noise of its own.
+# A short window keeps drum attacks sharp; a long one separates the partials of chords.
+SYNTHESIS = {"bass": {"n_fft": 2048, "noise_seed": 1}, "drums": {"n_fft": 800, "noise_seed": 2}, "other": {"n_fft": 2048, "noise_seed": 3}}
+
+
+def look_ahead(c: dict) -> dict:
+    """Look-ahead in frames of 640 samples of a codec's configuration."""
     fine = math.ceil((c["n_fft"] // 2 - HOP // 2) / HOP)
-    c["look_ahead"] = {"encode": math.ceil(c["analysis_ahead"] / FRAME), "decode": math.ceil(fine / 2)}
-    return c
+    return {"encode": math.ceil(c["analysis_ahead"] / FRAME), "decode": math.ceil(fine / 2)}
+
+
+def codec_config(stem: str) -> dict:
+    """The complete configuration of one stem's codec."""
+    c = {**COMMON, **STEMS[stem]}
+    return c | {"look_ahead": look_ahead(c)}
+
+
+def locked_config(c: dict, stem: str) -> dict:
+    """The configuration of the codec `c` with a decoder of locked phases (train_decoder.py)."""
+    c = c | SYNTHESIS[stem] | {"phase": "locked"}
+    return c | {"look_ahead": look_ahead(c)}

@@ -3,8 +3,7 @@
     python -m train.codec.train bass --corpus DIR --out DIR --steps 6000
 
 Resumes from its checkpoint. This stage uses reconstruction losses and the semantic head.
-`train.codec.finetune_decoder` can then train the decoder alone against discriminators, which leaves the
-tokens unchanged.
+`train.codec.train_decoder` then trains the decoder that ships, which leaves the tokens unchanged.
 """
 
 import argparse

@@ -52,7 +52,7 @@ macro_rules! compiled {
             use crate::Act;
             use crate::cpu::mat::{PanelRange, Panels};
             use crate::cpu::simd::$vector;
-            use crate::cpu::{tile, vector};
+            use crate::cpu::{locked, tile, vector};
 
             #[target_feature(enable = $features)]
             pub fn norm(x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32, y: &mut [f32]) {
@@ -83,6 +83,15 @@ macro_rules! compiled {
             pub fn lstm_gates(gates: &[f32], hidden: &[f32], c: &mut [f32], h: &mut [f32]) {
                 // SAFETY: as above.
                 unsafe { vector::lstm_gates::<$vector>(gates, hidden, c, h) }
+            }
+            // Plain loops, which the compiler turns into vectors of these features.
+            #[target_feature(enable = $features)]
+            pub fn windowed_noise(first: u32, seed: u32, window: &[f32], y: &mut [f32]) {
+                locked::windowed_noise(first, seed, window, y)
+            }
+            #[target_feature(enable = $features)]
+            pub fn mix_spectra(by: (f32, f32), l: &[f32], u: &[f32], phases: &[i32], re: &mut [f32], im: &mut [f32]) {
+                locked::mix_spectra(by, l, u, phases, re, im)
             }
             #[target_feature(enable = $features)]
             fn one<const P: usize, const R: usize>(view: Panels, first: usize, k: usize, x: &[f32], acc: &mut [f32]) {
@@ -165,6 +174,16 @@ pub(super) fn elu(isa: Isa, x: &[f32], y: &mut [f32]) {
 /// [`scalar::depthwise`].
 pub(super) fn depthwise(isa: Isa, w: &[f32], bias: &[f32], kernel: usize, x: &[f32], y: &mut [f32]) {
     choose!(isa, depthwise(w, bias, kernel, x, y))
+}
+
+/// [`scalar::windowed_noise`].
+pub(super) fn windowed_noise(isa: Isa, first: u32, seed: u32, window: &[f32], y: &mut [f32]) {
+    choose!(isa, windowed_noise(first, seed, window, y))
+}
+
+/// [`scalar::mix_spectra`] with (largest log magnitude, scale of the noise).
+pub(super) fn mix_spectra(isa: Isa, by: (f32, f32), l: &[f32], u: &[f32], phases: &[i32], re: &mut [f32], im: &mut [f32]) {
+    choose!(isa, mix_spectra(by, l, u, phases, re, im))
 }
 
 /// [`scalar::lstm_gates`].

@@ -2,7 +2,7 @@
 //! integration of their frequencies, noise as the spectrum of white noise.
 
 use super::scalar;
-use crate::{InverseStft, LockedSpectra};
+use crate::InverseStft;
 
 /// Power of noise over the square of its median magnitude, 1 / ln 2: decoders predict medians.
 const MEDIAN_POWER: f32 = std::f32::consts::LOG2_E;
@@ -11,6 +11,7 @@ const MEDIAN_POWER: f32 = std::f32::consts::LOG2_E;
 const MOST_SHARE: f32 = 30.0;
 
 /// Sample `index` of the white noise `seed`, of variance 1: a hash of the index.
+#[inline(always)]
 pub(super) fn white_noise(index: u32, seed: u32) -> f32 {
     let mut x = index.wrapping_add(seed.wrapping_mul(0x9e37_79b9));
     x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
@@ -20,45 +21,84 @@ pub(super) fn white_noise(index: u32, seed: u32) -> f32 {
     (x ^ 0x8000_0000) as i32 as f32 * (3f32.sqrt() / 2_147_483_648.0)
 }
 
+/// Samples of white noise from sample `first` on, times `window`.
+#[inline(always)]
+pub(super) fn windowed_noise(first: u32, seed: u32, window: &[f32], y: &mut [f32]) {
+    for (i, (y, w)) in y.iter_mut().zip(window).enumerate() {
+        *y = white_noise(first.wrapping_add(i as u32), seed) * w;
+    }
+}
+
 /// (cos, sin) of a phase, 2³² a turn, within 4e-7.
-pub(super) fn cos_sin(phase: u32) -> (f32, f32) {
+#[inline(always)]
+fn cos_sin(phase: u32) -> (f32, f32) {
     let quarter = phase.wrapping_add(1 << 29) >> 30;
     let r = phase.wrapping_sub(quarter << 30) as i32 as f32 * (std::f32::consts::TAU / 4_294_967_296.0);
     let z = r * r;
-    let sin = [1.0 / 120.0, -1.0 / 6.0].iter().fold(-1.0 / 5040.0, |p: f32, c| p.mul_add(z, *c)).mul_add(r * z, r);
-    let cos = [-1.0 / 720.0, 1.0 / 24.0, -0.5, 1.0].iter().fold(1.0 / 40320.0, |p: f32, c| p.mul_add(z, *c));
-    match quarter {
-        0 => (cos, sin),
-        1 => (-sin, cos),
-        2 => (-cos, -sin),
-        _ => (sin, -cos),
+    let sin = (-1.0f32 / 5040.0).mul_add(z, 1.0 / 120.0).mul_add(z, -1.0 / 6.0).mul_add(r * z, r);
+    let cos = (1.0f32 / 40320.0).mul_add(z, -1.0 / 720.0).mul_add(z, 1.0 / 24.0).mul_add(z, -0.5).mul_add(z, 1.0);
+    let (c, s) = if quarter & 1 == 1 { (sin, cos) } else { (cos, sin) };
+    (negated(c, (quarter + 1) >> 1), negated(s, quarter >> 1))
+}
+
+/// −x where the lowest bit of `odd` is set.
+#[inline(always)]
+fn negated(x: f32, odd: u32) -> f32 {
+    f32::from_bits(x.to_bits() ^ (odd << 31))
+}
+
+/// Spectra of one frame: tones of log magnitudes `l`, noise shares `u` and phases, and noise whose spectrum of mean
+/// power 1 over `scale`² `re` and `im` hold at first.
+#[inline(always)]
+pub(super) fn mix_spectra((max_log, scale): (f32, f32), l: &[f32], u: &[f32], phases: &[i32], re: &mut [f32], im: &mut [f32]) {
+    let half = l.len();
+    let (u, phases, re, im) = (&u[..half], &phases[..half], &mut re[..half], &mut im[..half]);
+    for k in 0..half {
+        let magnitude = scalar::exp(if l[k] > max_log { max_log } else { l[k] });
+        let odds = scalar::exp(if u[k] > MOST_SHARE {
+            MOST_SHARE
+        } else if u[k] < -MOST_SHARE {
+            -MOST_SHARE
+        } else {
+            u[k]
+        });
+        let tone_share = 1.0 / (1.0 + odds);
+        // Phases belong to the middle of the window, the spectrum to its begin.
+        let tone = negated(magnitude * tone_share.sqrt(), k as u32);
+        let noise = magnitude * (odds * tone_share * MEDIAN_POWER).sqrt();
+        let (cos, sin) = cos_sin(phases[k] as u32);
+        re[k] = noise.mul_add(re[k] * scale, tone * cos);
+        im[k] = noise.mul_add(im[k] * scale, tone * sin);
     }
 }
 
-/// Steps from bin `k` to the largest of itself and its neighbours: −1, 0 or 1. The upper one wins a tie of the two.
-fn uphill(l: &[f32], k: usize) -> isize {
-    let above = l.get(k + 1).copied().unwrap_or(f32::NEG_INFINITY);
-    let below = if k > 0 { l[k - 1] } else { f32::NEG_INFINITY };
-    if above > l[k] && above >= below {
-        1
-    } else if below > l[k] {
-        -1
-    } else {
-        0
-    }
-}
-
-/// Writes to `peak` for each bin the index of the peak that an ascent from it reaches. An ascent never turns.
+/// Writes to `peak` for each bin the index of the peak that an ascent from it reaches, always to the larger neighbour
+/// and to the upper one of two equal ones. An ascent never turns.
 fn find_peaks(l: &[f32], peak: &mut [u32]) {
-    for k in 0..l.len() {
-        peak[k] = if uphill(l, k) < 0 { peak[k - 1] } else { k as u32 };
+    let last = l.len() - 1;
+    let mut below = f32::NEG_INFINITY;
+    for k in 0..=last {
+        let above = if k < last { l[k + 1] } else { f32::NEG_INFINITY };
+        let up = above > l[k] && above >= below;
+        // A bin whose way is up says so for now.
+        peak[k] = if up {
+            UP
+        } else if below > l[k] {
+            peak[k - 1]
+        } else {
+            k as u32
+        };
+        below = l[k];
     }
-    for k in (0..l.len()).rev() {
-        if uphill(l, k) > 0 {
+    for k in (0..last).rev() {
+        if peak[k] == UP {
             peak[k] = peak[k + 1];
         }
     }
 }
+
+/// In [`find_peaks`]: the peak is that of the next bin.
+const UP: u32 = u32::MAX;
 
 /// Phase advance per hop of a partial whose peak is at bin `k`, which is not the first or the last: its frequency is
 /// the vertex of a parabola through the three log magnitudes, at most half a bin away.
@@ -79,41 +119,20 @@ pub(super) struct Locked {
 }
 
 impl Locked {
-    /// One frame: (real, imaginary parts) from log magnitudes `l`, noise shares `u` and the spectrum of white noise
-    /// of mean power 1, which `re` and `im` hold at first. `phases` are those of the frame before.
-    pub(super) fn frame(
-        &mut self,
-        spec: LockedSpectra,
-        (l, u): (&[f32], &[f32]),
-        phases: &mut [i32],
-        (re, im): (&mut [f32], &mut [f32]),
-    ) {
-        let half = l.len();
-        self.peak.resize(half, 0);
-        self.next.resize(half, 0);
+    /// Moves `phases` on by one frame of log magnitudes.
+    pub(super) fn advance(&mut self, stft: InverseStft, l: &[f32], phases: &mut [i32]) {
+        self.peak.resize(l.len(), 0);
+        self.next.resize(l.len(), 0);
         find_peaks(l, &mut self.peak);
-        for (k, p) in self.peak.iter().map(|p| *p as usize).enumerate() {
-            // Bins of one peak are neighbours, and all but the peak take what it has.
-            self.next[k] = if k > 0 && self.peak[k - 1] as usize == p {
-                self.next[k - 1]
-            } else {
-                phases[p].wrapping_add(advance(spec.stft, l, p) as i32)
-            };
+        let (mut before, mut phase) = (UP, 0);
+        for (next, p) in self.next.iter_mut().zip(&self.peak) {
+            // Bins of one peak are neighbours.
+            if *p != before {
+                phase = phases[*p as usize].wrapping_add(advance(stft, l, *p as usize) as i32);
+                before = *p;
+            }
+            *next = phase;
         }
         phases.copy_from_slice(&self.next);
-        for k in 0..half {
-            let magnitude = scalar::exp(if l[k] > spec.max_log { spec.max_log } else { l[k] });
-            let odds = scalar::exp(u[k].clamp(-MOST_SHARE, MOST_SHARE));
-            let tone_share = 1.0 / (1.0 + odds);
-            let tone = magnitude * tone_share.sqrt();
-            let noise = magnitude * (odds * tone_share * MEDIAN_POWER).sqrt();
-            let (cos, sin) = cos_sin(phases[k] as u32);
-            // Phases belong to the middle of the window, the spectrum to its begin.
-            let tone = if k % 2 == 1 { -tone } else { tone };
-            re[k] = noise.mul_add(re[k], tone * cos);
-            im[k] = noise.mul_add(im[k], tone * sin);
-        }
-        im[0] = 0.0;
-        im[half - 1] = 0.0;
     }
 }

@@ -3,6 +3,7 @@
 //! The order of sums is part of it. Sums of products run over ascending k in one accumulator, by fused multiply-add. Sums over a
 //! row (norms, softmax) run in 16 partial sums, element j into partial sum j mod 16, added up by [`sum16`].
 
+pub(super) use super::locked::{mix_spectra, windowed_noise};
 use super::mat::{PANEL, PanelRange, Panels, WORD, int4};
 use crate::Act;
 use crate::quant::{BLOCK, from_bf16};
@@ -28,7 +29,7 @@ pub(super) const LN2_LOW: f32 = -2.121_944_4e-4;
 pub(super) const EXP: [f32; 8] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
 
 /// e^x within 2 ulp for −87..88; 0 below (also for −∞), e^88 above. NaN stays NaN.
-#[inline]
+#[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     let held = if EXP_MAX < x { EXP_MAX } else { x };
     let held = if EXP_MIN > held { EXP_MIN } else { held };

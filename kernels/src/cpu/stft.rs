@@ -1,7 +1,7 @@
 //! The house codecs' Fourier transforms (docs/reference/model-format.md, kind `istft`): log-magnitude spectra and the inverse STFT.
 
-use super::locked::{Locked, white_noise};
-use super::scalar;
+use super::locked::Locked;
+use super::{Isa, kernel, scalar};
 use crate::{InverseStft, LockedSpectra, Rows, Stft};
 use realfft::num_complex::Complex32;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
@@ -94,6 +94,7 @@ impl Fourier {
     /// [`crate::Backend::locked_spectra`].
     pub(super) fn locked_spectra(
         &mut self,
+        isa: Isa,
         spec: LockedSpectra,
         x: &[f32],
         xr: Rows,
@@ -112,17 +113,17 @@ impl Fourier {
         let scale = (1.0 / (0.375 * n_fft as f64).sqrt()) as f32;
         for t in 0..xr.count {
             let first = (done[0] as u32).wrapping_mul(hop as u32);
-            for (i, (out, w)) in size.time.iter_mut().zip(&size.window).enumerate() {
-                *out = white_noise(first.wrapping_add(i as u32), spec.noise_seed) * w;
-            }
+            kernel::windowed_noise(isa, first, spec.noise_seed, &size.window, &mut size.time);
             let noise = size.forward.process_with_scratch(&mut size.time, &mut size.bins, &mut size.scratch);
             noise.expect("the buffers have the plan's lengths");
             let (re, im) = y[yr.at + t * yr.stride..][..2 * half].split_at_mut(half);
             for ((re, im), bin) in re.iter_mut().zip(im.iter_mut()).zip(&size.bins) {
-                (*re, *im) = (bin.re * scale, bin.im * scale);
+                (*re, *im) = (bin.re, bin.im);
             }
-            let frame = x[xr.at + t * xr.stride..][..2 * half].split_at(half);
-            locked.frame(spec, frame, phases, (re, im));
+            let (l, u) = x[xr.at + t * xr.stride..][..2 * half].split_at(half);
+            locked.advance(spec.stft, l, phases);
+            kernel::mix_spectra(isa, (spec.max_log, scale), l, u, phases, re, im);
+            (im[0], im[half - 1]) = (0.0, 0.0);
             done[0] = done[0].wrapping_add(1);
         }
     }

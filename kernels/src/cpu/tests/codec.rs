@@ -188,6 +188,26 @@ fn locked_spectra_follow_their_equations() {
 }
 
 #[test]
+fn locked_spectra_have_the_same_bits_on_every_instruction_set() {
+    let (n_fft, half, count) = (512usize, 257, 9);
+    let mut x: Vec<f32> = noise(5, count * 2 * half).iter().map(|x| x * 40.0).collect();
+    x[3] = f32::NAN;
+    x[half + 7] = f32::INFINITY;
+    x[2 * half + 5] = f32::NEG_INFINITY;
+    same_everywhere("locked spectra", |backend| {
+        let (xb, mut state, mut y) = (buf(backend, &x), backend.ints(half + 1).unwrap(), backend.buf(x.len()).unwrap());
+        let spec = LockedSpectra { stft: InverseStft { n_fft, hop: 160 }, max_log: 7.0, noise_seed: 1 };
+        let rows = Rows::packed(count, 2 * half);
+        backend.locked_spectra(spec, &xb, rows, &mut state, &mut y, rows);
+        // NaN has many bit patterns.
+        y.iter()
+            .map(|y| if y.is_nan() { -1.0 } else { *y })
+            .chain(state.iter().map(|s| f32::from_bits(*s as u32 & 0x3fff_ffff)))
+            .collect()
+    });
+}
+
+#[test]
 fn white_noise_has_variance_one_and_no_memory() {
     let x: Vec<f64> = (0..100_000).map(|i| f64::from(locked::white_noise(i, 9))).collect();
     let mean = |f: &dyn Fn(usize) -> f64| (0..x.len() - 8).map(f).sum::<f64>() / (x.len() - 8) as f64;
