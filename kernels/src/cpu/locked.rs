@@ -55,13 +55,7 @@ pub(super) fn mix_spectra((max_log, scale): (f32, f32), l: &[f32], u: &[f32], ph
     let (u, phases, re, im) = (&u[..half], &phases[..half], &mut re[..half], &mut im[..half]);
     for k in 0..half {
         let magnitude = scalar::exp(if l[k] > max_log { max_log } else { l[k] });
-        let odds = scalar::exp(if u[k] > MOST_SHARE {
-            MOST_SHARE
-        } else if u[k] < -MOST_SHARE {
-            -MOST_SHARE
-        } else {
-            u[k]
-        });
+        let odds = scalar::exp(u[k].clamp(-MOST_SHARE, MOST_SHARE));
         let tone_share = 1.0 / (1.0 + odds);
         // Phases belong to the middle of the window, the spectrum to its begin.
         let tone = negated(magnitude * tone_share.sqrt(), k as u32);

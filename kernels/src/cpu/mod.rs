@@ -304,7 +304,7 @@ impl Backend for CpuBackend {
         y: &mut Store<f32>,
         yr: Rows,
     ) {
-        self.fourier.locked_spectra(self.work.isa, spec, x, xr, state, y, yr);
+        self.fourier.locked_spectra(self.work.isa, spec, (x, xr), state, (y, yr));
     }
 
     fn istft(&mut self, stft: InverseStft, x: &Store<f32>, xr: Rows, tail: &mut Store<f32>, y: &mut Store<f32>, y_at: usize) {

@@ -96,11 +96,9 @@ impl Fourier {
         &mut self,
         isa: Isa,
         spec: LockedSpectra,
-        x: &[f32],
-        xr: Rows,
+        (x, xr): (&[f32], Rows),
         state: &mut [i32],
-        y: &mut [f32],
-        yr: Rows,
+        (y, yr): (&mut [f32], Rows),
     ) {
         let InverseStft { n_fft, hop } = spec.stft;
         let half = n_fft / 2 + 1;
