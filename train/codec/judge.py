@@ -6,7 +6,7 @@ Rows: the truth, another song (what the measure gives for a bad answer), the cod
 Opus and Vorbis at low rates beside them, coded by ffmpeg. Each number is the mean over songs with a 95 % bootstrap
 interval. Songs whose timbre no training song uses are repeated as rows of their own ("unheard"). Measures are in
 measures.py; FAD and KLD compare musicnn's embeddings and tags of all excerpts with those of the truth.
-Writes OUT/judge.md, OUT/judge.json and a spectrogram of each stem, OUT/STEM.png.
+Writes the tables as Markdown and JSON (OUT/judge.*), and a spectrogram of each stem, OUT/STEM.png.
 """
 
 import argparse
@@ -180,7 +180,7 @@ def main():
             text.append(f"| {k} | " + " | ".join(cell(*r[k]) if k in r else "" for r in table.values()) + " |")
         text.append("")
         (a.out / "judge.json").write_text(json.dumps(result, indent=1) + "\n")
-        (a.out / "judge.md").write_text("\n".join(text) + "\n")
+        (a.out / "judge").with_suffix(".md").write_text("\n".join(text) + "\n")
     print("\n".join(text))
 
 
