@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use seccompiler::{
@@ -42,7 +42,9 @@ fn config() -> SessionConfig {
 /// Plays `seconds`, and calls `around` for each callback with the number of its block and what runs it. `paced`: in
 /// real time, so that the recorder keeps up; else as fast as the band plays.
 fn play(device: &mut ManualDevice, seconds: usize, paced: bool, mut around: impl FnMut(usize, &mut dyn FnMut())) {
-    let samples = stage::bass(8 * RATE as usize, RATE);
+    // Never freed: that can be a system call, in the thread that makes none.
+    static SAMPLES: LazyLock<Vec<f32>> = LazyLock::new(|| stage::bass(8 * RATE as usize, RATE));
+    let samples = &*SAMPLES;
     let start = Instant::now();
     for n in 0..seconds * RATE as usize / BLOCK {
         let from = n * BLOCK % (samples.len() - BLOCK);
