@@ -69,12 +69,14 @@ pub fn create(dir: &Path, flag: &str) -> Result<()> {
 }
 
 /// Writes stems, mix and song.json (`about`) into `dir`. A generated stem above full scale is scaled down as
-/// a whole; a recording never.
+/// a whole; a recording never. The mix is made before that, so one loud stroke does not turn its stem down in it.
 ///
 /// # Errors
 /// A file can't be written. None of the WAV files then has its final name.
 pub fn write(dir: &Path, stems: &mut [Stem], about: &serde_json::Value) -> Result<Written> {
     let mut notes = Vec::new();
+    let tracks: Vec<&[f32]> = stems.iter().map(|s| &s.samples[..]).collect();
+    let (mix, mix_gain) = level::mix(&tracks);
     for stem in stems.iter_mut().filter(|s| !s.kept) {
         let peak = level::peak(&stem.samples);
         if peak > 1.0 {
@@ -86,13 +88,8 @@ pub fn write(dir: &Path, stems: &mut [Stem], about: &serde_json::Value) -> Resul
             ));
         }
     }
-    let tracks: Vec<&[f32]> = stems.iter().map(|s| &s.samples[..]).collect();
-    let (mix, mix_gain) = level::mix(&tracks);
     if mix_gain < 1.0 {
-        notes.push(format!(
-            "mix: {:.1} dB quieter than the sum of the stems, which would clip; the stems are unchanged",
-            -level::db(mix_gain)
-        ));
+        notes.push(format!("mix: {:.1} dB quieter than the sum of the stems, which would clip", -level::db(mix_gain)));
     }
     let mut files: Vec<(PathBuf, &[f32])> = stems.iter().map(|s| (dir.join(format!("{}.wav", s.name)), &s.samples[..])).collect();
     files.push((dir.join("mix.wav"), &mix));
@@ -101,4 +98,26 @@ pub fn write(dir: &Path, stems: &mut [Stem], about: &serde_json::Value) -> Resul
     atomic::write(&path, format!("{about:#}\n").as_bytes())?;
     let names = stems.iter().map(|s| s.name.as_str()).chain(["mix"]).map(|name| format!("{name}.wav"));
     Ok(Written { files: names.collect(), mix_gain, notes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loud_stroke_does_not_turn_its_stem_down_in_the_mix() {
+        let dir = tempfile::tempdir().unwrap();
+        let stem = |name: &str, samples| Stem { name: name.to_owned(), samples, kept: false };
+        let mut drums = vec![0.25; 1000];
+        drums[500] = 2.0;
+        let mut stems = [stem("drums", drums), stem("other", vec![0.125; 1000])];
+        let written = write(dir.path(), &mut stems, &serde_json::json!({})).unwrap();
+        let samples = |name: &str| -> Vec<f32> {
+            hound::WavReader::open(dir.path().join(name)).unwrap().into_samples::<f32>().map(|x| x.unwrap()).collect()
+        };
+        let (drums, mix) = (samples("drums.wav"), samples("mix.wav"));
+        assert!(level::peak(&drums) <= 1.0 && level::peak(&mix) <= 1.0);
+        assert!((mix[0] - written.mix_gain * 0.375).abs() < 1e-6, "both stems, at the level that they were made at");
+        assert!(drums[0] < 0.25 * 0.5, "the file of the stem alone holds it below full scale");
+    }
 }

@@ -27,6 +27,8 @@ const MAX_SUBSCRIBERS: usize = 32;
 const MAX_OF_HOST: usize = 12;
 /// The longest time that a message may wait for its time tag.
 const MAX_WAIT: Duration = Duration::from_secs(600);
+/// The time in which the session takes a value. Until then a subscriber that set it does not get the old one.
+const SETTLE: Duration = Duration::from_secs(1);
 /// The longest packet that is sent, bytes: the longest text and its address. Beyond 1400 bytes it goes over a network in several pieces.
 const MAX_PACKET: usize = 4500;
 /// The longest error, in characters: the text that is wrong may be long.
@@ -41,6 +43,8 @@ struct Subscriber {
     by: SocketAddr,
     /// The values that were sent to it, and those that it set itself.
     knows: Values,
+    /// Addresses of values that it has set and that the session has not taken yet, and when.
+    moved: BTreeMap<String, Instant>,
 }
 
 /// The state of the OSC server.
@@ -147,13 +151,17 @@ impl OscState {
     }
 
     fn command(&mut self, from: SocketAddr, address: String, command: Command, when: Option<When>, value: bool, now: Instant) {
+        let clamped = command.clone().clamp();
         if value {
             let own = message(&command, self.addresses.namespace()).map(|m| m.arguments).unwrap_or_default();
             for (_, subscriber) in self.subscribers.iter_mut().filter(|(to, s)| **to == from || s.by == from) {
                 subscriber.knows.insert(address.clone(), own.clone());
+                if clamped.is_none() {
+                    subscriber.moved.insert(address.clone(), now);
+                }
             }
         }
-        if let (Some(clamped), Some(range)) = (command.clone().clamp(), command.kind().spec().range) {
+        if let (Some(clamped), Some(range)) = (clamped, command.kind().spec().range) {
             self.error(from, format!("{address}: {clamped}; the range is {range}"), now);
         }
         self.cancel(&command);
@@ -210,7 +218,7 @@ impl OscState {
         }
         let of_host = self.subscribers.keys().filter(|to| to.ip().to_canonical() == host).count();
         if self.subscribers.len() < MAX_SUBSCRIBERS && of_host < MAX_OF_HOST {
-            self.subscribers.insert(to, Subscriber { until, by: from, knows: Values::new() });
+            self.subscribers.insert(to, Subscriber { until, by: from, knows: Values::new(), moved: BTreeMap::new() });
         } else {
             let full =
                 format!("already {MAX_SUBSCRIBERS} subscribers, or {MAX_OF_HOST} of this host: try again when one has left");
@@ -262,12 +270,16 @@ impl OscState {
             }
         }
         let mut out = Vec::new();
-        for (to, subscriber) in &mut self.subscribers {
-            let known =
-                |address: &String, value: &[Value]| subscriber.knows.get(address).is_some_and(|known| equal(known, value));
-            let changed = self.values.iter().filter(|(address, value)| !known(address, value));
+        for (to, Subscriber { knows, moved, .. }) in &mut self.subscribers {
+            let known = |address: &String, value: &[Value]| knows.get(address).is_some_and(|known| equal(known, value));
+            // A fader that is sent the value from before its move jumps back under the finger.
+            moved.retain(|address, at| {
+                let taken = self.values.get(address).is_some_and(|value| known(address, value));
+                !taken && now.saturating_duration_since(*at) < SETTLE
+            });
+            let changed = self.values.iter().filter(|(address, value)| !known(address, value) && !moved.contains_key(*address));
             let changed: Values = changed.map(|(address, value)| (address.clone(), value.clone())).collect();
-            subscriber.knows.extend(changed.clone());
+            knows.extend(changed.clone());
             out.push((*to, changed));
         }
         // Each value has a packet of its own: some clients read no bundles.

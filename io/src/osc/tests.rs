@@ -524,6 +524,35 @@ fn a_surface_that_listens_on_another_port_does_not_hear_its_own_moves() {
     assert_eq!(told, [9001]);
 }
 
+/// The session takes a move with its next hop; a fader that is sent the old value meanwhile jumps back.
+#[test]
+fn a_surface_does_not_hear_the_value_from_before_its_move_unless_the_move_has_no_effect() {
+    let (now, clock) = (Instant::now(), SystemTime::now());
+    let mut state = OscState::new(addresses(), 7, now);
+    state.packet(at(4000), &packet("/jam/subscribe", &[OscType::Int(60)]), now, clock);
+    state.echo(&snapshot(), now);
+    state.out();
+    let told = |state: &mut OscState| -> Vec<f32> {
+        let tempi = answers(state).into_iter().filter(|(_, m)| m.addr == "/jam/tempo");
+        tempi.map(|(_, m)| m.args[0].clone().float().unwrap()).collect()
+    };
+    let after = |ms| now + Duration::from_millis(ms);
+    state.packet(at(4000), &packet("/jam/tempo", &[OscType::Float(90.0)]), now, clock);
+    state.echo(&snapshot(), after(40));
+    assert_eq!(told(&mut state), [0.0; 0]);
+    state.echo(&Snapshot { tempo: 90.0, ..snapshot() }, after(80));
+    assert_eq!(told(&mut state), [0.0; 0]);
+    // Somebody else moves it.
+    state.echo(&Snapshot { tempo: 95.0, ..snapshot() }, after(120));
+    assert_eq!(told(&mut state), [95.0]);
+    // A move that the session does not take.
+    state.packet(at(4000), &packet("/jam/tempo", &[OscType::Float(100.0)]), after(200), clock);
+    state.echo(&Snapshot { tempo: 95.0, ..snapshot() }, after(900));
+    assert_eq!(told(&mut state), [0.0; 0]);
+    state.echo(&Snapshot { tempo: 95.0, ..snapshot() }, after(1300));
+    assert_eq!(told(&mut state), [95.0]);
+}
+
 #[test]
 fn unsubscribing_ends_only_the_peer_s_own_subscriptions() {
     let (now, clock) = (Instant::now(), SystemTime::now());

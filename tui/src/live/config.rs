@@ -165,17 +165,8 @@ fn lag<B: Backend>(args: &Live, model: &Model<B>, device: &DeviceConfig, default
     let latency = if args.from.is_none() { device.expected_latency() + hop / 2.0 + COMPUTE_SECONDS } else { 0.0 };
     let needed = ((hop + latency) * f64::from(RATE)) as i64;
     let lag = match args.lag {
-        Some(lag) => {
-            let lead = Session::lead_of(model, usize::from(lag));
-            if lead < needed {
-                tracing::warn!(
-                    "--lag {lag} is too short: its lead is {:.0} ms, and a hop and the devices need {:.0} ms; stems will be late",
-                    ms(lead),
-                    ms(needed)
-                );
-            }
-            usize::from(lag)
-        }
+        // Whether this machine is fast enough for it is measured before the first note (`Runner::rehearse`).
+        Some(lag) => usize::from(lag),
         None => Session::lag_for(model, needed).unwrap_or_else(|| {
             tracing::warn!("a hop and the devices need {:.0} ms, more than the lead of the model's longest lag", ms(needed));
             trained.map_or(default, |[_, longest]| longest)

@@ -272,7 +272,9 @@ d.set_default_handler(lambda address, *args: seen.append((address, args, time.ti
 server = osc_server.ThreadingOSCUDPServer(("127.0.0.1", 0), d)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 client = udp_client.SimpleUDPClient("127.0.0.1", int(sys.argv[1]))
-client.send_message("/jam/subscribe", ["127.0.0.1", server.server_address[1], 30])
+# From a port of its own: the port that subscribes hears no moves of its own.
+subscriber = udp_client.SimpleUDPClient("127.0.0.1", int(sys.argv[1]))
+subscriber.send_message("/jam/subscribe", ["127.0.0.1", server.server_address[1], 30])
 when = time.time() + 1.0
 bundle = osc_bundle_builder.OscBundleBuilder(when)
 for gain in (-3.0, -6.0):
