@@ -87,7 +87,7 @@ pub fn measure(config: &DeviceConfig) -> Result<RoundTrip, CalibrationError> {
         rings
     });
     // A stream belongs to the thread that opened it, so this one opens it and the other one answers it.
-    let stream = device::open(config, &engine, false).map_err(CalibrationError::Device)?;
+    let stream = device::open(config, &engine, None).map_err(CalibrationError::Device)?;
     let no_rings = || CalibrationError::Device("the device was opened without rings".into());
     let (input, output) = rings.join().ok().flatten().ok_or_else(no_rings)?;
     let chirp = chirp();

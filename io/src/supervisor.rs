@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::control::Control;
-use crate::device::{self, DeviceConfig, Stream};
+use crate::device::{self, DeviceConfig, Link, Stream};
 use crate::event::DeviceEvent;
 use crate::live::{EngineHandle, OpenedDevice};
 
@@ -19,22 +19,23 @@ const POLL: Duration = Duration::from_millis(50);
 /// # Errors
 /// The device can't be opened at the start.
 pub fn watch(control: &Control, config: &DeviceConfig, engine: &EngineHandle) -> Result<(), String> {
-    let open = |again| -> Result<Box<dyn Stream>, String> {
+    let open = |again: Option<&[Link]>| -> Result<Box<dyn Stream>, String> {
         let stream = device::open(config, engine, again)?;
         engine.opened(OpenedDevice { stats: stream.stats().clone(), rates: stream.rates() });
         Ok(stream)
     };
-    let mut stream = open(false)?;
+    let mut stream = open(None)?;
     control.tell(DeviceEvent::Opened { description: stream.description() });
     while !control.ended() {
         let Some(error) = stream.failure() else {
             std::thread::sleep(POLL);
             continue;
         };
+        let links = stream.links();
         // The device is free before it is opened again.
         drop(stream);
         control.tell(DeviceEvent::Lost { error });
-        let Some(reopened) = reopen(control, || open(true)) else { return Ok(()) };
+        let Some(reopened) = reopen(control, || open(Some(&links))) else { return Ok(()) };
         stream = reopened;
         control.tell(DeviceEvent::Reopened { description: stream.description() });
     }

@@ -82,6 +82,7 @@ impl Server {
     }
 
     fn attempt(rate: u32, period: u32) -> Option<Server> {
+        remove_stale_locks();
         let (rate, period) = (rate.to_string(), period.to_string());
         let args = ["-r", "-S", "-t", "2000", "-p", "128", "-d", "dummy", "-r", &rate, "-p", &period];
         // The shell kills it when this program ends, however it ends: the shell's stdin is closed then.
@@ -97,6 +98,24 @@ impl Server {
             std::thread::sleep(Duration::from_millis(50));
         }
         Some(server)
+    }
+}
+
+/// Killed servers leave locks in a database that all servers of a user share, until it has none left and clients are
+/// refused. This removes it where no server runs.
+fn remove_stale_locks() {
+    let entries = |folder: &str| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let server = |process: std::fs::DirEntry| {
+        std::fs::read_to_string(process.path().join("comm")).is_ok_and(|name| name.trim().starts_with("jackd"))
+    };
+    if entries("/proc").any(server) {
+        return;
+    }
+    for entry in entries("/dev/shm") {
+        if entry.file_name().to_string_lossy().starts_with("jack_db-") {
+            // One of another user's can't be removed, and holds nothing up.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

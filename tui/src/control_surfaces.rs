@@ -38,9 +38,11 @@ pub fn osc_address(text: &str) -> std::result::Result<SocketAddr, String> {
     let local = IpAddr::from([127, 0, 0, 1]);
     let port = text.strip_prefix(':').unwrap_or(text).parse().map(|port| SocketAddr::new(local, port));
     let host = || text.parse().map(|host: IpAddr| SocketAddr::new(host, PORT));
-    let name =
-        || text.strip_prefix("localhost:").ok_or(()).and_then(|p| p.parse().map_err(|_| ())).map(|p| SocketAddr::new(local, p));
-    text.parse().ok().or(port.ok()).or_else(|| host().ok()).or_else(|| name().ok()).ok_or_else(|| {
+    let name = || match text.strip_prefix("localhost")?.strip_prefix(':') {
+        Some(port) => port.parse().ok().map(|port| SocketAddr::new(local, port)),
+        None => (text == "localhost").then(|| SocketAddr::new(local, PORT)),
+    };
+    text.parse().ok().or(port.ok()).or_else(|| host().ok()).or_else(name).ok_or_else(|| {
         format!("must be HOST:PORT, such as 127.0.0.1:{PORT} for this computer only or 0.0.0.0:{PORT} for the whole network")
     })
 }
@@ -141,11 +143,12 @@ mod tests {
             ("7000", "127.0.0.1:7000"),
             (":7000", "127.0.0.1:7000"),
             ("localhost:7000", "127.0.0.1:7000"),
+            ("localhost", "127.0.0.1:9940"),
             ("0.0.0.0", "0.0.0.0:9940"),
             ("[::1]:9", "[::1]:9"),
         ] {
             assert_eq!(osc_address(text).map(|a| a.to_string()).as_deref(), Ok(address));
         }
-        assert!(osc_address("band.local").is_err() && osc_address("70000").is_err());
+        assert!(["band.local", "70000", "localhost7000", "localhost:"].iter().all(|text| osc_address(text).is_err()));
     }
 }

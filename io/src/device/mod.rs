@@ -67,6 +67,21 @@ pub trait Stream {
     fn stats(&self) -> &Arc<DeviceStats>;
     /// Why it no longer works, as the system reports it; none while it works.
     fn failure(&self) -> Option<String>;
+    /// The connections that it had before it failed, to be made again; none where a system has no connections.
+    fn links(&self) -> Vec<Link> {
+        Vec::new()
+    }
+}
+
+/// A connection of one of the client's ports with a port of another client (JACK).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The client's port, without the client's name, which may be another one next time.
+    pub own: String,
+    /// Name of the other port, with its client's.
+    pub other: String,
+    /// The client plays to the other port.
+    pub output: bool,
 }
 
 impl DeviceStats {
@@ -85,11 +100,11 @@ impl DeviceStats {
     }
 }
 
-/// Opens a device.
+/// Opens a device. `again`: it was open before, with these connections.
 ///
 /// # Errors
 /// The flag or system at fault, and what there is.
-pub fn open(config: &DeviceConfig, engine: &EngineHandle, again: bool) -> Result<Box<dyn Stream>, String> {
+pub fn open(config: &DeviceConfig, engine: &EngineHandle, again: Option<&[Link]>) -> Result<Box<dyn Stream>, String> {
     match config.host.as_deref() {
         Some("null") => null::open(engine),
         Some("jack") => jack::open(config, engine, again),

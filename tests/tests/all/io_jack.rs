@@ -411,6 +411,44 @@ fn a_server_that_comes_back_without_the_pedal_gives_sound() {
     jam.end();
 }
 
+#[test]
+fn a_server_that_comes_back_has_the_connections_of_before() {
+    let _turn = turn();
+    let _deadline = deadline(400);
+    if !jackd("io_jack::a_server_that_comes_back_has_the_connections_of_before") {
+        return;
+    }
+    let server = Server::start(1024);
+    let (runner, control) = stage::runner(SessionConfig { count_in: 0, bar1: 16_000, ..stage::config(25) }, RunMode::Devices);
+    let jam = Jam::of("sideman-links", 1024, runner, control);
+    let made = [("system:capture_1", "sideman-links:bass_in"), ("sideman-links:drums_out", "system:playback_2")];
+    let patch = || jack::Client::new("patch", jack::ClientOptions::NO_START_SERVER).unwrap().0;
+    let connected = |patch: &jack::Client, (from, to): (&str, &str)| {
+        patch.port_by_name(from).is_some_and(|port| port.is_connected_to(to).unwrap_or(false))
+    };
+    let wait = |what: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !what() {
+            assert!(began.elapsed() < Duration::from_secs(60), "the connections are not there");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let user = patch();
+    for (from, to) in made {
+        wait(&|| user.connect_ports_by_name(from, to).is_ok());
+    }
+    // They have to last for a moment: what a dying server leaves is not what the user made.
+    std::thread::sleep(Duration::from_secs(5));
+    drop((user, server));
+    wait_until_alone(&jam);
+    let _server = Server::start(1024);
+    let user = patch();
+    wait(&|| made.iter().all(|&link| connected(&user, link)));
+    assert!(!connected(&user, ("sideman-links:mix_out_1", "system:playback_1")), "only these");
+    drop(user);
+    jam.end();
+}
+
 /// The time from a note to the first sound that can depend on it, at the ports: a model that repeats what it
 /// hears answers lag + 1 frames later.
 #[test]

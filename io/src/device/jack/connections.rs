@@ -1,35 +1,45 @@
-//! Connects the client's ports to those that `--input`, `--output` and `--midi` name.
+//! Connects the client's ports to those that `--input`, `--output` and `--midi` name, and to those that they were
+//! connected to before the server was lost.
 
 use std::time::{Duration, Instant};
 
 use jack::{Client, PortFlags};
 
-use super::super::DeviceConfig;
+use super::super::{DeviceConfig, Link};
 use super::jack_error;
 
 /// Time between two attempts to connect ports that are missing.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// One of the flags that name ports.
-#[derive(Debug, Clone, Copy)]
-enum Flag {
-    Input,
-    Output,
-    Midi,
+/// What is to be connected.
+#[derive(Debug, Clone)]
+enum Wanted {
+    /// The port that `--input` names.
+    Input(String),
+    /// The ports that `--output` names.
+    Output(String),
+    /// The ports that `--midi` names.
+    Midi(String),
+    /// As before the server was lost.
+    Before(Link),
 }
 
-/// The connections that the flags ask for and that are not made yet.
+/// The connections that are wanted and not made yet.
 pub(super) struct Connections {
     names: PortNames,
-    missing: Vec<(Flag, String)>,
+    missing: Vec<Wanted>,
     tried: Instant,
 }
 
 impl Connections {
-    /// Those of a configuration.
-    pub(super) fn new(names: PortNames, config: &DeviceConfig) -> Connections {
-        let asked = [(Flag::Input, &config.input), (Flag::Output, &config.output), (Flag::Midi, &config.midi)];
-        let missing = asked.into_iter().filter_map(|(flag, name)| Some((flag, name.clone()?))).collect();
+    /// Those of a configuration, and those that there were before.
+    pub(super) fn new(names: PortNames, config: &DeviceConfig, before: &[Link]) -> Connections {
+        let flags = [
+            config.input.clone().map(Wanted::Input),
+            config.output.clone().map(Wanted::Output),
+            config.midi.clone().map(Wanted::Midi),
+        ];
+        let missing = flags.into_iter().flatten().chain(before.iter().cloned().map(Wanted::Before)).collect();
         Connections { names, missing, tried: Instant::now() }
     }
 
@@ -41,11 +51,12 @@ impl Connections {
         self.tried = Instant::now();
         let mut errors = Vec::new();
         let names = &self.names;
-        self.missing.retain(|(flag, name)| {
-            let made = match flag {
-                Flag::Input => names.connect_input(client, name),
-                Flag::Output => names.connect_output(client, name),
-                Flag::Midi => names.connect_midi(client, name),
+        self.missing.retain(|wanted| {
+            let made = match wanted {
+                Wanted::Input(name) => names.connect_input(client, name),
+                Wanted::Output(name) => names.connect_output(client, name),
+                Wanted::Midi(name) => names.connect_midi(client, name),
+                Wanted::Before(link) => connect_link(client, link),
             };
             made.map_err(|e| errors.push(e)).is_err()
         });
@@ -77,7 +88,7 @@ impl PortNames {
     fn connect_input(&self, client: &Client, from: &str) -> Result<(), String> {
         let ports = ports(client, from, None, PortFlags::IS_OUTPUT);
         let port = ports.first().ok_or_else(|| format!("--input {from}: JACK has no output port of that name"))?;
-        client.connect_ports_by_name(port, &self.input).map_err(jack_error)
+        connect(client, port, &self.input)
     }
 
     /// Connects left and right to the first two ports whose names begin with `to`; to the same one where
@@ -88,7 +99,7 @@ impl PortNames {
             return Err(format!("--output {to}: JACK has no input port of that name"));
         };
         for (n, own) in self.mix.iter().enumerate() {
-            client.connect_ports_by_name(own, &ports[n.min(last)]).map_err(jack_error)?;
+            connect(client, own, &ports[n.min(last)])?;
         }
         Ok(())
     }
@@ -101,13 +112,31 @@ impl PortNames {
             return Err(format!("--midi {name}: JACK has no MIDI port of that name"));
         }
         if let Some(port) = from.first() {
-            client.connect_ports_by_name(port, &self.midi_in).map_err(jack_error)?;
+            connect(client, port, &self.midi_in)?;
         }
         if let Some(port) = to.first() {
-            client.connect_ports_by_name(&self.midi_out, port).map_err(jack_error)?;
+            connect(client, &self.midi_out, port)?;
         }
         Ok(())
     }
+}
+
+/// Connects two ports. It is no error that they are connected already.
+fn connect(client: &Client, from: &str, to: &str) -> Result<(), String> {
+    match client.connect_ports_by_name(from, to) {
+        Err(jack::Error::PortAlreadyConnected(..)) => Ok(()),
+        made => made.map_err(jack_error),
+    }
+}
+
+/// Makes a connection again.
+fn connect_link(client: &Client, link: &Link) -> Result<(), String> {
+    if client.port_by_name(&link.other).is_none() {
+        return Err(format!("JACK has no port {}, which {} was connected to", link.other, link.own));
+    }
+    let own = format!("{}:{}", client.name(), link.own);
+    let (from, to) = if link.output { (&own, &link.other) } else { (&link.other, &own) };
+    connect(client, from, to)
 }
 
 fn ports(client: &Client, prefix: &str, port_type: Option<&str>, flag: PortFlags) -> Vec<String> {

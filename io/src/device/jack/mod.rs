@@ -7,6 +7,7 @@
 //! callback for a second counts as gone.
 
 mod connections;
+mod links;
 mod process;
 
 use std::sync::atomic::Ordering;
@@ -15,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use jack::{AsyncClient, AudioIn, AudioOut, Client, ClientOptions, LatencyType, MidiIn, MidiOut, Port, Unowned};
 
-use super::{DeviceConfig, DeviceStats, Stream};
+use super::{DeviceConfig, DeviceStats, Link, Stream};
 use crate::clock::MidiClockOut;
 use crate::live::EngineHandle;
 use connections::{Connections, PortNames};
+use links::LinkHistory;
 use process::Process;
 
 /// Time without a callback after which the server is gone, or has removed the client.
@@ -75,6 +77,7 @@ struct JackStream {
     /// What was missing when it was opened.
     missing: Option<String>,
     callbacks: Mutex<CallbackWatch>,
+    links: Mutex<LinkHistory>,
 }
 
 /// Notices that callbacks no longer come.
@@ -106,12 +109,13 @@ fn jack_error(e: jack::Error) -> String {
 
 /// Becomes a client of the running server; starts none. Its ports are `STEM_in` of the musician's stem,
 /// `STEM_out` of every stem, `click_out`, `mix_out_1`, `mix_out_2`, `midi_in`, `midi_out`. `--input`,
-/// `--output` and `--midi` connect them by beginnings of port names. `again`: it was open before. Then a port
-/// that is missing is connected when it appears: a pedal that is off must not keep the band silent.
+/// `--output` and `--midi` connect them by beginnings of port names. `again`: it was open before, with these
+/// connections, which are made again. Then a port that is missing is connected when it appears: a pedal that is off
+/// must not keep the band silent.
 ///
 /// # Errors
 /// There is no server, it accepts no client, or, unless `again`, it has no port of a name.
-pub fn open(config: &DeviceConfig, engine: &EngineHandle, again: bool) -> Result<Box<dyn Stream>, String> {
+pub fn open(config: &DeviceConfig, engine: &EngineHandle, again: Option<&[Link]>) -> Result<Box<dyn Stream>, String> {
     let (client, _) = Client::new(&config.client, ClientOptions::NO_START_SERVER).map_err(jack_error)?;
     let rate = client.sample_rate();
     let ports = engine.connect(rate, rate, false)?;
@@ -130,6 +134,10 @@ pub fn open(config: &DeviceConfig, engine: &EngineHandle, again: bool) -> Result
     let stats = Arc::new(DeviceStats::default());
     stats.period.store(client.buffer_size(), Ordering::Relaxed);
     let notifications = Notifications { input: input.clone_unowned(), output: left.clone_unowned(), stats: stats.clone() };
+    let own: Vec<_> = [input.clone_unowned(), midi_in.clone_unowned(), midi_out.clone_unowned()]
+        .into_iter()
+        .chain(outputs.iter().map(Port::clone_unowned))
+        .collect();
     let names = PortNames {
         input: input.name().map_err(jack_error)?,
         mix: [left.name().map_err(jack_error)?, right.name().map_err(jack_error)?],
@@ -153,13 +161,14 @@ pub fn open(config: &DeviceConfig, engine: &EngineHandle, again: bool) -> Result
         waits: true,
     };
     let client = client.activate_async(notifications, process).map_err(jack_error)?;
-    let mut connections = Connections::new(names, config);
+    let mut connections = Connections::new(names, config, again.unwrap_or_default());
     let missing = match connections.make(client.as_client()) {
-        Err(e) if !again => return Err(e),
+        Err(e) if again.is_none() => return Err(e),
         made => made.err(),
     };
     let (connections, callbacks) = (Mutex::new(connections), Mutex::new(CallbackWatch::new(Instant::now())));
-    Ok(Box::new(JackStream { client, stats, rate, connections, missing, callbacks }))
+    let links = Mutex::new(LinkHistory::new(own, again.unwrap_or_default()));
+    Ok(Box::new(JackStream { client, stats, rate, connections, missing, callbacks, links }))
 }
 
 /// Whether a server accepts clients.
@@ -190,8 +199,15 @@ impl Stream for JackStream {
         if rate != 0 && rate != self.rate {
             return Some(format!("the JACK server runs at {rate} Hz now, before at {} Hz", self.rate));
         }
-        let mut callbacks = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
-        callbacks.is_gone(frames, Instant::now()).then(|| "the JACK server is gone".to_owned())
+        let (mut callbacks, now) = (self.callbacks.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+        if frames != callbacks.frames {
+            self.links.lock().unwrap_or_else(PoisonError::into_inner).look(now);
+        }
+        callbacks.is_gone(frames, now).then(|| "the JACK server is gone".to_owned())
+    }
+
+    fn links(&self) -> Vec<Link> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).settled()
     }
 }
 
