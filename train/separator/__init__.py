@@ -1,0 +1,1 @@
+"""The separator: a net that takes a song apart into drums, bass, other and voice."""
