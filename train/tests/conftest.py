@@ -24,6 +24,7 @@ def have_soundfonts() -> bool:
 RESOURCES = {
     "samples": (lambda: (data_dir() / "pop909-chords").is_dir(), f"no sample libraries in {data_dir()}: set SIDEMAN_DATA to their folder (train/data/README.md lists them)"),
     "soundfonts": (have_soundfonts, "no SoundFonts: install Debian's fluid-soundfont-gm, musescore-general-soundfont-lossless and timgm6mb-soundfont"),
+    "chromium": (lambda: bool(shutil.which("chromium") or shutil.which("chromium-browser")), "no browser: install Debian's chromium"),
     "mma": (lambda: bool(shutil.which("mma")) and mma.LIBRARY.is_dir(), "no mma: install Debian's mma"),
 }
 EXPECTED = pytest.StashKey[bool]()
