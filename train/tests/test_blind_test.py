@@ -68,7 +68,7 @@ def test_a_listener_can_play_rate_and_save_in_a_browser_without_a_network(folder
 window.onerror = message => document.body.dataset.error = message;
 window.onunhandledrejection = e => document.body.dataset.error = e.reason;
 (async () => {
-  const wait = async what => { for (let i = 0; i < 400 && !what(); i++) await new Promise(r => setTimeout(r, 25)); };
+  const wait = async what => { for (let i = 0; i < 20000 && !what(); i++) await new Promise(r => setTimeout(r, 25)); };
   $("begin").click();
   for (let n = 0; n < ITEMS.length; n++) {
     await wait(() => state.at === n && state.sounds.length > 0 && $("title").textContent.startsWith(`${n + 1} of`));
@@ -83,7 +83,7 @@ window.onunhandledrejection = e => document.body.dataset.error = e.reason;
 })();
 </script></html>"""))
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    out = subprocess.run([chromium, "--headless", "--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required", "--virtual-time-budget=20000",
+    out = subprocess.run([chromium, "--headless", "--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required", "--virtual-time-budget=1000000",
                           f"--user-data-dir={folder}/browser", "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120)
     assert "data-error" not in out.stdout, out.stdout[-2000:]
     results = out.stdout.split('<pre id="results">')[1].split("</pre>")[0]
