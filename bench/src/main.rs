@@ -2,12 +2,15 @@
 //!
 //! Compare only shares of the bandwidth, or ratios within one run: figures of different runs or machines are not comparable.
 
+mod about;
 mod checks;
 mod codec;
 mod gemv;
 mod gpu;
 mod listen;
+mod live;
 mod models;
+mod stages;
 mod step;
 
 use std::process::ExitCode;
@@ -41,6 +44,9 @@ enum Command {
     /// Time the listener of live play, in milliseconds a frame.
     #[command(after_help = "Example:\n  sideman-bench listen --seconds 20")]
     Listen(listen::Listen),
+    /// Time whole hops of live play, in milliseconds, and show where the time goes.
+    #[command(after_help = "Example:\n  sideman-bench live --lag 4,8 --hop 1,4 --stages")]
+    Live(live::Live),
     /// Check and time an NVIDIA GPU in one run.
     #[command(after_help = "Example:\n  sideman-bench gpu --json > bench/results/NAME.json")]
     Gpu(gpu::Gpu),
@@ -80,7 +86,12 @@ impl Common {
 
 impl Machine {
     fn document(&self, rows: Vec<serde_json::Value>) -> serde_json::Value {
-        serde_json::json!({"threads": self.threads, "isa": self.cpu.isa().name(), "bandwidth_bytes_per_second": self.bandwidth, "rows": rows})
+        let mut document = about::document();
+        document["threads"] = self.threads.into();
+        document["isa"] = self.cpu.isa().name().into();
+        document["bandwidth_bytes_per_second"] = self.bandwidth.into();
+        document["rows"] = rows.into();
+        document
     }
 }
 
@@ -124,6 +135,7 @@ fn main() -> ExitCode {
             listen::run(&args);
             Ok(())
         }
+        Command::Live(args) => live::run(&args),
         Command::Gpu(args) => gpu::run(&args),
     };
     match done {

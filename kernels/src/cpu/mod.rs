@@ -12,6 +12,7 @@ mod locked;
 mod lstm;
 mod mat;
 mod mem;
+mod observe;
 mod pool;
 mod quantize;
 mod random;
@@ -31,6 +32,7 @@ pub use isa::Isa;
 pub use kv::Kv;
 pub use mat::Mat;
 pub use mem::Store;
+pub use observe::{Observer, Operation};
 pub use sample::Sampler;
 
 use crate::{
@@ -39,11 +41,13 @@ use crate::{
 };
 use isa::Level;
 use linear::{Product, product};
+use observe::Observed;
 use pool::{Pool, Shared};
 
 /// The CPU backend: runs each operation when it is called.
 pub struct CpuBackend {
     work: Workers,
+    observer: Option<Observer>,
     /// q, k and v of the rows of a step.
     qkv: Store<f32>,
     lstm: lstm::Scratch,
@@ -75,6 +79,7 @@ impl CpuBackend {
         let own = (0..pool.threads()).map(|_| Store::default()).collect();
         CpuBackend {
             work: Workers { isa, pool, packed: Store::default(), own },
+            observer: None,
             qkv: Store::default(),
             lstm: lstm::Scratch::default(),
             quantize: quantize::Scratch::default(),
@@ -86,6 +91,16 @@ impl CpuBackend {
     /// The instructions in use.
     pub fn isa(&self) -> Isa {
         self.work.isa
+    }
+
+    /// Calls `observer` where an operation starts and ends; `None`: calls nothing.
+    pub fn observe(&mut self, observer: Option<Observer>) {
+        self.observer = observer;
+    }
+
+    /// Operations that were divided among the threads so far, and threads that were woken for them because they had parked.
+    pub fn fork_joins(&self) -> (u64, u64) {
+        self.work.pool.fork_joins()
     }
 }
 
@@ -155,6 +170,7 @@ impl Backend for CpuBackend {
     }
 
     fn copy(&mut self, src: &Store<f32>, from: Rows, dst: &mut Store<f32>, to: Rows, width: usize) {
+        let _observed = Observed::new(self.observer, Operation::Copy);
         assert_eq!(from.count, to.count, "copy: rows of both sides");
         for r in 0..from.count {
             let src = &src[from.at + r * from.stride..][..width];
@@ -163,6 +179,7 @@ impl Backend for CpuBackend {
     }
 
     fn shift(&mut self, buf: &mut Store<f32>, from: usize, to: usize, len: usize) {
+        let _observed = Observed::new(self.observer, Operation::Copy);
         buf.copy_within(from..from + len, to);
     }
 
@@ -171,6 +188,7 @@ impl Backend for CpuBackend {
     }
 
     fn embed(&mut self, input: &EmbedInput<Self>, pos: &Vec<i32>, n: usize, x: &mut Store<f32>) {
+        let _observed = Observed::new(self.observer, Operation::Embed);
         let EmbedInput { grid, tables, controls, seq, ctl, masked } = *input;
         let (first, streams, steps) = (step(pos), tables.len(), grid.steps);
         assert!(first + n <= steps, "embed: steps {first}..{} of {steps}", first + n);
@@ -206,6 +224,7 @@ impl Backend for CpuBackend {
     }
 
     fn qkv(&mut self, w: &Linear<Self>, x: &Store<f32>, at: LayerRows, pos: &Vec<i32>, q: &mut Store<f32>, kv: &mut Kv) {
+        let _observed = Observed::new(self.observer, Operation::Product);
         let (rows, n, dim, first) = (at.count(), at.n, w.weight.cols, step(pos));
         assert_eq!(w.weight.rows, 3 * dim, "qkv: w is [3·dim, dim]");
         assert_eq!(kv.heads.heads * kv.heads.head_dim, dim, "qkv: the cache's heads");
@@ -218,6 +237,7 @@ impl Backend for CpuBackend {
     }
 
     fn attend(&mut self, q: &Store<f32>, at: LayerRows, pos: &Vec<i32>, kv: &Kv, out: &mut Store<f32>) {
+        let _observed = Observed::new(self.observer, Operation::Attend);
         let first = step(pos);
         assert!(first + at.n <= kv.steps, "attend: steps {first}..{} of {}", first + at.n, kv.steps);
         attention::attend(&mut self.work, q, at, kv, |_, i| first + i + 1, out);
@@ -233,10 +253,12 @@ impl Backend for CpuBackend {
     }
 
     fn attend_text(&mut self, q: &Store<f32>, at: LayerRows, text: &Kv, out: &mut Store<f32>) {
+        let _observed = Observed::new(self.observer, Operation::Attend);
         attention::attend(&mut self.work, q, at, text, |lane, _| text.lens[lane], out);
     }
 
     fn linear(&mut self, w: &Linear<Self>, x: &Store<f32>, xr: Rows, y: &mut Store<f32>, yr: Rows) {
+        let _observed = Observed::new(self.observer, Operation::Product);
         product(&mut self.work, &Product::of(w), x, xr, y, yr);
     }
 
@@ -245,11 +267,13 @@ impl Backend for CpuBackend {
     }
 
     fn sample(&mut self, sampler: &mut Sampler, logits: &Store<f32>, n: usize, pos: &mut Vec<i32>, seq: &mut Vec<i32>) {
+        let _observed = Observed::new(self.observer, Operation::Sample);
         sampler.sample(logits, (step(pos) + n).checked_sub(1).expect("sample: at least one step was fed"), seq);
         pos[0] += n as i32;
     }
 
     fn advance(&mut self, n: usize, pos: &mut Vec<i32>) {
+        let _observed = Observed::new(self.observer, Operation::Advance);
         pos[0] += n as i32;
     }
 
@@ -258,6 +282,7 @@ impl Backend for CpuBackend {
     }
 
     fn elu(&mut self, x: &Store<f32>, y: &mut Store<f32>, len: usize) {
+        let _observed = Observed::new(self.observer, Operation::Convolve);
         const ITEM: usize = 16 << 10;
         let (isa, x, y) = (self.work.isa, &x[..len], Shared::new(&mut y[..len]));
         self.work.pool.each(len.div_ceil(ITEM), &|_, item| {
@@ -268,6 +293,7 @@ impl Backend for CpuBackend {
     }
 
     fn depthwise(&mut self, w: &Depthwise<Self>, x: &Store<f32>, x_at: usize, count: usize, y: &mut Store<f32>) {
+        let _observed = Observed::new(self.observer, Operation::Convolve);
         const ITEM: usize = 16;
         let Depthwise { ref taps, ref bias, kernel, dim } = *w;
         assert!(kernel > 0 && taps.len() >= kernel * dim && bias.len() >= dim, "depthwise: weights of {kernel} × {dim}");
@@ -284,14 +310,17 @@ impl Backend for CpuBackend {
     }
 
     fn lstm(&mut self, w: &Lstm<Self>, x: &Store<f32>, xr: Rows, state: &mut Store<f32>, y: &mut Store<f32>, yr: Rows) {
+        let _observed = Observed::new(self.observer, Operation::Lstm);
         self.lstm.run(&mut self.work, w, (x, xr), state, (y, yr));
     }
 
     fn spectrum(&mut self, stft: Stft, x: &Store<f32>, first_end: usize, y: &mut Store<f32>, yr: Rows) {
+        let _observed = Observed::new(self.observer, Operation::Spectrum);
         self.fourier.spectrum(stft, x, first_end, y, yr);
     }
 
     fn polar_spectra(&mut self, half: usize, max_log: f32, x: &Store<f32>, xr: Rows, y: &mut Store<f32>, yr: Rows) {
+        let _observed = Observed::new(self.observer, Operation::Polar);
         stft::polar_spectra(half, max_log, x, xr, y, yr);
     }
 
@@ -304,18 +333,22 @@ impl Backend for CpuBackend {
         y: &mut Store<f32>,
         yr: Rows,
     ) {
+        let _observed = Observed::new(self.observer, Operation::Polar);
         self.fourier.locked_spectra(self.work.isa, spec, (x, xr), state, (y, yr));
     }
 
     fn istft(&mut self, stft: InverseStft, x: &Store<f32>, xr: Rows, tail: &mut Store<f32>, y: &mut Store<f32>, y_at: usize) {
+        let _observed = Observed::new(self.observer, Operation::Istft);
         self.fourier.istft(stft, x, xr, tail, y, y_at);
     }
 
     fn quantize(&mut self, books: &[Book<Self>], z: &mut Store<f32>, zr: Rows, codes: &mut Vec<i32>, cr: Rows) {
+        let _observed = Observed::new(self.observer, Operation::Quantize);
         self.quantize.run(&mut self.work, books, (z, zr), (codes, cr));
     }
 
     fn dequantize(&mut self, books: &[Book<Self>], codes: &Vec<i32>, cr: Rows, z: &mut Store<f32>, zr: Rows) {
+        let _observed = Observed::new(self.observer, Operation::Dequantize);
         quantize::dequantize(books, (codes, cr), (z, zr));
     }
 }

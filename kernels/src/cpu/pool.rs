@@ -23,6 +23,8 @@ type Item<'a> = &'a (dyn Fn(usize, usize) + Sync);
 pub(super) struct Pool {
     inner: Arc<Inner>,
     threads: Vec<JoinHandle<()>>,
+    /// Operations that were divided, and threads woken for them.
+    fork_joins: (u64, u64),
 }
 
 struct Inner {
@@ -62,12 +64,17 @@ impl Pool {
         while inner.started.load(Acquire) < threads.len() {
             thread::yield_now();
         }
-        Pool { inner, threads }
+        Pool { inner, threads, fork_joins: (0, 0) }
     }
 
     /// Workers, the caller included.
     pub(super) fn threads(&self) -> usize {
         self.threads.len() + 1
+    }
+
+    /// Operations that were divided so far, and threads that were woken for them.
+    pub(super) fn fork_joins(&self) -> (u64, u64) {
+        self.fork_joins
     }
 
     /// Calls `f(worker, item)` once for each item in 0..items, on any worker, and returns when all are done.
@@ -83,10 +90,12 @@ impl Pool {
         inner.next.store(0, Relaxed);
         let epoch = (inner.state.load(Relaxed) >> 32) + 1;
         inner.state.store(epoch << 32, SeqCst);
+        self.fork_joins.0 += 1;
         let close = Close(inner);
         for (parked, thread) in inner.parked.iter().zip(&self.threads).take(items - 1) {
             if parked.load(SeqCst) && parked.swap(false, SeqCst) {
                 thread.thread().unpark();
+                self.fork_joins.1 += 1;
             }
         }
         inner.items(0, f, items);
