@@ -22,6 +22,9 @@ use crate::{Common, Machine, Precision, models};
 /// Hops that are played before the first one that counts.
 const WARM: usize = 3;
 
+/// FNV-1a's hash of nothing.
+const FNV: u64 = 0xcbf2_9ce4_8422_2325;
+
 /// When a hop starts.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Pace {
@@ -76,6 +79,8 @@ struct Played {
     stages: Vec<Stages>,
     /// Operations divided among the threads, and threads woken for them, in all hops.
     fork_joins: (u64, u64),
+    /// Hash of all samples that were given: equal where two programs play the same.
+    samples: u64,
 }
 
 pub fn run(args: &Live) -> Result<()> {
@@ -91,8 +96,8 @@ pub fn run(args: &Live) -> Result<()> {
     if !args.common.json {
         println!("{} in {}, two lanes; an empty fork-join {:.1} us\n", dir.config.name, args.precision.name(), empty * 1e6);
         println!(
-            "{:>4} {:>4} {:>6} {:>8} {:>8} {:>8} {:>8}  {:>11} {:>6}",
-            "lag", "hop", "hops", "mean ms", "p50", "p99", "p99.9", "fork-joins", "wakes"
+            "{:>4} {:>4} {:>6} {:>8} {:>8} {:>8} {:>8}  {:>11} {:>6}  {:16}",
+            "lag", "hop", "hops", "mean ms", "p50", "p99", "p99.9", "fork-joins", "wakes", "samples"
         );
     }
     let mut rows = Vec::new();
@@ -106,13 +111,14 @@ pub fn run(args: &Live) -> Result<()> {
                 let n = played.times.len() as f64;
                 let figure = |key: &str| row[key].as_f64().unwrap_or(f64::NAN);
                 println!(
-                    "{lag:>4} {hop:>4} {n:>6} {:>8.2} {:>8.2} {:>8.2} {:>8.2}  {:>11.0} {:>6.1}",
+                    "{lag:>4} {hop:>4} {n:>6} {:>8.2} {:>8.2} {:>8.2} {:>8.2}  {:>11.0} {:>6.1}  {:016x}",
                     figure("mean_ms"),
                     figure("p50_ms"),
                     figure("p99_ms"),
                     figure("p999_ms"),
                     figure("fork_joins"),
-                    figure("wakes")
+                    figure("wakes"),
+                    played.samples
                 );
             }
             if args.stages {
@@ -150,7 +156,8 @@ fn play(cpu: &mut CpuBackend, model: &Model<CpuBackend>, case: Case, observed: b
     // A saw of 55 Hz that begins again twice a second.
     let sample = |i: usize| ((i * 55 % 32_000) as f32 / 32_000.0 - 0.5) * (1.0 - (i % 16_000) as f32 / 16_000.0);
     let hops = (case.seconds * 50).div_ceil(case.hop);
-    let mut played = Played { times: Vec::with_capacity(hops), stages: Vec::with_capacity(hops), fork_joins: (0, 0) };
+    let mut played =
+        Played { times: Vec::with_capacity(hops), stages: Vec::with_capacity(hops), fork_joins: (0, 0), samples: FNV };
     let (mut heard, mut before) = (vec![0.0; samples], (0, 0));
     let began = Instant::now();
     for n in 0..WARM + hops {
@@ -169,6 +176,10 @@ fn play(cpu: &mut CpuBackend, model: &Model<CpuBackend>, case: Case, observed: b
         stages::end();
         let took = began.elapsed();
         let stages = stages::take();
+        for stem in 0..model.config().stems.len() {
+            let bytes = session.stem(stem).iter().flat_map(|x| x.to_bits().to_le_bytes());
+            played.samples = bytes.fold(played.samples, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        }
         if n >= WARM {
             played.times.push(took);
             played.stages.push(stages);
@@ -189,7 +200,7 @@ fn summary(case: Case, played: &Played) -> Value {
     json!({
         "lag": case.lag, "hop": case.hop, "hops": hops,
         "mean_ms": figure_ms(&played.times), "p50_ms": times.ms(0.5), "p99_ms": times.ms(0.99), "p999_ms": times.ms(0.999),
-        "fork_joins": played.fork_joins.0 as f64 / hops, "wakes": played.fork_joins.1 as f64 / hops,
+        "samples": format!("{:016x}", played.samples), "fork_joins": played.fork_joins.0 as f64 / hops, "wakes": played.fork_joins.1 as f64 / hops,
     })
 }
 

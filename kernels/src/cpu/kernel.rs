@@ -1,8 +1,11 @@
 //! Inner loops by [`Isa`]: each function here calls the scalar, AVX2 or AVX-512 version.
 
 use super::mat::{PANEL, PanelRange};
+use super::random::Slot;
+use super::sample::{Logits, Scratch};
 use super::{Isa, Level, scalar};
-use crate::Act;
+use crate::{Act, Sampling};
+use realfft::num_complex::Complex32;
 
 /// Rows of x in the largest tile of any instruction set, and the accumulators of the largest tile.
 pub(super) const ROWS: usize = 12;
@@ -52,7 +55,11 @@ macro_rules! compiled {
             use crate::Act;
             use crate::cpu::mat::{PanelRange, Panels};
             use crate::cpu::simd::$vector;
-            use crate::cpu::{locked, tile, vector};
+            use crate::Sampling;
+            use crate::cpu::random::Slot;
+            use crate::cpu::sample::{Logits, Scratch};
+            use crate::cpu::{locked, maximum, quantize, sample, stft, tile, vector};
+            use realfft::num_complex::Complex32;
 
             #[target_feature(enable = $features)]
             pub fn norm(x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32, y: &mut [f32]) {
@@ -92,6 +99,26 @@ macro_rules! compiled {
             #[target_feature(enable = $features)]
             pub fn mix_spectra(by: (f32, f32), l: &[f32], u: &[f32], phases: &[i32], re: &mut [f32], im: &mut [f32]) {
                 locked::mix_spectra(by, l, u, phases, re, im)
+            }
+            #[target_feature(enable = $features)]
+            pub fn first_maximum(x: &[f32]) -> usize {
+                maximum::first_maximum(x)
+            }
+            #[target_feature(enable = $features)]
+            pub fn euclidean_scores(norms: &[f32], scores: &mut [f32]) {
+                quantize::euclidean_scores(norms, scores)
+            }
+            #[target_feature(enable = $features)]
+            pub fn log_magnitudes(bins: &[Complex32], scale: f32, y: &mut [f32]) {
+                stft::log_magnitudes(bins, scale, y)
+            }
+            #[target_feature(enable = $features)]
+            pub fn scale_spectra(max_log: f32, l: &[f32], re: &mut [f32], im: &mut [f32]) {
+                stft::scale_spectra(max_log, l, re, im)
+            }
+            #[target_feature(enable = $features)]
+            pub fn sample_code(from: Logits, sampling: &Sampling, slot: Slot, scratch: &mut Scratch) -> Option<usize> {
+                sample::sample_code(from, sampling, slot, scratch)
             }
             #[target_feature(enable = $features)]
             fn one<const P: usize, const R: usize>(view: Panels, first: usize, k: usize, x: &[f32], acc: &mut [f32]) {
@@ -184,6 +211,31 @@ pub(super) fn windowed_noise(isa: Isa, first: u32, seed: u32, window: &[f32], y:
 /// [`scalar::mix_spectra`] with (largest log magnitude, scale of the noise).
 pub(super) fn mix_spectra(isa: Isa, by: (f32, f32), l: &[f32], u: &[f32], phases: &[i32], re: &mut [f32], im: &mut [f32]) {
     choose!(isa, mix_spectra(by, l, u, phases, re, im))
+}
+
+/// [`scalar::first_maximum`].
+pub(super) fn first_maximum(isa: Isa, x: &[f32]) -> usize {
+    choose!(isa, first_maximum(x))
+}
+
+/// [`scalar::euclidean_scores`].
+pub(super) fn euclidean_scores(isa: Isa, norms: &[f32], scores: &mut [f32]) {
+    choose!(isa, euclidean_scores(norms, scores))
+}
+
+/// [`scalar::log_magnitudes`].
+pub(super) fn log_magnitudes(isa: Isa, bins: &[Complex32], scale: f32, y: &mut [f32]) {
+    choose!(isa, log_magnitudes(bins, scale, y))
+}
+
+/// [`scalar::scale_spectra`].
+pub(super) fn scale_spectra(isa: Isa, max_log: f32, l: &[f32], re: &mut [f32], im: &mut [f32]) {
+    choose!(isa, scale_spectra(max_log, l, re, im))
+}
+
+/// [`scalar::sample_code`].
+pub(super) fn sample_code(isa: Isa, from: Logits, sampling: &Sampling, slot: Slot, scratch: &mut Scratch) -> Option<usize> {
+    choose!(isa, sample_code(from, sampling, slot, scratch))
 }
 
 /// [`scalar::lstm_gates`].

@@ -11,6 +11,7 @@ mod linear;
 mod locked;
 mod lstm;
 mod mat;
+mod maximum;
 mod mem;
 mod observe;
 mod pool;
@@ -150,7 +151,7 @@ impl Backend for CpuBackend {
     }
 
     fn sampler(&mut self, grid: &Grid) -> Result<Sampler, BackendError> {
-        Sampler::new(grid)
+        Sampler::new(grid, self.work.pool.threads())
     }
 
     fn write(&mut self, dst: &mut Store<f32>, at: usize, src: &[f32]) {
@@ -201,16 +202,20 @@ impl Backend for CpuBackend {
         }
         for i in 0..n {
             let s = first + i;
+            // The sinusoid is that of the first lane.
+            let (cos, sin) = x[i * dim..][..2 * half].split_at_mut(half);
+            for ((wavelength, cos), sin) in self.wavelengths.iter().zip(cos).zip(sin) {
+                let (s, c) = (s as f64 * wavelength).sin_cos();
+                (*cos, *sin) = (c as f32, s as f32);
+            }
+            x[i * dim..][2 * half..dim].fill(0.0);
+            for lane in 1..grid.songs * grid.branches {
+                x.copy_within(i * dim..(i + 1) * dim, (lane * n + i) * dim);
+            }
             for lane in 0..grid.songs * grid.branches {
                 let (song, branch) = (lane / grid.branches, lane % grid.branches);
                 let at = (lane * n + i) * dim;
                 let row = &mut x[at..at + dim];
-                let (cos, sin) = row.split_at_mut(half);
-                for ((wavelength, cos), sin) in self.wavelengths.iter().zip(cos).zip(sin) {
-                    let (s, c) = (s as f64 * wavelength).sin_cos();
-                    (*cos, *sin) = (c as f32, s as f32);
-                }
-                row[2 * half..].fill(0.0);
                 for (k, table) in tables.iter().enumerate() {
                     let token = seq[(song * streams + k) * steps + s];
                     let special = token == UNKNOWN || masked[branch * streams + k] != 0;
@@ -268,7 +273,8 @@ impl Backend for CpuBackend {
 
     fn sample(&mut self, sampler: &mut Sampler, logits: &Store<f32>, n: usize, pos: &mut Vec<i32>, seq: &mut Vec<i32>) {
         let _observed = Observed::new(self.observer, Operation::Sample);
-        sampler.sample(logits, (step(pos) + n).checked_sub(1).expect("sample: at least one step was fed"), seq);
+        let last = (step(pos) + n).checked_sub(1).expect("sample: at least one step was fed");
+        sampler.sample(&mut self.work, logits, last, seq);
         pos[0] += n as i32;
     }
 
@@ -316,12 +322,12 @@ impl Backend for CpuBackend {
 
     fn spectrum(&mut self, stft: Stft, x: &Store<f32>, first_end: usize, y: &mut Store<f32>, yr: Rows) {
         let _observed = Observed::new(self.observer, Operation::Spectrum);
-        self.fourier.spectrum(stft, x, first_end, y, yr);
+        self.fourier.spectrum(&mut self.work, stft, x, first_end, y, yr);
     }
 
     fn polar_spectra(&mut self, half: usize, max_log: f32, x: &Store<f32>, xr: Rows, y: &mut Store<f32>, yr: Rows) {
         let _observed = Observed::new(self.observer, Operation::Polar);
-        stft::polar_spectra(half, max_log, x, xr, y, yr);
+        stft::polar_spectra(&mut self.work, half, max_log, x, xr, y, yr);
     }
 
     fn locked_spectra(
@@ -334,12 +340,12 @@ impl Backend for CpuBackend {
         yr: Rows,
     ) {
         let _observed = Observed::new(self.observer, Operation::Polar);
-        self.fourier.locked_spectra(self.work.isa, spec, (x, xr), state, (y, yr));
+        self.fourier.locked_spectra(&mut self.work, spec, (x, xr), state, (y, yr));
     }
 
     fn istft(&mut self, stft: InverseStft, x: &Store<f32>, xr: Rows, tail: &mut Store<f32>, y: &mut Store<f32>, y_at: usize) {
         let _observed = Observed::new(self.observer, Operation::Istft);
-        self.fourier.istft(stft, x, xr, tail, y, y_at);
+        self.fourier.istft(&mut self.work, stft, (x, xr), tail, y, y_at);
     }
 
     fn quantize(&mut self, books: &[Book<Self>], z: &mut Store<f32>, zr: Rows, codes: &mut Vec<i32>, cr: Rows) {

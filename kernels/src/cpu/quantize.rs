@@ -3,7 +3,7 @@
 use super::linear::{Product, product};
 use super::mat::Mat;
 use super::mem::Store;
-use super::{CpuBackend, Workers};
+use super::{CpuBackend, Workers, kernel};
 use crate::{Book, Rows};
 
 /// Rows that are scored at a time.
@@ -49,7 +49,7 @@ impl Scratch {
                     Book::Euclidean { codes, norms } => {
                         product(work, &Product::bare(codes), z, rows, scores, scores_at);
                         for scores in scores.chunks_exact_mut(card) {
-                            scores.iter_mut().zip(norms.iter()).for_each(|(s, norm)| *s = s.mul_add(2.0, -norm));
+                            kernel::euclidean_scores(work.isa, &norms[..card], scores);
                         }
                     }
                     Book::Factorised { project_in, unit, .. } => {
@@ -62,7 +62,7 @@ impl Scratch {
                     }
                 }
                 for row in 0..rows.count {
-                    let code = first_maximum(&scores[row * card..][..card]);
+                    let code = kernel::first_maximum(work.isa, &scores[row * card..][..card]);
                     codes[cr.at + q * cr.stride + first + row] = code as i32;
                     let z = &mut z[rows.at + row * rows.stride..][..dim];
                     book.codes().row(code, |k, w| z[k] -= w);
@@ -70,6 +70,12 @@ impl Scratch {
             }
         }
     }
+}
+
+/// Products ⟨r, e⟩ become 2⟨r, e⟩ − ‖e‖².
+#[inline(always)]
+pub(super) fn euclidean_scores(norms: &[f32], scores: &mut [f32]) {
+    scores.iter_mut().zip(norms).for_each(|(score, norm)| *score = score.mul_add(2.0, -norm));
 }
 
 /// Each row of `z` becomes the sum, over the books, of the code vectors.
@@ -103,15 +109,4 @@ fn check(op: &str, books: &[Book<CpuBackend>], (z, zr): (usize, Rows), (codes, c
         assert!(fits, "{op}: the parts of book {q} do not fit together");
     }
     dim
-}
-
-/// Index of the first largest value; a NaN never wins.
-pub(super) fn first_maximum(scores: &[f32]) -> usize {
-    let (mut best, mut at) = (f32::NEG_INFINITY, 0);
-    for (i, s) in scores.iter().enumerate() {
-        if *s > best {
-            (best, at) = (*s, i);
-        }
-    }
-    at
 }

@@ -11,25 +11,58 @@
 //! 3. top_p > 0: codes by falling l, equal ones by rising code; weight e^((l − max)/T); code i is kept where the sum of the
 //!    weights before it is ≤ top_p · the sum of all (in that order, f32). Else top_k > 0: kept where l ≥ the k-th largest.
 //! 4. The first maximum of l/T + noise among the kept codes.
+//!
+//! Streams are divided among the threads. The loops of one stream are compiled for each instruction set
+//! ([`super::kernel::sample_code`]), and none of them depends on how.
 
-use super::quantize::first_maximum;
-use super::random::{gumbel, philox};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use super::maximum::{first_maximum, limit_of_largest, maximum};
+use super::pool::Shared;
+use super::random::{CODES, Slot, gumbel_noise};
 use super::scalar::exp;
+use super::{Workers, kernel};
 use crate::{BackendError, Grid, Sampling, UNKNOWN};
 
 /// Sampling parameters, grid shape, scratch memory and a counter.
 pub struct Sampler {
     grid: Grid,
+    /// Index of each stream's first logit in its lane.
+    first: Vec<usize>,
     sampling: Sampling,
     /// Tokens sampled from logits without a finite value.
     nonfinite: u32,
+    /// One for each thread.
+    scratch: Vec<Scratch>,
+}
+
+/// Scratch memory for one stream: a value for each code.
+#[derive(Clone)]
+pub(super) struct Scratch {
     logits: Vec<f32>,
-    order: Vec<u32>,
-    sorted: Vec<f32>,
+    values: Vec<f32>,
+    order: Vec<u64>,
+}
+
+/// Logits of one stream [card], and its guidance.
+#[derive(Clone, Copy)]
+pub(super) struct Logits<'a> {
+    /// Of the conditioned lane.
+    pub cond: &'a [f32],
+    /// Of the null lane.
+    pub null: Option<&'a [f32]>,
+    /// The stream's share of the guidance.
+    pub cfg_scale: f32,
+}
+
+impl Scratch {
+    fn new(card: usize) -> Scratch {
+        Scratch { logits: vec![0.0; card], values: vec![0.0; card], order: vec![0; card] }
+    }
 }
 
 impl Sampler {
-    pub(super) fn new(grid: &Grid) -> Result<Sampler, BackendError> {
+    pub(super) fn new(grid: &Grid, threads: usize) -> Result<Sampler, BackendError> {
         let bad = |what: String| Err(BackendError::Shape { op: "sampler", what });
         let (cards, delays, cfg_scale) = (grid.cards.len(), grid.delays.len(), grid.cfg_scale.len());
         if cards != delays || cards != cfg_scale || cards == 0 {
@@ -43,8 +76,8 @@ impl Sampler {
             return bad(format!("cards {:?}; from 1 to 2^24", grid.cards));
         }
         let sampling = Sampling { temperature: 1.0, top_k: 0, top_p: 0.0, cfg: 1.0, seed: 0, frame_base: 0 };
-        let (logits, sorted, order) = (vec![0.0; largest], vec![0.0; largest], vec![0; largest]);
-        Ok(Sampler { grid: grid.clone(), sampling, nonfinite: 0, logits, order, sorted })
+        let first = (0..cards).map(|stream| grid.cards[..stream].iter().sum()).collect();
+        Ok(Sampler { grid: grid.clone(), first, sampling, nonfinite: 0, scratch: vec![Scratch::new(largest); threads.max(1)] })
     }
 
     pub(super) fn set(&mut self, s: &Sampling) {
@@ -56,106 +89,145 @@ impl Sampler {
     }
 
     /// Samples the unknown tokens of step `s + 1` from the logits [lanes, Σ cards] of step `s`.
-    pub(super) fn sample(&mut self, logits: &[f32], s: usize, seq: &mut [i32]) {
-        let (streams, steps) = (self.grid.cards.len(), self.grid.steps);
-        let width: usize = self.grid.cards.iter().sum();
-        assert!(logits.len() >= self.grid.songs * self.grid.branches * width, "sample: logits of {}", logits.len());
-        assert!(seq.len() >= self.grid.songs * streams * steps, "sample: sequence of {}", seq.len());
+    pub(super) fn sample(&mut self, work: &mut Workers, logits: &[f32], s: usize, seq: &mut [i32]) {
+        let Sampler { grid, first, sampling, nonfinite, scratch } = self;
+        let (streams, steps, isa) = (grid.cards.len(), grid.steps, work.isa);
+        let width: usize = grid.cards.iter().sum();
+        assert!(logits.len() >= grid.songs * grid.branches * width, "sample: logits of {}", logits.len());
+        assert!(seq.len() >= grid.songs * streams * steps, "sample: sequence of {}", seq.len());
         if s + 1 >= steps {
             return;
         }
-        for song in 0..self.grid.songs {
-            let mut first = 0;
-            for stream in 0..streams {
-                let card = self.grid.cards[stream];
-                let slot = &mut seq[(song * streams + stream) * steps + s + 1];
-                if *slot == UNKNOWN {
-                    *slot = match s.checked_sub(self.grid.delays[stream]) {
-                        None => card as i32,
-                        Some(frame) => {
-                            let lane = |branch: usize| &logits[(song * self.grid.branches + branch) * width + first..][..card];
-                            let null = (self.grid.branches == 2).then(|| lane(1));
-                            self.guide(lane(0), null, self.grid.cfg_scale[stream]);
-                            self.choose(card, song, stream, frame) as i32
-                        }
-                    };
-                }
-                first += card;
+        // A sampler of a backend with fewer threads.
+        let largest = scratch[0].logits.len();
+        scratch.resize_with(scratch.len().max(work.pool.threads()), || Scratch::new(largest));
+        let (seq, scratch, faults) = (Shared::new(seq), Shared::new(scratch), AtomicU32::new(0));
+        work.pool.each(grid.songs * streams, &|worker, item| {
+            let (song, stream) = (item / streams, item % streams);
+            // SAFETY: each item is another slot.
+            let slot = &mut unsafe { seq.slice(item * steps + s + 1, 1) }[0];
+            if *slot != UNKNOWN {
+                return;
             }
+            let card = grid.cards[stream];
+            let Some(frame) = s.checked_sub(grid.delays[stream]) else {
+                *slot = card as i32;
+                return;
+            };
+            let lane = |branch: usize| &logits[(song * grid.branches + branch) * width + first[stream]..][..card];
+            let null = (grid.branches == 2).then(|| lane(1));
+            let logits = Logits { cond: lane(0), null, cfg_scale: grid.cfg_scale[stream] };
+            let random = Slot {
+                key: [sampling.seed as u32, (sampling.seed >> 32) as u32],
+                frame: sampling.frame_base.wrapping_add(frame as i64) as u32,
+                stream: stream as u32,
+                song: song as u32,
+            };
+            // SAFETY: each thread takes only its own scratch memory.
+            let scratch = &mut unsafe { scratch.slice(worker, 1) }[0];
+            let code = kernel::sample_code(isa, logits, sampling, random, scratch);
+            if code.is_none() {
+                faults.fetch_add(1, Relaxed);
+            }
+            *slot = code.unwrap_or(0) as i32;
+        });
+        *nonfinite += faults.into_inner();
+    }
+}
+
+/// Samples one code of one stream; `None` where no logit is finite.
+#[inline(always)]
+pub(super) fn sample_code(from: Logits, sampling: &Sampling, slot: Slot, scratch: &mut Scratch) -> Option<usize> {
+    let Sampling { temperature, top_k, top_p, .. } = *sampling;
+    let card = from.cond.len();
+    let (logits, values) = (&mut scratch.logits[..card], &mut scratch.values[..card]);
+    guide(from, sampling.cfg, logits);
+    let best = first_maximum(logits);
+    if logits[best] == f32::NEG_INFINITY {
+        return None;
+    }
+    if temperature.is_nan() || temperature <= 0.0 {
+        return Some(best);
+    }
+    if top_p > 0.0 {
+        keep_nucleus(logits, logits[best], (temperature, top_p), values, &mut scratch.order[..card]);
+    } else if top_k > 0 && (top_k as usize) < card {
+        let limit = limit_of_largest(logits, top_k as usize);
+        for l in logits.iter_mut() {
+            *l = if *l < limit { f32::NEG_INFINITY } else { *l };
         }
     }
-
-    /// Writes the guided logits of one stream to `self.logits`.
-    fn guide(&mut self, cond: &[f32], null: Option<&[f32]>, cfg_scale: f32) {
-        let g = cfg_scale.mul_add(self.sampling.cfg, 1.0 - cfg_scale);
-        for (code, (out, cond)) in self.logits.iter_mut().zip(cond).enumerate() {
-            let l = null.map_or(*cond, |null| (cond - null[code]).mul_add(g, null[code]));
-            *out = if l.is_finite() { l } else { f32::NEG_INFINITY };
+    let mut noise = [0.0; CODES];
+    for (at, (values, logits)) in values.chunks_mut(CODES).zip(logits.chunks(CODES)).enumerate() {
+        if maximum(logits) == f32::NEG_INFINITY {
+            values.fill(f32::NEG_INFINITY);
+            continue;
+        }
+        gumbel_noise(slot, at * CODES, &mut noise);
+        for ((value, l), noise) in values.iter_mut().zip(logits).zip(&noise) {
+            *value = l / temperature + noise;
         }
     }
+    let code = first_maximum(values);
+    // A temperature near 0 makes every value −∞.
+    Some(if values[code] > f32::NEG_INFINITY { code } else { best })
+}
 
-    /// Samples one code from `self.logits`.
-    fn choose(&mut self, card: usize, song: usize, stream: usize, frame: usize) -> usize {
-        let Sampling { temperature, top_k, top_p, seed, frame_base, .. } = self.sampling;
-        let logits = &mut self.logits[..card];
-        let best = first_maximum(logits);
-        if logits[best] == f32::NEG_INFINITY {
-            self.nonfinite += 1;
-            return 0;
-        }
-        if temperature.is_nan() || temperature <= 0.0 {
-            return best;
-        }
-        if top_p > 0.0 {
-            let largest = logits[best];
-            let order = &mut self.order[..card];
-            order.iter_mut().enumerate().for_each(|(i, o)| *o = i as u32);
-            order.sort_unstable_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b)));
-            let weight = |code: u32, logits: &[f32]| exp((logits[code as usize] - largest) / temperature);
-            let total: f32 = order.iter().map(|code| weight(*code, logits)).sum();
-            let mut before = 0.0;
-            for code in order.iter() {
-                let w = weight(*code, logits);
-                if before > top_p * total {
-                    logits[*code as usize] = f32::NEG_INFINITY;
-                }
-                before += w;
-            }
-        } else if top_k > 0 && (top_k as usize) < card {
-            let sorted = &mut self.sorted[..card];
-            sorted.copy_from_slice(logits);
-            let (_, kth, _) = sorted.select_nth_unstable_by(top_k as usize - 1, |a, b| b.total_cmp(a));
-            let kth = *kth;
-            logits.iter_mut().filter(|l| **l < kth).for_each(|l| *l = f32::NEG_INFINITY);
-        }
-        let frame = frame_base.wrapping_add(frame as i64) as u32;
-        let key = [seed as u32, (seed >> 32) as u32];
-        let (mut highest, mut code) = (f32::NEG_INFINITY, best);
-        for (word, four) in logits.chunks(4).enumerate() {
-            if four.iter().all(|l| *l == f32::NEG_INFINITY) {
-                continue;
-            }
-            let random = philox([word as u32, frame, stream as u32, song as u32], key);
-            for (i, (l, random)) in four.iter().zip(random).enumerate() {
-                let value = l / temperature + gumbel(random);
-                if value > highest {
-                    (highest, code) = (value, word * 4 + i);
-                }
+/// Writes the guided logits of one stream.
+#[inline(always)]
+fn guide(from: Logits, cfg: f32, logits: &mut [f32]) {
+    let factor = from.cfg_scale.mul_add(cfg, 1.0 - from.cfg_scale);
+    let finite = |l: f32| if l.is_finite() { l } else { f32::NEG_INFINITY };
+    match from.null {
+        Some(null) => {
+            for ((l, cond), null) in logits.iter_mut().zip(from.cond).zip(null) {
+                *l = finite((cond - null).mul_add(factor, *null));
             }
         }
-        code
+        None => logits.iter_mut().zip(from.cond).for_each(|(l, cond)| *l = finite(*cond)),
+    }
+}
+
+/// Nucleus sampling: sets the logits that are not kept to −∞.
+#[inline(always)]
+fn keep_nucleus(logits: &mut [f32], largest: f32, (temperature, top_p): (f32, f32), weights: &mut [f32], order: &mut [u64]) {
+    for (weight, l) in weights.iter_mut().zip(logits.iter()) {
+        *weight = exp((l - largest) / temperature);
+    }
+    // By falling logit, then by rising code. Flipped bits of an f32 have the order of its values, as integers.
+    for (code, (entry, l)) in order.iter_mut().zip(logits.iter()).enumerate() {
+        let bits = l.to_bits();
+        let falling = if bits >> 31 == 1 { bits } else { !(bits | 1 << 31) };
+        *entry = u64::from(falling) << 32 | code as u64;
+    }
+    order.sort_unstable();
+    let code = |entry: &u64| *entry as u32 as usize;
+    let total: f32 = order.iter().map(|entry| weights[code(entry)]).sum();
+    let mut before = 0.0;
+    for code in order.iter().map(code) {
+        if before > top_p * total {
+            logits[code] = f32::NEG_INFINITY;
+        }
+        before += weights[code];
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::CpuBackend;
     use super::*;
 
     const CARDS: [usize; 2] = [9, 50];
 
     fn sampler(songs: usize, branches: usize, delays: [usize; 2]) -> Sampler {
-        Sampler::new(&Grid { songs, branches, cards: CARDS.to_vec(), delays: delays.to_vec(), cfg_scale: vec![1.0; 2], steps: 6 })
-            .unwrap()
+        let grid = Grid { songs, branches, cards: CARDS.to_vec(), delays: delays.to_vec(), cfg_scale: vec![1.0; 2], steps: 6 };
+        Sampler::new(&grid, 1).unwrap()
+    }
+
+    /// [`Sampler::sample`] on one thread.
+    fn sample(sampler: &mut Sampler, logits: &[f32], s: usize, seq: &mut [i32]) {
+        let mut backend = CpuBackend::new(1);
+        sampler.sample(&mut backend.work, logits, s, seq);
     }
 
     fn sampling() -> Sampling {
@@ -173,7 +245,7 @@ mod tests {
         for frame_base in 0..n {
             let mut seq = [UNKNOWN; 12];
             p.set(&Sampling { frame_base, ..s });
-            p.sample(logits, 0, &mut seq);
+            sample(&mut p, logits, 0, &mut seq);
             counts[seq[7] as usize] += 1.0 / n as f64;
         }
         counts
@@ -209,7 +281,7 @@ mod tests {
             for frame_base in 0..200 {
                 let mut seq = [UNKNOWN; 12];
                 p.set(&Sampling { frame_base, cfg, ..sampling() });
-                p.sample(&logits, 0, &mut seq);
+                sample(&mut p, &logits, 0, &mut seq);
                 codes.push((seq[1], seq[7]));
             }
             codes
@@ -257,14 +329,14 @@ mod tests {
         p.set(&Sampling { temperature: 0.0, ..sampling() });
         let guided: Vec<f32> = (0..59).map(|i| (logits[i] - logits[59 + i]).mul_add(3.0, logits[59 + i])).collect();
         let mut seq = [UNKNOWN; 12];
-        p.sample(&logits, 2, &mut seq);
+        sample(&mut p, &logits, 2, &mut seq);
         assert_eq!(seq[3], first_maximum(&guided[..9]) as i32);
         assert_eq!(seq[9], first_maximum(&guided[9..]) as i32);
         assert!(seq.iter().enumerate().all(|(i, t)| i == 3 || i == 9 || *t == UNKNOWN));
         logits[4] = f32::NAN;
         logits[5] = f32::INFINITY;
         seq = [UNKNOWN; 12];
-        p.sample(&logits, 2, &mut seq);
+        sample(&mut p, &logits, 2, &mut seq);
         assert!(![4, 5].contains(&seq[3]) && p.nonfinite() == 0);
     }
 
@@ -274,11 +346,11 @@ mod tests {
         p.set(&sampling());
         let mut seq = [UNKNOWN; 12];
         seq[1] = 4;
-        p.sample(&lane(0), 0, &mut seq);
+        sample(&mut p, &lane(0), 0, &mut seq);
         assert_eq!((seq[1], seq[7]), (4, 50));
-        p.sample(&lane(0), 3, &mut seq);
+        sample(&mut p, &lane(0), 3, &mut seq);
         assert!((0..50).contains(&seq[10]));
-        p.sample(&lane(0), 5, &mut seq);
+        sample(&mut p, &lane(0), 5, &mut seq);
     }
 
     #[test]
@@ -288,7 +360,7 @@ mod tests {
         let mut logits = lane(0);
         logits[..9].fill(f32::NAN);
         let mut seq = [UNKNOWN; 12];
-        p.sample(&logits, 0, &mut seq);
+        sample(&mut p, &logits, 0, &mut seq);
         assert_eq!((seq[1], p.nonfinite()), (0, 1));
     }
 
@@ -298,7 +370,7 @@ mod tests {
             let mut p = sampler(songs, 1, [0, 0]);
             p.set(&Sampling { seed, frame_base: base, temperature: 50.0, ..sampling() });
             let mut seq = vec![UNKNOWN; songs * 12];
-            (0..5).for_each(|s| p.sample(&lane(0).repeat(songs), s, &mut seq));
+            (0..5).for_each(|s| sample(&mut p, &lane(0).repeat(songs), s, &mut seq));
             seq
         };
         let two = sample(7, 0, 2);

@@ -5,6 +5,10 @@
 
 pub(super) use super::locked::{mix_spectra, windowed_noise};
 use super::mat::{PANEL, PanelRange, Panels, WORD, int4};
+pub(super) use super::maximum::first_maximum;
+pub(super) use super::quantize::euclidean_scores;
+pub(super) use super::sample::sample_code;
+pub(super) use super::stft::{log_magnitudes, scale_spectra};
 use crate::Act;
 use crate::quant::{BLOCK, from_bf16};
 
@@ -43,6 +47,7 @@ pub(super) fn exp(x: f32) -> f32 {
 }
 
 /// ln x for a positive normal x, within 2 ulp or 1e-7.
+#[inline(always)]
 pub(super) fn ln(x: f32) -> f32 {
     // x = 2^e · m, m in 2/3..4/3; ln m = 2 artanh((m − 1)/(m + 1)).
     let e = (x.to_bits().wrapping_sub(0x3f2a_aaab) as i32) >> 23;

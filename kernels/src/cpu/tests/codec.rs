@@ -208,6 +208,34 @@ fn locked_spectra_have_the_same_bits_on_every_instruction_set() {
 }
 
 #[test]
+fn spectra_and_signals_have_the_same_bits_on_every_backend_and_in_parts() {
+    let (n_fft, half, hop, count) = (128usize, 65, 32, 11);
+    let mut x: Vec<f32> = noise(7, count * 2 * half).iter().map(|x| x * 20.0).collect();
+    (x[0], x[1], x[2], x[half]) = (f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30);
+    let bits_of = |x: &[f32]| x.iter().map(|x| if x.is_nan() { -1.0 } else { *x }).collect::<Vec<f32>>();
+    let mut whole: Option<Vec<f32>> = None;
+    for cut in [count, 4, 1] {
+        same_everywhere("Fourier transforms", |backend| {
+            let (xb, mut tail) = (buf(backend, &x), backend.buf(n_fft).unwrap());
+            let (mut spectra, mut signal) = (backend.buf(x.len()).unwrap(), backend.buf(count * hop).unwrap());
+            let mut features = backend.buf(count * 50).unwrap();
+            for from in (0..count).step_by(cut) {
+                let rows = Rows { count: cut.min(count - from), at: from * 2 * half, stride: 2 * half };
+                backend.polar_spectra(half, 5.0, &xb, rows, &mut spectra, rows);
+                // The first row is not finite.
+                backend.zero(&mut spectra, 0, 2 * half);
+                backend.istft(InverseStft { n_fft, hop }, &spectra, rows, &mut tail, &mut signal, from * hop);
+                let rows = Rows { count: rows.count, at: from * 50, stride: 50 };
+                backend.spectrum(Stft { n_fft, hop, bins: 50 }, &xb, n_fft + 2 * half + from * hop, &mut features, rows);
+            }
+            let out = bits_of(&[&spectra[..], &signal[..], &features[..]].concat());
+            assert_eq!(bits(whole.get_or_insert_with(|| out.clone())), bits(&out), "in parts of {cut}");
+            out
+        });
+    }
+}
+
+#[test]
 fn white_noise_has_variance_one_and_no_memory() {
     let x: Vec<f64> = (0..100_000).map(|i| f64::from(locked::white_noise(i, 9))).collect();
     let mean = |f: &dyn Fn(usize) -> f64| (0..x.len() - 8).map(f).sum::<f64>() / (x.len() - 8) as f64;

@@ -7,6 +7,7 @@ mod embed;
 mod linear;
 mod memory;
 mod quantizer;
+mod sampler;
 
 use super::*;
 use crate::{Act, Norm};
@@ -100,6 +101,49 @@ fn columns(format: Format, cols: usize) -> usize {
 
 fn config() -> ProptestConfig {
     ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// Outside of a function that is compiled for an instruction set, a fused multiply-add is a call, fifty times slower.
+#[test]
+fn fused_multiply_adds_are_compiled_for_each_instruction_set() {
+    let mut open = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..")];
+    let (mut found, mut seen) = (Vec::new(), 0);
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir()
+                && !["target", "tests", "bench", "examples", "train"].contains(&name.as_str())
+                && !name.starts_with('.')
+            {
+                open.push(path);
+                continue;
+            }
+            // The specification, which runs only where a machine has none of the instruction sets.
+            if !name.ends_with(".rs") || path.ends_with("cpu/scalar.rs") {
+                continue;
+            }
+            let source = std::fs::read_to_string(&path).unwrap();
+            let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            let (mut inlined, mut attribute) = (false, false);
+            for (n, line) in code.lines().enumerate() {
+                let line = line.split("//").next().unwrap();
+                attribute |= line.trim() == "#[inline(always)]";
+                if line.contains("fn ") && line.contains('(') {
+                    inlined = std::mem::take(&mut attribute);
+                }
+                // Split, so that the search doesn't find this line.
+                if line.contains(concat!(".mul", "_add(")) {
+                    seen += 1;
+                    if !inlined {
+                        found.push(format!("{}:{}", path.display(), n + 1));
+                    }
+                }
+            }
+        }
+    }
+    assert!(seen > 5, "the search finds what it looks for");
+    assert!(found.is_empty(), "in functions that are not inlined into compiled ones (kernel.rs): {found:?}");
 }
 
 #[test]
