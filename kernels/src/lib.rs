@@ -64,10 +64,12 @@ pub mod cuda;
 pub mod denormal;
 pub mod quant;
 mod sampling;
+mod separator;
 mod views;
 mod weights;
 
 pub use backend::{Backend, BackendError};
 pub use sampling::{Grid, Sampling, UNKNOWN};
+pub use separator::{GroupNorm, Groups, SeparatorBackend};
 pub use views::{EmbedInput, Heads, InverseStft, LaneText, LayerRows, LockedSpectra, Rows, Stft};
 pub use weights::{Act, Book, Depthwise, Format, Linear, Lstm, Norm};

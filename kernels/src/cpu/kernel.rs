@@ -58,7 +58,7 @@ macro_rules! compiled {
             use crate::Sampling;
             use crate::cpu::random::Slot;
             use crate::cpu::sample::{Logits, Scratch};
-            use crate::cpu::{locked, maximum, quantize, sample, stft, tile, vector};
+            use crate::cpu::{locked, maximum, quantize, sample, separator, stft, tile, vector};
             use realfft::num_complex::Complex32;
 
             #[target_feature(enable = $features)]
@@ -91,7 +91,24 @@ macro_rules! compiled {
                 // SAFETY: as above.
                 unsafe { vector::lstm_gates::<$vector>(gates, hidden, c, h) }
             }
+            #[target_feature(enable = $features)]
+            pub fn glu(a: &[f32], b: &[f32], y: &mut [f32]) {
+                // SAFETY: as above.
+                unsafe { vector::glu::<$vector>(a, b, y) }
+            }
             // Plain loops, which the compiler turns into vectors of these features.
+            #[target_feature(enable = $features)]
+            pub fn row_sums(x: &[f32], sums: &mut [f64; 8], squares: &mut [f64; 8]) {
+                separator::row_sums(x, sums, squares)
+            }
+            #[target_feature(enable = $features)]
+            pub fn scale_row(x: &[f32], stats: (f32, f32), weight: &[f32], bias: &[f32], y: &mut [f32]) {
+                separator::scale_row(x, stats, weight, bias, y)
+            }
+            #[target_feature(enable = $features)]
+            pub fn add_scaled(x: &[f32], scale: &[f32], y: &mut [f32]) {
+                separator::add_scaled(x, scale, y)
+            }
             #[target_feature(enable = $features)]
             pub fn windowed_noise(first: u32, seed: u32, window: &[f32], y: &mut [f32]) {
                 locked::windowed_noise(first, seed, window, y)
@@ -241,4 +258,24 @@ pub(super) fn sample_code(isa: Isa, from: Logits, sampling: &Sampling, slot: Slo
 /// [`scalar::lstm_gates`].
 pub(super) fn lstm_gates(isa: Isa, gates: &[f32], hidden: &[f32], c: &mut [f32], h: &mut [f32]) {
     choose!(isa, lstm_gates(gates, hidden, c, h))
+}
+
+/// [`scalar::glu`].
+pub(super) fn glu(isa: Isa, a: &[f32], b: &[f32], y: &mut [f32]) {
+    choose!(isa, glu(a, b, y))
+}
+
+/// [`scalar::row_sums`].
+pub(super) fn row_sums(isa: Isa, x: &[f32], sums: &mut [f64; 8], squares: &mut [f64; 8]) {
+    choose!(isa, row_sums(x, sums, squares))
+}
+
+/// [`scalar::scale_row`] with (mean, 1/√(variance + eps)).
+pub(super) fn scale_row(isa: Isa, x: &[f32], stats: (f32, f32), weight: &[f32], bias: &[f32], y: &mut [f32]) {
+    choose!(isa, scale_row(x, stats, weight, bias, y))
+}
+
+/// [`scalar::add_scaled`].
+pub(super) fn add_scaled(isa: Isa, x: &[f32], scale: &[f32], y: &mut [f32]) {
+    choose!(isa, add_scaled(x, scale, y))
 }

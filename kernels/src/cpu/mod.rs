@@ -19,6 +19,7 @@ mod quantize;
 mod random;
 mod sample;
 mod scalar;
+mod separator;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 mod stft;
@@ -54,6 +55,7 @@ pub struct CpuBackend {
     lstm: lstm::Scratch,
     quantize: quantize::Scratch,
     fourier: stft::Fourier,
+    groups: separator::Scratch,
     /// 10000^(−i/(dim/2 − 1)), for the last `dim` that was used.
     wavelengths: Vec<f64>,
 }
@@ -85,6 +87,7 @@ impl CpuBackend {
             lstm: lstm::Scratch::default(),
             quantize: quantize::Scratch::default(),
             fourier: stft::Fourier::default(),
+            groups: separator::Scratch::default(),
             wavelengths: Vec::new(),
         }
     }

@@ -4,6 +4,7 @@
 //! row (norms, softmax) run in 16 partial sums, element j into partial sum j mod 16, added up by [`sum16`].
 
 pub(super) use super::locked::{mix_spectra, windowed_noise};
+pub(super) use super::separator::{add_scaled, row_sums, scale_row};
 use super::mat::{PANEL, PanelRange, Panels, WORD, int4};
 pub(super) use super::maximum::first_maximum;
 pub(super) use super::quantize::euclidean_scores;
@@ -90,6 +91,11 @@ pub(super) fn elu(x: &[f32], y: &mut [f32]) {
 #[inline]
 pub(super) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
+}
+
+/// a · σ(b).
+pub(super) fn glu(a: &[f32], b: &[f32], y: &mut [f32]) {
+    y.iter_mut().zip(a.iter().zip(b)).for_each(|(y, (a, b))| *y = a * sigmoid(*b));
 }
 
 /// tanh within 2e-7.

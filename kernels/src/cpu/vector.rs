@@ -194,6 +194,21 @@ pub(super) unsafe fn elu<V: V16>(x: &[f32], y: &mut [f32]) {
     x[whole..].iter().zip(&mut y[whole..]).for_each(|(x, y)| *y = scalar::elu1(*x));
 }
 
+/// [`scalar::glu`].
+#[inline(always)]
+pub(super) unsafe fn glu<V: V16>(a: &[f32], b: &[f32], y: &mut [f32]) {
+    let len = y.len();
+    assert!(a.len() == len && b.len() == len, "glu: lengths differ");
+    let whole = len - len % 16;
+    // SAFETY: see above.
+    unsafe {
+        for j in (0..whole).step_by(16) {
+            V::load(a[j..].as_ptr()).mul(sigmoid(V::load(b[j..].as_ptr()))).store(y[j..].as_mut_ptr());
+        }
+    }
+    scalar::glu(&a[whole..], &b[whole..], &mut y[whole..]);
+}
+
 /// [`scalar::depthwise`].
 #[inline(always)]
 pub(super) unsafe fn depthwise<V: V16>(w: &[f32], bias: &[f32], kernel: usize, x: &[f32], y: &mut [f32]) {

@@ -8,6 +8,7 @@ mod linear;
 mod memory;
 mod quantizer;
 mod sampler;
+mod separator;
 
 use super::*;
 use crate::{Act, Norm};
