@@ -18,6 +18,7 @@ pub mod live;
 pub mod lm;
 pub mod model;
 mod placeholder;
+pub mod separate;
 pub mod task;
 pub mod text;
 pub mod touched;

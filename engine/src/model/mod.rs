@@ -2,7 +2,7 @@
 //! a backend ([`Model`]), imports published checkpoints ([`import`]) and compares a model with its reference
 //! ([`verify`]).
 
-mod check;
+pub(crate) mod check;
 mod codec;
 mod config;
 mod dir;

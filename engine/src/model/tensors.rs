@@ -166,6 +166,12 @@ impl Tensors {
         Ok((self.shape(name).unwrap_or_default().to_vec(), values))
     }
 
+    /// Marks the tensors whose names begin with `prefix` as read: parts of the model that are not needed now.
+    pub fn skip(&mut self, prefix: &str) {
+        let names = self.names().into_iter().filter(|name| name.starts_with(prefix));
+        self.read.extend(names);
+    }
+
     /// Checks that all tensors have been read.
     ///
     /// # Errors

@@ -41,5 +41,6 @@ mod lm_run;
 mod lm_sampling;
 mod model_files;
 mod precision;
+mod separate_golden;
 mod task;
 mod text_golden;

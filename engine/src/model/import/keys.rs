@@ -40,18 +40,28 @@ impl Keys {
         Ok(Keys { path: path.to_owned(), root })
     }
 
+    /// The keys of a value that the file at `path` holds.
+    pub fn value(path: &Path, root: Value) -> Keys {
+        Keys { path: path.to_owned(), root }
+    }
+
     /// Reads the YAML text of the checkpoint at `path`. A value that is an alias (`*anchor`) is read as null.
     ///
     /// # Errors
     /// The text is not YAML, too long, or nested too deeply.
     pub fn yaml(path: &Path, text: &str) -> Result<Keys> {
-        let root = yaml(text).map_err(|what| Error::file(path, format!("its configuration `xp.cfg`: {what}")))?;
+        let root = yaml(text).map_err(|what| Error::file(path, format!("its YAML: {what}")))?;
         Ok(Keys { path: path.to_owned(), root })
     }
 
     /// The tree below `key`.
     pub fn under(&self, key: &str) -> Option<Keys> {
         self.get(key).map(|v| Keys { path: self.path.clone(), root: v.clone() })
+    }
+
+    /// One key of the same file.
+    pub fn with(&self, key: &str, value: Value) -> Keys {
+        Keys { path: self.path.clone(), root: Value::Object(Map::from_iter([(key.to_owned(), value)])) }
     }
 
     /// The value of a key such as `lm.dim`. References `${other.key}` are followed. None where it is missing
@@ -118,6 +128,16 @@ impl Keys {
     /// The key is missing, or another type.
     pub fn text(&self, key: &str) -> Result<&str> {
         self.get(key).and_then(Value::as_str).ok_or_else(|| self.wrong(key, "a string"))
+    }
+
+    /// A list of strings.
+    ///
+    /// # Errors
+    /// The key is missing, or another type.
+    pub fn texts(&self, key: &str) -> Result<Vec<String>> {
+        let list = self.get(key).and_then(Value::as_array);
+        let texts = list.and_then(|l| l.iter().map(|v| v.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>());
+        texts.ok_or_else(|| self.wrong(key, "a list of strings"))
     }
 
     /// A boolean, or `default` where the key is missing.

@@ -1,6 +1,6 @@
 //! Imports published checkpoints as model directories: MusicGen-Stem and MusicGen from audiocraft's pickles,
 //! MusicGen from Hugging Face folders, T5 with its tokenizer (docs/explanation/musicgen-stem.md sections 2 to
-//! 5).
+//! 5); and separators of the package `demucs` (docs/reference/separator-format.md).
 //!
 //! [`Plan::open`] reads the structure of a checkpoint and checks that every tensor has the right shape.
 //! [`Plan::write`] converts the values, one tensor at a time. Checkpoints are not trusted: no code in them is
@@ -16,6 +16,7 @@ mod pickle;
 mod plan;
 mod published;
 mod recipe;
+mod separator;
 mod source;
 mod spiece;
 mod write;
@@ -27,6 +28,7 @@ use crate::model::Config;
 
 pub use pickle::{Checkpoint, parse as parse_pickle};
 pub use plan::Plan;
+pub use separator::{ImportedSeparator, SeparatorPlan};
 pub use source::{Source, Stored};
 pub use spiece::convert as convert_spiece;
 pub use writer::Quant;

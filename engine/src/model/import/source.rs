@@ -1,7 +1,7 @@
 //! The tensors of a checkpoint, in pickles or safetensors files. They are read one at a time: memory is
 //! needed for the largest tensor, not for the file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -57,6 +57,16 @@ impl Source {
         Ok((Source { files: vec![(path.to_owned(), file)], tensors, used: BTreeSet::new() }, found))
     }
 
+    /// Opens a safetensors file, with the metadata of its header.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn safetensors(path: &Path) -> Result<(Source, HashMap<String, String>)> {
+        let mut file = open(path)?;
+        let (tensors, metadata) = safetensors(path, &mut file)?;
+        Ok((Source { files: vec![(path.to_owned(), file)], tensors, used: BTreeSet::new() }, metadata))
+    }
+
     /// Opens the weights in a Hugging Face folder: `model.safetensors` or `pytorch_model.bin`, or either in
     /// pieces with an index.
     ///
@@ -83,7 +93,7 @@ impl Source {
     fn add(&mut self, path: &Path) -> Result<()> {
         let mut file = open(path)?;
         let safe = path.extension().is_some_and(|e| e == "safetensors");
-        let tensors = if safe { safetensors(path, &mut file)? } else { pickle::read(path, &mut file)?.tensors };
+        let tensors = if safe { safetensors(path, &mut file)?.0 } else { pickle::read(path, &mut file)?.tensors };
         for (name, stored) in tensors {
             let stored = Stored { file: self.files.len(), ..stored };
             if self.tensors.insert(name.clone(), stored).is_some() {
@@ -212,8 +222,8 @@ fn pieces(index: &Path) -> Result<BTreeSet<String>> {
     names.collect()
 }
 
-/// Reads the structure of a safetensors file.
-fn safetensors(path: &Path, file: &mut File) -> Result<BTreeMap<String, Stored>> {
+/// Reads the structure of a safetensors file, and the metadata of its header.
+fn safetensors(path: &Path, file: &mut File) -> Result<(BTreeMap<String, Stored>, HashMap<String, String>)> {
     let len = file.metadata().map_err(Error::io(path))?.len();
     let start = read_at(path, file, 0, 8.min(len as usize))?;
     let header = tensors::header_len(path, &start, len)?;
@@ -230,7 +240,7 @@ fn safetensors(path: &Path, file: &mut File) -> Result<BTreeMap<String, Stored>>
         let at = (8 + header + info.data_offsets.0) as u64;
         found.insert(name, Stored { file: 0, dtype: info.dtype, at, shape: info.shape.clone(), stride });
     }
-    Ok(found)
+    Ok((found, metadata.metadata().clone().unwrap_or_default()))
 }
 
 fn open(path: &Path) -> Result<File> {

@@ -14,21 +14,39 @@ pub enum Global {
     OrderedDict,
     RebuildTensor,
     Storage(Dtype),
+    Fraction,
+    /// A class of the package `demucs`. It is never called.
+    Class(&'static str),
+    /// A function of NumPy that makes a number for the log of a training. Nothing reads what a call of it gives.
+    Number,
 }
+
+/// The classes of networks that checkpoints of `demucs` name.
+const CLASSES: [(&str, &str, &str); 4] = [
+    ("demucs.htdemucs", "HTDemucs", "demucs.htdemucs.HTDemucs"),
+    ("demucs.hdemucs", "HDemucs", "demucs.hdemucs.HDemucs"),
+    ("demucs.demucs", "Demucs", "demucs.demucs.Demucs"),
+    ("demucs.wdemucs", "WDemucs", "demucs.wdemucs.WDemucs"),
+];
 
 /// A value on the stack. Values with parts are indices into the machine's arenas.
 #[derive(Debug, Clone, Copy)]
 pub enum Value {
     None,
-    Bool,
+    Bool(bool),
     Int(i64),
+    Float(f64),
     Text(usize),
     Tuple(usize),
-    List,
+    List(usize),
     Dict(usize),
     Global(Global),
     Storage(usize),
     Tensor(usize),
+    /// Numerator and denominator.
+    Fraction(i64, i64),
+    /// What a call of [`Global::Number`] gives.
+    Opaque,
 }
 
 /// The state of the machine.
@@ -43,6 +61,7 @@ pub struct Machine<'a, 'r> {
     memo: HashMap<u32, Value>,
     texts: Vec<&'a str>,
     pub tuples: Vec<Vec<Value>>,
+    pub lists: Vec<Vec<Value>>,
     pub dicts: Vec<Vec<(Value, Value)>>,
     pub storages: Vec<Storage>,
     pub tensors: Vec<Stored>,
@@ -60,6 +79,7 @@ impl<'a, 'r> Machine<'a, 'r> {
             memo: HashMap::new(),
             texts: Vec::new(),
             tuples: Vec::new(),
+            lists: Vec::new(),
             dicts: Vec::new(),
             storages: Vec::new(),
             tensors: Vec::new(),
@@ -78,7 +98,7 @@ impl<'a, 'r> Machine<'a, 'r> {
                 b'.' => return self.pop(),
                 b'(' => self.marks.push(self.stack.len()),
                 b'N' => self.stack.push(Value::None),
-                0x88 | 0x89 => self.stack.push(Value::Bool),
+                0x88 | 0x89 => self.stack.push(Value::Bool(opcode == 0x88)),
                 b'K' => {
                     let n = self.byte()?;
                     self.stack.push(Value::Int(n.into()));
@@ -92,20 +112,27 @@ impl<'a, 'r> Machine<'a, 'r> {
                     self.stack.push(Value::Int(n.into()));
                 }
                 0x8a => self.long()?,
+                b'G' => {
+                    let n = f64::from_be_bytes(self.array()?);
+                    self.stack.push(Value::Float(n));
+                }
                 b'X' => {
                     let len = u32::from_le_bytes(self.array()?);
                     let text = std::str::from_utf8(self.take(len as usize)?).map_err(|_| "a string is not UTF-8".to_owned())?;
                     self.texts.push(text);
                     self.stack.push(Value::Text(self.texts.len() - 1));
                 }
-                b']' => self.stack.push(Value::List),
+                b']' => {
+                    self.lists.push(Vec::new());
+                    self.stack.push(Value::List(self.lists.len() - 1));
+                }
                 b'a' => {
-                    self.pop()?;
-                    self.list()?;
+                    let item = self.pop()?;
+                    self.append(&[item])?;
                 }
                 b'e' => {
-                    self.since_mark()?;
-                    self.list()?;
+                    let items = self.since_mark()?;
+                    self.append(&items)?;
                 }
                 b'}' => self.dict(),
                 b's' => {
@@ -147,10 +174,12 @@ impl<'a, 'r> Machine<'a, 'r> {
                 b'c' => self.global()?,
                 b'R' => self.reduce()?,
                 b'b' => {
-                    // Attributes of the object below it on the stack (torch's `_metadata`), which are not
-                    // needed.
+                    // Attributes of the object below it on the stack (torch's `_metadata`, the state of a NumPy
+                    // type), which are not needed.
                     self.pop()?;
-                    self.expect_dict()?;
+                    if !matches!(self.top()?, Value::Opaque) {
+                        self.expect_dict()?;
+                    }
                 }
                 b'Q' => self.storage()?,
                 other => return Err(format!("opcode {}, which a file of weights does not need: it is refused", name_of(other))),
@@ -210,11 +239,12 @@ impl<'a, 'r> Machine<'a, 'r> {
         self.stack.push(Value::Dict(self.dicts.len() - 1));
     }
 
-    fn list(&self) -> Result<(), String> {
-        match self.top()? {
-            Value::List => Ok(()),
-            _ => Err("an item is appended to something that is not a list".into()),
-        }
+    fn append(&mut self, items: &[Value]) -> Result<(), String> {
+        let Value::List(list) = self.top()? else {
+            return Err("an item is appended to something that is not a list".into());
+        };
+        self.lists[list].extend_from_slice(items);
+        Ok(())
     }
 
     fn expect_dict(&self) -> Result<usize, String> {
@@ -264,7 +294,12 @@ impl<'a, 'r> Machine<'a, 'r> {
             ("torch._utils", "_rebuild_tensor_v2") => Global::RebuildTensor,
             ("torch", "HalfStorage") => Global::Storage(Dtype::F16),
             ("torch", "FloatStorage") => Global::Storage(Dtype::F32),
-            _ => return Err(format!("the name `{module}.{name}`, which a file of weights does not need: it is refused")),
+            ("fractions", "Fraction") => Global::Fraction,
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") | ("numpy", "dtype") | ("_codecs", "encode") => Global::Number,
+            _ => match CLASSES.iter().find(|c| (c.0, c.1) == (module, name)) {
+                Some((.., class)) => Global::Class(class),
+                None => return Err(format!("the name `{module}.{name}`, which a file of weights does not need: it is refused")),
+            },
         };
         self.stack.push(Value::Global(global));
         Ok(())
@@ -280,9 +315,30 @@ impl<'a, 'r> Machine<'a, 'r> {
                 self.tensors.push(tensor);
                 self.stack.push(Value::Tensor(self.tensors.len() - 1));
             }
+            Value::Global(Global::Fraction) => {
+                let fraction = self.fraction(arguments)?;
+                self.stack.push(fraction);
+            }
+            Value::Global(Global::Number) => self.stack.push(Value::Opaque),
             _ => return Err("a call of something other than OrderedDict() or _rebuild_tensor_v2: it is refused".into()),
         }
         Ok(())
+    }
+
+    /// The fraction of the arguments ("39/5",) or (39, 5).
+    fn fraction(&self, arguments: usize) -> Result<Value, String> {
+        let parts = match *self.tuples[arguments].as_slice() {
+            [Value::Int(n), Value::Int(d)] => Some((n, d)),
+            [Value::Text(text)] => {
+                let (n, d) = self.texts[text].split_once('/').unwrap_or((self.texts[text], "1"));
+                n.parse().ok().zip(d.parse().ok())
+            }
+            _ => None,
+        };
+        match parts {
+            Some((n, d)) if d > 0 => Ok(Value::Fraction(n, d)),
+            _ => Err("the arguments of a fraction should be two integers or a text such as 39/5".into()),
+        }
     }
 
     pub fn text(&self, value: Value) -> Option<&'a str> {
@@ -302,7 +358,7 @@ fn name_of(opcode: u8) -> String {
         b'P' => "PERSID",
         b'0' | b'1' => "POP",
         b'2' => "DUP",
-        b'F' | b'G' => "FLOAT",
+        b'F' => "FLOAT as text",
         b'I' | b'L' => "INT as text",
         b'S' | b'T' | b'U' | b'V' => "STRING",
         b'B' | b'C' | 0x8e | 0x96 => "BYTES",

@@ -1,9 +1,10 @@
 //! Reads the pickle of a published checkpoint: its tensors' positions and its configuration. No code in the
 //! pickle is run.
 //!
-//! [`machine`] knows only the opcodes and the four names that checkpoints of `torch.save` need; any other is
-//! an error (docs/explanation/musicgen-stem.md section 2).
+//! [`machine`] knows only the opcodes and the names that checkpoints of `torch.save` need; any other is an error
+//! (docs/explanation/musicgen-stem.md section 2, docs/reference/separator-format.md).
 
+mod arguments;
 mod machine;
 mod tensor;
 
@@ -29,6 +30,9 @@ pub struct Checkpoint {
     pub config: Option<String>,
     /// Name of another model, `pretrained`, where the file has no weights of its own.
     pub pretrained: Option<String>,
+    /// How the package `demucs` would build the network: `klass`, `args` and `kwargs`. The tensors are those of
+    /// `state`.
+    pub network: Option<serde_json::Value>,
 }
 
 /// Reads the structure of a checkpoint, without the values of its tensors.
@@ -66,9 +70,11 @@ impl Machine<'_, '_> {
         let named = |key: &str| self.dicts[top].iter().find(|(k, _)| self.text(*k) == Some(key)).map(|(_, v)| *v);
         let config = named("xp.cfg").and_then(|v| self.text(v)).map(str::to_owned);
         let pretrained = named("pretrained").and_then(|v| self.text(v)).map(str::to_owned);
-        let state = match named("best_state") {
+        let network = named("klass").map(|class| self.network(class, named("args"), named("kwargs"))).transpose()?;
+        let state = match named(if network.is_some() { "state" } else { "best_state" }) {
             Some(Value::Dict(state)) => state,
-            Some(_) => return Err("`best_state` should be a dictionary".into()),
+            Some(_) => return Err("its weights, `best_state` or `state`, should be a dictionary".into()),
+            None if network.is_some() => return Err("`state`, its weights, is missing".into()),
             None if pretrained.is_some() => return Ok(Checkpoint { config, pretrained, ..Checkpoint::default() }),
             None => top,
         };
@@ -82,6 +88,6 @@ impl Machine<'_, '_> {
                 return Err(format!("tensor `{name}` occurs twice"));
             }
         }
-        Ok(Checkpoint { tensors, config, pretrained })
+        Ok(Checkpoint { tensors, config, pretrained, network })
     }
 }

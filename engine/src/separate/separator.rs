@@ -1,0 +1,91 @@
+//! A separator on a backend: one network, or a bag of them whose estimates are averaged.
+
+use sideman_kernels::SeparatorBackend;
+
+use super::config::{SeparatorConfig, SeparatorDir};
+use super::htdemucs::{CHANNELS, Htdemucs, HtdemucsState};
+use crate::error::Result;
+
+/// A loaded separator.
+pub struct Separator<B: SeparatorBackend> {
+    config: SeparatorConfig,
+    /// None where no wanted source has a share of the network.
+    networks: Vec<Option<Htdemucs<B>>>,
+}
+
+/// Buffers of a separator.
+pub struct SeparatorState<B: SeparatorBackend> {
+    network: HtdemucsState<B>,
+    /// The estimates of one network [sources, 2, segment].
+    estimates: Vec<f32>,
+}
+
+impl<B: SeparatorBackend> Separator<B> {
+    /// Loads the networks that have a share in the sources `wanted`.
+    ///
+    /// # Errors
+    /// A tensor is missing, unknown or damaged, or the backend's memory is full.
+    pub fn load(backend: &mut B, dir: &SeparatorDir, wanted: &[usize]) -> Result<Self> {
+        let SeparatorConfig { sources, sizes, bag, .. } = &dir.config;
+        let mut tensors = dir.tensors()?;
+        let mut networks = Vec::new();
+        for (k, shares) in bag.iter().enumerate() {
+            let prefix = format!("{k}.");
+            networks.push(if wanted.iter().any(|s| shares[*s] > 0.0) {
+                Some(Htdemucs::load(backend, &mut tensors, &prefix, sizes, sources.len())?)
+            } else {
+                tensors.skip(&prefix);
+                None
+            });
+        }
+        tensors.finish()?;
+        Ok(Separator { config: dir.config.clone(), networks })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &SeparatorConfig {
+        &self.config
+    }
+
+    /// Networks that are loaded.
+    pub fn networks(&self) -> usize {
+        self.networks.iter().flatten().count()
+    }
+
+    /// Samples of a segment.
+    pub fn segment(&self) -> usize {
+        self.config.sizes.segment
+    }
+
+    /// Buffers for [`Separator::estimate`].
+    ///
+    /// # Errors
+    /// The backend's memory is full.
+    pub(super) fn state(&self, backend: &mut B) -> Result<SeparatorState<B>> {
+        let any = self.networks.iter().flatten().next().expect("every source has a network");
+        let network = any.state(backend)?;
+        Ok(SeparatorState { network, estimates: vec![0.0; self.config.sources.len() * CHANNELS * self.segment()] })
+    }
+
+    /// Estimates of the sources `wanted` of one segment, `out` [wanted, 2, segment].
+    pub(super) fn estimate(
+        &self,
+        backend: &mut B,
+        state: &mut SeparatorState<B>,
+        mix: [&[f32]; CHANNELS],
+        wanted: &[usize],
+        out: &mut [f32],
+    ) {
+        let len = CHANNELS * self.segment();
+        out.fill(0.0);
+        let total = |s: usize| self.config.bag.iter().map(|w| w[s]).sum::<f32>();
+        for (shares, network) in self.config.bag.iter().zip(&self.networks) {
+            let Some(network) = network else { continue };
+            network.run(backend, &mut state.network, mix, &mut state.estimates);
+            for (&s, out) in wanted.iter().zip(out.chunks_exact_mut(len)) {
+                let share = shares[s] / total(s);
+                out.iter_mut().zip(&state.estimates[s * len..]).for_each(|(out, x)| *out += share * x);
+            }
+        }
+    }
+}
