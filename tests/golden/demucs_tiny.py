@@ -8,6 +8,7 @@ MIT), and what the package computes with them.
   `tiny.golden.safetensors` holds its outputs.
 * `six/`: a bag's `six.yaml` with one safetensors file (f16, arguments as JSON in its metadata), six sources, no
   `bottom_channels`; `six.golden.safetensors`.
+* `tensors.json`: names and shapes of the tensors of `htdemucs` and `htdemucs_6s`.
 
 `six/six.yaml` is the definition of a bag. Layer scales, biases and norms are random too: at their
 initial values a forward without attention or DConv would not differ. Forwards run in float64; layers are
@@ -28,7 +29,7 @@ from demucs.hf import load_safetensors_model
 from demucs.states import get_state, load_model
 from safetensors.torch import save_file
 
-from common import HERE, save
+from common import HERE, save, save_json
 
 RATE = 8000
 FOUR = ["drums", "bass", "other", "vocals"]
@@ -127,15 +128,35 @@ def write_safetensors(model, args, kwargs, name):
     path.parent.mkdir(exist_ok=True)
     state = {k: v.contiguous() for k, v in get_state(model, None, half=True).items()}
     save_file(state, path, metadata=metadata)
+    # The library writes the metadata in any order; here the bytes are the same each time.
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
     path.chmod(0o644)
     (FOLDER / name / f"{name}.yaml").write_text(f"models: ['{name}']\nsegment: 44\n")
     load_safetensors_model(path)
+
+
+def tensors():
+    """Names and shapes of the published networks, from the package."""
+    published = {"htdemucs": (FOUR, {"bottom_channels": 512}), "htdemucs_6s": (FOUR + ["guitar", "piano"], {"bottom_channels": 0})}
+    out = {}
+    for name, (sources, kwargs) in published.items():
+        with torch.device("meta"):
+            model = HTDemucs(sources, dconv_mode=3, segment=Fraction(39, 5), rescale=0, **kwargs)
+        out[name] = {key: list(p.shape) for key, p in model.state_dict().items()}
+    return out
 
 
 def main():
     torch.set_num_threads(1)
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
+    save_json("htdemucs/tensors.json", tensors())
     args, more = [FOUR], {"bottom_channels": 32}
     model = build(FOUR, 1, **more)
     assert sum(p.numel() for p in model.parameters()) == 415_008

@@ -89,8 +89,45 @@ pub fn strides(shape: &[usize]) -> Vec<usize> {
 /// Writes a checkpoint as audiocraft exports it: `best_state` with the tensors, `xp.cfg` with `config`.
 pub fn save(path: &Path, tensors: &[Tensor], config: &str) {
     let mut pickle = Pickle::new();
+    pickle.raw(b"}q\x00(").text("best_state");
+    let mut records = state(&mut pickle, tensors);
+    pickle.text("xp.cfg").text(config).text("exported").raw(b"\x88u.");
+    records.insert(0, ("archive/data.pkl".into(), Record::Bytes(pickle.0)));
+    zip(path, &records);
+}
+
+/// Writes a checkpoint as the package `demucs` does: `klass` (module and name, with a newline between them), `kwargs` (opcodes of names and
+/// values), and `state` with the tensors.
+pub fn save_demucs(path: &Path, class: &str, kwargs: &[u8], tensors: &[Tensor]) {
+    let mut pickle = Pickle::new();
+    pickle.raw(b"}q\x00(").text("klass").raw(format!("c{class}\n").as_bytes()).text("args").raw(b")");
+    pickle.text("kwargs").raw(b"}(").raw(kwargs).raw(b"u").text("state");
+    let mut records = state(&mut pickle, tensors);
+    pickle.text("training_args").raw(b"}u.");
+    records.insert(0, ("archive/data.pkl".into(), Record::Bytes(pickle.0)));
+    zip(path, &records);
+}
+
+/// The pickle of a checkpoint of the package `demucs`, with fractions, lists, floats and numbers of NumPy, and a tensor on storage `0`.
+pub fn network_pickle() -> Vec<u8> {
+    let mut net = Pickle::new();
+    net.raw(b"}(").text("klass").raw(b"cdemucs.htdemucs\nHTDemucs\n").text("args").raw(b"](X\x01\0\0\0aX\x01\0\0\0be\x85");
+    net.text("kwargs")
+        .raw(b"}(")
+        .text("s")
+        .raw(b"cfractions\nFraction\nX\x04\0\0\x0039/5\x85R")
+        .text("f")
+        .raw(b"G?\xe0\0\0\0\0\0\0");
+    net.text("l").raw(b"]q\x05(\x88\x89NK\x02eu").text("state").raw(b"}").text("x");
+    net.tensor("HalfStorage", "0", 48, 0, &[4, 6], &[6, 1]).raw(b"s").text("metrics").raw(b"cnumpy.core.multiarray\nscalar\n");
+    net.raw(b"cnumpy\ndtype\nX\x02\0\0\0f8\x89\x88\x87R(K\x03NtbX\x01\0\0\0a\x86Ru.");
+    net.0
+}
+
+/// Appends a state dict with the tensors. Gives the records of their values.
+fn state(pickle: &mut Pickle, tensors: &[Tensor]) -> Vec<(String, Record)> {
     let mut records = Vec::new();
-    pickle.raw(b"}q\x00(").text("best_state").raw(b"ccollections\nOrderedDict\n)R(");
+    pickle.raw(b"ccollections\nOrderedDict\n)R(");
     for (key, t) in tensors.iter().enumerate() {
         let len: usize = t.shape.iter().product();
         let (class, record) = match &t.data {
@@ -102,9 +139,8 @@ pub fn save(path: &Path, tensors: &[Tensor], config: &str) {
         records.push((format!("archive/data/{key}"), record));
     }
     // torch.save adds `_metadata` to a state dict.
-    pickle.raw(b"u}").text("_metadata").raw(b"}sb").text("xp.cfg").text(config).text("exported").raw(b"\x88u.");
-    records.insert(0, ("archive/data.pkl".into(), Record::Bytes(pickle.0)));
-    zip(path, &records);
+    pickle.raw(b"u}").text("_metadata").raw(b"}sb");
+    records
 }
 
 fn half(x: f32) -> half::f16 {

@@ -7,16 +7,19 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
-use sideman_engine::model::import::{Plan, Progress, Quant};
+use sideman_engine::model::import::{Plan, Progress, Quant, SeparatorPlan};
 
 use crate::cli::{ModelImport, StoredAs};
-use crate::{escapes, stdout};
+use crate::{escapes, stdout, usage};
 
 /// `model import`.
 ///
 /// # Errors
 /// Not a checkpoint that the engine can run, a damaged one, or the directory can't be written.
 pub fn run(args: &ModelImport) -> Result<ExitCode> {
+    if SeparatorPlan::is_separator(&args.src) {
+        return separator(args);
+    }
     let quant = match args.quant {
         None => Quant::AsItIs,
         Some(StoredAs::Bf16) => Quant::Bf16,
@@ -44,6 +47,33 @@ pub fn run(args: &ModelImport) -> Result<ExitCode> {
     }
     stdout::line(format!("Licence {}: not for commercial use", found.config.licence));
     stdout::line(format!("Written to {}", args.to.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Imports a separator.
+fn separator(args: &ModelImport) -> Result<ExitCode> {
+    for (flag, given) in [("--t5", args.t5.is_some()), ("--quant", args.quant.is_some())] {
+        if given {
+            return Err(usage(format!("{flag} is for language models; SRC is a separator")));
+        }
+    }
+    let plan = SeparatorPlan::open(&args.src)?;
+    let mut bar = Bar::new(args.json);
+    let found = plan.write(&args.to, &mut |p| {
+        bar.at(p);
+        ControlFlow::Continue(())
+    })?;
+    bar.finish();
+    if args.json {
+        let doubts: [&str; 0] = [];
+        stdout::json(
+            &json!({"dir": args.to.display().to_string(), "config": found.config, "notes": found.notes, "doubts": doubts}),
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    found.notes.iter().for_each(stdout::line);
+    stdout::line(format!("Licence: {}", found.config.licence));
+    stdout::line(format!("Written to {}; use it with `sideman separate SONG --separator {0} --out DIR`", args.to.display()));
     Ok(ExitCode::SUCCESS)
 }
 

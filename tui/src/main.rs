@@ -34,6 +34,7 @@ mod render_report;
 mod replay;
 mod sampling;
 mod screen;
+mod separate;
 #[cfg(test)]
 mod sidecar_fuzz;
 mod song_file;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
         Command::Render(args) => render::run(args),
         Command::Edit(args) => edit::run(args),
         Command::Continue(args) => extend::run(args),
+        Command::Separate(args) => separate::run(args),
         Command::Listen(args) => listen::run(args),
         Command::Live(args) => live::run(args),
         Command::Replay(args) => replay::run(args),

@@ -46,6 +46,11 @@ pub fn installed() -> Vec<PathBuf> {
     all
 }
 
+/// The folder of the house model, if it has a separator.
+pub fn house_separator() -> Option<PathBuf> {
+    search_dirs().into_iter().map(|dir| dir.join(DEFAULT_MODEL)).find(|dir| dir.join("separator.json").is_file())
+}
+
 /// Opens the model directory that `flag` (`--model`) or the defaults name.
 ///
 /// # Errors

@@ -9,10 +9,12 @@ mod media_file;
 pub mod read;
 pub mod resample;
 pub mod riff;
+pub mod song;
 pub mod wav;
 
 pub use read::{Recording, read, read_up_to};
 pub use resample::{Resampler, resample};
+pub use song::SongReader;
 
 /// Sample rate of the engine in Hz, as audio formats have it: [`crate::model::SAMPLE_RATE`].
 pub const RATE: u32 = crate::model::SAMPLE_RATE as u32;

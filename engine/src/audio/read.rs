@@ -9,11 +9,11 @@ use super::{MAX_MINUTES, RATE, Resampler};
 use crate::error::{Error, Result};
 
 /// Sample rates that are read, in Hz.
-const RATES: std::ops::RangeInclusive<u32> = 4_000..=384_000;
+pub(super) const RATES: std::ops::RangeInclusive<u32> = 4_000..=384_000;
 
 /// Largest sample value of a float file (full scale is 1). A file with larger ones is not what its header
 /// says.
-const MAX_PEAK: f32 = 16.0;
+pub(super) const MAX_PEAK: f32 = 16.0;
 
 /// A recording, and what was wrong with its file.
 #[derive(Debug, Clone)]

@@ -91,7 +91,10 @@ impl SongReader {
                 *x = 0.0;
             }
             if x.abs() > MAX_PEAK {
-                return Err(unusable(format!("a sample is {:.3e} times full scale (1 in a float file); normalise it first", x.abs())));
+                return Err(unusable(format!(
+                    "a sample is {:.3e} times full scale (1 in a float file); normalise it first",
+                    x.abs()
+                )));
             }
         }
         self.frames += (interleaved.len() / self.channels) as u64;

@@ -1,6 +1,7 @@
-//! Writes stems: mono WAV files of 32-bit float. Float, so that a given stem is written bit for bit and
-//! nothing clips in the file. Files are written atomically ([`crate::atomic`]).
+//! Writes stems: WAV files of 32-bit float. Float, so that a given stem is written bit for bit and nothing clips in
+//! the file. Mono files are written whole and atomically ([`crate::atomic`]); a [`WavFile`] grows.
 
+use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
@@ -22,13 +23,7 @@ pub fn stage(path: &Path, samples: &[f32], rate: u32) -> Result<AtomicFile> {
         }
         wav.finalize()
     };
-    write(staged.file()).map_err(|e| {
-        let source = match e {
-            hound::Error::IoError(e) => e,
-            other => std::io::Error::other(other.to_string()),
-        };
-        Error::Io { path: path.to_owned(), source }
-    })?;
+    write(staged.file()).map_err(|e| failed(path, e))?;
     Ok(staged)
 }
 
@@ -40,6 +35,61 @@ pub fn stage(path: &Path, samples: &[f32], rate: u32) -> Result<AtomicFile> {
 pub fn write_all(files: &[(PathBuf, &[f32])], rate: u32) -> Result<()> {
     let staged = files.iter().map(|(path, samples)| stage(path, samples, rate)).collect::<Result<Vec<_>>>()?;
     staged.into_iter().try_for_each(AtomicFile::commit)
+}
+
+/// A WAV file of 32-bit float with any number of channels, written piece by piece. Put it into a folder that appears
+/// when it is complete.
+pub struct WavFile {
+    path: PathBuf,
+    wav: hound::WavWriter<BufWriter<File>>,
+    /// Values that still fit.
+    room: u64,
+}
+
+/// The most bytes of samples: a WAV file counts them in 32 bits, with its header.
+const MAX_BYTES: u64 = u32::MAX as u64 - 1000;
+
+impl WavFile {
+    /// Creates the file.
+    ///
+    /// # Errors
+    /// No permission to write, or more channels than a WAV file can have.
+    pub fn create(path: &Path, channels: usize, rate: u32) -> Result<WavFile> {
+        let count = u16::try_from(channels);
+        let channels = count.map_err(|_| Error::file(path, format!("{channels} channels; a WAV file has at most 65535")))?;
+        let spec = hound::WavSpec { channels, sample_rate: rate, bits_per_sample: 32, sample_format: hound::SampleFormat::Float };
+        let file = File::create(path).map_err(Error::io(path))?;
+        let wav = hound::WavWriter::new(BufWriter::new(file), spec).map_err(|e| failed(path, e))?;
+        Ok(WavFile { path: path.to_owned(), wav, room: MAX_BYTES / 4 })
+    }
+
+    /// Appends interleaved samples.
+    ///
+    /// # Errors
+    /// The disk is full, or the file would have more than 4 GiB.
+    pub fn write(&mut self, interleaved: &[f32]) -> Result<()> {
+        let room = self.room.checked_sub(interleaved.len() as u64);
+        self.room = room.ok_or_else(|| Error::file(&self.path, "longer than 4 GiB, the most that a WAV file can have"))?;
+        let mut put = || interleaved.iter().try_for_each(|x| self.wav.write_sample(*x));
+        put().map_err(|e| failed(&self.path, e))
+    }
+
+    /// Completes the header.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn finish(self) -> Result<()> {
+        self.wav.finalize().map_err(|e| failed(&self.path, e))
+    }
+}
+
+/// A WAV writer's error.
+fn failed(path: &Path, error: hound::Error) -> Error {
+    let source = match error {
+        hound::Error::IoError(e) => e,
+        other => std::io::Error::other(other.to_string()),
+    };
+    Error::Io { path: path.to_owned(), source }
 }
 
 #[cfg(test)]

@@ -4,12 +4,10 @@
 use sideman_kernels::SeparatorBackend;
 
 use super::htdemucs::CHANNELS;
-use super::separator::{Separator, SeparatorState};
-use crate::error::Result;
+use super::separator::{Running, Separator};
 
 /// Overlapping segments of one stereo signal.
-pub struct Chunks<B: SeparatorBackend> {
-    state: SeparatorState<B>,
+pub struct Chunks {
     /// Sources that are estimated.
     wanted: Vec<usize>,
     segment: usize,
@@ -30,17 +28,13 @@ pub struct Chunks<B: SeparatorBackend> {
     estimates: Vec<f32>,
 }
 
-impl<B: SeparatorBackend> Chunks<B> {
+impl Chunks {
     /// For a separator and the sources `wanted`.
-    ///
-    /// # Errors
-    /// The backend's memory is full.
-    pub fn new(backend: &mut B, separator: &Separator<B>, wanted: &[usize]) -> Result<Self> {
+    pub fn new<B: SeparatorBackend>(separator: &Separator<B>, wanted: &[usize]) -> Self {
         let segment = separator.segment();
         let most = segment - segment / 2;
         let fade = (1..=segment / 2).chain((1..=most).rev()).map(|w| w as f32 / most as f32).collect();
-        Ok(Chunks {
-            state: separator.state(backend)?,
+        Chunks {
             wanted: wanted.to_vec(),
             segment,
             stride: segment * 3 / 4,
@@ -52,28 +46,28 @@ impl<B: SeparatorBackend> Chunks<B> {
             fade,
             mix: [vec![0.0; segment], vec![0.0; segment]],
             estimates: vec![0.0; wanted.len() * CHANNELS * segment],
-        })
+        }
     }
 
     /// Takes samples of both channels. Appends the estimates that are final to `out` [wanted · 2].
-    pub fn push(&mut self, backend: &mut B, separator: &Separator<B>, x: [&[f32]; CHANNELS], out: &mut [Vec<f32>]) {
+    pub fn push<B: SeparatorBackend>(&mut self, running: &mut Running<B>, x: [&[f32]; CHANNELS], out: &mut [Vec<f32>]) {
         self.x.iter_mut().zip(x).for_each(|(to, x)| to.extend_from_slice(x));
         while self.base + self.x[0].len() >= self.next + self.segment {
-            self.step(backend, separator, self.segment, out);
+            self.step(running, self.segment, out);
         }
     }
 
     /// Appends the estimates of the rest of the signal.
-    pub fn finish(&mut self, backend: &mut B, separator: &Separator<B>, out: &mut [Vec<f32>]) {
+    pub fn finish<B: SeparatorBackend>(&mut self, running: &mut Running<B>, out: &mut [Vec<f32>]) {
         let end = self.base + self.x[0].len();
         while self.next < end {
-            self.step(backend, separator, self.segment.min(end - self.next), out);
+            self.step(running, self.segment.min(end - self.next), out);
         }
     }
 
     /// Estimates `len` samples from `next` on. Fewer than a segment are the middle of one, with the song's own
     /// samples around them, and zeros beyond its ends.
-    fn step(&mut self, backend: &mut B, separator: &Separator<B>, len: usize, out: &mut [Vec<f32>]) {
+    fn step<B: SeparatorBackend>(&mut self, running: &mut Running<B>, len: usize, out: &mut [Vec<f32>]) {
         let before = (self.segment - len) / 2;
         for (mix, x) in self.mix.iter_mut().zip(&self.x) {
             for (i, mix) in mix.iter_mut().enumerate() {
@@ -82,7 +76,7 @@ impl<B: SeparatorBackend> Chunks<B> {
             }
         }
         let [left, right] = &self.mix;
-        separator.estimate(backend, &mut self.state, [left, right], &self.wanted, &mut self.estimates);
+        running.estimate([left, right], &self.wanted, &mut self.estimates);
         for (sum, x) in self.sums.iter_mut().zip(self.estimates.chunks_exact(self.segment)) {
             for ((sum, x), w) in sum.iter_mut().zip(&x[before..before + len]).zip(&self.fade) {
                 *sum += w * x;

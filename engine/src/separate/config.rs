@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::choice::REMAINDER;
 use crate::error::{Error, Result};
-use crate::model::check::{Fault, bad, divides, plain, within};
 use crate::model::Tensors;
+use crate::model::check::{Fault, bad, divides, plain, within};
 
 /// The longest `separator.json` that is read, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;

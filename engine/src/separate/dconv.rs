@@ -62,7 +62,8 @@ impl<B: SeparatorBackend> DConv<B> {
     pub fn run(&self, backend: &mut B, plane: Plane, wide: &mut B::Buf, hidden: &mut B::Buf, x: &mut B::Buf) {
         let (width, narrow) = (self.width, self.width / COMPRESS);
         let (steps, bands) = plane.steps_and_bands();
-        let rows = |first: usize, steps: usize, width: usize| Rows { count: steps * bands, at: first * bands * width, stride: width };
+        let rows =
+            |first: usize, steps: usize, width: usize| Rows { count: steps * bands, at: first * bands * width, stride: width };
         for (d, layer) in self.layers.iter().enumerate() {
             let far = 1 << d;
             let [middle, before, after] = &layer.taps;

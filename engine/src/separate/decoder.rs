@@ -91,7 +91,8 @@ impl<B: SeparatorBackend> Decoder<B> {
         backend.add(skip, 0, x, 0, plane.all() * input);
         pad(backend, x, (plane, input), (pitch, 1), (rows + 2) * input, padded);
         let windows = |first: usize, frames: usize| Rows { count: frames * pitch, at: first * pitch * input, stride: input };
-        let outputs = |first: usize, frames: usize| Rows { count: frames * pitch, at: first * pitch * 2 * input, stride: 2 * input };
+        let outputs =
+            |first: usize, frames: usize| Rows { count: frames * pitch, at: first * pitch * 2 * input, stride: 2 * input };
         backend.linear(&self.rewrite[0], padded, windows(0, plane.frames), wide, outputs(0, plane.frames));
         if let [_, before, after] = &self.rewrite[..]
             && plane.frames > 1

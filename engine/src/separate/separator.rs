@@ -57,7 +57,7 @@ impl<B: SeparatorBackend> Separator<B> {
         self.config.sizes.segment
     }
 
-    /// Buffers for [`Separator::estimate`].
+    /// Buffers for [`Running`].
     ///
     /// # Errors
     /// The backend's memory is full.
@@ -66,25 +66,29 @@ impl<B: SeparatorBackend> Separator<B> {
         let network = any.state(backend)?;
         Ok(SeparatorState { network, estimates: vec![0.0; self.config.sources.len() * CHANNELS * self.segment()] })
     }
+}
 
+/// A separator with what it needs to run.
+pub(super) struct Running<'a, B: SeparatorBackend> {
+    pub backend: &'a mut B,
+    pub separator: &'a Separator<B>,
+    pub state: &'a mut SeparatorState<B>,
+}
+
+impl<B: SeparatorBackend> Running<'_, B> {
     /// Estimates of the sources `wanted` of one segment, `out` [wanted, 2, segment].
-    pub(super) fn estimate(
-        &self,
-        backend: &mut B,
-        state: &mut SeparatorState<B>,
-        mix: [&[f32]; CHANNELS],
-        wanted: &[usize],
-        out: &mut [f32],
-    ) {
-        let len = CHANNELS * self.segment();
+    pub fn estimate(&mut self, mix: [&[f32]; CHANNELS], wanted: &[usize], out: &mut [f32]) {
+        let Separator { config, networks } = self.separator;
+        let SeparatorState { network: state, estimates } = &mut *self.state;
+        let len = CHANNELS * self.separator.segment();
         out.fill(0.0);
-        let total = |s: usize| self.config.bag.iter().map(|w| w[s]).sum::<f32>();
-        for (shares, network) in self.config.bag.iter().zip(&self.networks) {
+        let total = |s: usize| config.bag.iter().map(|w| w[s]).sum::<f32>();
+        for (shares, network) in config.bag.iter().zip(networks) {
             let Some(network) = network else { continue };
-            network.run(backend, &mut state.network, mix, &mut state.estimates);
+            network.run(self.backend, state, mix, estimates);
             for (&s, out) in wanted.iter().zip(out.chunks_exact_mut(len)) {
                 let share = shares[s] / total(s);
-                out.iter_mut().zip(&state.estimates[s * len..]).for_each(|(out, x)| *out += share * x);
+                out.iter_mut().zip(&estimates[s * len..]).for_each(|(out, x)| *out += share * x);
             }
         }
     }

@@ -6,7 +6,7 @@ use sideman_kernels::SeparatorBackend;
 use super::choice::Choice;
 use super::chunks::Chunks;
 use super::htdemucs::CHANNELS;
-use super::separator::Separator;
+use super::separator::{Running, Separator, SeparatorState};
 use crate::audio::Resampler;
 use crate::error::Result;
 
@@ -17,18 +17,19 @@ pub type Sink<'a> = &'a mut dyn FnMut(&[Vec<f32>]) -> Result<()>;
 /// partner is both channels of the network, whose estimates are averaged.
 pub struct SongSeparation<B: SeparatorBackend> {
     channels: usize,
-    pairs: Vec<Pair<B>>,
+    state: SeparatorState<B>,
+    pairs: Vec<Pair>,
     stems: usize,
     /// Samples of the song that no stem has yet, interleaved.
     song: Vec<f32>,
 }
 
 /// One or two channels of the song.
-struct Pair<B: SeparatorBackend> {
+struct Pair {
     /// The first channel, and how many there are.
     first: usize,
     count: usize,
-    chunks: Chunks<B>,
+    chunks: Chunks,
     to_network: Vec<Resampler>,
     /// For each estimate and channel.
     to_song: Vec<Resampler>,
@@ -54,7 +55,7 @@ impl<B: SeparatorBackend> SongSeparation<B> {
             pairs.push(Pair {
                 first,
                 count,
-                chunks: Chunks::new(backend, separator, &choice.estimated)?,
+                chunks: Chunks::new(separator, &choice.estimated),
                 to_network: resamplers(count, rate, network)?,
                 to_song: resamplers(wanted * count, network, rate)?,
                 x: [Vec::new(), Vec::new()],
@@ -62,7 +63,7 @@ impl<B: SeparatorBackend> SongSeparation<B> {
                 ready: vec![Vec::new(); wanted * count],
             });
         }
-        Ok(SongSeparation { channels, pairs, stems: wanted + 1, song: Vec::new() })
+        Ok(SongSeparation { channels, state: separator.state(backend)?, pairs, stems: wanted + 1, song: Vec::new() })
     }
 
     /// Takes interleaved samples of the song; gives `sink` the samples of the stems that are final.
@@ -71,6 +72,7 @@ impl<B: SeparatorBackend> SongSeparation<B> {
     /// Those of `sink`.
     pub fn push(&mut self, backend: &mut B, separator: &Separator<B>, song: &[f32], sink: Sink<'_>) -> Result<()> {
         self.song.extend_from_slice(song);
+        let mut running = Running { backend, separator, state: &mut self.state };
         let mut channel = Vec::new();
         for pair in &mut self.pairs {
             for (c, resampler) in pair.to_network.iter_mut().enumerate() {
@@ -78,7 +80,7 @@ impl<B: SeparatorBackend> SongSeparation<B> {
                 channel.extend(song.iter().skip(pair.first + c).step_by(self.channels));
                 resampler.push(&channel, &mut pair.x[c]);
             }
-            pair.separate(backend, separator, false);
+            pair.separate(&mut running, false);
         }
         self.give(sink)
     }
@@ -89,11 +91,12 @@ impl<B: SeparatorBackend> SongSeparation<B> {
     /// Those of `sink`.
     pub fn finish(mut self, backend: &mut B, separator: &Separator<B>, sink: Sink<'_>) -> Result<()> {
         let frames = self.song.len() / self.channels;
+        let mut running = Running { backend, separator, state: &mut self.state };
         for pair in &mut self.pairs {
             for (resampler, x) in std::mem::take(&mut pair.to_network).into_iter().zip(&mut pair.x) {
                 resampler.finish(x);
             }
-            pair.separate(backend, separator, true);
+            pair.separate(&mut running, true);
             for (resampler, ready) in std::mem::take(&mut pair.to_song).into_iter().zip(&mut pair.ready) {
                 resampler.finish(ready);
                 // Rounded twice, the length can be off by a sample.
@@ -129,14 +132,14 @@ impl<B: SeparatorBackend> SongSeparation<B> {
     }
 }
 
-impl<B: SeparatorBackend> Pair<B> {
+impl Pair {
     /// Separates the samples in `x`, at the `end` of the song all that is left.
-    fn separate(&mut self, backend: &mut B, separator: &Separator<B>, end: bool) {
+    fn separate<B: SeparatorBackend>(&mut self, running: &mut Running<B>, end: bool) {
         let [left, right] = &mut self.x;
         let both = [&*left, if self.count == 1 { &*left } else { &*right }];
-        self.chunks.push(backend, separator, both.map(|x| &x[..]), &mut self.estimates);
+        self.chunks.push(running, both.map(|x| &x[..]), &mut self.estimates);
         if end {
-            self.chunks.finish(backend, separator, &mut self.estimates);
+            self.chunks.finish(running, &mut self.estimates);
         }
         left.clear();
         right.clear();

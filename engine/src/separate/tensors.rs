@@ -77,7 +77,8 @@ pub fn htdemucs(sizes: &HtdemucsSizes, sources: usize) -> Vec<Needed> {
             list.pair(name(&format!("{attention}.out_proj")), &[dim, dim], dim);
             list.pair(name("linear1"), &[sizes.ffn, dim], sizes.ffn);
             list.pair(name("linear2"), &[dim, sizes.ffn], dim);
-            let norms: &[&str] = if is_cross { &["norm1", "norm2", "norm3", "norm_out"] } else { &["norm1", "norm2", "norm_out"] };
+            let norms: &[&str] =
+                if is_cross { &["norm1", "norm2", "norm3", "norm_out"] } else { &["norm1", "norm2", "norm_out"] };
             norms.iter().for_each(|norm| list.pair(name(norm), &[dim], dim));
             (1..=2).for_each(|g| list.add(name(&format!("gamma_{g}.scale")), &[dim]));
         }

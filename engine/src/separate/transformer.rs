@@ -1,7 +1,9 @@
 //! The transformer between encoder and decoder: layers of self-attention in each branch, and of attention from
 //! each branch to the other, in turn.
 
-use sideman_kernels::{Act, Format, GroupNorm, Groups, Heads, LaneText, LayerRows, Linear, Norm, Rows, SeparatorBackend};
+use sideman_kernels::{
+    Act, Backend, Format, GroupNorm, Groups, Heads, LaneText, LayerRows, Linear, Norm, Rows, SeparatorBackend,
+};
 
 use super::config::HtdemucsSizes;
 use super::load::Loader;
@@ -11,6 +13,9 @@ use crate::model::upload;
 
 /// Longest wavelength of the positions, in steps / 2π.
 const PERIOD: f64 = 10_000.0;
+
+/// Gets the number of a layer, and the tokens of both branches after it.
+pub type LayerProbe<'a, B> = &'a mut dyn FnMut(&mut B, usize, &[<B as Backend>::Buf; 2]);
 
 /// Weights of the transformer, for the frequency branch (0) and the time branch (1).
 pub struct Transformer<B: SeparatorBackend> {
@@ -91,7 +96,8 @@ impl<B: SeparatorBackend> Transformer<B> {
         let dim = sizes.dim();
         let mut branch = |suffix: &str, positions: Vec<f32>| -> Result<Branch<B>> {
             let norm_in = from.norm(&format!("crosstransformer.norm_in{suffix}"), dim)?;
-            let layers = (0..sizes.layers).map(|n| Layer::load(from, &format!("crosstransformer.layers{suffix}.{n}"), sizes, n % 2 == 1));
+            let layers =
+                (0..sizes.layers).map(|n| Layer::load(from, &format!("crosstransformer.layers{suffix}.{n}"), sizes, n % 2 == 1));
             let layers = layers.collect::<Result<_>>()?;
             Ok(Branch { tokens: positions.len() / dim, norm_in, positions: upload(from.backend, &positions)?, layers })
         };
@@ -113,8 +119,8 @@ impl<B: SeparatorBackend> Transformer<B> {
         })
     }
 
-    /// Changes both branches in `state.x`. `probe` gets the tokens of both branches after each layer.
-    pub fn run(&self, backend: &mut B, state: &mut TransformerState<B>, probe: &mut dyn FnMut(&mut B, usize, &[B::Buf; 2])) {
+    /// Changes both branches in `state.x`.
+    pub fn run(&self, backend: &mut B, state: &mut TransformerState<B>, probe: LayerProbe<'_, B>) {
         let dim = self.sizes.dim();
         let TransformerState { x, seen, a, b, wide } = state;
         for (branch, x) in self.branches.iter().zip(x.iter_mut()) {

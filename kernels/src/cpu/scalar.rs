@@ -4,11 +4,11 @@
 //! row (norms, softmax) run in 16 partial sums, element j into partial sum j mod 16, added up by [`sum16`].
 
 pub(super) use super::locked::{mix_spectra, windowed_noise};
-pub(super) use super::separator::{add_scaled, row_sums, scale_row};
 use super::mat::{PANEL, PanelRange, Panels, WORD, int4};
 pub(super) use super::maximum::first_maximum;
 pub(super) use super::quantize::euclidean_scores;
 pub(super) use super::sample::sample_code;
+pub(super) use super::separator::{add_scaled, row_sums, scale_row};
 pub(super) use super::stft::{log_magnitudes, scale_spectra};
 use crate::Act;
 use crate::quant::{BLOCK, from_bf16};

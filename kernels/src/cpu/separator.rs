@@ -88,7 +88,7 @@ impl Scratch {
 impl CpuBackend {
     /// Checks the sizes of a group normalisation.
     fn check(w: &GroupNorm<Self>, at: Groups, x: &[f32]) {
-        assert!(at.len() > 0 && at.len() <= x.len(), "group_norm: {at:?} in x of {}", x.len());
+        assert!(!at.is_empty() && at.len() <= x.len(), "group_norm: {at:?} in x of {}", x.len());
         assert!(w.weight.len() >= at.width && w.bias.len() >= at.width, "group_norm: weights shorter than {}", at.width);
     }
 }
@@ -106,7 +106,8 @@ impl SeparatorBackend for CpuBackend {
         self.work.pool.each(rows.div_ceil(block), &|worker, b| {
             let rows = rows.min((b + 1) * block) - b * block;
             // SAFETY: blocks do not overlap; each thread takes only its own scratch memory.
-            let (x, scratch) = unsafe { (x.slice(b * block * groups * width, rows * groups * width), &mut own.slice(worker, 1)[0]) };
+            let (x, scratch) =
+                unsafe { (x.slice(b * block * groups * width, rows * groups * width), &mut own.slice(worker, 1)[0]) };
             let scratch = &mut scratch[..x.len()];
             for (i, (x, y)) in x.chunks_exact(width).zip(scratch.chunks_exact_mut(width)).enumerate() {
                 let g = i % groups;

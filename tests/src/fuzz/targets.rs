@@ -12,7 +12,7 @@ use sideman_kernels::cpu::CpuBackend;
 use tempfile::TempDir;
 
 use super::{MemoryLimit, Target, live};
-use crate::checkpoint::{Data, Pickle, Tensor, save};
+use crate::checkpoint::{Data, Pickle, Tensor, network_pickle, save};
 use crate::{golden, published};
 
 /// All targets.
@@ -91,10 +91,15 @@ fn pickle() -> Target {
     // Any short key has a record.
     let record = |key: &str| (key.len() < 3).then_some((64, 96));
     Target {
-        seeds: vec![all.0, file[start..end].to_vec()],
+        seeds: vec![all.0, file[start..end].to_vec(), network_pickle()],
         tokens: tokens(&[
             b"ctorch\nHalfStorage\n",
             b"ctorch._utils\n_rebuild_tensor_v2\n",
+            b"cfractions\nFraction\n",
+            b"X\x05\0\0\0klass",
+            b"]",
+            b"a",
+            b"h\x05",
             b"(",
             b"t",
             b"R",
@@ -105,8 +110,9 @@ fn pickle() -> Target {
             b"s",
             b".",
         ]),
-        // One byte can push a value and an empty dictionary: 40 bytes, in arrays that double as they grow.
-        memory: MemoryLimit { per_byte: 128, constant: 1 << 14 },
+        // One byte can push a value and an empty dictionary: 40 bytes, in arrays that double as they grow. Two bytes can
+        // repeat an argument of up to 64 bytes.
+        memory: MemoryLimit { per_byte: 256, constant: 1 << 14 },
         read: Box::new(move |bytes| parse_pickle(bytes, &record).map(|_| ())),
     }
 }

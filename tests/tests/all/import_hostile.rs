@@ -8,7 +8,7 @@ use proptest::test_runner::{Config as Runs, RngSeed};
 use sideman_engine::Error;
 use sideman_engine::model::import::{Plan, Source, convert_spiece, parse_pickle};
 use sideman_engine::text::Tokenizer;
-use sideman_tests::checkpoint::{Data, Pickle, Record, Tensor, save, zip};
+use sideman_tests::checkpoint::{Data, Pickle, Record, Tensor, network_pickle, save, zip};
 use sideman_tests::golden;
 
 /// The error for a checkpoint with this pickle and a storage `0` of 8 values.
@@ -182,6 +182,8 @@ fn damaged_pickles_never_make_the_reader_panic() {
     let mut good = one("FloatStorage", "0", 24, 0, &[4, 6], &[6, 1]);
     good.splice(2..2, *b"NK\x05M\x05\x00\x8a\x01\x07\x88)]\x85\x86\x87q\x01h\x01r\x01\0\0\0j\x01\0\0\0");
     proptest!(runs(20_000), |(c in changes())| { let _ = parse_pickle(&damage(&good, &c), &record); });
+    let net = network_pickle();
+    proptest!(runs(20_000), |(c in changes())| { let _ = parse_pickle(&damage(&net, &c), &record); });
     proptest!(runs(20_000), |(bytes in prop::collection::vec(any::<u8>(), 0..64))| { let _ = parse_pickle(&bytes, &record); });
 }
 

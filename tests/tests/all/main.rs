@@ -18,6 +18,7 @@ mod cuda_models;
 mod cuda_whole;
 mod import_checkpoints;
 mod import_hostile;
+mod import_separator;
 mod io_clock;
 mod io_heard;
 mod io_jack;

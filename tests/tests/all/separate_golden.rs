@@ -129,7 +129,8 @@ fn separate(dir: &SeparatorDir, wanted: &[&str], rate: u32, song: &[Vec<f32>], p
         run.push(&mut cpu, &separator, part, &mut sink).unwrap();
     }
     run.finish(&mut cpu, &separator, &mut sink).unwrap();
-    let split = |x: Vec<f32>| (0..channels).flat_map(|c| x.iter().skip(c).step_by(channels).copied().collect::<Vec<_>>()).collect();
+    let split =
+        |x: Vec<f32>| (0..channels).flat_map(|c| x.iter().skip(c).step_by(channels).copied().collect::<Vec<_>>()).collect();
     (names, stems.into_iter().map(split).collect())
 }
 
@@ -194,7 +195,7 @@ fn a_mono_song_is_both_channels_and_pairs_of_channels_do_not_touch_each_other() 
     let dir = tiny(tmp.path());
     let [left, right] = channels(&mut golden::tensors("htdemucs/tiny.golden.safetensors"), "long.audio");
     let len = left.len();
-    let (_, mono) = separate(&dir, &["bass"], 8000, &[left.clone()], 4096);
+    let (_, mono) = separate(&dir, &["bass"], 8000, std::slice::from_ref(&left), 4096);
     let (_, both) = separate(&dir, &["bass"], 8000, &[left.clone(), left.clone()], 4096);
     let mean: Vec<f32> = (0..len).map(|i| (both[0][i] + both[0][len + i]) / 2.0).collect();
     assert_eq!(mono[0], mean);
@@ -232,7 +233,9 @@ fn a_bag_averages_its_networks_and_runs_only_those_with_a_share() {
     let tmp = tempfile::tempdir().unwrap();
     let song = channels(&mut golden::tensors("htdemucs/tiny.golden.safetensors"), "long.audio");
     let (_, one) = separate(&tiny(tmp.path()), &["bass"], 8000, &song, 4096);
-    for (i, shares) in ["", "weights: [[1., 0., 1, 1], [0., 1., 1, 1]]", "weights: [[1, 0.25, 1, 1], [1, 0.5, 1, 1]]"].iter().enumerate() {
+    for (i, shares) in
+        ["", "weights: [[1., 0., 1, 1], [0., 1., 1, 1]]", "weights: [[1, 0.25, 1, 1], [1, 0.5, 1, 1]]"].iter().enumerate()
+    {
         let plan = SeparatorPlan::open(&bag(&tmp.path().join(format!("bag{i}")), shares)).unwrap();
         let to = tmp.path().join(format!("to{i}"));
         plan.write(&to, &mut |_| ControlFlow::Continue(())).unwrap();

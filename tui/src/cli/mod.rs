@@ -8,6 +8,7 @@ mod listen;
 mod live;
 mod model;
 mod range;
+mod separate;
 mod shared;
 mod song;
 
@@ -19,6 +20,7 @@ pub use doctor::Doctor;
 pub use listen::{Heard, Listen};
 pub use live::{ClockSource, Live, Pace, Replay, SurfaceArgs};
 pub use model::{ModelCommand, ModelImport, ModelInfo, ModelList, StoredAs, Verify};
+pub use separate::Separate;
 pub use shared::{BackendChoice, ChartArgs, Instrument, Precision, RunArgs, SamplingArgs};
 pub use song::{Continue, Edit, Render};
 
@@ -66,6 +68,8 @@ pub enum Command {
     Edit(Edit),
     /// Extend a song beyond its end
     Continue(Continue),
+    /// Take a song apart into stems
+    Separate(Separate),
     /// Show what is heard in a recording: notes, beats, bars, chords and key
     Listen(Listen),
     /// Play live, on sound devices or from a file into files

@@ -15,10 +15,12 @@ pub enum ModelCommand {
     /// Describe one model: stems, sizes, licence, what it was trained for
     #[command(after_help = "Example:\n  sideman model info models/house")]
     Info(ModelInfo),
-    /// Convert a published checkpoint, MusicGen-Stem or MusicGen, to a model directory
+    /// Convert a published checkpoint to a model directory: MusicGen-Stem, MusicGen, or the separator HTDemucs
     #[command(after_help = "Examples:\n  \
         sideman model import musicgen-stem-6cb --t5 t5-base --to models/stem6 --quant q8\n  \
-        sideman model import musicgen-small --to models/small")]
+        sideman model import musicgen-small --to models/small\n  \
+        sideman model import HTDemucs-ft --to models/htdemucs_ft\n  \
+        sideman model import 955717e8-8726e21a.th --to models/htdemucs")]
     Import(ModelImport),
     /// Compare a model's numbers with those of a reference implementation
     ///
@@ -61,7 +63,7 @@ pub enum StoredAs {
 #[derive(Args)]
 pub struct ModelImport {
     /// Folder of the downloaded checkpoint: state_dict.bin and compression_state_dict*.bin, or config.json
-    /// and model.safetensors
+    /// and model.safetensors; of a separator, its folder or its .th or .safetensors file
     #[arg(value_name = "SRC")]
     pub src: PathBuf,
     /// Model directory to create; it must not exist yet

@@ -14,5 +14,6 @@ mod pipewire;
 mod pty;
 mod rig;
 mod screen;
+mod separate;
 mod soak;
 mod takes;

@@ -95,7 +95,7 @@ fn open(path: &Path) -> Result<(Source, Keys)> {
     let Some(text) = checkpoint.config else {
         return Err(Error::file(path, "it has no configuration `xp.cfg`; it should be a checkpoint that audiocraft exported"));
     };
-    let keys = Keys::yaml(path, &text)?;
+    let keys = Keys::yaml(path, &text, "its configuration `xp.cfg`")?;
     Ok((source, keys))
 }
 

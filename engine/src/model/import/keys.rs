@@ -45,12 +45,12 @@ impl Keys {
         Keys { path: path.to_owned(), root }
     }
 
-    /// Reads the YAML text of the checkpoint at `path`. A value that is an alias (`*anchor`) is read as null.
+    /// Reads the YAML text `name` in the file at `path`. A value that is an alias (`*anchor`) is read as null.
     ///
     /// # Errors
     /// The text is not YAML, too long, or nested too deeply.
-    pub fn yaml(path: &Path, text: &str) -> Result<Keys> {
-        let root = yaml(text).map_err(|what| Error::file(path, format!("its YAML: {what}")))?;
+    pub fn yaml(path: &Path, text: &str, name: &str) -> Result<Keys> {
+        let root = yaml(text).map_err(|what| Error::file(path, format!("{name}: {what}")))?;
         Ok(Keys { path: path.to_owned(), root })
     }
 

@@ -51,10 +51,10 @@ struct Network {
 }
 
 impl SeparatorPlan {
-    /// Whether `src` looks like a separator: a file, or a folder that has a `.yaml` or a `.th` file.
+    /// Whether `src` looks like a separator: a file, or a folder that has a `.yaml` or a `.th` file and no language model.
     pub fn is_separator(src: &Path) -> bool {
-        let has = |ending: &str| !files(src, ending).is_empty();
-        src.is_file() || (has("yaml") && !src.join("config.json").exists()) || has("th")
+        let is_model = ["config.json", "state_dict.bin"].iter().any(|file| src.join(file).exists());
+        src.is_file() || (!is_model && ["yaml", "th"].iter().any(|ending| !files(src, ending).is_empty()))
     }
 
     /// Reads the structure of the networks in `src`: a `.th` or safetensors file, or a folder with the YAML file of
@@ -64,7 +64,8 @@ impl SeparatorPlan {
     /// A file is damaged or hostile, the network is of another kind, or a tensor is missing, unknown or has the wrong
     /// shape. The error names it.
     pub fn open(src: &Path) -> Result<SeparatorPlan> {
-        let (name, paths, shares) = if src.is_dir() { bag(src)? } else { (stem(src), vec![src.to_owned()], None) };
+        let Bag { name, paths, shares } =
+            if src.is_dir() { bag(src)? } else { Bag { name: stem(src), paths: vec![src.to_owned()], shares: None } };
         let networks = paths.iter().map(|path| open(path)).collect::<Result<Vec<_>>>()?;
         let first = arguments(&networks[0].keys)?;
         for (network, path) in networks.iter().zip(&paths).skip(1) {
@@ -130,7 +131,9 @@ impl SeparatorPlan {
         }
         self.config.provenance = format!("{}, by `sideman model import` from (SHA-256) {}", self.config.name, hashes.join(", "));
         let numbered: Vec<(usize, NeededTensor, NeededTensor)> = (0..self.sources.len())
-            .flat_map(|k| self.tensors.iter().map(move |t| (k, t.clone(), NeededTensor { name: format!("{k}.{}", t.name), ..t.clone() })))
+            .flat_map(|k| {
+                self.tensors.iter().map(move |t| (k, t.clone(), NeededTensor { name: format!("{k}.{}", t.name), ..t.clone() }))
+            })
             .collect();
         let dtype = |k: usize, name: &str| self.sources[k].get(name).map_or(Dtype::F32, |t| t.dtype);
         let types: Vec<(&NeededTensor, Dtype)> = numbered.iter().map(|(k, from, to)| (to, dtype(*k, &from.name))).collect();
@@ -178,8 +181,17 @@ fn stem(path: &Path) -> String {
     path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Name, files and shares of the bag in a folder.
-fn bag(dir: &Path) -> Result<(String, Vec<PathBuf>, Option<Vec<Vec<f32>>>)> {
+/// The files of one separator.
+struct Bag {
+    name: String,
+    /// One for each network.
+    paths: Vec<PathBuf>,
+    /// Share of each network in each source; none where all are equal.
+    shares: Option<Vec<Vec<f32>>>,
+}
+
+/// The bag in a folder.
+fn bag(dir: &Path) -> Result<Bag> {
     let yaml = match &files(dir, "yaml")[..] {
         [yaml] => yaml.clone(),
         found => {
@@ -192,7 +204,7 @@ fn bag(dir: &Path) -> Result<(String, Vec<PathBuf>, Option<Vec<Vec<f32>>>)> {
         return Err(Error::file(&yaml, format!("not the definition of a bag: it should have at most {MAX_BAG} bytes")));
     }
     let text = fs::read_to_string(&yaml).map_err(Error::io(&yaml))?;
-    let keys = Keys::yaml(&yaml, &text)?;
+    let keys = Keys::yaml(&yaml, &text, "the definition of a bag")?;
     let models = keys.texts("models")?;
     if models.is_empty() || models.len() > 16 {
         return Err(keys.error("models", format!("{} networks; there should be 1 to 16", models.len())));
@@ -205,7 +217,8 @@ fn bag(dir: &Path) -> Result<(String, Vec<PathBuf>, Option<Vec<Vec<f32>>>)> {
         })
     };
     let paths = models.iter().map(find).collect::<Result<Vec<_>>>()?;
-    let numbers = |row: &Value| row.as_array().and_then(|r| r.iter().map(|v| v.as_f64().map(|n| n as f32)).collect::<Option<Vec<_>>>());
+    let numbers =
+        |row: &Value| row.as_array().and_then(|r| r.iter().map(|v| v.as_f64().map(|n| n as f32)).collect::<Option<Vec<_>>>());
     let shares = match keys.get("weights") {
         None => None,
         Some(rows) => match rows.as_array().and_then(|rows| rows.iter().map(numbers).collect::<Option<Vec<_>>>()) {
@@ -213,7 +226,7 @@ fn bag(dir: &Path) -> Result<(String, Vec<PathBuf>, Option<Vec<Vec<f32>>>)> {
             _ => return Err(keys.error("weights", "it should have a list of numbers for each network")),
         },
     };
-    Ok((stem(&yaml), paths, shares))
+    Ok(Bag { name: stem(&yaml), paths, shares })
 }
 
 /// Opens a file with one network.

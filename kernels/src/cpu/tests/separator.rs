@@ -115,7 +115,8 @@ fn gates_rows_and_sums_equal_their_definitions_on_every_backend() {
         let (x, mut y) = (buf(backend, &x), buf(backend, &noise(10, 100)));
         backend.add(&x, 3, &mut y, 40, 50);
         let old = noise(10, 100);
-        let sums: Vec<f32> = (0..100).map(|i| if (40..90).contains(&i) { old[i] + self::noise(9, 53)[i - 37] } else { old[i] }).collect();
+        let sums: Vec<f32> =
+            (0..100).map(|i| if (40..90).contains(&i) { old[i] + self::noise(9, 53)[i - 37] } else { old[i] }).collect();
         assert_eq!(bits(&y), bits(&sums));
         y.to_vec()
     });

@@ -10,7 +10,7 @@ const MAX_DEPTH: usize = 8;
 /// Most values of the arguments: a published network has 80.
 const MAX_VALUES: usize = 10_000;
 /// The longest text among them, in bytes. A text can occur many times.
-const MAX_TEXT: usize = 1000;
+const MAX_TEXT: usize = 64;
 
 impl Machine<'_, '_> {
     /// `{"klass", "args", "kwargs"}` of a checkpoint.
@@ -23,7 +23,8 @@ impl Machine<'_, '_> {
 
     /// A plain value as JSON. A fraction is an object, as in the package.
     fn json(&self, value: Value, depth: usize, left: &mut usize) -> Result<Json, String> {
-        *left = left.checked_sub(1).filter(|_| depth < MAX_DEPTH).ok_or("the arguments of its network are too many or too deep")?;
+        *left =
+            left.checked_sub(1).filter(|_| depth < MAX_DEPTH).ok_or("the arguments of its network are too many or too deep")?;
         let list = |items: &[Value], left: &mut usize| {
             items.iter().map(|item| self.json(*item, depth + 1, left)).collect::<Result<Vec<Json>, String>>()
         };
@@ -41,12 +42,18 @@ impl Machine<'_, '_> {
             Value::Dict(at) => {
                 let mut map = Map::new();
                 for (key, value) in &self.dicts[at] {
-                    let key = self.text(*key).filter(|key| key.len() <= MAX_TEXT).ok_or("an argument's name should be a short string")?;
+                    let key = self
+                        .text(*key)
+                        .filter(|key| key.len() <= MAX_TEXT)
+                        .ok_or("an argument's name should be a short string")?;
                     map.insert(key.to_owned(), self.json(*value, depth + 1, left)?);
                 }
                 map.into()
             }
-            Value::Fraction(n, d) => json!({"_type": "fraction", "numerator": n, "denominator": d}),
+            Value::Fraction(at) => {
+                let (n, d) = self.fractions[at];
+                json!({"_type": "fraction", "numerator": n, "denominator": d})
+            }
             Value::Global(_) | Value::Storage(_) | Value::Tensor(_) | Value::Opaque => {
                 return Err("the arguments of its network should be plain values".into());
             }

@@ -43,8 +43,7 @@ pub enum Value {
     Global(Global),
     Storage(usize),
     Tensor(usize),
-    /// Numerator and denominator.
-    Fraction(i64, i64),
+    Fraction(usize),
     /// What a call of [`Global::Number`] gives.
     Opaque,
 }
@@ -63,6 +62,8 @@ pub struct Machine<'a, 'r> {
     pub tuples: Vec<Vec<Value>>,
     pub lists: Vec<Vec<Value>>,
     pub dicts: Vec<Vec<(Value, Value)>>,
+    /// Numerators and denominators.
+    pub fractions: Vec<(i64, i64)>,
     pub storages: Vec<Storage>,
     pub tensors: Vec<Stored>,
 }
@@ -81,6 +82,7 @@ impl<'a, 'r> Machine<'a, 'r> {
             tuples: Vec::new(),
             lists: Vec::new(),
             dicts: Vec::new(),
+            fractions: Vec::new(),
             storages: Vec::new(),
             tensors: Vec::new(),
         }
@@ -295,7 +297,9 @@ impl<'a, 'r> Machine<'a, 'r> {
             ("torch", "HalfStorage") => Global::Storage(Dtype::F16),
             ("torch", "FloatStorage") => Global::Storage(Dtype::F32),
             ("fractions", "Fraction") => Global::Fraction,
-            ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") | ("numpy", "dtype") | ("_codecs", "encode") => Global::Number,
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") | ("numpy", "dtype") | ("_codecs", "encode") => {
+                Global::Number
+            }
             _ => match CLASSES.iter().find(|c| (c.0, c.1) == (module, name)) {
                 Some((.., class)) => Global::Class(class),
                 None => return Err(format!("the name `{module}.{name}`, which a file of weights does not need: it is refused")),
@@ -317,7 +321,8 @@ impl<'a, 'r> Machine<'a, 'r> {
             }
             Value::Global(Global::Fraction) => {
                 let fraction = self.fraction(arguments)?;
-                self.stack.push(fraction);
+                self.fractions.push(fraction);
+                self.stack.push(Value::Fraction(self.fractions.len() - 1));
             }
             Value::Global(Global::Number) => self.stack.push(Value::Opaque),
             _ => return Err("a call of something other than OrderedDict() or _rebuild_tensor_v2: it is refused".into()),
@@ -326,7 +331,7 @@ impl<'a, 'r> Machine<'a, 'r> {
     }
 
     /// The fraction of the arguments ("39/5",) or (39, 5).
-    fn fraction(&self, arguments: usize) -> Result<Value, String> {
+    fn fraction(&self, arguments: usize) -> Result<(i64, i64), String> {
         let parts = match *self.tuples[arguments].as_slice() {
             [Value::Int(n), Value::Int(d)] => Some((n, d)),
             [Value::Text(text)] => {
@@ -336,7 +341,7 @@ impl<'a, 'r> Machine<'a, 'r> {
             _ => None,
         };
         match parts {
-            Some((n, d)) if d > 0 => Ok(Value::Fraction(n, d)),
+            Some((n, d)) if d > 0 => Ok((n, d)),
             _ => Err("the arguments of a fraction should be two integers or a text such as 39/5".into()),
         }
     }
