@@ -51,7 +51,7 @@ unit: ## run the Rust tests (with cargo-nextest if it is installed) and list the
 	@scripts/skips.sh $(SKIPS)
 
 soak: ## let faults of all kinds happen to live play under JACK for 30 minutes (SOAK_MINUTES=, SOAK_SEED=)
-	JACK_DEFAULT_SERVER=sideman-soak SIDEMAN_SOAK_SECONDS=$$((60 * $(SOAK_MINUTES))) SIDEMAN_SOAK_SEED=$(SOAK_SEED) \
+	JACK_DEFAULT_SERVER=soak-server SIDEMAN_SOAK_SECONDS=$$((60 * $(SOAK_MINUTES))) SIDEMAN_SOAK_SEED=$(SOAK_SEED) \
 		cargo test -p sideman --test all soak::nothing_is_lost -- --nocapture
 
 link: ## run the tests of Ableton Link, an optional feature under the GPL (needs cmake, g++, libclang-dev)

@@ -86,7 +86,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     std::fs::create_dir_all(out)?;
     let files = ["left.wav", "right.wav"].map(|name| Path::new(out).join(name));
-    wav::write_all(&[(files[0].clone(), &left), (files[1].clone(), &right)], audio::RATE)?;
+    wav::write_all(&[(files[0].clone(), wav::Audio::mono(&left)), (files[1].clone(), wav::Audio::mono(&right))], audio::RATE)?;
     println!("{}, {}", files[0].display(), files[1].display());
     let available = HOP as f64 / f64::from(audio::RATE);
     println!("lag {lag} frames; the slowest hop took {:.0} of {:.0} ms", slowest * 1e3, available * 1e3);

@@ -51,11 +51,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // One song, because settings.variations is 1. All files appear, or none.
     let tracks: Vec<&[f32]> = songs[0].stems.iter().map(Vec::as_slice).collect();
     let (mix, _) = level::mix(&tracks);
-    let mut files: Vec<(PathBuf, &[f32])> = stems.iter().map(|stem| out.join(format!("{stem}.wav"))).zip(tracks).collect();
-    files.push((out.join("mix.wav"), &mix));
+    let mut files: Vec<(PathBuf, wav::Audio)> =
+        stems.iter().map(|stem| out.join(format!("{stem}.wav"))).zip(tracks.into_iter().map(wav::Audio::mono)).collect();
+    files.push((out.join("mix.wav"), wav::Audio::mono(&mix)));
     wav::write_all(&files, audio::RATE)?;
-    for (path, samples) in &files {
-        println!("{}: peak {:.1} dBFS", path.display(), level::db(level::peak(samples)));
+    for (path, audio) in &files {
+        println!("{}: peak {:.1} dBFS", path.display(), level::db(level::peak(audio.samples)));
     }
     Ok(())
 }

@@ -22,6 +22,8 @@ pub const GAIN: Range = Range { min: -60.0, max: 12.0, unit: "dB" };
 pub const PAN: Range = Range { min: -1.0, max: 1.0, unit: "" };
 /// Dim: attenuation of everything but the input stem, as a gain.
 pub const DIM: Range = Range { min: -60.0, max: 0.0, unit: "dB" };
+/// Level of the room in the mix; 0 is dry.
+pub const ROOM: Range = Range { min: 0.0, max: 1.0, unit: "" };
 /// Sampling temperature of a live session.
 pub const TEMPERATURE: Range = Range { min: 0.0, max: 4.0, unit: "" };
 /// Sampling temperature that the command line accepts.

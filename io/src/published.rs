@@ -38,6 +38,7 @@ pub fn copy(from: &Snapshot, to: &mut Snapshot) {
         committed,
         planned,
         dim,
+        room,
         click,
         recording,
         recorded,
@@ -60,7 +61,7 @@ pub fn copy(from: &Snapshot, to: &mut Snapshot) {
     to.text.clone_from(text);
     (to.lag, to.hop, to.lead) = (*lag, *hop, *lead);
     (to.committed, to.planned) = (*committed, *planned);
-    (to.dim, to.click) = (*dim, *click);
+    (to.dim, to.room, to.click) = (*dim, *room, *click);
     (to.recording, to.recorded) = (*recording, *recorded);
     to.health = health.clone();
     if to.notice != *notice {

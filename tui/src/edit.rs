@@ -41,7 +41,7 @@ pub fn run(args: &Edit) -> Result<ExitCode> {
     };
     edit.free = args.free;
     let task = OfflineTask::Edit(task::Edit { settings: job.settings.clone(), ..edit });
-    job.run(&output, &song, &names, &task)
+    job.run(&output, args.mix.room, &song, &names, &task)
 }
 
 /// Reads "3..4" as 3 to 4, and "4" as 4 alone.

@@ -28,5 +28,5 @@ pub fn run(args: &Continue) -> Result<ExitCode> {
     job.settings.chart = song.chart()?;
     let given = given.iter().map(|s| Some(&s.samples[..])).collect();
     let task = OfflineTask::Continue(task::Continue { given, seconds: args.seconds, settings: job.settings.clone() });
-    job.run(&output, &song, &names, &task)
+    job.run(&output, args.mix.room, &song, &names, &task)
 }

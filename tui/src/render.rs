@@ -57,7 +57,7 @@ pub fn run(args: &Render) -> Result<ExitCode> {
         song.check_tempo(&args.chart)?;
         let seconds = args.seconds.unwrap_or(DEFAULT_SECONDS);
         let task = OfflineTask::Generate(Generate { seconds, settings: job.settings.clone() });
-        return job.run(&output, &song, &wanted, &task);
+        return job.run(&output, args.mix.room, &song, &wanted, &task);
     }
     if wanted.len() == files.len() {
         return Err(usage("every stem has a recording: no stem is left to generate"));
@@ -72,9 +72,9 @@ pub fn run(args: &Render) -> Result<ExitCode> {
             tracing::warn!("--lag {lag}: the model is trained for {from} to {to} frames");
         }
         let task = OfflineTask::Lagged(Lagged { given: rows(), lag: usize::from(lag), settings: job.settings.clone() });
-        return job.run(&output, &song, &wanted, &task);
+        return job.run(&output, args.mix.room, &song, &wanted, &task);
     }
     let edit = Edit::new(job.config(), rows());
     let task = OfflineTask::Edit(Edit { settings: job.settings.clone(), ..edit });
-    job.run(&output, &song, &wanted, &task)
+    job.run(&output, args.mix.room, &song, &wanted, &task)
 }

@@ -77,11 +77,18 @@ impl RenderJob {
     }
 
     /// Runs a task, writes its songs to the folder `output` without the stems that aren't `wanted`, and reports
-    /// them.
+    /// them. `room`: level of the room in the mix.
     ///
     /// # Errors
     /// Those of the task and of the disk. No file of the songs then has its final name.
-    pub fn run(mut self, output: &OutputFolder, info: &SongInfo, wanted: &[String], task: &OfflineTask) -> Result<ExitCode> {
+    pub fn run(
+        mut self,
+        output: &OutputFolder,
+        room: f32,
+        info: &SongInfo,
+        wanted: &[String],
+        task: &OfflineTask,
+    ) -> Result<ExitCode> {
         interrupt::watch()?;
         let files = output.begin()?;
         let mut progress = Progress::new("rendering", self.json);
@@ -99,7 +106,7 @@ impl RenderJob {
                 .filter(|((name, _), _)| wanted.contains(name))
                 .map(|((name, samples), kept)| Stem { name, samples, kept })
                 .collect();
-            let written = song_folder::write(&dir, &mut stems, &report.song_json(info, n)?)?;
+            let written = song_folder::write(&dir, &mut stems, room, &report.song_json(info, n)?)?;
             if let (Some(beats), Some(meter)) = (&info.beats, info.known_meter()?) {
                 song_folder::write_tempo_map(&dir, &beats.times, meter)?;
             }

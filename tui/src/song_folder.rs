@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use sideman_engine::atomic;
-use sideman_engine::audio::{RATE, level, wav};
+use sideman_engine::audio::wav::Audio;
+use sideman_engine::audio::{RATE, level, room, wav};
 use sideman_engine::task::Meter;
 use sideman_io::take::{TempoChange, midi_file};
 
@@ -68,15 +69,16 @@ pub fn create(dir: &Path, flag: &str) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(|e| anyhow!("{flag} {}: can't create the folder: {e}", dir.display()))
 }
 
-/// Writes stems, mix and song.json (`about`) into `dir`. A generated stem above full scale is scaled down as
+/// Writes stems, mix and song.json (`about`) into `dir`. `amount`: level of the room in the mix, which is stereo then,
+/// else mono. A generated stem above full scale is scaled down as
 /// a whole; a recording never. The mix is made before that, so one loud stroke does not turn its stem down in it.
 ///
 /// # Errors
 /// A file can't be written. None of the WAV files then has its final name.
-pub fn write(dir: &Path, stems: &mut [Stem], about: &serde_json::Value) -> Result<Written> {
+pub fn write(dir: &Path, stems: &mut [Stem], amount: f32, about: &serde_json::Value) -> Result<Written> {
     let mut notes = Vec::new();
     let tracks: Vec<&[f32]> = stems.iter().map(|s| &s.samples[..]).collect();
-    let (mix, mix_gain) = level::mix(&tracks);
+    let ((mix, mix_gain), channels) = if amount > 0.0 { (room::mix(&tracks, amount), 2) } else { (level::mix(&tracks), 1) };
     for stem in stems.iter_mut().filter(|s| !s.kept) {
         let peak = level::peak(&stem.samples);
         if peak > 1.0 {
@@ -91,8 +93,9 @@ pub fn write(dir: &Path, stems: &mut [Stem], about: &serde_json::Value) -> Resul
     if mix_gain < 1.0 {
         notes.push(format!("mix: {:.1} dB quieter than the sum of the stems, which would clip", -level::db(mix_gain)));
     }
-    let mut files: Vec<(PathBuf, &[f32])> = stems.iter().map(|s| (dir.join(format!("{}.wav", s.name)), &s.samples[..])).collect();
-    files.push((dir.join("mix.wav"), &mix));
+    let mut files: Vec<(PathBuf, Audio)> =
+        stems.iter().map(|s| (dir.join(format!("{}.wav", s.name)), Audio::mono(&s.samples))).collect();
+    files.push((dir.join("mix.wav"), Audio { samples: &mix, channels }));
     wav::write_all(&files, RATE)?;
     let path = dir.join(song_info::FILE);
     atomic::write(&path, format!("{about:#}\n").as_bytes())?;
@@ -111,7 +114,7 @@ mod tests {
         let mut drums = vec![0.25; 1000];
         drums[500] = 2.0;
         let mut stems = [stem("drums", drums), stem("other", vec![0.125; 1000])];
-        let written = write(dir.path(), &mut stems, &serde_json::json!({})).unwrap();
+        let written = write(dir.path(), &mut stems, 0.0, &serde_json::json!({})).unwrap();
         let samples = |name: &str| -> Vec<f32> {
             hound::WavReader::open(dir.path().join(name)).unwrap().into_samples::<f32>().map(|x| x.unwrap()).collect()
         };

@@ -32,12 +32,18 @@ pub fn mix(stems: &[&[f32]]) -> (Vec<f32>, f32) {
             *total += x;
         }
     }
-    let most = peak(&sum);
+    let gain = attenuate(&mut sum);
+    (sum, gain)
+}
+
+/// Brings the peak of samples that would clip to [`CEILING`]. Returns the gain: 1 where they don't clip.
+pub fn attenuate(samples: &mut [f32]) -> f32 {
+    let most = peak(samples);
     let gain = if most > 1.0 { CEILING / most } else { 1.0 };
     if gain < 1.0 {
-        sum.iter_mut().for_each(|x| *x *= gain);
+        samples.iter_mut().for_each(|x| *x *= gain);
     }
-    (sum, gain)
+    gain
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod media_file;
 pub mod read;
 pub mod resample;
 pub mod riff;
+pub mod room;
 pub mod song;
 pub mod wav;
 

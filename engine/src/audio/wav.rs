@@ -1,5 +1,5 @@
-//! Writes stems: WAV files of 32-bit float. Float, so that a given stem is written bit for bit and nothing clips in
-//! the file. Mono files are written whole and atomically ([`crate::atomic`]); a [`WavFile`] grows.
+//! Writes stems and mixes: WAV files of 32-bit float. Float, so that a given stem is written bit for bit and nothing clips in
+//! the file. Sets of files are written whole and atomically ([`crate::atomic`]); a [`WavFile`] grows.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -8,14 +8,30 @@ use std::path::{Path, PathBuf};
 use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
 
-/// Writes mono `samples` at `rate` Hz under a temporary name; [`AtomicFile::commit`] gives the file the name
-/// `path`.
+/// Audio of a file: interleaved samples of a number of channels.
+#[derive(Clone, Copy)]
+pub struct Audio<'a> {
+    /// Samples, interleaved.
+    pub samples: &'a [f32],
+    /// Channels.
+    pub channels: u16,
+}
+
+impl<'a> Audio<'a> {
+    /// Audio of one channel.
+    pub fn mono(samples: &'a [f32]) -> Self {
+        Audio { samples, channels: 1 }
+    }
+}
+
+/// Writes audio at `rate` Hz under a temporary name; [`AtomicFile::commit`] gives the file the name `path`.
 ///
 /// # Errors
 /// [`Error::Io`] with the path: its folder is missing, no permission to write, or the disk is full.
-pub fn stage(path: &Path, samples: &[f32], rate: u32) -> Result<AtomicFile> {
+fn stage(path: &Path, audio: Audio, rate: u32) -> Result<AtomicFile> {
+    let Audio { samples, channels } = audio;
     let mut staged = AtomicFile::create(path)?;
-    let spec = hound::WavSpec { channels: 1, sample_rate: rate, bits_per_sample: 32, sample_format: hound::SampleFormat::Float };
+    let spec = hound::WavSpec { channels, sample_rate: rate, bits_per_sample: 32, sample_format: hound::SampleFormat::Float };
     let write = |file| -> hound::Result<()> {
         let mut wav = hound::WavWriter::new(BufWriter::new(file), spec)?;
         for x in samples {
@@ -27,13 +43,13 @@ pub fn stage(path: &Path, samples: &[f32], rate: u32) -> Result<AtomicFile> {
     Ok(staged)
 }
 
-/// Writes a set of mono WAV files of `rate` Hz. All are written before the first gets its final name.
+/// Writes a set of WAV files of `rate` Hz. All are written before the first gets its final name.
 ///
 /// # Errors
-/// Those of [`stage`]: no file has its final name then. Or a file can't be renamed: those before it have
-/// theirs.
-pub fn write_all(files: &[(PathBuf, &[f32])], rate: u32) -> Result<()> {
-    let staged = files.iter().map(|(path, samples)| stage(path, samples, rate)).collect::<Result<Vec<_>>>()?;
+/// [`Error::Io`] with the path: a folder is missing, no permission to write, or the disk is full; no file has its final
+/// name then. Or a file can't be renamed: those before it have theirs.
+pub fn write_all(files: &[(PathBuf, Audio)], rate: u32) -> Result<()> {
+    let staged = files.iter().map(|(path, audio)| stage(path, *audio, rate)).collect::<Result<Vec<_>>>()?;
     staged.into_iter().try_for_each(AtomicFile::commit)
 }
 
@@ -101,7 +117,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("bass.wav");
         let samples = [0.1f32, -1.5, f32::MIN_POSITIVE, 0.0, -0.0];
-        write_all(&[(path.clone(), &samples)], 32_000).unwrap();
+        write_all(&[(path.clone(), Audio::mono(&samples))], 32_000).unwrap();
         let mut file = hound::WavReader::open(&path).unwrap();
         assert_eq!(file.spec().sample_rate, 32_000);
         let back: Vec<u32> = file.samples::<f32>().map(|x| x.unwrap().to_bits()).collect();
@@ -112,7 +128,8 @@ mod tests {
     #[test]
     fn a_set_with_a_file_that_fails_leaves_no_file() {
         let dir = tempfile::tempdir().unwrap();
-        let files = [(dir.path().join("bass.wav"), &[0.0f32][..]), (dir.path().join("no/such/drums.wav"), &[0.0f32][..])];
+        let files =
+            [(dir.path().join("bass.wav"), Audio::mono(&[0.0])), (dir.path().join("no/such/drums.wav"), Audio::mono(&[0.0]))];
         let error = write_all(&files, 32_000).unwrap_err().to_string();
         assert!(error.contains("drums.wav"), "{error}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -20,6 +20,7 @@ impl<B: Backend> Session<B> {
         while let Some(entry) = self.song.schedule.take_due(Target::Samples, t) {
             match entry.request.command {
                 Command::Dim(db) => self.song.stems.dim = db,
+                Command::Room(amount) => self.song.stems.room = amount,
                 Command::Click(on) => self.song.metronome.on = on,
                 Command::Panic => self.panic(),
                 Command::Stem(which, action) => self.song.stems.of(which).for_each(|(_, stem)| stem.set_mix(action)),
@@ -181,6 +182,7 @@ impl<B: Backend> Session<B> {
             | Command::Text { .. }
             | Command::Hop(_)
             | Command::Dim(_)
+            | Command::Room(_)
             | Command::Click(_)
             | Command::Panic
             | Command::Record(_)

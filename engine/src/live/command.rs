@@ -217,6 +217,8 @@ pub enum Command {
     /// Attenuates everything but the input stem, as a gain in dB; 0: no attenuation.
     #[serde(alias = "dip")]
     Dim(f32),
+    /// Level of the room in the mix, 0 to 1. The stems' own channels stay dry.
+    Room(f32),
     /// Turns the metronome's click on or off.
     Click(bool),
     /// Silences the band at once, cancels what is pending and ends a loop. The clock keeps running.
@@ -279,6 +281,7 @@ impl Command {
             Command::Section(_) => CommandKind::GoToSection,
             Command::Fill => CommandKind::Fill,
             Command::Dim(_) => CommandKind::Dim,
+            Command::Room(_) => CommandKind::Room,
             Command::Click(_) => CommandKind::Click,
             Command::Panic => CommandKind::Panic,
             Command::Cancel(_) => CommandKind::Cancel,
@@ -303,7 +306,8 @@ impl Command {
             | Command::Temperature(value)
             | Command::TopP(value)
             | Command::Cfg(value)
-            | Command::Dim(value) => {
+            | Command::Dim(value)
+            | Command::Room(value) => {
                 let asked = *value;
                 *value = range.clamp_f32(asked);
                 (asked, *value)

@@ -294,6 +294,12 @@ commands! {
         .value("/jam/dim", "dB", "attenuates everything but the input stem, 0 to 60; 0: no attenuation")
         .aliases(&["/jam/dip"])
         .midi(Fader(30.0, 0.0));
+    Room => command("room", Now, Session)
+        .range(limits::ROOM)
+        .value("/jam/room", "0..1", "level of the room in the mix; the stems' own channels stay dry")
+        .midi(Fader(0.0, 1.0))
+        .key("wetter", &[")"], "more room in the mix, by 0.1")
+        .key("drier", &["("], "less room in the mix, by 0.1");
     Click => command("click", Now, Session)
         .value("/jam/click", "0|1", "the metronome's click")
         .midi(OnOff)

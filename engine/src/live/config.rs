@@ -63,6 +63,10 @@ pub struct SessionConfig {
     /// Guidance scale; 1: no guidance.
     #[serde(alias = "cfg")]
     pub cfg_scale: f32,
+    /// Level of the room in the mix, 0 to 1; the stems' own channels stay dry. A take of a version without a room has
+    /// none.
+    #[serde(default)]
+    pub room: f32,
     /// Seed of the random numbers.
     pub seed: u64,
     /// The most columns that are fed to the model in one pass, 1 or more. It changes the speed, not the
@@ -90,6 +94,7 @@ impl Default for SessionConfig {
             top_k: 0,
             top_p: 0.0,
             cfg_scale: 1.0,
+            room: 0.0,
             seed: 0,
             block: 16,
         }

@@ -155,6 +155,7 @@ impl Song {
             | Command::Section(_)
             | Command::Fill
             | Command::Dim(_)
+            | Command::Room(_)
             | Command::Click(_)
             | Command::Panic
             | Command::Cancel(_)

@@ -32,6 +32,8 @@ pub(super) struct Output {
     pub samples: Vec<Vec<f32>>,
     /// Left and right gain at the end of each frame of the hop, by stem.
     pub levels: Vec<Vec<[f32; 2]>>,
+    /// Level of the room at each frame of the hop.
+    pub room: Vec<f32>,
     /// Tokens that the hop gives, frame-major.
     pub tokens: Vec<i32>,
     /// The frame that `tokens` starts with.
@@ -50,6 +52,7 @@ impl Output {
             decoded: samples(room * FRAME + setup.lead.unsigned_abs() as usize),
             samples: samples(room * FRAME),
             levels: (0..stems).map(|_| empty(room)).collect(),
+            room: empty(room),
             tokens: empty(setup.config.streams.len() * room),
             tokens_from: 0,
         }
@@ -86,8 +89,9 @@ impl Output {
 impl Song {
     /// Removes what the last hop gave.
     pub(super) fn clear_output(&mut self) {
-        let Output { levels, tokens, tokens_from, .. } = &mut self.output;
+        let Output { levels, room, tokens, tokens_from, .. } = &mut self.output;
         levels.iter_mut().for_each(Vec::clear);
+        room.clear();
         *tokens_from += (tokens.len() / self.history.delays.len()) as i64;
         tokens.clear();
         self.metronome.samples.clear();
@@ -146,6 +150,7 @@ impl<B: Backend> Session<B> {
         let overlaps = |(from, to): (i64, i64)| at + n + frame > from.saturating_mul(frame) && at < to.saturating_mul(frame);
         let open = overlaps((stems.from, stems.to));
         let dim = stems.dim;
+        output.room.push(stems.room);
         for (stem, levels) in stems.stem.iter_mut().zip(&mut output.levels) {
             stem.level = stem.target(open && overlaps(stem.audible) && (!solo || stem.solo), dim);
             levels.push(stem.level);

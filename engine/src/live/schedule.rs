@@ -25,6 +25,7 @@ pub(super) fn target(command: &Command, mode: Mode) -> Target {
     match command {
         Command::Stem(_, Action::Gain(_) | Action::Pan(_) | Action::Mute(_) | Action::Solo(_))
         | Command::Dim(_)
+        | Command::Room(_)
         | Command::Click(_)
         | Command::Panic => Target::Samples,
         Command::InputStem(_) | Command::Stem(_, Action::Regen) => Target::Window,

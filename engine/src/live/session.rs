@@ -88,6 +88,7 @@ impl<B: Backend> Session<B> {
             top_k,
             top_p,
             cfg_scale,
+            room: room_amount,
             seed,
             block: _,
         } = settings;
@@ -112,6 +113,7 @@ impl<B: Backend> Session<B> {
         let room = (lag as i64 + setup.longest_delay() as i64 + setup.lookahead) as usize + 2 * MAX_HOP + CHUNK;
         let start = playing.then_some(frame(bar1.max(0)));
         let mut stems_state = Stems::new(&history);
+        stems_state.room = room_amount;
         if let Some(from) = start {
             (stems_state.from, stems_state.to) = (from, i64::MAX);
         }
@@ -239,6 +241,11 @@ impl<B: Backend> Session<B> {
     /// and dim, and is 0 where the band doesn't play. A stem at 0 dB in the middle has 1 and 1.
     pub fn levels(&self, stem: usize) -> &[[f32; 2]] {
         &self.song.output.levels[stem]
+    }
+
+    /// Level of the room in the mix at each frame of those samples, 0 to 1.
+    pub fn room(&self) -> &[f32] {
+        &self.song.output.room
     }
 
     /// The metronome of those samples.

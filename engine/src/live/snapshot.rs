@@ -144,6 +144,8 @@ pub struct Snapshot {
     pub planned: i64,
     /// Dim: attenuation of everything but the input stem, as a gain in dB; 0: none.
     pub dim: f32,
+    /// Level of the room in the mix, 0 to 1.
+    pub room: f32,
     /// The click goes on after the count-in.
     pub click: bool,
     /// A take is being recorded.
@@ -209,6 +211,7 @@ impl<B: Backend> Session<B> {
         out.committed = song.front * FRAME as i64;
         out.planned = out.committed;
         out.dim = song.stems.dim;
+        out.room = song.stems.room;
         out.click = song.metronome.on;
         if out.notice.as_ref() != song.notices.latest() {
             out.notice = song.notices.latest().cloned();

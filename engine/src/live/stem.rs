@@ -231,12 +231,14 @@ pub(super) struct Stems {
     pub to: i64,
     /// Attenuation of everything but the input stem, as a gain in dB: 0 or less.
     pub dim: f32,
+    /// Level of the room in the mix, 0 to 1.
+    pub room: f32,
 }
 
 impl Stems {
     pub fn new(history: &TokenHistory) -> Self {
         let stem = history.streams.iter().map(|s| Stem::new(s.len())).collect();
-        Stems { stem, from: i64::MAX, to: i64::MAX, dim: 0.0 }
+        Stems { stem, from: i64::MAX, to: i64::MAX, dim: 0.0, room: 0.0 }
     }
 
     /// Whether the band plays in frame `t`.

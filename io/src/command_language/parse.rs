@@ -104,6 +104,7 @@ fn command(kind: CommandKind, args: &mut Arguments) -> Result<Command, String> {
         CommandKind::GoToSection => Command::Section(if args.number_next() { args.whole()?.to_string() } else { args.text()? }),
         CommandKind::Fill => Command::Fill,
         // 12 and -12 both attenuate by 12 dB.
+        CommandKind::Room => Command::Room(args.float()?),
         CommandKind::Dim => Command::Dim(-args.float()?.abs()),
         CommandKind::Click => Command::Click(args.flag()?),
         CommandKind::Panic => Command::Panic,

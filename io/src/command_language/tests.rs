@@ -46,7 +46,9 @@ fn arguments(kind: CommandKind) -> Vec<Value> {
         CommandKind::Seed => vec![Value::Long(-7)],
         CommandKind::Tempo => vec![Value::Float(97.25)],
         CommandKind::StemGain | CommandKind::StemPan => vec![Value::Float(-0.5)],
-        CommandKind::Dim | CommandKind::Temperature | CommandKind::TopP | CommandKind::CfgScale => vec![Value::Float(0.75)],
+        CommandKind::Dim | CommandKind::Room | CommandKind::Temperature | CommandKind::TopP | CommandKind::CfgScale => {
+            vec![Value::Float(0.75)]
+        }
         kind if kind.spec().address.is_some_and(|address| address.access == Access::Value) => vec![Value::Int(1)],
         _ => vec![],
     }

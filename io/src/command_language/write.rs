@@ -41,6 +41,7 @@ pub fn message(command: &Command, namespace: &Namespace) -> Option<Message> {
             vec![(*x).into()]
         }
         Command::Dim(db) => vec![db.abs().into()],
+        Command::Room(amount) => vec![(*amount).into()],
         Command::Stem(_, Action::Mute(on) | Action::Solo(on))
         | Command::Click(on)
         | Command::Record(on)

@@ -53,6 +53,7 @@ fn commands(s: &Snapshot, namespace: &Namespace, all: &mut Values) {
     put(CommandKind::Chords, vec![s.chords.as_str().into()]);
     put(CommandKind::GoToSection, vec![s.section.as_str().into()]);
     put(CommandKind::Dim, vec![s.dim.abs().into()]);
+    put(CommandKind::Room, vec![s.room.into()]);
     put(CommandKind::Click, vec![flag(s.click)]);
     put(CommandKind::Record, vec![flag(s.recording)]);
 }

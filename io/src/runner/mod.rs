@@ -124,7 +124,7 @@ impl<B: Backend> Runner<B> {
         let mut runner = Runner {
             mode,
             text: SessionText::new(encoder, info.config.text.clone(), hidden),
-            mixer: Mixer::new(layout, MAX_HOP + session.lead().unsigned_abs() as usize / FRAME + 1),
+            mixer: Mixer::new(layout, MAX_HOP + session.lead().unsigned_abs() as usize / FRAME + 1, info.config.room),
             silence: vec![0.0; MAX_HOP * FRAME],
             scheduled: Vec::new(),
             bar: i64::MIN,
@@ -153,7 +153,7 @@ impl<B: Backend> Runner<B> {
             before_hop: None,
         };
         let Runner { mixer, failover, .. } = &mut runner;
-        with_active_slot!(failover, slot => mixer.add(|s| (slot.session.stem(s), slot.session.levels(s)), slot.session.click()));
+        with_active_slot!(failover, slot => mixer.add(|s| (slot.session.stem(s), slot.session.levels(s)), slot.session.room(), slot.session.click()));
         Ok(runner)
     }
 
@@ -244,8 +244,8 @@ impl<B: Backend> Runner<B> {
             let played = if std::mem::take(may_allocate) { play() } else { rt::no_alloc(play) };
             mixer.clear();
             match &played {
-                Ok(()) => mixer.add(|s| (session.stem(s), session.levels(s)), session.click()),
-                Err(_) => mixer.add(|_| (&silence[..heard.len()], &[]), &silence[..heard.len()]),
+                Ok(()) => mixer.add(|s| (session.stem(s), session.levels(s)), session.room(), session.click()),
+                Err(_) => mixer.add(|_| (&silence[..heard.len()], &[]), &[], &silence[..heard.len()]),
             };
             played
         })

@@ -156,6 +156,7 @@ impl<B: Backend> Runner<B> {
             | Command::Section(_)
             | Command::Fill
             | Command::Dim(_)
+            | Command::Room(_)
             | Command::Click(_)
             | Command::Cancel(_)
             | Command::Learn(_)

@@ -196,6 +196,8 @@ pub(crate) mod tests {
             top_k: 100,
             top_p: 0.25,
             cfg_scale: 2.5,
+            // That version had no room.
+            room: 0.0,
             seed: u64::MAX,
             block: 8,
         };
@@ -215,6 +217,7 @@ pub(crate) mod tests {
             config,
         };
         assert_eq!(serde_json::from_str::<TakeInfo>(OLD).unwrap(), info);
+        let info = TakeInfo { config: SessionConfig { room: 0.25, ..info.config }, ..info };
         let new = serde_json::to_string(&info).unwrap();
         assert_eq!(serde_json::from_str::<TakeInfo>(&new).unwrap(), info);
     }

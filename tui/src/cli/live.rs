@@ -7,7 +7,7 @@ use sideman_engine::limits;
 
 use super::heading;
 use super::range::f64_in;
-use super::{ChartArgs, Instrument, RunArgs, SamplingArgs};
+use super::{ChartArgs, Instrument, MixArgs, RunArgs, SamplingArgs};
 
 /// How fast `live --from` reads its file.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -124,6 +124,8 @@ pub struct Live {
     /// Keep the click on after the count-in
     #[arg(long, help_heading = heading::SONG)]
     pub click: bool,
+    #[command(flatten)]
+    pub mix: MixArgs,
     #[command(flatten)]
     pub chart: ChartArgs,
 

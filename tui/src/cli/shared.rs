@@ -65,6 +65,15 @@ pub struct RunArgs {
     pub json: bool,
 }
 
+/// How the mix is made.
+#[derive(Args, Clone, Copy)]
+#[command(next_help_heading = heading::FILES)]
+pub struct MixArgs {
+    /// Level of the room in the mix, 0 to 1; 0: the plain sum of the stems. The stems themselves stay dry
+    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, default_value_t = 0.3, value_parser = f32_in(limits::ROOM))]
+    pub room: f32,
+}
+
 /// How the next token is chosen from the model's probabilities. A value that isn't given is the model's own.
 #[derive(Args, Clone)]
 #[command(next_help_heading = heading::SAMPLING)]

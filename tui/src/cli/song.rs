@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::heading;
-use super::{ChartArgs, Instrument, RunArgs, SamplingArgs};
+use super::{ChartArgs, Instrument, MixArgs, RunArgs, SamplingArgs};
 
 /// `sideman render`.
 #[derive(Args)]
@@ -48,6 +48,8 @@ pub struct Render {
     #[arg(long, value_name = "FRAMES")]
     pub lag: Option<u16>,
     #[command(flatten)]
+    pub mix: MixArgs,
+    #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
@@ -84,6 +86,8 @@ pub struct Edit {
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
+    pub mix: MixArgs,
+    #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
@@ -107,6 +111,8 @@ pub struct Continue {
     /// Replace files of the same names in the folder of --out; never a file that is read
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    pub mix: MixArgs,
     #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]

@@ -149,6 +149,7 @@ fn session_config<B: Backend>(args: &Live, song: &SongInfo, model: &Model<B>, de
         top_k,
         top_p,
         cfg_scale: args.sampling.cfg_scale.unwrap_or(default.cfg_scale),
+        room: args.mix.room,
         seed: args.sampling.seed_or_new(),
         block: default.block,
     };

@@ -82,6 +82,8 @@ fn send(state: &State, act: Act) -> KeyResult {
         }),
         Act::Faster => Command::Tempo(limits::TEMPO.clamp(state.expected_tempo().round() + 1.0)),
         Act::Slower => Command::Tempo(limits::TEMPO.clamp(state.expected_tempo().round() - 1.0)),
+        Act::Wetter => Command::Room(limits::ROOM.clamp_f32(state.expected_room() + 0.1)),
+        Act::Drier => Command::Room(limits::ROOM.clamp_f32(state.expected_room() - 0.1)),
         Act::Click => Command::Click(!state.expected_click()),
         Act::Record => Command::Record(!state.expected_recording()),
         Act::Keep => Command::Keep(String::new()),

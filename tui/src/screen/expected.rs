@@ -50,6 +50,11 @@ impl State {
         self.expected(self.snapshot.tempo, |c| if let Command::Tempo(tempo) = c { Some(*tempo) } else { None })
     }
 
+    /// The level of the room.
+    pub fn expected_room(&self) -> f32 {
+        self.expected(self.snapshot.room, |c| if let Command::Room(amount) = c { Some(*amount) } else { None })
+    }
+
     /// Whether the click is on.
     pub fn expected_click(&self) -> bool {
         self.expected(self.snapshot.click, |c| if let Command::Click(on) = c { Some(*on) } else { None })

@@ -43,6 +43,8 @@ pub enum Act {
     Mode,
     Faster,
     Slower,
+    Wetter,
+    Drier,
     Click,
     Record,
     Keep,
@@ -84,7 +86,7 @@ const fn screen(act: Act, name: &'static str, keys: &'static [&'static str], hel
 
 /// All key actions, in the order in which help shows them. Those that send a command come from
 /// `sideman_engine::live::commands`.
-pub const TABLE: [Row; 32] = [
+pub const TABLE: [Row; 34] = [
     command(Act::Play, CommandKind::Play, 0),
     command(Act::Tap, CommandKind::Tap, 0),
     command(Act::Half, CommandKind::Half, 0),
@@ -110,6 +112,8 @@ pub const TABLE: [Row; 32] = [
     command(Act::Mode, CommandKind::Mode, 0),
     command(Act::Faster, CommandKind::Tempo, 0),
     command(Act::Slower, CommandKind::Tempo, 1),
+    command(Act::Wetter, CommandKind::Room, 0),
+    command(Act::Drier, CommandKind::Room, 1),
     command(Act::Click, CommandKind::Click, 0),
     command(Act::Record, CommandKind::Record, 0),
     command(Act::Keep, CommandKind::SaveTake, 0),

@@ -45,6 +45,7 @@ pub fn of(command: &Command) -> String {
         Command::Section(name) => format!("section {name}"),
         Command::Fill => "fill".into(),
         Command::Dim(db) => format!("dim {db:.0} dB"),
+        Command::Room(amount) => format!("room {amount:.1}"),
         Command::Click(c) => on("click", *c),
         Command::Panic => "panic".into(),
         Command::Cancel(_) => "cancel".into(),

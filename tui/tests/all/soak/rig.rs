@@ -109,8 +109,10 @@ impl Rig {
         let bass = stage::bass(RATE as usize * 8, RATE);
         let me = me.activate_async((), Player { click, output, bass, at: 0, time: 0, last: None, strikes }).unwrap();
         for (from, to) in [(format!("{CLIENT}:click_out"), &names[0]), (names[1].clone(), &format!("{CLIENT}:bass_in"))] {
-            // A client has ports before it is active, but until then the server connects nothing to it.
-            while me.as_client().connect_ports_by_name(&from, to).is_err() {
+            // A client has ports before it is active, but until then the server connects nothing to it. After a restart
+            // of the server the program may have connected its ports itself.
+            while !matches!(me.as_client().connect_ports_by_name(&from, to), Ok(()) | Err(jack::Error::PortAlreadyConnected(..)))
+            {
                 wait("the program can't be connected");
             }
         }
