@@ -50,6 +50,8 @@ pub trait SeparatorBackend: Backend {
     fn glu(&mut self, x: &Self::Buf, rows: usize, width: usize, y: &mut Self::Buf);
     /// Normalises each of `rows` rows of `x`, without gaps, to `y`.
     fn norm_rows(&mut self, norm: &Norm<Self>, x: &Self::Buf, rows: usize, width: usize, y: &mut Self::Buf);
+    /// Adds `bias` to each of `rows` rows of `x`, which are as wide as it, then GELU where `gelu` is true.
+    fn add_bias(&mut self, bias: &Self::Buf, gelu: bool, x: &mut Self::Buf, rows: usize);
     /// y += x: `len` values of `x` from index `x_at` to `y` from index `y_at`.
     fn add(&mut self, x: &Self::Buf, x_at: usize, y: &mut Self::Buf, y_at: usize, len: usize);
 }

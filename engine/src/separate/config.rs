@@ -16,12 +16,10 @@ const MAX_CONFIG: u64 = 1 << 20;
 
 /// The content of `separator.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "File", into = "File")]
 pub struct SeparatorConfig {
     /// Version of the format, 1.
     pub format: u32,
-    /// Kind of the network.
-    pub kind: SeparatorKind,
     /// Name of the separator.
     pub name: String,
     /// Licence of the weights, as far as it is known.
@@ -32,19 +30,79 @@ pub struct SeparatorConfig {
     pub sources: Vec<String>,
     /// Sample rate in Hz.
     pub sample_rate: usize,
-    /// Sizes of the network.
-    pub sizes: HtdemucsSizes,
+    /// Kind and sizes of the network.
+    pub network: NetworkSizes,
     /// Share of each network in each source, networks × sources. An estimate is the weighted mean of the
     /// networks'.
     pub bag: Vec<Vec<f32>>,
 }
 
+/// Kind and sizes of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkSizes {
+    /// Hybrid Transformer Demucs: stereo, whole segments.
+    Htdemucs(HtdemucsSizes),
+    /// Shares of the bins of a spectrum.
+    Mask(MaskSizes),
+}
+
+impl NetworkSizes {
+    /// Samples that the network takes at a time.
+    pub fn segment(&self) -> usize {
+        match self {
+            NetworkSizes::Htdemucs(sizes) => sizes.segment,
+            NetworkSizes::Mask(sizes) => sizes.segment,
+        }
+    }
+}
+
+/// [`SeparatorConfig`] as it is in the file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: u32,
+    kind: SeparatorKind,
+    name: String,
+    licence: String,
+    provenance: String,
+    sources: Vec<String>,
+    sample_rate: usize,
+    sizes: serde_json::Value,
+    bag: Vec<Vec<f32>>,
+}
+
 /// Kinds of separator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum SeparatorKind {
-    /// Hybrid Transformer Demucs: stereo, whole segments.
+enum SeparatorKind {
     Htdemucs,
+    Mask,
+}
+
+impl TryFrom<File> for SeparatorConfig {
+    type Error = String;
+
+    fn try_from(file: File) -> Result<SeparatorConfig, String> {
+        let File { format, kind, name, licence, provenance, sources, sample_rate, sizes, bag } = file;
+        let network = match kind {
+            SeparatorKind::Htdemucs => serde_json::from_value(sizes).map(NetworkSizes::Htdemucs),
+            SeparatorKind::Mask => serde_json::from_value(sizes).map(NetworkSizes::Mask),
+        };
+        let network = network.map_err(|e| format!("sizes: {e}"))?;
+        Ok(SeparatorConfig { format, name, licence, provenance, sources, sample_rate, network, bag })
+    }
+}
+
+impl From<SeparatorConfig> for File {
+    fn from(config: SeparatorConfig) -> File {
+        let SeparatorConfig { format, name, licence, provenance, sources, sample_rate, network, bag } = config;
+        let (kind, sizes) = match &network {
+            NetworkSizes::Htdemucs(sizes) => (SeparatorKind::Htdemucs, serde_json::to_value(sizes)),
+            NetworkSizes::Mask(sizes) => (SeparatorKind::Mask, serde_json::to_value(sizes)),
+        };
+        let sizes = sizes.expect("sizes are numbers");
+        File { format, kind, name, licence, provenance, sources, sample_rate, sizes, bag }
+    }
 }
 
 /// Sizes of Hybrid Transformer Demucs. Depth 4, kernel 8, stride 4 and growth 2 are fixed.
@@ -112,7 +170,63 @@ impl HtdemucsSizes {
     }
 }
 
+/// Sizes of the mask network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaskSizes {
+    /// Samples of an STFT window; the hop is a quarter of it.
+    pub n_fft: usize,
+    /// Channels of each layer along frequency; each has a quarter of the rows of the one before.
+    pub channels: [usize; 4],
+    /// Width of the blocks along time.
+    pub width: usize,
+    /// Width between the two products of a block.
+    pub hidden: usize,
+    /// Frames that a block's convolution reads.
+    pub kernel: usize,
+    /// Frames from one tap of a block's convolution to the next, for each block.
+    pub dilations: Vec<usize>,
+    /// Samples that the network takes at a time.
+    pub segment: usize,
+}
+
+impl MaskSizes {
+    /// STFT frames of a segment, those that begin before it included.
+    pub fn frames(&self) -> usize {
+        self.segment.div_ceil(self.n_fft / 4) + 3
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        within("sizes.n_fft", self.n_fft, 512, 16384)?;
+        if !self.n_fft.is_power_of_two() {
+            return bad("sizes.n_fft", format!("{}; it should be a power of two", self.n_fft));
+        }
+        for channels in self.channels {
+            within("sizes.channels", channels, 1, 1024)?;
+        }
+        within("sizes.width", self.width, 1, 4096)?;
+        within("sizes.hidden", self.hidden, 1, 16384)?;
+        within("sizes.kernel", self.kernel, 1, 31)?;
+        if self.kernel.is_multiple_of(2) {
+            return bad("sizes.kernel", format!("{}; it should be odd", self.kernel));
+        }
+        within("sizes.dilations", self.dilations.len(), 1, 64)?;
+        for dilation in &self.dilations {
+            within("sizes.dilations", *dilation, 1, 64)?;
+        }
+        within("sizes.segment", self.segment, self.n_fft, 4_000_000)
+    }
+}
+
 impl SeparatorConfig {
+    /// Sizes, where the network is Hybrid Transformer Demucs.
+    pub fn htdemucs(&self) -> Option<&HtdemucsSizes> {
+        match &self.network {
+            NetworkSizes::Htdemucs(sizes) => Some(sizes),
+            NetworkSizes::Mask(_) => None,
+        }
+    }
+
     /// Parses and checks the content of the file at `path`.
     ///
     /// # Errors
@@ -142,7 +256,10 @@ impl SeparatorConfig {
             }
         }
         within("sample_rate", self.sample_rate, 4000, 384_000)?;
-        self.sizes.check()?;
+        match &self.network {
+            NetworkSizes::Htdemucs(sizes) => sizes.check()?,
+            NetworkSizes::Mask(sizes) => sizes.check()?,
+        }
         within("bag", self.bag.len(), 1, 16)?;
         for weights in &self.bag {
             within("bag", weights.len(), self.sources.len(), self.sources.len())?;

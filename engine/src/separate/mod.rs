@@ -1,8 +1,8 @@
 //! Source separation: takes a song apart into stems.
 //!
 //! [`SeparatorDir`] opens a separator's directory (docs/reference/separator-format.md), [`Separator`] loads it on a
-//! backend, [`SongSeparation`] runs it over a song of any rate and number of channels, block by block. The only
-//! kind of network so far is Hybrid Transformer Demucs ([`Htdemucs`]).
+//! backend, [`SongSeparation`] runs it over a song of any rate and number of channels, block by block. There
+//! are two kinds of network: Hybrid Transformer Demucs ([`Htdemucs`]) and ours ([`Mask`]).
 
 mod choice;
 mod chunks;
@@ -12,6 +12,8 @@ mod decoder;
 mod encoder;
 mod htdemucs;
 mod load;
+mod mask;
+mod mask_spectrum;
 mod plane;
 mod separator;
 mod song;
@@ -20,8 +22,9 @@ mod tensors;
 mod transformer;
 
 pub use choice::{Choice, REMAINDER};
-pub use config::{HtdemucsSizes, SeparatorConfig, SeparatorDir, SeparatorKind};
+pub use config::{HtdemucsSizes, MaskSizes, NetworkSizes, SeparatorConfig, SeparatorDir};
 pub use htdemucs::{Htdemucs, HtdemucsState, Probe};
+pub use mask::{Mask, MaskState};
 pub use separator::Separator;
 pub use song::{Sink, SongSeparation};
 pub use tensors::{Needed, htdemucs as htdemucs_tensors};

@@ -2,20 +2,33 @@
 
 use sideman_kernels::SeparatorBackend;
 
-use super::config::{SeparatorConfig, SeparatorDir};
+use super::config::{NetworkSizes, SeparatorConfig, SeparatorDir};
 use super::htdemucs::{CHANNELS, Htdemucs, HtdemucsState};
+use super::mask::{Mask, MaskState};
 use crate::error::Result;
+
+/// A network of any kind.
+enum Network<B: SeparatorBackend> {
+    Htdemucs(Box<Htdemucs<B>>),
+    Mask(Mask<B>),
+}
+
+/// Buffers of a network.
+enum NetworkState<B: SeparatorBackend> {
+    Htdemucs(HtdemucsState<B>),
+    Mask(MaskState<B>),
+}
 
 /// A loaded separator.
 pub struct Separator<B: SeparatorBackend> {
     config: SeparatorConfig,
     /// None where no wanted source has a share of the network.
-    networks: Vec<Option<Htdemucs<B>>>,
+    networks: Vec<Option<Network<B>>>,
 }
 
 /// Buffers of a separator.
 pub struct SeparatorState<B: SeparatorBackend> {
-    network: HtdemucsState<B>,
+    network: NetworkState<B>,
     /// The estimates of one network [sources, 2, segment].
     estimates: Vec<f32>,
 }
@@ -26,13 +39,18 @@ impl<B: SeparatorBackend> Separator<B> {
     /// # Errors
     /// A tensor is missing, unknown or damaged, or the backend's memory is full.
     pub fn load(backend: &mut B, dir: &SeparatorDir, wanted: &[usize]) -> Result<Self> {
-        let SeparatorConfig { sources, sizes, bag, .. } = &dir.config;
+        let SeparatorConfig { sources, network, bag, .. } = &dir.config;
         let mut tensors = dir.tensors()?;
         let mut networks = Vec::new();
         for (k, shares) in bag.iter().enumerate() {
             let prefix = format!("{k}.");
             networks.push(if wanted.iter().any(|s| shares[*s] > 0.0) {
-                Some(Htdemucs::load(backend, &mut tensors, &prefix, sizes, sources.len())?)
+                Some(match network {
+                    NetworkSizes::Htdemucs(sizes) => {
+                        Network::Htdemucs(Box::new(Htdemucs::load(backend, &mut tensors, &prefix, sizes, sources.len())?))
+                    }
+                    NetworkSizes::Mask(sizes) => Network::Mask(Mask::load(backend, &mut tensors, &prefix, sizes, sources.len())?),
+                })
             } else {
                 tensors.skip(&prefix);
                 None
@@ -54,7 +72,7 @@ impl<B: SeparatorBackend> Separator<B> {
 
     /// Samples of a segment.
     pub fn segment(&self) -> usize {
-        self.config.sizes.segment
+        self.config.network.segment()
     }
 
     /// Buffers for [`Running`].
@@ -63,7 +81,10 @@ impl<B: SeparatorBackend> Separator<B> {
     /// The backend's memory is full.
     pub(super) fn state(&self, backend: &mut B) -> Result<SeparatorState<B>> {
         let any = self.networks.iter().flatten().next().expect("every source has a network");
-        let network = any.state(backend)?;
+        let network = match any {
+            Network::Htdemucs(network) => NetworkState::Htdemucs(network.state(backend)?),
+            Network::Mask(network) => NetworkState::Mask(network.state(backend)?),
+        };
         Ok(SeparatorState { network, estimates: vec![0.0; self.config.sources.len() * CHANNELS * self.segment()] })
     }
 }
@@ -85,7 +106,11 @@ impl<B: SeparatorBackend> Running<'_, B> {
         let total = |s: usize| config.bag.iter().map(|w| w[s]).sum::<f32>();
         for (shares, network) in config.bag.iter().zip(networks) {
             let Some(network) = network else { continue };
-            network.run(self.backend, state, mix, estimates);
+            match (network, &mut *state) {
+                (Network::Htdemucs(network), NetworkState::Htdemucs(state)) => network.run(self.backend, state, mix, estimates),
+                (Network::Mask(network), NetworkState::Mask(state)) => network.run(self.backend, state, mix, estimates),
+                _ => unreachable!("all networks of a separator are of one kind"),
+            }
             for (&s, out) in wanted.iter().zip(out.chunks_exact_mut(len)) {
                 let share = shares[s] / total(s);
                 out.iter_mut().zip(&estimates[s * len..]).for_each(|(out, x)| *out += share * x);

@@ -169,6 +169,19 @@ impl SeparatorBackend for CpuBackend {
         });
     }
 
+    fn add_bias(&mut self, bias: &Store<f32>, gelu: bool, x: &mut Store<f32>, rows: usize) {
+        let (width, isa, act) = (bias.len(), self.work.isa, if gelu { Act::Gelu } else { Act::None });
+        let x = Shared::new(&mut x[..rows * width]);
+        self.work.own.iter_mut().for_each(|own| own.grow(width));
+        let own = Shared::new(&mut self.work.own);
+        self.work.pool.each(rows, &|worker, r| {
+            // SAFETY: rows do not overlap; each thread takes only its own scratch memory.
+            let (x, scratch) = unsafe { (x.slice(r * width, width), &mut own.slice(worker, 1)[0]) };
+            scratch[..width].copy_from_slice(x);
+            kernel::finish(isa, &scratch[..width], Some(&bias[..]), act, false, x);
+        });
+    }
+
     fn add(&mut self, x: &Store<f32>, x_at: usize, y: &mut Store<f32>, y_at: usize, len: usize) {
         let (x, y) = (&x[x_at..x_at + len], &mut y[y_at..y_at + len]);
         y.iter_mut().zip(x).for_each(|(y, x)| *y += x);

@@ -43,8 +43,19 @@ fn a_pickle_of_the_package_becomes_a_separator_with_the_same_weights() {
     let dir = write(&golden::path(TINY), &to);
     let config = &dir.config;
     assert_eq!((config.sources.len(), config.sample_rate, config.bag.len()), (4, 8000, 1));
-    assert_eq!((config.sizes.channels, config.sizes.n_fft, config.sizes.bottom, config.sizes.segment), (8, 2048, 32, 6400));
-    assert_eq!((config.sizes.layers, config.sizes.heads, config.sizes.ffn), (5, 4, 128));
+    assert_eq!(
+        (
+            config.htdemucs().unwrap().channels,
+            config.htdemucs().unwrap().n_fft,
+            config.htdemucs().unwrap().bottom,
+            config.network.segment()
+        ),
+        (8, 2048, 32, 6400)
+    );
+    assert_eq!(
+        (config.htdemucs().unwrap().layers, config.htdemucs().unwrap().heads, config.htdemucs().unwrap().ffn),
+        (5, 4, 128)
+    );
     assert!(config.provenance.contains("tiny-33b232b2.th 33b232b2"), "{}", config.provenance);
     assert!(["MIT", "scientific purposes"].iter().all(|part| config.licence.contains(part)), "{}", config.licence);
     let (mut source, _) = Source::pickle(&golden::path(TINY)).unwrap();
@@ -67,7 +78,15 @@ fn a_safetensors_file_and_its_folder_become_the_same_separator() {
     let [folder, file] = ["htdemucs/six", "htdemucs/six/six.safetensors"].map(golden::path);
     let [a, b] = [("a", folder), ("b", file)].map(|(to, src)| write(&src, &tmp.path().join(to)));
     assert_eq!(a.config, b.config);
-    assert_eq!((a.config.sources.len(), a.config.sizes.bottom, a.config.sizes.layers, a.config.sizes.ffn), (6, 0, 2, 128));
+    assert_eq!(
+        (
+            a.config.sources.len(),
+            a.config.htdemucs().unwrap().bottom,
+            a.config.htdemucs().unwrap().layers,
+            a.config.htdemucs().unwrap().ffn
+        ),
+        (6, 0, 2, 128)
+    );
     let bytes = |dir: &SeparatorDir| fs::read(dir.path.join("separator.safetensors")).unwrap();
     assert!(bytes(&a) == bytes(&b));
 }
@@ -124,9 +143,13 @@ fn the_tensors_of_the_published_networks_are_accepted_and_a_wrong_one_is_named()
         ]);
         save_demucs(&path, "demucs.htdemucs\nHTDemucs", &kwargs, &tensors);
         let config = SeparatorPlan::open(&path).unwrap_or_else(|e| panic!("{e}")).config().clone();
-        assert_eq!((config.sources.len(), config.sample_rate, config.sizes.segment), (sources.len(), 44_100, 343_980));
-        assert_eq!((config.sizes.n_fft, config.sizes.dim(), config.sizes.heads), (4096, if count == 533 { 512 } else { 384 }, 8));
-        let mut ours: Vec<_> = htdemucs_tensors(&config.sizes, sources.len()).into_iter().map(|t| (t.name, t.shape)).collect();
+        assert_eq!((config.sources.len(), config.sample_rate, config.network.segment()), (sources.len(), 44_100, 343_980));
+        assert_eq!(
+            (config.htdemucs().unwrap().n_fft, config.htdemucs().unwrap().dim(), config.htdemucs().unwrap().heads),
+            (4096, if count == 533 { 512 } else { 384 }, 8)
+        );
+        let mut ours: Vec<_> =
+            htdemucs_tensors(config.htdemucs().unwrap(), sources.len()).into_iter().map(|t| (t.name, t.shape)).collect();
         let mut theirs: Vec<_> = tensors.iter().map(|t| (t.name.clone(), t.shape.clone())).collect();
         ours.sort();
         theirs.sort();

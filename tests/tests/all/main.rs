@@ -43,5 +43,6 @@ mod lm_sampling;
 mod model_files;
 mod precision;
 mod separate_golden;
+mod separate_mask;
 mod task;
 mod text_golden;

@@ -40,7 +40,7 @@ fn thinned(x: &[f32], frames: usize, width: usize, every: usize) -> Vec<f32> {
 
 /// Runs one segment. Gives the stems and the output of every layer.
 fn run(dir: &SeparatorDir, file: &mut Tensors, threads: usize) -> (Vec<f32>, BTreeMap<String, Vec<f32>>) {
-    let (sizes, sources) = (&dir.config.sizes, dir.config.sources.len());
+    let (sizes, sources) = (dir.config.htdemucs().unwrap(), dir.config.sources.len());
     let mut cpu = CpuBackend::new(threads);
     let net = Htdemucs::load(&mut cpu, &mut dir.tensors().unwrap(), "0.", sizes, sources).unwrap();
     let mut state = net.state(&mut cpu).unwrap();
@@ -56,7 +56,7 @@ fn run(dir: &SeparatorDir, file: &mut Tensors, threads: usize) -> (Vec<f32>, BTr
 }
 
 #[track_caller]
-fn assert_close(name: &str, ours: &[f32], theirs: &[f32]) {
+pub fn assert_close(name: &str, ours: &[f32], theirs: &[f32]) {
     let off = golden::relative_error(ours, theirs);
     assert!(off < CLOSE, "{name}: {off:e}");
 }
@@ -69,7 +69,7 @@ fn every_layer_and_the_whole_equal_the_package() {
     let (stems, layers) = run(&dir, &mut file, 2);
     // Encoders and decoders of both branches, and both branches of each layer of the transformer.
     assert_eq!(layers.len(), 4 * 4 + 2 * 5, "{:?}", layers.keys());
-    let frames = dir.config.sizes.frames();
+    let frames = dir.config.htdemucs().unwrap().frames();
     for (name, ours) in &layers {
         let (shape, theirs) = golden::values(&mut file, name);
         let width = *shape.last().unwrap();
@@ -94,7 +94,7 @@ fn a_network_without_projections_and_with_six_sources_equals_the_package() {
     for name in ["layers.1", "layers_t.1"] {
         assert_close(name, &layers[name], &golden::values(&mut file, name).1);
     }
-    let piano = &stems[5 * 2 * dir.config.sizes.segment..];
+    let piano = &stems[5 * 2 * dir.config.network.segment()..];
     assert_close("piano", piano, &golden::values(&mut file, "piano").1);
 }
 
@@ -111,7 +111,7 @@ fn any_number_of_threads_gives_the_same_bits() {
 }
 
 /// Separates a song of both channels, given in pieces of `piece` frames. Gives each stem's two channels after each other.
-fn separate(dir: &SeparatorDir, wanted: &[&str], rate: u32, song: &[Vec<f32>], piece: usize) -> (Vec<String>, Vec<Vec<f32>>) {
+pub fn separate(dir: &SeparatorDir, wanted: &[&str], rate: u32, song: &[Vec<f32>], piece: usize) -> (Vec<String>, Vec<Vec<f32>>) {
     let mut cpu = CpuBackend::new(2);
     let wanted: Vec<String> = wanted.iter().map(|w| (*w).to_owned()).collect();
     let choice = Choice::new(&dir.config, &wanted).unwrap();

@@ -15,7 +15,7 @@ use super::writer::{Quant, Writer};
 use super::{Progress, Report, published};
 use crate::atomic::AtomicDir;
 use crate::error::{Error, Result};
-use crate::separate::{HtdemucsSizes, SeparatorConfig, SeparatorDir, SeparatorKind, htdemucs_tensors};
+use crate::separate::{HtdemucsSizes, NetworkSizes, SeparatorConfig, SeparatorDir, htdemucs_tensors};
 
 /// The longest YAML file of a bag that is read, in bytes.
 const MAX_BAG: u64 = 1 << 16;
@@ -78,17 +78,16 @@ impl SeparatorPlan {
         let bag = shares.unwrap_or_else(|| vec![vec![1.0; sources.len()]; networks.len()]);
         let config = SeparatorConfig {
             format: 1,
-            kind: SeparatorKind::Htdemucs,
             name,
             licence: LICENCE.into(),
             provenance: String::new(),
             sources,
             sample_rate,
-            sizes,
+            network: NetworkSizes::Htdemucs(sizes.clone()),
             bag,
         };
         config.validate(src)?;
-        let needed = htdemucs_tensors(&config.sizes, config.sources.len());
+        let needed = htdemucs_tensors(&sizes, config.sources.len());
         let needed = needed.into_iter().map(|t| NeededTensor { name: t.name, shape: t.shape, role: Role::Text });
         let mut plan = SeparatorPlan { config, sources: Vec::new(), tensors: needed.collect(), notes: Vec::new() };
         for mut network in networks {
@@ -158,13 +157,13 @@ impl SeparatorPlan {
     }
 
     fn note_structure(&mut self) {
-        let SeparatorConfig { name, sources, sizes, sample_rate, bag, .. } = &self.config;
+        let SeparatorConfig { name, sources, network, sample_rate, bag, .. } = &self.config;
         let networks = if bag.len() == 1 { "one network".into() } else { format!("{} networks", bag.len()) };
         self.notes.push(format!(
             "{name}: {networks} of {} tensors, for {}; segments of {:.1} s at {sample_rate} Hz",
             self.tensors.len(),
             sources.join(", "),
-            sizes.segment as f64 / *sample_rate as f64,
+            network.segment() as f64 / *sample_rate as f64,
         ));
     }
 }

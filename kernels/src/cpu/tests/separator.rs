@@ -43,6 +43,25 @@ proptest! {
     }
 
     #[test]
+    fn a_bias_is_added_to_each_row_before_gelu(rows in 1usize..40, width in 1usize..70, seed: u64, gelu: bool) {
+        let x = noise(seed, rows * width);
+        let run = |backend: &mut CpuBackend| {
+            let (bias, mut y) = (buf(backend, &noise(5, width)), buf(backend, &x));
+            backend.add_bias(&bias, gelu, &mut y, rows);
+            y.to_vec()
+        };
+        same_everywhere("add_bias", run);
+        let bias = noise(5, width);
+        let want: Vec<f64> = (0..rows * width).map(|i| {
+            let v = f64::from(x[i]) + f64::from(bias[i % width]);
+            // The error function by its series is exact enough for |v| of a few.
+            let erf = |z: f64| (0..80).fold((0.0, z), |(sum, term), n| (sum + term / f64::from(2 * n + 1), -term * z * z / f64::from(n + 1))).0 * 2.0 / std::f64::consts::PI.sqrt();
+            if gelu { 0.5 * v * (1.0 + erf(v / std::f64::consts::SQRT_2)) } else { v }
+        }).collect();
+        close("add_bias", &run(&mut CpuBackend::new(1)), &want, 1e-5);
+    }
+
+    #[test]
     fn group_normalisation_has_the_same_bits_on_every_backend(at in shapes(), seed: u64, gelu: bool) {
         let x = noise(seed, at.len());
         same_everywhere("group_norm", |backend| {
