@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::Stft;
+use crate::quant::BLOCK;
 use crate::{Book, Depthwise, EmbedInput, Format, Grid, Heads, InverseStft, LaneText, LayerRows, Linear, LockedSpectra, Lstm};
 use crate::{Rows, Sampling};
 
@@ -85,6 +86,17 @@ pub trait Backend {
     /// Packs the tensors of a q4 file: nibbles [rows, cols/2], the first of two in the low half, each 8 more
     /// than its integer; scales [rows, cols/32].
     fn mat_q4(&mut self, rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Self::Mat, BackendError>;
+    /// Packs the tensors of a q8 file, shaped as in [`Backend::mat_q8`], as f32 weights scale · integer: products have the bits
+    /// of [`Backend::mat`] with [`Format::F32`]. A backend may keep them in 8 bits.
+    fn mat_dequantized(&mut self, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Self::Mat, BackendError> {
+        if scales.len().checked_mul(BLOCK) != Some(ints.len()) {
+            let what = format!("{} weights and {} scales; one scale for {BLOCK} weights", ints.len(), scales.len());
+            return Err(BackendError::Shape { op: "mat_dequantized", what });
+        }
+        let blocks = ints.chunks_exact(BLOCK).zip(scales);
+        let values: Vec<f32> = blocks.flat_map(|(ints, scale)| ints.iter().map(move |int| scale * f32::from(*int))).collect();
+        self.mat(rows, cols, &values, Format::F32)
+    }
     /// An empty key-value cache; `format` is F32 or Bf16. It keeps the head shape, so that a backend can
     /// store each head's keys together. [`Backend::attend`] and [`Backend::attend_text`] take the shape from
     /// it.

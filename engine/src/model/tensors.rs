@@ -119,14 +119,15 @@ impl Tensors {
 
     /// Copies the matrix `name` \[rows, cols\] to the backend, in `format`. A matrix that is stored as q8 or
     /// q4 keeps its integers and scales where `format` is the same, and where it is stored as q4 and `format`
-    /// is [`Format::Q8`]. All others are converted from f32.
+    /// is [`Format::Q8`]. One that is stored as q8 becomes f32 weights by [`Backend::mat_dequantized`]. All others
+    /// are converted from f32.
     ///
     /// # Errors
     /// Those of [`Tensors::get`], or the backend's memory is full.
     pub fn mat<B: Backend>(&mut self, backend: &mut B, name: &str, rows: usize, cols: usize, format: Format) -> Result<B::Mat> {
         let stored = self.mark_read(name)?;
         match (stored, format) {
-            (Dtype::I8, Format::Q8) => self.check(name, &[rows, cols])?,
+            (Dtype::I8, Format::Q8 | Format::F32) => self.check(name, &[rows, cols])?,
             (Dtype::U8, Format::Q4 | Format::Q8) => self.check(name, &[rows, cols / 2])?,
             _ => {
                 let values = self.get(name, &[rows, cols])?;
@@ -134,9 +135,18 @@ impl Tensors {
             }
         }
         let scales = self.scales(name, &[rows, cols])?;
+        if format == Format::F32 && scales.iter().any(|scale| !(scale * 128.0).is_finite()) {
+            // Says which weight is damaged, if one is.
+            let values = self.get(name, &[rows, cols])?;
+            return Ok(backend.mat(rows, cols, &values, format)?);
+        }
         let bytes = self.bytes(name)?;
         Ok(match (stored, format) {
             (Dtype::U8, Format::Q4) => backend.mat_q4(rows, cols, bytes, &scales)?,
+            (Dtype::I8, Format::F32) => {
+                let ints: Vec<i8> = bytes.iter().map(|b| b.cast_signed()).collect();
+                backend.mat_dequantized(rows, cols, &ints, &scales)?
+            }
             (Dtype::U8, _) => backend.mat_q8(rows, cols, &ints_of(bytes).collect::<Vec<_>>(), &scales)?,
             _ => backend.mat_q8(rows, cols, &bytes.iter().map(|b| b.cast_signed()).collect::<Vec<_>>(), &scales)?,
         })

@@ -26,8 +26,19 @@ pub struct Mat {
 enum Weights {
     F32(Store<f32>),
     Bf16(Store<u16>),
-    Q8 { ints: Store<i8>, scales: Store<f32> },
-    Q4 { words: Store<u32>, scales: Store<f32> },
+    Q8 {
+        ints: Store<i8>,
+        scales: Store<f32>,
+    },
+    Q4 {
+        words: Store<u32>,
+        scales: Store<f32>,
+    },
+    /// As Q8, for products in f32: each weight is scale · integer, rounded.
+    Dequantized {
+        ints: Store<i8>,
+        scales: Store<f32>,
+    },
 }
 
 /// A view of panels: panel `p` begins `p * stride` values after the first (q4 words: `p * stride/8`; scales: `p * stride/32`).
@@ -37,6 +48,7 @@ pub(super) enum Panels<'a> {
     Bf16 { w: &'a [u16], stride: usize },
     Q8 { w: &'a [i8], scales: &'a [f32], stride: usize },
     Q4 { w: &'a [u32], scales: &'a [f32], stride: usize },
+    Dequantized { w: &'a [i8], scales: &'a [f32], stride: usize },
 }
 
 /// `count` panels of a view, from panel `first` on.
@@ -52,7 +64,7 @@ impl Panels<'_> {
     pub(super) fn stride(self) -> usize {
         match self {
             Panels::F32 { stride, .. } | Panels::Bf16 { stride, .. } => stride,
-            Panels::Q8 { stride, .. } | Panels::Q4 { stride, .. } => stride,
+            Panels::Q8 { stride, .. } | Panels::Q4 { stride, .. } | Panels::Dequantized { stride, .. } => stride,
         }
     }
 
@@ -61,7 +73,7 @@ impl Panels<'_> {
         match self {
             Panels::F32 { w, .. } => w.len(),
             Panels::Bf16 { w, .. } => w.len(),
-            Panels::Q8 { w, .. } => w.len(),
+            Panels::Q8 { w, .. } | Panels::Dequantized { w, .. } => w.len(),
             Panels::Q4 { w, .. } => w.len() * WORD,
         }
     }
@@ -107,6 +119,16 @@ impl Mat {
         Ok(Mat { rows, cols, weights: packed.weights() })
     }
 
+    /// Packs a q8 file's tensors for products in f32.
+    pub(super) fn dequantized(rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, BackendError> {
+        let mat = Mat::q8(rows, cols, ints, scales)?;
+        let weights = match mat.weights {
+            Weights::Q8 { ints, scales } => Weights::Dequantized { ints, scales },
+            other => other,
+        };
+        Ok(Mat { weights, ..mat })
+    }
+
     /// Packs a q4 file's tensors.
     pub(super) fn q4(rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, BackendError> {
         let size = packed_len("mat_q4", rows, cols, nibbles.len().saturating_mul(2))?;
@@ -121,7 +143,7 @@ impl Mat {
     /// Its format.
     pub fn format(&self) -> Format {
         match self.weights {
-            Weights::F32(_) => Format::F32,
+            Weights::F32(_) | Weights::Dequantized { .. } => Format::F32,
             Weights::Bf16(_) => Format::Bf16,
             Weights::Q8 { .. } => Format::Q8,
             Weights::Q4 { .. } => Format::Q4,
@@ -133,7 +155,7 @@ impl Mat {
         match &self.weights {
             Weights::F32(w) => w.len() * 4,
             Weights::Bf16(w) => w.len() * 2,
-            Weights::Q8 { ints, scales } => ints.len() + scales.len() * 4,
+            Weights::Q8 { ints, scales } | Weights::Dequantized { ints, scales } => ints.len() + scales.len() * 4,
             Weights::Q4 { words, scales } => (words.len() + scales.len()) * 4,
         }
     }
@@ -145,6 +167,7 @@ impl Mat {
             Weights::Bf16(w) => Panels::Bf16 { w, stride },
             Weights::Q8 { ints, scales } => Panels::Q8 { w: ints, scales, stride },
             Weights::Q4 { words, scales } => Panels::Q4 { w: words, scales, stride },
+            Weights::Dequantized { ints, scales } => Panels::Dequantized { w: ints, scales, stride },
         }
     }
 
@@ -157,7 +180,7 @@ impl Mat {
         match &self.weights {
             Weights::F32(w) => (0..self.cols).for_each(|k| f(k, w[at + k * PANEL])),
             Weights::Bf16(w) => (0..self.cols).for_each(|k| f(k, from_bf16(w[at + k * PANEL]))),
-            Weights::Q8 { ints, scales } => {
+            Weights::Q8 { ints, scales } | Weights::Dequantized { ints, scales } => {
                 (0..self.cols).for_each(|k| f(k, scales[scales_at + k / BLOCK * PANEL] * f32::from(ints[at + k * PANEL])));
             }
             Weights::Q4 { words, scales } => {

@@ -149,6 +149,10 @@ impl Backend for CpuBackend {
         Mat::q4(rows, cols, nibbles, scales)
     }
 
+    fn mat_dequantized(&mut self, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, BackendError> {
+        Mat::dequantized(rows, cols, ints, scales)
+    }
+
     fn kv(&mut self, layers: usize, lanes: usize, steps: usize, heads: Heads, format: Format) -> Result<Kv, BackendError> {
         Kv::new(layers, lanes, steps, heads, format)
     }
@@ -262,6 +266,9 @@ impl Backend for CpuBackend {
 
     fn attend_text(&mut self, q: &Store<f32>, at: LayerRows, text: &Kv, out: &mut Store<f32>) {
         let _observed = Observed::new(self.observer, Operation::Attend);
+        if text.lens.iter().take(at.lanes).all(|len| *len == 0) {
+            return out[..at.count() * text.heads.heads * text.heads.head_dim].fill(0.0);
+        }
         attention::attend(&mut self.work, q, at, text, |lane, _| text.lens[lane], out);
     }
 

@@ -11,8 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::thread::{self, JoinHandle};
 
-/// Polls of the state before a worker parks: about 50 µs.
-const SPINS: u32 = 4000;
+/// Polls of the state before a worker parks: 100 to 300 µs, by the processor. What the caller does alone within a hop is shorter
+/// (the listener takes 100 µs a frame), so that workers park between hops and not within one.
+const SPINS: u32 = 8000;
+/// Polls before the caller, which waits for a worker, lets another thread run.
+const YIELD_AFTER: u32 = 4000;
 /// The state: number of the job in the high half, [`CLOSED`], and the number of active workers in the low bits.
 const CLOSED: u64 = 1 << 31;
 const ACTIVE: u64 = (1 << 31) - 1;
@@ -113,7 +116,7 @@ impl Drop for Close<'_> {
         let mut state = self.0.state.fetch_or(CLOSED, AcqRel);
         while state & ACTIVE != 0 {
             spins += 1;
-            if spins < SPINS {
+            if spins < YIELD_AFTER {
                 std::hint::spin_loop()
             } else {
                 thread::yield_now()

@@ -145,6 +145,12 @@ pub(super) fn tile(panels: PanelRange, k: usize, x: &[f32], rows: usize, acc: &m
                         let w = &w[(first + panel) * stride + lane..];
                         xs.enumerate().fold(0.0, |acc, (i, x)| from_bf16(w[i * PANEL]).mul_add(x, acc))
                     }
+                    Panels::Dequantized { w, scales, stride } => {
+                        let w = &w[(first + panel) * stride + lane..];
+                        let scales = &scales[(first + panel) * stride / BLOCK + lane..];
+                        let weight = |i: usize| scales[i / BLOCK * PANEL] * f32::from(w[i * PANEL]);
+                        xs.enumerate().fold(0.0, |acc, (i, x)| weight(i).mul_add(x, acc))
+                    }
                     Panels::Q8 { w, scales, stride } => {
                         let w = &w[(first + panel) * stride + lane..];
                         let scales = &scales[(first + panel) * stride / BLOCK + lane..];

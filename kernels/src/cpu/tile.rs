@@ -46,6 +46,10 @@ pub(super) unsafe fn tile<V: V16, const P: usize, const R: usize>(
                     |p, i| V::load_bf16(w.add(p * stride + i * PANEL)),
                 );
             }
+            Panels::Dequantized { w, scales, stride } => {
+                assert!(end / BLOCK <= scales.len() && k.is_multiple_of(BLOCK), "tile: scales of {}", scales.len());
+                dequantized::<V, P, R>((w.as_ptr().add(at), scales.as_ptr().add(at / BLOCK), stride), k, x, acc);
+            }
             Panels::Q8 { w, scales, stride } => {
                 assert!(end / BLOCK <= scales.len() && k.is_multiple_of(BLOCK), "tile: scales of {}", scales.len());
                 let (w, scales) = (w.as_ptr().add(at), scales.as_ptr().add(at / BLOCK));
@@ -108,10 +112,46 @@ unsafe fn plain<V: V16, const P: usize, const R: usize>(
                 |p| weight(p, i),
             );
         }
-        for (r, sums) in sums.iter().enumerate() {
-            for (p, sum) in sums.iter().enumerate() {
-                sum.store(acc.add((r * P + p) * PANEL));
+        store(&sums, acc);
+    }
+}
+
+/// Weights scale · integer, rounded to f32, and otherwise as [`plain`].
+#[inline(always)]
+unsafe fn dequantized<V: V16, const P: usize, const R: usize>(
+    (w, scales, stride): (*const i8, *const f32, usize),
+    k: usize,
+    x: *const f32,
+    acc: *mut f32,
+) {
+    // SAFETY: see `tile`.
+    unsafe {
+        let mut sums = [[V::splat(0.0); P]; R];
+        for block in 0..k / BLOCK {
+            let mut scale = [V::splat(0.0); P];
+            for (p, scale) in scale.iter_mut().enumerate() {
+                *scale = V::load(scales.add(p * (stride / BLOCK) + block * PANEL));
             }
+            for i in block * BLOCK..(block + 1) * BLOCK {
+                column(
+                    x.add(i * R),
+                    &mut sums,
+                    #[inline(always)]
+                    |p| V::load_i8(w.add(p * stride + i * PANEL)).mul(scale[p]),
+                );
+            }
+        }
+        store(&sums, acc);
+    }
+}
+
+/// Writes the sums of a tile.
+#[inline(always)]
+unsafe fn store<V: V16, const P: usize, const R: usize>(sums: &[[V; P]; R], acc: *mut f32) {
+    for (r, sums) in sums.iter().enumerate() {
+        for (p, sum) in sums.iter().enumerate() {
+            // SAFETY: see `tile`.
+            unsafe { sum.store(acc.add((r * P + p) * PANEL)) };
         }
     }
 }

@@ -78,6 +78,30 @@ proptest! {
         });
     }
 
+    #[test]
+    fn dequantized_weights_have_the_bits_of_their_f32_values(
+        rows in 1usize..90, blocks in 1usize..9, count in 1usize..40, wide: bool, norm: bool,
+    ) {
+        let (cols, count) = (32 * blocks, if wide { count + 290 } else { count });
+        let ints: Vec<i8> = noise(1, rows * cols).iter().map(|x| (x * 128.0) as i8).collect();
+        let scales = noise(2, rows * blocks);
+        let values: Vec<f32> = ints.chunks(32).zip(&scales).flat_map(|(ints, s)| ints.iter().map(move |i| s * f32::from(*i))).collect();
+        let x = noise(3, count * cols);
+        let mut first = None;
+        for mut backend in backends() {
+            let (small, large) = (backend.mat_dequantized(rows, cols, &ints, &scales).unwrap(), backend.mat(rows, cols, &values, Format::F32).unwrap());
+            prop_assert_eq!((unpacked(&small), small.format()), (values.clone(), Format::F32));
+            prop_assert!(small.bytes() < large.bytes() / 3);
+            for weight in [small, large] {
+                let norm = norm.then(|| Norm { weight: buf(&mut backend, &noise(4, cols)), bias: None, eps: 1e-5 });
+                let linear = Linear::<CpuBackend> { weight, bias: None, norm, act: Act::Gelu, add: false };
+                let (x, mut y) = (buf(&mut backend, &x), backend.buf(count * rows).unwrap());
+                backend.linear(&linear, &x, Rows::packed(count, cols), &mut y, Rows::packed(count, rows));
+                prop_assert_eq!(first.get_or_insert_with(|| bits(&y)), &bits(&y), "{}", backend.isa().name());
+            }
+        }
+    }
+
     /// The order of sums is the same in q4 and q8, so equal integers and scales give equal bits.
     #[test]
     fn q4_and_q8_of_the_same_integers_have_the_same_bits(rows in 1usize..90, blocks in 1usize..5, count in 1usize..30, seed in any::<u8>()) {
