@@ -114,6 +114,10 @@ macro_rules! compiled {
                 locked::windowed_noise(first, seed, window, y)
             }
             #[target_feature(enable = $features)]
+            pub fn advance_phases(bin: f32, l: &[f32], middles: &[u32], phases: &[i32], next: &mut [i32]) {
+                locked::advance_phases(bin, l, middles, phases, next)
+            }
+            #[target_feature(enable = $features)]
             pub fn mix_spectra(by: (f32, f32), l: &[f32], u: &[f32], phases: &[i32], re: &mut [f32], im: &mut [f32]) {
                 locked::mix_spectra(by, l, u, phases, re, im)
             }
@@ -223,6 +227,11 @@ pub(super) fn depthwise(isa: Isa, w: &[f32], bias: &[f32], kernel: usize, x: &[f
 /// [`scalar::windowed_noise`].
 pub(super) fn windowed_noise(isa: Isa, first: u32, seed: u32, window: &[f32], y: &mut [f32]) {
     choose!(isa, windowed_noise(first, seed, window, y))
+}
+
+/// [`scalar::advance_phases`].
+pub(super) fn advance_phases(isa: Isa, bin: f32, l: &[f32], middles: &[u32], phases: &[i32], next: &mut [i32]) {
+    choose!(isa, advance_phases(bin, l, middles, phases, next))
 }
 
 /// [`scalar::mix_spectra`] with (largest log magnitude, scale of the noise).

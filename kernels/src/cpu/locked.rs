@@ -1,7 +1,7 @@
 //! Spectra with locked phases (docs/reference/model-format.md, kind `istft`, phase `locked`): partials by
 //! integration of their frequencies, noise as the spectrum of white noise.
 
-use super::scalar;
+use super::{Isa, kernel, scalar};
 use crate::InverseStft;
 
 /// Power of noise over the square of its median magnitude, 1 / ln 2: decoders predict medians.
@@ -94,15 +94,27 @@ fn find_peaks(l: &[f32], peak: &mut [u32]) {
 /// In [`find_peaks`]: the peak is that of the next bin.
 const UP: u32 = u32::MAX;
 
-/// Phase advance per hop of a partial whose peak is at bin `k`, which is not the first or the last: its frequency is
-/// the vertex of a parabola through the three log magnitudes, at most half a bin away.
-fn advance(stft: InverseStft, l: &[f32], k: usize) -> u32 {
-    let of_bin = ((((k * stft.hop) as u64) << 32) / stft.n_fft as u64) as u32;
-    let (Some(a), b, Some(c)) = (k.checked_sub(1).map(|k| l[k]), l[k], l.get(k + 1)) else { return of_bin };
-    let curve = a - 2.0 * b + c;
-    let offset = if curve < -1e-6 { (0.5 * (a - c) / curve).clamp(-0.5, 0.5) } else { 0.0 };
-    let scale = (stft.hop as f64 / stft.n_fft as f64 * 4_294_967_296.0) as f32;
-    of_bin.wrapping_add((offset * scale).round_ties_even() as i32 as u32)
+/// Phase advance per hop of the middle of bin `k`.
+fn bin_advance(stft: InverseStft, k: usize) -> u32 {
+    ((((k * stft.hop) as u64) << 32) / stft.n_fft as u64) as u32
+}
+
+/// Moves the phase of each bin on by one hop of a partial whose peak is at that bin. Its frequency is the vertex of a
+/// parabola through the bin's log magnitude and its neighbours', at most half a bin from the middle, which advances by
+/// `middles`, and a whole bin by `bin`; in the first and the last bin it is the middle.
+#[inline(always)]
+pub(super) fn advance_phases(bin: f32, l: &[f32], middles: &[u32], phases: &[i32], next: &mut [i32]) {
+    let half = l.len();
+    let (middles, phases, next) = (&middles[..half], &phases[..half], &mut next[..half]);
+    for k in 0..half {
+        next[k] = phases[k].wrapping_add(middles[k] as i32);
+    }
+    let inner = next[1..].iter_mut().zip(l).zip(&l[1..]).zip(&l[2..]);
+    for (((next, a), b), c) in inner {
+        let curve = a - 2.0 * b + c;
+        let offset = if curve < -1e-6 { (0.5 * (a - c) / curve).clamp(-0.5, 0.5) } else { 0.0 };
+        *next = next.wrapping_add((offset * bin).round_ties_even() as i32);
+    }
 }
 
 /// Buffers of one frame.
@@ -110,23 +122,25 @@ fn advance(stft: InverseStft, l: &[f32], k: usize) -> u32 {
 pub(super) struct Locked {
     peak: Vec<u32>,
     next: Vec<i32>,
+    /// For each transform that has been used, [`bin_advance`] of its bins.
+    middles: Vec<(InverseStft, Vec<u32>)>,
 }
 
 impl Locked {
-    /// Moves `phases` on by one frame of log magnitudes.
-    pub(super) fn advance(&mut self, stft: InverseStft, l: &[f32], phases: &mut [i32]) {
-        self.peak.resize(l.len(), 0);
-        self.next.resize(l.len(), 0);
+    /// Moves `phases` on by one frame of log magnitudes: each bin has the phase of its peak.
+    pub(super) fn advance(&mut self, isa: Isa, stft: InverseStft, l: &[f32], phases: &mut [i32]) {
+        let len = l.len().max(self.peak.len());
+        self.peak.resize(len, 0);
+        self.next.resize(len, 0);
+        let known = self.middles.iter().position(|middles| middles.0 == stft);
+        let known = known.unwrap_or_else(|| {
+            self.middles.push((stft, (0..l.len()).map(|k| bin_advance(stft, k)).collect()));
+            self.middles.len() - 1
+        });
         find_peaks(l, &mut self.peak);
-        let (mut before, mut phase) = (UP, 0);
-        for (next, p) in self.next.iter_mut().zip(&self.peak) {
-            // Bins of one peak are neighbours.
-            if *p != before {
-                phase = phases[*p as usize].wrapping_add(advance(stft, l, *p as usize) as i32);
-                before = *p;
-            }
-            *next = phase;
-        }
-        phases.copy_from_slice(&self.next);
+        // Phase advance per hop for each bin of frequency.
+        let bin = (stft.hop as f64 / stft.n_fft as f64 * 4_294_967_296.0) as f32;
+        kernel::advance_phases(isa, bin, l, &self.middles[known].1, phases, &mut self.next);
+        phases.iter_mut().zip(&self.peak).for_each(|(phase, peak)| *phase = self.next[*peak as usize]);
     }
 }

@@ -3,7 +3,7 @@
 //! The order of sums is part of it. Sums of products run over ascending k in one accumulator, by fused multiply-add. Sums over a
 //! row (norms, softmax) run in 16 partial sums, element j into partial sum j mod 16, added up by [`sum16`].
 
-pub(super) use super::locked::{mix_spectra, windowed_noise};
+pub(super) use super::locked::{advance_phases, mix_spectra, windowed_noise};
 use super::mat::{PANEL, PanelRange, Panels, WORD, int4};
 pub(super) use super::maximum::first_maximum;
 pub(super) use super::quantize::euclidean_scores;

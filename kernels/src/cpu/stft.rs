@@ -182,7 +182,7 @@ impl Fourier {
         let (last, done) = state[..=half].split_at_mut(half);
         phases.resize(phases.len().max(xr.count * half), 0);
         for (t, phases) in phases.chunks_exact_mut(half).take(xr.count).enumerate() {
-            locked.advance(spec.stft, row(t).0, last);
+            locked.advance(work.isa, spec.stft, row(t).0, last);
             phases.copy_from_slice(last);
         }
         let (first, phases, isa) = (done[0] as u32, &*phases, work.isa);
