@@ -38,6 +38,7 @@ pub(super) fn row_sums(x: &[f32], sums: &mut [f64; LANES], squares: &mut [f64; L
 }
 
 /// y = (x − mean) · rstd · weight + bias.
+#[inline(always)]
 pub(super) fn scale_row(x: &[f32], stats: (f32, f32), weight: &[f32], bias: &[f32], y: &mut [f32]) {
     for ((y, x), (w, b)) in y.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
         *y = ((x - stats.0) * stats.1).mul_add(*w, *b);
@@ -45,6 +46,7 @@ pub(super) fn scale_row(x: &[f32], stats: (f32, f32), weight: &[f32], bias: &[f3
 }
 
 /// y += scale · x.
+#[inline(always)]
 pub(super) fn add_scaled(x: &[f32], scale: &[f32], y: &mut [f32]) {
     y.iter_mut().zip(x.iter().zip(scale)).for_each(|(y, (x, s))| *y = x.mul_add(*s, *y));
 }
