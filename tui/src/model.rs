@@ -11,7 +11,7 @@ use sideman_kernels::Format;
 use sideman_kernels::cpu::CpuBackend;
 
 use crate::cli::{ModelInfo, ModelList, Verify};
-use crate::{backend, model_path, stdout};
+use crate::{backend, model_path, separate, stdout};
 
 /// `model list`.
 ///
@@ -59,6 +59,12 @@ pub fn list(args: &ModelList) -> Result<ExitCode> {
 /// # Errors
 /// The directory is not a model, or a tensor file is damaged.
 pub fn info(args: &ModelInfo) -> Result<ExitCode> {
+    if let Some(dir) = &args.dir
+        && dir.join("separator.json").exists()
+        && !dir.join("config.json").exists()
+    {
+        return separate::info(dir, args.json);
+    }
     let dir = model_path::open(args.dir.as_deref())?;
     let config = &dir.config;
     let mut files = Vec::new();

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, json};
 use sideman_engine::audio::wav::WavFile;
 use sideman_engine::audio::{SongReader, level};
+use sideman_engine::model::Tensors;
 use sideman_engine::separate::{Choice, Separator, SeparatorDir, SongSeparation};
 use sideman_kernels::cpu::CpuBackend;
 
@@ -41,7 +42,8 @@ pub fn run(args: &Separate) -> Result<ExitCode> {
     let mut separation = SongSeparation::new(&mut cpu, &separator, &choice, rate, channels)?;
     let mut wavs = Vec::new();
     for file in &files {
-        wavs.push(Written { file: WavFile::create(&folder.temporary().join(file), channels, rate)?, peak: 0.0, squares: 0.0 });
+        let (temporary, path) = (folder.temporary().join(file), args.out.join(file));
+        wavs.push(Written { file: WavFile::create(&temporary, &path, channels, rate)?, peak: 0.0, squares: 0.0 });
     }
     let mut progress = Progress::new("separating", args.json);
     let shown = |frames: u64| (frames * PROGRESS_RATE / u64::from(rate)) as usize;
@@ -89,6 +91,38 @@ pub fn run(args: &Separate) -> Result<ExitCode> {
     folder.commit()?;
     print(args, &report, took.as_secs_f64(), speed);
     Ok(ExitCode::SUCCESS)
+}
+
+/// `model info` of a directory that holds a separator alone.
+///
+/// # Errors
+/// It is not a separator, or its tensor file is damaged.
+pub fn info(path: &Path, json: bool) -> Result<ExitCode> {
+    let dir = SeparatorDir::open(path)?;
+    let (config, tensors) = (&dir.config, dir.tensors()?);
+    let weights: usize = tensors.names().iter().filter_map(|n| tensors.shape(n)).map(|s| s.iter().product::<usize>()).sum();
+    if json {
+        stdout::json(&json!({"dir": dir.path.display().to_string(), "separator": config, "weights": weights}));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let seconds = config.network.segment() as f64 / config.sample_rate as f64;
+    stdout::line(format!("{}: {}", config.name, dir.path.display()));
+    stdout::line(format!("A separator: {}", config.sources.join(", ")));
+    stdout::line(format!(
+        "Networks: {}, {:.1} million weights, {:.1} MB",
+        config.bag.len(),
+        weights as f64 / 1e6,
+        size(&tensors)
+    ));
+    stdout::line(format!("Segments of {seconds:.1} s at {} Hz", config.sample_rate));
+    stdout::line(format!("Licence: {}", config.licence));
+    stdout::line(format!("Origin: {}", config.provenance));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Megabytes of a tensor file.
+fn size(tensors: &Tensors) -> f64 {
+    std::fs::metadata(tensors.path()).map_or(0.0, |m| m.len() as f64 / 1e6)
 }
 
 /// A stem's file, with the level of what is in it.

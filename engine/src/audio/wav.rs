@@ -56,6 +56,7 @@ pub fn write_all(files: &[(PathBuf, Audio)], rate: u32) -> Result<()> {
 /// A WAV file of 32-bit float with any number of channels, written piece by piece. Put it into a folder that appears
 /// when it is complete.
 pub struct WavFile {
+    /// The name that it will have, for errors.
     path: PathBuf,
     wav: hound::WavWriter<BufWriter<File>>,
     /// Values that still fit.
@@ -66,15 +67,15 @@ pub struct WavFile {
 const MAX_BYTES: u64 = u32::MAX as u64 - 1000;
 
 impl WavFile {
-    /// Creates the file.
+    /// Creates the file `temporary`, which errors call `path`: the name that it will have.
     ///
     /// # Errors
     /// No permission to write, or more channels than a WAV file can have.
-    pub fn create(path: &Path, channels: usize, rate: u32) -> Result<WavFile> {
+    pub fn create(temporary: &Path, path: &Path, channels: usize, rate: u32) -> Result<WavFile> {
         let count = u16::try_from(channels);
         let channels = count.map_err(|_| Error::file(path, format!("{channels} channels; a WAV file has at most 65535")))?;
         let spec = hound::WavSpec { channels, sample_rate: rate, bits_per_sample: 32, sample_format: hound::SampleFormat::Float };
-        let file = File::create(path).map_err(Error::io(path))?;
+        let file = File::create(temporary).map_err(Error::io(path))?;
         let wav = hound::WavWriter::new(BufWriter::new(file), spec).map_err(|e| failed(path, e))?;
         Ok(WavFile { path: path.to_owned(), wav, room: MAX_BYTES / 4 })
     }

@@ -166,7 +166,8 @@ impl HtdemucsSizes {
             return bad("sizes.bottom", format!("the transformer's width {}; it should be a multiple of 4", self.dim()));
         }
         within("sizes.ffn", self.ffn, 1, 32768)?;
-        within("sizes.segment", self.segment, self.n_fft + 1, 4_000_000)
+        // Half a minute; the activations of a segment take memory in proportion.
+        within("sizes.segment", self.segment, self.n_fft + 1, 1_500_000)
     }
 }
 

@@ -5,6 +5,8 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+use proptest::test_runner::{Config as Runs, RngSeed};
 use sideman_engine::Error;
 use sideman_engine::model::import::{Progress, SeparatorPlan, Source, parse_pickle};
 use sideman_engine::separate::{SeparatorDir, htdemucs_tensors};
@@ -345,4 +347,47 @@ fn a_wrong_value_in_separator_json_is_an_error_that_names_its_key() {
         fs::write(&file, wrong.to_string()).unwrap();
         assert!(matches!(SeparatorDir::open(&to), Err(Error::File { path, .. }) if path == file), "{pointer}");
     }
+}
+
+/// Cases of a property. SIDEMAN_FUZZ=50 runs fifty times as many.
+fn runs(cases: u32) -> Runs {
+    let more = std::env::var("SIDEMAN_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    Runs { cases: cases * more, rng_seed: RngSeed::Fixed(6), failure_persistence: None, ..Runs::default() }
+}
+
+#[test]
+fn damaged_files_of_a_separator_never_make_the_import_panic() {
+    let tmp = tempfile::tempdir().unwrap();
+    // The pickle is at the start of the zip; the arguments are at the start of the pickle, or of the header.
+    for (name, file, end) in [("net.th", TINY, 70_000usize), ("net.safetensors", "htdemucs/six/six.safetensors", 60_000)] {
+        let good = fs::read(golden::path(file)).unwrap();
+        let path = tmp.path().join(name);
+        fs::write(&path, &good).unwrap();
+        assert!(SeparatorPlan::open(&path).is_ok(), "{name}");
+        let changes = prop::collection::vec((any::<bool>(), 0..end, any::<u8>()), 1..4);
+        proptest!(runs(300), |(changes in changes)| {
+            let mut bytes = good.clone();
+            for (early, at, value) in changes {
+                bytes[if early { at % 700 } else { at }] = value;
+            }
+            fs::write(&path, &bytes).unwrap();
+            // What still opens can be written, or is an error too: a weight that is not finite.
+            if let Ok(plan) = SeparatorPlan::open(&path) {
+                let to = tmp.path().join("to");
+                let _ = plan.write(&to, &mut |_| ControlFlow::Break(()));
+                assert!(!to.exists());
+            }
+        });
+    }
+    // The configuration of a directory.
+    let to = tmp.path().join("tiny");
+    write(&golden::path(TINY), &to);
+    let good = fs::read(to.join("separator.json")).unwrap();
+    let changes = prop::collection::vec((0..good.len(), any::<u8>()), 1..4);
+    proptest!(runs(2000), |(changes in changes)| {
+        let mut bytes = good.clone();
+        changes.into_iter().for_each(|(at, value)| bytes[at] = value);
+        fs::write(to.join("separator.json"), &bytes).unwrap();
+        let _ = SeparatorDir::open(&to);
+    });
 }

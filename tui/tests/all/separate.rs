@@ -89,6 +89,18 @@ fn stems_have_the_songs_rate_channels_and_length_and_add_up_to_it() {
 }
 
 #[test]
+fn a_separator_is_described_with_its_licence() {
+    let tmp = separator();
+    let output = command(tmp.path(), &["model", "info", "net", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let config = std::fs::read(tmp.path().join("net/separator.json")).unwrap();
+    assert_eq!(report["separator"], serde_json::from_slice::<serde_json::Value>(&config).unwrap());
+    assert_eq!(report["weights"], 415_008);
+    assert_eq!(status(tmp.path(), &["model", "info", "net"]), 0);
+}
+
+#[test]
 fn one_stem_is_taken_out_of_compressed_songs() {
     let tmp = separator();
     let dir = tmp.path();
