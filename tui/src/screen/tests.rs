@@ -133,7 +133,7 @@ fn text_chords_help_and_the_question_before_quitting_are_shown() {
     assert!(shown(&state, 80, 24).contains("Quit?") && shown(&state, 40, 12).contains("Quit?"));
     state.focus = Focus::Help;
     insta::assert_snapshot!("80x24-help", shown(&state, 80, 24));
-    insta::assert_snapshot!("100x37-help", shown(&state, 100, 37));
+    insta::assert_snapshot!("100x39-help", shown(&state, 100, 39));
 }
 
 #[test]
