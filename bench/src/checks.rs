@@ -8,7 +8,7 @@ use sideman_engine::model::ModelDir;
 use sideman_engine::text::Hidden;
 use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::cuda::CudaBackend;
-use sideman_kernels::{Backend, Format, Sampling, UNKNOWN};
+use sideman_kernels::{Activations, Backend, Format, Sampling, UNKNOWN};
 
 /// Known frames before the first sampled one: with two lanes, enough rows for the tensor cores.
 const KNOWN: usize = 40;
@@ -55,7 +55,8 @@ fn tokens<B: Backend>(backend: &mut B, dir: &ModelDir, format: Format, frames: u
 /// Whether a model's tokens equal the CPU's: with the known frames fed exactly, and on tensor cores (where a token may differ if
 /// two are equally likely).
 pub fn model(cuda: &mut CudaBackend, dir: &ModelDir, format: Format, frames: usize) -> Result<(bool, bool)> {
-    let want = tokens(&mut CpuBackend::new(0), dir, format, frames)?;
+    // The CUDA backend multiplies by activations in f32.
+    let want = tokens(&mut CpuBackend::new(0).with_activations(Activations::F32), dir, format, frames)?;
     let exact = tokens(cuda, dir, format, frames)? == want;
     cuda.tiles(true);
     let tiles = tokens(cuda, dir, format, frames);

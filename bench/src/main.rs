@@ -17,8 +17,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sideman_io::speed;
-use sideman_kernels::Format;
 use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::{Activations, Format};
 
 /// Measure the engine's speed.
 #[derive(Parser)]
@@ -85,6 +85,11 @@ impl Common {
 }
 
 impl Machine {
+    /// Another backend with the same threads, for other activations.
+    fn cpu_with(&self, activations: Activations) -> CpuBackend {
+        CpuBackend::new(self.threads).with_activations(activations)
+    }
+
     fn document(&self, rows: Vec<serde_json::Value>) -> serde_json::Value {
         let mut document = about::document();
         document["threads"] = self.threads.into();
@@ -92,6 +97,41 @@ impl Machine {
         document["bandwidth_bytes_per_second"] = self.bandwidth.into();
         document["rows"] = rows.into();
         document
+    }
+}
+
+/// How q8 and q4 weights are multiplied.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Multiplied {
+    /// By activations in f32
+    F32,
+    /// By activations in 8-bit integers
+    Int8,
+}
+
+impl Multiplied {
+    fn name(self) -> &'static str {
+        match self {
+            Multiplied::F32 => "f32",
+            Multiplied::Int8 => "int8",
+        }
+    }
+
+    /// Those of `all` that a precision has: weights of floats have one way.
+    fn of(precision: Precision, all: &[Multiplied]) -> Vec<Multiplied> {
+        match precision {
+            Precision::F32 | Precision::Bf16 => vec![Multiplied::F32],
+            Precision::Q8 | Precision::Q4 => all.to_vec(),
+        }
+    }
+}
+
+impl From<Multiplied> for Activations {
+    fn from(multiplied: Multiplied) -> Self {
+        match multiplied {
+            Multiplied::F32 => Activations::F32,
+            Multiplied::Int8 => Activations::Int8,
+        }
     }
 }
 

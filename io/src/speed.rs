@@ -25,6 +25,11 @@ impl Times {
         Self(all)
     }
 
+    /// The times of several runs as one.
+    pub fn of(runs: impl IntoIterator<Item = Times>) -> Self {
+        Self::new(runs.into_iter().flat_map(|times| times.0).collect())
+    }
+
     /// The time that a share (0 to 1) of the runs stay within, in ms: nearest rank. NaN where there are none.
     pub fn ms(&self, share: f64) -> f64 {
         let rank = (share * self.0.len() as f64).ceil() as usize;

@@ -49,9 +49,13 @@
 //!
 //! # Exactness
 //! Each output of a [`Linear`] is **one accumulator over k in ascending order, by fused multiply-add**, whatever the
-//! number of rows, lanes and threads, and whatever the instruction set. In q8 and q4 there is one accumulator for each
-//! block of 32, then `acc = fma(scale, block, acc)`. The accumulator starts at 0. Then `y = act(acc + bias)`, or with
-//! `add` `y = y_old + act(acc + bias)`.
+//! number of rows, lanes and threads, and whatever the instruction set. The accumulator starts at 0. Then `y = act(acc +
+//! bias)`, or with `add` `y = y_old + act(acc + bias)`.
+//!
+//! On the CPU, q8 and q4 weights are multiplied by 8-bit integers ([`Activations::Int8`]). A row of x is quantized in
+//! blocks of 32 ([`quant::to_int8`]). The sum of a block's products, `block = Σ w·x`, is an exact integer below 2^24, so
+//! its order is free. Then `acc = fma(scale of w · scale of x, block, acc)`, blocks in ascending order. With
+//! [`Activations::F32`], and on a GPU, there is one accumulator for each block, then `acc = fma(scale of w, block, acc)`.
 //!
 //! It follows, bit for bit: feeding a prompt as one block equals feeding it step by step; a batch equals its lanes one by
 //! one; AVX-512 equals the scalar loops; a render does not depend on how it was cut into chunks.
@@ -72,4 +76,4 @@ pub use backend::{Backend, BackendError};
 pub use sampling::{Grid, Sampling, UNKNOWN};
 pub use separator::{GroupNorm, Groups, SeparatorBackend};
 pub use views::{EmbedInput, Heads, InverseStft, LaneText, LayerRows, LockedSpectra, Rows, Stft};
-pub use weights::{Act, Book, Depthwise, Format, Linear, Lstm, Norm};
+pub use weights::{Act, Activations, Book, Depthwise, Format, Linear, Lstm, Norm};

@@ -1,4 +1,5 @@
-//! Conversion of weights to bf16, q8 and q4 and back, one row at a time. Each backend packs the result in its own order.
+//! Conversion of weights to bf16, q8 and q4 and back, one row at a time, and of activations to 8-bit integers. Each backend
+//! packs the result in its own order.
 
 use half::bf16;
 
@@ -69,6 +70,29 @@ pub fn ints_of(nibbles: &[u8]) -> impl Iterator<Item = i8> {
     nibbles.iter().flat_map(|byte| [(byte & 15) as i8 - 8, (byte >> 4) as i8 - 8])
 }
 
+/// Bits of the least max|x| that a block of activations is not counted as zeros for: 2^-119. Below it, max|x|/127 would be a
+/// denormal number, which a processor may be set to flush to zero.
+pub const LEAST_ACTIVATION: u32 = 8 << 23;
+/// Bits of infinity. Without its sign bit, a number with these bits or more is not finite.
+pub const INFINITE: u32 = 0x7f80_0000;
+
+/// Quantizes one block of activations: `x ≈ scale · int`, scale = max|x|/127, int = x/scale rounded to nearest, half to even.
+///
+/// A block whose max|x| is below 2^-119 becomes zeros with scale 0. A block with a NaN or an infinity becomes zeros with scale
+/// NaN, so that every product with it is NaN.
+pub fn to_int8(x: &[f32; BLOCK]) -> ([i8; BLOCK], f32) {
+    // As integers, numbers without sign are in the order of their values, and those that are not finite are the largest.
+    let largest = x.iter().map(|x| x.abs().to_bits()).fold(0, u32::max);
+    match largest {
+        INFINITE.. => ([0; BLOCK], f32::NAN),
+        LEAST_ACTIVATION.. => {
+            let scale = f32::from_bits(largest) / 127.0;
+            (x.map(|x| (x / scale).round_ties_even() as i8), scale)
+        }
+        _ => ([0; BLOCK], 0.0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,5 +160,43 @@ mod tests {
         let ints: Vec<i8> = ints_of(&nibbles).collect();
         assert_eq!((ints[0], ints[40], ints[41], ints[42]), (0, 0, 0, 7));
         assert!(scales.iter().all(|s| s.is_finite()));
+    }
+
+    #[test]
+    fn activations_are_within_half_a_step_and_halves_go_to_even() {
+        let mut x = [0.0; BLOCK];
+        for (i, x) in x.iter_mut().enumerate() {
+            *x = (i as f32 * 0.7).sin() * 3.0;
+        }
+        let (ints, scale) = to_int8(&x);
+        assert!(ints.iter().any(|i| i.abs() == 127));
+        for (x, int) in x.iter().zip(ints) {
+            assert!((x - scale * f32::from(int)).abs() <= scale * 0.5001, "{x} became {int}");
+        }
+        // With 127 as the largest, the scale is 1.
+        x = [0.0; BLOCK];
+        x[..7].copy_from_slice(&[127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -126.5]);
+        let (ints, scale) = to_int8(&x);
+        assert_eq!((scale, &ints[..7]), (1.0, &[127i8, 0, 2, 2, 0, -2, -126][..]));
+    }
+
+    #[test]
+    fn blocks_of_activations_with_extreme_values_have_the_scales_that_are_documented() {
+        let with = |first: f32| {
+            let mut x = [0.25; BLOCK];
+            x[0] = first;
+            to_int8(&x)
+        };
+        assert_eq!(to_int8(&[0.0; BLOCK]), ([0; BLOCK], 0.0));
+        assert_eq!(to_int8(&[-f32::MIN_POSITIVE; BLOCK]), ([0; BLOCK], 0.0));
+        assert_eq!(to_int8(&[f32::from_bits(LEAST_ACTIVATION - 1); BLOCK]).1, 0.0);
+        let (ints, scale) = to_int8(&[f32::from_bits(LEAST_ACTIVATION); BLOCK]);
+        assert!(ints == [127; BLOCK] && scale.is_normal());
+        for x in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let (ints, scale) = with(x);
+            assert!(ints == [0; BLOCK] && scale.is_nan(), "{x}");
+        }
+        let (ints, scale) = with(f32::MIN);
+        assert!(ints[0] == -127 && ints[1..] == [0; BLOCK - 1] && scale.is_finite());
     }
 }

@@ -15,6 +15,27 @@ pub enum Format {
     Q4,
 }
 
+/// How the rows that are multiplied by q8 and q4 weights enter the product. Products with f32 and bf16 weights take them as they
+/// are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activations {
+    /// As they are.
+    F32,
+    /// Blocks of 32 rounded to 8-bit integers with one scale ([`crate::quant::to_int8`]): sums of a block are exact integers.
+    #[default]
+    Int8,
+}
+
+impl Activations {
+    /// Those of a product with weights in `format`, where q8 and q4 have these.
+    pub fn with(self, format: Format) -> Activations {
+        match format {
+            Format::F32 | Format::Bf16 => Activations::F32,
+            Format::Q8 | Format::Q4 => self,
+        }
+    }
+}
+
 /// Activation of a [`Linear`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {

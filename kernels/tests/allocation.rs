@@ -57,6 +57,7 @@ fn nothing_is_allocated_after_the_first_round() {
     let grid = Grid { songs: 1, branches: 2, cards: vec![40, 50], delays: vec![0, 1], cfg_scale: vec![1.0; 2], steps };
     let plain = |l: Linear<CpuBackend>| Linear { norm: None, bias: None, act: Act::None, add: false, ..l };
     let (w, w_qkv) = (linear(backend, 90, dim, Format::Bf16), plain(linear(backend, 3 * dim, dim, Format::Q8)));
+    let w_q4 = linear(backend, 90, dim, Format::Q4);
     let tables = [linear(backend, 41, dim, Format::F32).weight, linear(backend, 51, dim, Format::F32).weight];
     let controls = [linear(backend, 5, dim, Format::F32).weight];
     let books = [
@@ -87,6 +88,7 @@ fn nothing_is_allocated_after_the_first_round() {
         backend.set_text(&mut kv, LaneText { layer: 0, lane: 0, len: n }, &q, &x);
         backend.attend_text(&q, at, &kv, &mut x);
         backend.linear(&w, &x, Rows::packed(rows, dim), &mut y, Rows::packed(rows, 90));
+        backend.linear(&w_q4, &x, Rows::packed(rows, dim), &mut y, Rows::packed(rows, 90));
         for (top_k, top_p) in [(7, 0.0), (0, 0.8), (0, 0.0)] {
             backend.set_sampling(&mut sampler, &Sampling { temperature: 1.0, top_k, top_p, cfg: 3.0, seed: 1, frame_base: 0 });
             backend.sample(&mut sampler, &y, 1, &mut pos, &mut seq);

@@ -11,8 +11,8 @@ use sideman_io::rt;
 use sideman_io::run_mode::RunMode;
 use sideman_io::runner::Runner;
 use sideman_io::take::TakeInfo;
-use sideman_kernels::Format;
 use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::{Activations, Format};
 
 /// The committed model.
 pub fn model() -> PathBuf {
@@ -31,6 +31,7 @@ pub fn take_info(dir: &Path, config: SessionConfig) -> TakeInfo {
         model: dir.to_owned(),
         model_sha256: String::new(),
         precision: Format::F32,
+        activations: Activations::F32,
         stems: ["bass", "drums", "other"].map(str::to_owned).to_vec(),
         lead: 0,
         devices: "test".into(),

@@ -1,10 +1,19 @@
 //! Chooses the backend that computes: the processor, or an NVIDIA GPU.
 
 use anyhow::{Result, anyhow};
-use sideman_kernels::Format;
 use sideman_kernels::cuda::CudaBackend;
+use sideman_kernels::{Activations, Format};
 
-use crate::cli::{BackendChoice, Precision};
+use crate::cli::{ActivationsChoice, BackendChoice, Precision};
+
+impl From<ActivationsChoice> for Activations {
+    fn from(choice: ActivationsChoice) -> Self {
+        match choice {
+            ActivationsChoice::F32 => Activations::F32,
+            ActivationsChoice::Int8 => Activations::Int8,
+        }
+    }
+}
 
 impl From<Precision> for Format {
     fn from(precision: Precision) -> Self {

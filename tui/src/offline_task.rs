@@ -6,7 +6,7 @@ use sideman_engine::model::{Config, Model, ModelDir};
 use sideman_engine::task::{Continue, Edit, Generate, Lagged, Report, Song};
 use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::cuda::CudaBackend;
-use sideman_kernels::{Backend, BackendError, Format};
+use sideman_kernels::{Activations, Backend, BackendError, Format};
 
 use crate::backend::gpu;
 use crate::cli::BackendChoice;
@@ -24,7 +24,13 @@ impl LoadedModel {
     ///
     /// # Errors
     /// The model is damaged, or there is too little memory.
-    pub fn load(choice: BackendChoice, threads: usize, dir: &ModelDir, format: Format) -> Result<LoadedModel> {
+    pub fn load(
+        choice: BackendChoice,
+        threads: usize,
+        dir: &ModelDir,
+        format: Format,
+        activations: Activations,
+    ) -> Result<LoadedModel> {
         if let Some(mut cuda) = gpu(choice)? {
             // Tensor cores change the order of sums. An offline song is made in one go, so nothing compares a
             // prefill with single steps.
@@ -43,7 +49,7 @@ impl LoadedModel {
                 Ok(_) => return Err(anyhow!("--backend cuda: {}", cuda.failure().unwrap_or_default())),
             }
         }
-        let mut cpu = CpuBackend::new(threads);
+        let mut cpu = CpuBackend::new(threads).with_activations(activations);
         let model = Model::load(&mut cpu, dir, format)?;
         Ok(LoadedModel::Cpu(Box::new((cpu, model))))
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use sideman_engine::model::{Config, ModelDir};
 use sideman_engine::task::{Settings, Song};
-use sideman_kernels::Format;
+use sideman_kernels::{Activations, Format};
 
 use crate::cli::{BackendChoice, RunArgs, SamplingArgs};
 use crate::offline_task::{LoadedModel, OfflineTask};
@@ -24,6 +24,7 @@ pub struct RenderJob {
     dir: ModelDir,
     threads: usize,
     format: Format,
+    activations: Activations,
     /// Text, chart and sampling.
     pub settings: Settings,
     json: bool,
@@ -52,8 +53,8 @@ impl RenderJob {
         if chart.is_some() && dir.config.controls.is_empty() {
             tracing::warn!("the model {} takes no tempo and no chords: it infers them from the input", dir.config.name);
         }
-        let (threads, format) = (backend::threads(run.threads), run.precision.into());
-        let model = LoadedModel::load(run.backend, threads, &dir, format)?;
+        let (threads, format, activations) = (backend::threads(run.threads), run.precision.into(), run.activations.into());
+        let model = LoadedModel::load(run.backend, threads, &dir, format, activations)?;
         let mut settings = Settings::new(model.config());
         match (&song.text, &dir.config.text) {
             (Some(text), Some(_)) => settings.text = text.clone(),
@@ -63,7 +64,7 @@ impl RenderJob {
         settings.chart = chart;
         settings.variations = usize::from(variations);
         sampling.apply(&mut settings);
-        Ok(RenderJob { model, dir, threads, format, settings, json: run.json })
+        Ok(RenderJob { model, dir, threads, format, activations, settings, json: run.json })
     }
 
     /// Names of the model's stems.
@@ -128,7 +129,9 @@ impl RenderJob {
             })?;
             match songs {
                 Some(songs) => return Ok(songs),
-                None => self.model = LoadedModel::load(BackendChoice::Cpu, self.threads, &self.dir, self.format)?,
+                None => {
+                    self.model = LoadedModel::load(BackendChoice::Cpu, self.threads, &self.dir, self.format, self.activations)?;
+                }
             }
         }
     }

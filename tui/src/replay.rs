@@ -47,7 +47,7 @@ pub fn run(args: &Replay) -> Result<ExitCode> {
             info.model_sha256.get(..12).unwrap_or_default()
         ));
     }
-    let mut cpu = CpuBackend::new(backend::threads(args.threads));
+    let mut cpu = CpuBackend::new(backend::threads(args.threads)).with_activations(info.activations);
     let model = Model::load(&mut cpu, &dir, info.precision)?;
     interrupt::watch()?;
     let files = output.begin()?;

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use sideman_engine::live::commands::Owner;
 use sideman_engine::live::{Command, Request, SessionConfig};
 use sideman_engine::{Error, Result};
-use sideman_kernels::Format;
+use sideman_kernels::{Activations, Format};
 
 pub use folder::{TakePlace, dated_name};
 pub use read::{Take, read};
@@ -44,6 +44,9 @@ pub struct TakeInfo {
     /// replay would differ.
     #[serde(with = "PrecisionName")]
     pub precision: Format,
+    /// What the weights were multiplied by. Takes of before this field have none: f32.
+    #[serde(with = "ActivationsName", default = "old_activations")]
+    pub activations: Activations,
     /// The model's stems, in its order.
     pub stems: Vec<String>,
     /// Lead of the session, in samples at 32 kHz ([`sideman_engine::live::Session::lead`]).
@@ -78,6 +81,18 @@ enum PrecisionName {
     Bf16,
     Q8,
     Q4,
+}
+
+/// Names of [`Activations`] in `take.json`.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Activations", rename_all = "lowercase")]
+enum ActivationsName {
+    F32,
+    Int8,
+}
+
+fn old_activations() -> Activations {
+    Activations::F32
 }
 
 /// One line of `events.jsonl`.
@@ -156,6 +171,7 @@ pub(crate) mod tests {
             model: "m".into(),
             model_sha256: String::new(),
             precision: Format::Bf16,
+            activations: Activations::F32,
             stems: ["bass", "drums"].map(str::to_owned).to_vec(),
             lead: 1280,
             devices: String::new(),
@@ -206,6 +222,7 @@ pub(crate) mod tests {
             model: "models/house".into(),
             model_sha256: "59609b8d".into(),
             precision: Format::Q8,
+            activations: Activations::F32,
             stems: ["bass", "drums", "other"].map(str::to_owned).to_vec(),
             lead: 1696,
             devices: "examples/funk.flac".into(),
@@ -226,6 +243,16 @@ pub(crate) mod tests {
     fn a_precision_that_is_not_known_is_an_error() {
         let take = OLD.replace("q8", "q5");
         assert!(serde_json::from_str::<TakeInfo>(&take).is_err());
+    }
+
+    #[test]
+    fn activations_are_kept_and_a_name_that_is_not_known_is_an_error() {
+        let new = serde_json::to_value(TakeInfo { activations: Activations::Int8, ..info() }).unwrap();
+        assert_eq!(new["activations"], "int8");
+        assert_eq!(serde_json::from_value::<TakeInfo>(new.clone()).unwrap().activations, Activations::Int8);
+        let serde_json::Value::Object(mut take) = new else { panic!("an object") };
+        take.insert("activations".to_owned(), "int4".into());
+        assert!(serde_json::from_value::<TakeInfo>(take.into()).is_err());
     }
 
     #[test]

@@ -5,10 +5,13 @@
 //!
 //! In q4 the 16 side by side are 32-bit words of 8 weights each (8 consecutive k, four bits in two's complement, the first in the
 //! lowest bits). A cache line is then 16 rows by 8 k, and one load brings as many weights as eight loads of q8.
+//!
+//! q8 and q4 that are multiplied by 8-bit activations are packed otherwise ([`super::blocks`]).
 
+use super::blocks::{Bits, Blocks};
 use super::mem::Store;
-use crate::quant::{BLOCK, from_bf16, to_bf16, to_q4, to_q8};
-use crate::{BackendError, Format};
+use crate::quant::{BLOCK, from_bf16, ints_of, to_bf16, to_q4, to_q8};
+use crate::{Activations, BackendError, Format};
 
 /// Rows of a panel.
 pub(super) const PANEL: usize = 16;
@@ -39,6 +42,16 @@ enum Weights {
         ints: Store<i8>,
         scales: Store<f32>,
     },
+    /// q8 or q4, for products with 8-bit activations.
+    Blocks(Blocks),
+}
+
+/// A packed matrix, by how it is multiplied.
+pub(super) enum Packed<'a> {
+    /// By rows of f32.
+    Floats(Panels<'a>),
+    /// By quantized rows.
+    Ints(&'a Blocks),
 }
 
 /// A view of panels: panel `p` begins `p * stride` values after the first (q4 words: `p * stride/8`; scales: `p * stride/32`).
@@ -81,27 +94,34 @@ impl Panels<'_> {
 
 impl Mat {
     /// Packs row-major `data`. Q8 and Q4 become bf16 where `cols` is not a multiple of 32.
-    pub(super) fn new(rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Mat, BackendError> {
+    pub(super) fn new(
+        rows: usize,
+        cols: usize,
+        data: &[f32],
+        format: Format,
+        activations: Activations,
+    ) -> Result<Mat, BackendError> {
         let size = packed_len("mat", rows, cols, data.len())?;
+        let row = |r: usize| &data[r * cols..][..cols];
         let weights = match format {
             Format::F32 => Weights::F32(pack(rows, cols, size, |r, k| data[r * cols + k])?),
             Format::Q8 if cols.is_multiple_of(BLOCK) => {
                 let (mut ints, mut scales) = (vec![0; cols], vec![0.0; cols / BLOCK]);
-                let mut packed = Q8::zeros(size)?;
+                let mut weights = Weights::of_blocks(Bits::Eight, size, cols, activations)?;
                 for r in 0..rows {
-                    to_q8(&data[r * cols..][..cols], &mut ints, &mut scales);
-                    packed.put(r, &ints, &scales);
+                    to_q8(row(r), &mut ints, &mut scales);
+                    weights.put(r, &ints, &scales);
                 }
-                packed.weights()
+                weights
             }
             Format::Q4 if cols.is_multiple_of(BLOCK) => {
                 let (mut nibbles, mut scales) = (vec![0; cols / 2], vec![0.0; cols / BLOCK]);
-                let mut packed = Q4::zeros(size)?;
+                let mut weights = Weights::of_blocks(Bits::Four, size, cols, activations)?;
                 for r in 0..rows {
-                    to_q4(&data[r * cols..][..cols], &mut nibbles, &mut scales);
-                    packed.put(r, &nibbles, &scales);
+                    to_q4(row(r), &mut nibbles, &mut scales);
+                    weights.put(r, &ints_of(&nibbles).collect::<Vec<_>>(), &scales);
                 }
-                packed.weights()
+                weights
             }
             Format::Bf16 | Format::Q8 | Format::Q4 => Weights::Bf16(pack(rows, cols, size, |r, k| to_bf16(data[r * cols + k]))?),
         };
@@ -109,19 +129,25 @@ impl Mat {
     }
 
     /// Packs a q8 file's tensors.
-    pub(super) fn q8(rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, BackendError> {
+    pub(super) fn q8(
+        rows: usize,
+        cols: usize,
+        ints: &[i8],
+        scales: &[f32],
+        activations: Activations,
+    ) -> Result<Mat, BackendError> {
         let size = packed_len("mat_q8", rows, cols, ints.len())?;
         blocks("mat_q8", rows, cols, scales.len())?;
-        let mut packed = Q8::zeros(size)?;
+        let mut weights = Weights::of_blocks(Bits::Eight, size, cols, activations)?;
         for r in 0..rows {
-            packed.put(r, &ints[r * cols..][..cols], &scales[r * (cols / BLOCK)..][..cols / BLOCK]);
+            weights.put(r, &ints[r * cols..][..cols], &scales[r * (cols / BLOCK)..][..cols / BLOCK]);
         }
-        Ok(Mat { rows, cols, weights: packed.weights() })
+        Ok(Mat { rows, cols, weights })
     }
 
     /// Packs a q8 file's tensors for products in f32.
     pub(super) fn dequantized(rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, BackendError> {
-        let mat = Mat::q8(rows, cols, ints, scales)?;
+        let mat = Mat::q8(rows, cols, ints, scales, Activations::F32)?;
         let weights = match mat.weights {
             Weights::Q8 { ints, scales } => Weights::Dequantized { ints, scales },
             other => other,
@@ -130,14 +156,21 @@ impl Mat {
     }
 
     /// Packs a q4 file's tensors.
-    pub(super) fn q4(rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, BackendError> {
+    pub(super) fn q4(
+        rows: usize,
+        cols: usize,
+        nibbles: &[u8],
+        scales: &[f32],
+        activations: Activations,
+    ) -> Result<Mat, BackendError> {
         let size = packed_len("mat_q4", rows, cols, nibbles.len().saturating_mul(2))?;
         blocks("mat_q4", rows, cols, scales.len())?;
-        let mut packed = Q4::zeros(size)?;
+        let mut weights = Weights::of_blocks(Bits::Four, size, cols, activations)?;
         for r in 0..rows {
-            packed.put(r, &nibbles[r * (cols / 2)..][..cols / 2], &scales[r * (cols / BLOCK)..][..cols / BLOCK]);
+            let ints: Vec<i8> = ints_of(&nibbles[r * (cols / 2)..][..cols / 2]).collect();
+            weights.put(r, &ints, &scales[r * (cols / BLOCK)..][..cols / BLOCK]);
         }
-        Ok(Mat { rows, cols, weights: packed.weights() })
+        Ok(Mat { rows, cols, weights })
     }
 
     /// Its format.
@@ -147,6 +180,10 @@ impl Mat {
             Weights::Bf16(_) => Format::Bf16,
             Weights::Q8 { .. } => Format::Q8,
             Weights::Q4 { .. } => Format::Q4,
+            Weights::Blocks(ref blocks) => match blocks.bits() {
+                Bits::Eight => Format::Q8,
+                Bits::Four => Format::Q4,
+            },
         }
     }
 
@@ -157,18 +194,20 @@ impl Mat {
             Weights::Bf16(w) => w.len() * 2,
             Weights::Q8 { ints, scales } | Weights::Dequantized { ints, scales } => ints.len() + scales.len() * 4,
             Weights::Q4 { words, scales } => (words.len() + scales.len()) * 4,
+            Weights::Blocks(blocks) => blocks.bytes(),
         }
     }
 
-    pub(super) fn panels(&self) -> Panels<'_> {
+    pub(super) fn packed(&self) -> Packed<'_> {
         let stride = self.cols * PANEL;
-        match &self.weights {
+        Packed::Floats(match &self.weights {
             Weights::F32(w) => Panels::F32 { w, stride },
             Weights::Bf16(w) => Panels::Bf16 { w, stride },
             Weights::Q8 { ints, scales } => Panels::Q8 { w: ints, scales, stride },
             Weights::Q4 { words, scales } => Panels::Q4 { w: words, scales, stride },
             Weights::Dequantized { ints, scales } => Panels::Dequantized { w: ints, scales, stride },
-        }
+            Weights::Blocks(blocks) => return Packed::Ints(blocks),
+        })
     }
 
     /// Calls `f(k, weight)` for each weight of row `r`.
@@ -188,6 +227,7 @@ impl Mat {
                 let int = |k: usize| int4(words[at + k / WORD * PANEL], k % WORD);
                 (0..self.cols).for_each(|k| f(k, scales[scales_at + k / BLOCK * PANEL] * int(k)));
             }
+            Weights::Blocks(blocks) => (0..self.cols).for_each(|k| f(k, blocks.weight(r, k))),
         }
     }
 }
@@ -233,45 +273,34 @@ fn pack<T: super::mem::Plain>(
     Ok(store)
 }
 
-struct Q8 {
-    ints: Store<i8>,
-    scales: Store<f32>,
-}
-
-impl Q8 {
-    fn zeros(size: usize) -> Result<Q8, BackendError> {
-        Ok(Q8 { ints: Store::zeros(size, "weights")?, scales: Store::zeros(size / BLOCK, "scales")? })
+impl Weights {
+    /// Zeros of a q8 or q4 matrix.
+    fn of_blocks(bits: Bits, size: usize, cols: usize, activations: Activations) -> Result<Weights, BackendError> {
+        let scales = || Store::zeros(size / BLOCK, "scales");
+        Ok(match (activations, bits) {
+            (Activations::Int8, _) => Weights::Blocks(Blocks::zeros(bits, size, cols)?),
+            (Activations::F32, Bits::Eight) => Weights::Q8 { ints: Store::zeros(size, "weights")?, scales: scales()? },
+            (Activations::F32, Bits::Four) => Weights::Q4 { words: Store::zeros(size / WORD, "weights")?, scales: scales()? },
+        })
     }
 
-    fn put(&mut self, r: usize, ints: &[i8], scales: &[f32]) {
-        put(&mut self.ints, r, ints.iter().copied());
-        put(&mut self.scales, r, scales.iter().copied());
-    }
-
-    fn weights(self) -> Weights {
-        Weights::Q8 { ints: self.ints, scales: self.scales }
-    }
-}
-
-struct Q4 {
-    words: Store<u32>,
-    scales: Store<f32>,
-}
-
-impl Q4 {
-    fn zeros(size: usize) -> Result<Q4, BackendError> {
-        Ok(Q4 { words: Store::zeros(size / WORD, "weights")?, scales: Store::zeros(size / BLOCK, "scales")? })
-    }
-
-    fn put(&mut self, r: usize, nibbles: &[u8], scales: &[f32]) {
-        // Four bytes of the file are a word, apart from the signs: an integer plus 8 is that integer with its sign bit flipped.
-        let word = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) ^ 0x8888_8888;
-        put(&mut self.words, r, nibbles.chunks_exact(WORD / 2).map(word));
-        put(&mut self.scales, r, scales.iter().copied());
-    }
-
-    fn weights(self) -> Weights {
-        Weights::Q4 { words: self.words, scales: self.scales }
+    /// Writes row `r` of a q8 or q4 matrix.
+    fn put(&mut self, r: usize, row: &[i8], row_scales: &[f32]) {
+        match self {
+            Weights::Q8 { ints, scales } => {
+                put(ints, r, row.iter().copied());
+                put(scales, r, row_scales.iter().copied());
+            }
+            Weights::Q4 { words, scales } => {
+                let word = |ints: &[i8; WORD]| (0..WORD).fold(0, |word, i| word | u32::from(ints[i] as u8 & 15) << (4 * i));
+                put(words, r, row.as_chunks().0.iter().map(word));
+                put(scales, r, row_scales.iter().copied());
+            }
+            Weights::Blocks(blocks) => blocks.put(r, row, row_scales),
+            Weights::F32(_) | Weights::Bf16(_) | Weights::Dequantized { .. } => {
+                unreachable!("rows of integers in a matrix of floats")
+            }
+        }
     }
 }
 
@@ -285,6 +314,8 @@ fn put<T: super::mem::Plain>(panels: &mut [T], r: usize, row: impl ExactSizeIter
 mod tests {
     use super::*;
 
+    const BOTH: [Activations; 2] = [Activations::F32, Activations::Int8];
+
     #[test]
     fn unpacked_rows_are_within_the_formats_tolerance() {
         let (rows, cols) = (19, 64);
@@ -292,15 +323,17 @@ mod tests {
         for (format, tolerance) in
             [(Format::F32, 0.0), (Format::Bf16, 1.0 / 256.0), (Format::Q8, 1.0 / 127.0), (Format::Q4, 0.5001 / 7.0)]
         {
-            let mat = Mat::new(rows, cols, &data, format).unwrap();
-            assert_eq!(mat.format(), format);
-            for r in 0..rows {
-                let mut seen = 0;
-                mat.row(r, |k, w| {
-                    seen += 1;
-                    assert!((w - data[r * cols + k]).abs() <= tolerance, "{format:?} [{r}, {k}]");
-                });
-                assert_eq!(seen, cols);
+            for activations in BOTH {
+                let mat = Mat::new(rows, cols, &data, format, activations).unwrap();
+                assert_eq!(mat.format(), format);
+                for r in 0..rows {
+                    let mut seen = 0;
+                    mat.row(r, |k, w| {
+                        seen += 1;
+                        assert!((w - data[r * cols + k]).abs() <= tolerance, "{format:?}, {activations:?} [{r}, {k}]");
+                    });
+                    assert_eq!(seen, cols);
+                }
             }
         }
     }
@@ -308,7 +341,9 @@ mod tests {
     #[test]
     fn block_formats_become_bf16_where_columns_are_not_blocks() {
         for format in [Format::Q8, Format::Q4] {
-            assert_eq!(Mat::new(3, 33, &[0.5; 99], format).unwrap().format(), Format::Bf16);
+            for activations in BOTH {
+                assert_eq!(Mat::new(3, 33, &[0.5; 99], format, activations).unwrap().format(), Format::Bf16);
+            }
         }
     }
 
@@ -318,30 +353,34 @@ mod tests {
         let (rows, cols) = (19, 64);
         let nibbles: Vec<u8> = (0..rows * cols / 2).map(|i| ((i * 40_503) >> 7) as u8).collect();
         let scales: Vec<f32> = (0..rows * 2).map(|i| i as f32 * 0.25 - 3.0).collect();
-        let mat = Mat::q4(rows, cols, &nibbles, &scales).unwrap();
-        assert_eq!((mat.format(), mat.bytes()), (Format::Q4, 32 * 64 * 5 / 8));
-        let mut seen = std::collections::BTreeSet::new();
-        for r in 0..rows {
-            mat.row(r, |k, w| {
-                let byte = nibbles[(r * cols + k) / 2];
-                let nibble = if k % 2 == 0 { byte & 15 } else { byte >> 4 };
-                seen.insert((k % WORD, nibble));
-                assert_eq!(w, scales[(r * cols + k) / 32] * (f32::from(nibble) - 8.0), "[{r}, {k}]");
-            });
+        for activations in BOTH {
+            let mat = Mat::q4(rows, cols, &nibbles, &scales, activations).unwrap();
+            assert_eq!((mat.format(), mat.bytes()), (Format::Q4, 32 * 64 * 5 / 8));
+            let mut seen = std::collections::BTreeSet::new();
+            for r in 0..rows {
+                mat.row(r, |k, w| {
+                    let byte = nibbles[(r * cols + k) / 2];
+                    let nibble = if k % 2 == 0 { byte & 15 } else { byte >> 4 };
+                    seen.insert((k % WORD, nibble));
+                    assert_eq!(w, scales[(r * cols + k) / 32] * (f32::from(nibble) - 8.0), "{activations:?} [{r}, {k}]");
+                });
+            }
+            assert_eq!(seen.len(), 128);
         }
-        assert_eq!(seen.len(), 128);
     }
 
     #[test]
     fn sizes_that_do_not_fit_are_errors() {
-        assert!(matches!(Mat::new(3, 4, &[0.0; 11], Format::F32), Err(BackendError::Shape { .. })));
-        assert!(matches!(Mat::new(0, 4, &[], Format::F32), Err(BackendError::Shape { .. })));
-        assert!(matches!(Mat::new(usize::MAX, 2, &[0.0; 4], Format::F32), Err(BackendError::Shape { .. })));
-        assert!(matches!(Mat::q8(2, 40, &[0; 80], &[0.0; 2]), Err(BackendError::Shape { .. })));
-        assert!(matches!(Mat::q8(2, 64, &[0; 128], &[0.0; 3]), Err(BackendError::Shape { .. })));
-        assert!(matches!(Mat::q4(2, 40, &[0; 40], &[0.0; 2]), Err(BackendError::Shape { .. })));
-        assert!(matches!(Mat::q4(2, 64, &[0; 128], &[0.0; 4]), Err(BackendError::Shape { .. })));
-        assert!(matches!(Mat::q4(2, 64, &[0; 64], &[0.0; 3]), Err(BackendError::Shape { .. })));
-        assert!(matches!(Mat::q4(usize::MAX, 64, &[0; 64], &[0.0; 4]), Err(BackendError::Shape { .. })));
+        for a in BOTH {
+            assert!(matches!(Mat::new(3, 4, &[0.0; 11], Format::F32, a), Err(BackendError::Shape { .. })));
+            assert!(matches!(Mat::new(0, 4, &[], Format::F32, a), Err(BackendError::Shape { .. })));
+            assert!(matches!(Mat::new(usize::MAX, 2, &[0.0; 4], Format::F32, a), Err(BackendError::Shape { .. })));
+            assert!(matches!(Mat::q8(2, 40, &[0; 80], &[0.0; 2], a), Err(BackendError::Shape { .. })));
+            assert!(matches!(Mat::q8(2, 64, &[0; 128], &[0.0; 3], a), Err(BackendError::Shape { .. })));
+            assert!(matches!(Mat::q4(2, 40, &[0; 40], &[0.0; 2], a), Err(BackendError::Shape { .. })));
+            assert!(matches!(Mat::q4(2, 64, &[0; 128], &[0.0; 4], a), Err(BackendError::Shape { .. })));
+            assert!(matches!(Mat::q4(2, 64, &[0; 64], &[0.0; 3], a), Err(BackendError::Shape { .. })));
+            assert!(matches!(Mat::q4(usize::MAX, 64, &[0; 64], &[0.0; 4], a), Err(BackendError::Shape { .. })));
+        }
     }
 }

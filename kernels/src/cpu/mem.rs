@@ -8,9 +8,11 @@ use std::ptr::NonNull;
 /// Number types for which all-zero bytes are a valid zero.
 pub trait Plain: Copy + Send + Sync + 'static {}
 impl Plain for f32 {}
+impl Plain for u8 {}
 impl Plain for u16 {}
 impl Plain for u32 {}
 impl Plain for i8 {}
+impl Plain for i32 {}
 
 /// A fixed array, zeroed when made, aligned to 64 bytes.
 pub struct Store<T> {
@@ -85,6 +87,18 @@ impl<T> Drop for Store<T> {
             unsafe { dealloc(self.at.as_ptr().cast(), layout) };
         }
     }
+}
+
+/// The bits of f32 values, as integers in the same memory.
+pub(super) fn ints_of(x: &[f32]) -> &[i32] {
+    // SAFETY: same size and alignment, and every 32 bits are an i32.
+    unsafe { std::slice::from_raw_parts(x.as_ptr().cast(), x.len()) }
+}
+
+/// [`ints_of`] to write to.
+pub(super) fn ints(x: &mut [f32]) -> &mut [i32] {
+    // SAFETY: as above, every 32 bits are also an f32, and the borrow is exclusive.
+    unsafe { std::slice::from_raw_parts_mut(x.as_mut_ptr().cast(), x.len()) }
 }
 
 #[cfg(test)]

@@ -3,7 +3,12 @@
 //! Each inner loop has a scalar version (`scalar.rs`, the specification) and SIMD versions; [`Isa`] chooses among them at run
 //! time. Work is divided among a fixed pool of threads. Neither choice changes a bit of the result.
 
+mod activations;
 mod attention;
+mod blocks;
+#[cfg(target_arch = "x86_64")]
+mod dot;
+mod int8;
 mod isa;
 mod kernel;
 mod kv;
@@ -38,8 +43,8 @@ pub use observe::{Observer, Operation};
 pub use sample::Sampler;
 
 use crate::{
-    Backend, BackendError, Book, Depthwise, EmbedInput, Format, Grid, Heads, InverseStft, LaneText, LayerRows, Linear,
-    LockedSpectra, Lstm, Rows, Sampling, Stft, UNKNOWN,
+    Activations, Backend, BackendError, Book, Depthwise, EmbedInput, Format, Grid, Heads, InverseStft, LaneText, LayerRows,
+    Linear, LockedSpectra, Lstm, Rows, Sampling, Stft, UNKNOWN,
 };
 use isa::Level;
 use linear::{Product, product};
@@ -50,6 +55,7 @@ use pool::{Pool, Shared};
 pub struct CpuBackend {
     work: Workers,
     observer: Option<Observer>,
+    activations: Activations,
     /// q, k and v of the rows of a step.
     qkv: Store<f32>,
     lstm: lstm::Scratch,
@@ -83,6 +89,7 @@ impl CpuBackend {
         CpuBackend {
             work: Workers { isa, pool, packed: Store::default(), own },
             observer: None,
+            activations: Activations::default(),
             qkv: Store::default(),
             lstm: lstm::Scratch::default(),
             quantize: quantize::Scratch::default(),
@@ -90,6 +97,11 @@ impl CpuBackend {
             groups: separator::Scratch::default(),
             wavelengths: Vec::new(),
         }
+    }
+
+    /// The same backend, whose q8 and q4 matrices will be multiplied by such activations. Matrices that exist are not changed.
+    pub fn with_activations(self, activations: Activations) -> CpuBackend {
+        CpuBackend { activations, ..self }
     }
 
     /// The instructions in use.
@@ -138,15 +150,15 @@ impl Backend for CpuBackend {
     }
 
     fn mat(&mut self, rows: usize, cols: usize, data: &[f32], format: Format) -> Result<Mat, BackendError> {
-        Mat::new(rows, cols, data, format)
+        Mat::new(rows, cols, data, format, self.activations)
     }
 
     fn mat_q8(&mut self, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, BackendError> {
-        Mat::q8(rows, cols, ints, scales)
+        Mat::q8(rows, cols, ints, scales, self.activations)
     }
 
     fn mat_q4(&mut self, rows: usize, cols: usize, nibbles: &[u8], scales: &[f32]) -> Result<Mat, BackendError> {
-        Mat::q4(rows, cols, nibbles, scales)
+        Mat::q4(rows, cols, nibbles, scales, self.activations)
     }
 
     fn mat_dequantized(&mut self, rows: usize, cols: usize, ints: &[i8], scales: &[f32]) -> Result<Mat, BackendError> {

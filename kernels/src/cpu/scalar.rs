@@ -1,8 +1,10 @@
 //! The specification: every inner loop in plain Rust. The SIMD versions equal it bit for bit.
 //!
-//! The order of sums is part of it. Sums of products run over ascending k in one accumulator, by fused multiply-add. Sums over a
-//! row (norms, softmax) run in 16 partial sums, element j into partial sum j mod 16, added up by [`sum16`].
+//! The order of sums is part of it. Sums of products run over ascending k in one accumulator, by fused multiply-add (with 8-bit
+//! activations over ascending blocks of 32 k, whose own sums are exact). Sums over a row (norms, softmax) run in 16 partial sums,
+//! element j into partial sum j mod 16, added up by [`sum16`].
 
+use super::blocks::{BlockRange, FOUR, WORDS, X_BLOCK};
 pub(super) use super::locked::{advance_phases, mix_spectra, windowed_noise};
 use super::mat::{PANEL, PanelRange, Panels, WORD, int4};
 pub(super) use super::maximum::first_maximum;
@@ -170,6 +172,25 @@ pub(super) fn tile(panels: PanelRange, k: usize, x: &[f32], rows: usize, acc: &m
                         })
                     }
                 };
+            }
+        }
+    }
+}
+
+/// The products of a range of panels of q8 or q4 with `rows` quantized rows of `x` ([`super::activations`]): acc [rows][panels][16].
+/// In each block the sum Σ w·x is exact, whatever its order; then, blocks ascending, acc = fma(scale of w · scale of x, sum, acc).
+pub(super) fn int8_tile(w: BlockRange, x: &[i32], rows: usize, acc: &mut [f32]) {
+    let BlockRange { bytes, bits, blocks, first, panels } = w;
+    for (row, acc) in acc.chunks_exact_mut(panels * PANEL).take(rows).enumerate() {
+        for (lane, acc) in acc.iter_mut().enumerate() {
+            let (panel, lane) = (first + lane / PANEL, lane % PANEL);
+            *acc = 0.0;
+            for (block, x) in x.chunks_exact(X_BLOCK * rows).take(blocks).enumerate() {
+                let w = &bytes[(panel * blocks + block) * bits.block()..][..bits.block()];
+                let x_int = |k: usize| i32::from(x[k / FOUR * rows + row].to_ne_bytes()[k % FOUR].cast_signed());
+                let sum: i32 = (0..BLOCK).map(|k| bits.int(w, lane, k) * x_int(k)).sum();
+                let x_scale = f32::from_bits(x[WORDS * rows + row].cast_unsigned());
+                *acc = (bits.scale(w, lane) * x_scale).mul_add(sum as f32, *acc);
             }
         }
     }

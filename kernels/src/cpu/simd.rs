@@ -36,11 +36,11 @@ pub(super) trait V16: Copy {
 
 /// AVX-512 F.
 #[derive(Clone, Copy)]
-pub(super) struct Wide(__m512);
+pub(super) struct Wide(pub __m512);
 
 /// AVX2 and FMA: lanes 0..8 and 8..16.
 #[derive(Clone, Copy)]
-pub(super) struct Pair(__m256, __m256);
+pub(super) struct Pair(pub __m256, pub __m256);
 
 // SAFETY (all blocks below): the trait's contract, the same for each method.
 impl V16 for Wide {

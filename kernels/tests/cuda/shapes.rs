@@ -10,7 +10,7 @@ use proptest::test_runner::{RngSeed, TestRunner};
 use sideman_fakecuda::Fake;
 use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::cuda::CudaBackend;
-use sideman_kernels::{Act, Backend, Format, Heads, Sampling};
+use sideman_kernels::{Act, Activations, Backend, Format, Heads, Sampling};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -55,7 +55,7 @@ fn every_kernel_has_a_test_of_any_shape() {
 /// Runs a case on both backends, the CUDA one with the emulator options `words` and, with `tiles`, on tensor cores; gives the kernels
 /// that were launched.
 fn alike<C: Case>(case: &C, words: &str, tiles: bool, tolerance: f32) -> Vec<String> {
-    let want = case.run(&mut CpuBackend::new(1));
+    let want = case.run(&mut CpuBackend::new(1).with_activations(Activations::F32));
     let fake = Fake::load(words).unwrap();
     let mut cuda = CudaBackend::new(0).unwrap();
     cuda.tiles(tiles);

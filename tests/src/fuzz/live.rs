@@ -10,7 +10,7 @@ use sideman_io::command_language::Namespace;
 use sideman_io::midi::{Message, MidiMapper, Response, default_map};
 use sideman_io::osc::{Addresses, OscState};
 use sideman_io::take;
-use sideman_kernels::Format;
+use sideman_kernels::{Activations, Format};
 
 use super::targets::{message, temp_dir, tokens, write};
 use super::{MemoryLimit, Target};
@@ -211,6 +211,7 @@ pub fn take() -> Target {
         model: "house".into(),
         model_sha256: "0".repeat(64),
         precision: Format::Q8,
+        activations: Activations::F32,
         stems: STEMS.map(str::to_owned).to_vec(),
         lead: 10_240,
         devices: "none".into(),

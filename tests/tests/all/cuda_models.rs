@@ -6,7 +6,7 @@ use sideman_engine::lm::Lm;
 use sideman_fakecuda::Fake;
 use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::cuda::CudaBackend;
-use sideman_kernels::{Backend, Format, Sampling};
+use sideman_kernels::{Activations, Backend, Format, Sampling};
 use sideman_tests::codecs::signal;
 use sideman_tests::golden;
 use sideman_tests::rng::Rng;
@@ -30,6 +30,11 @@ fn close(name: &str, got: &[f32], want: &[f32], tolerance: f32) {
     }
 }
 
+/// The CPU, with products as the CUDA backend has them: by activations in f32.
+fn in_f32() -> CpuBackend {
+    CpuBackend::new(1).with_activations(Activations::F32)
+}
+
 #[test]
 fn a_hundred_steps_have_the_tokens_of_the_cpu() {
     let nucleus = Sampling { temperature: 0.9, top_k: 0, top_p: 0.8, ..SAMPLING };
@@ -40,7 +45,7 @@ fn a_hundred_steps_have_the_tokens_of_the_cpu() {
         ("six", Format::Bf16, Sampling { temperature: 0.0, ..SAMPLING }, ["sm=75 lazy", "sm=120 races=0"]),
     ] {
         let song = |block| Song { sampling, block, ..Song::new(golden::model(model), format) };
-        let want = song(16).sample(&mut CpuBackend::new(1));
+        let want = song(16).sample(&mut in_f32());
         for (settings, block) in settings.into_iter().zip([16, 1]) {
             let got = in_emulator(settings, |cuda| song(block).sample(cuda));
             assert_eq!(got.tokens, want.tokens, "{model} {format:?} {settings}");
@@ -65,7 +70,7 @@ fn a_prefill_on_tensor_cores_has_the_tokens_of_the_cpu() {
     for (format, settings) in
         [(Format::Bf16, "sm=80 lazy"), (Format::Q8, "sm=90 order=random"), (Format::Q4, "sm=80 order=reverse")]
     {
-        let want = song(format).sample(&mut CpuBackend::new(1));
+        let want = song(format).sample(&mut in_f32());
         let got = in_emulator(settings, |cuda| {
             cuda.tiles(true);
             song(format).sample(cuda)

@@ -4,7 +4,7 @@ use serde_json::Value;
 use sideman_engine::lm::{Lm, Pattern, Run, RunSpec};
 use sideman_engine::text::Hidden;
 use sideman_kernels::cpu::CpuBackend;
-use sideman_kernels::{Format, Sampling, UNKNOWN};
+use sideman_kernels::{Activations, Format, Sampling, UNKNOWN};
 use sideman_tests::golden::{self, ints, list, relative_error, rows, values};
 
 const GREEDY: Sampling = Sampling { temperature: 0.0, top_k: 0, top_p: 0.0, cfg: 3.0, seed: 0, frame_base: 0 };
@@ -102,7 +102,7 @@ fn logits_in_other_weight_formats_are_close_to_the_reference() {
     let text = hidden(&mut file);
     let (shape, tokens) = ints(&mut file, "lm.tokens");
     let (_, expected) = values(&mut file, "lm.logits");
-    let mut cpu = CpuBackend::new(1);
+    let mut cpu = CpuBackend::new(1).with_activations(Activations::F32);
     // The file is in q8, so q8 is exact.
     for (format, min, max) in [(Format::Bf16, 1e-5, 0.02), (Format::Q8, 0.0, 1e-5), (Format::Q4, 0.01, 0.3)] {
         let lm = Lm::load(&mut cpu, &golden::model("house"), format).unwrap();

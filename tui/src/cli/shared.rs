@@ -22,6 +22,15 @@ pub enum Precision {
     Q4,
 }
 
+/// How q8 and q4 weights are multiplied.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ActivationsChoice {
+    /// In 32 bits: the arithmetic of GPUs, and of takes before this option
+    F32,
+    /// In 8-bit integers with a scale for each 32: faster
+    Int8,
+}
+
 /// The backend that computes.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum BackendChoice {
@@ -57,6 +66,9 @@ pub struct RunArgs {
     /// Precision of the weights in memory
     #[arg(long, value_enum, default_value = "bf16")]
     pub precision: Precision,
+    /// Precision of what q8 and q4 weights are multiplied by, on the processor
+    #[arg(long, value_enum, default_value = "int8")]
+    pub activations: ActivationsChoice,
     /// Backend that computes
     #[arg(long, value_enum, default_value = "auto")]
     pub backend: BackendChoice,

@@ -8,7 +8,7 @@ use sideman_engine::task::Meter;
 use sideman_io::device::DeviceConfig;
 use sideman_io::runner::longest_hop;
 use sideman_io::take::{self, TakeInfo};
-use sideman_kernels::Backend;
+use sideman_kernels::{Activations, Backend};
 
 use crate::cli::{ClockSource, Live};
 use crate::song_info::SongInfo;
@@ -70,12 +70,15 @@ pub fn take_info<B: Backend>(
     dir: &ModelDir,
     model: &Model<B>,
     device: &DeviceConfig,
+    activations: Activations,
 ) -> Result<TakeInfo> {
+    let precision = args.run.precision.into();
     Ok(TakeInfo {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         model: std::path::absolute(&dir.path).unwrap_or_else(|_| dir.path.clone()),
         model_sha256: take::model_hash(&dir.path)?,
-        precision: args.run.precision.into(),
+        precision,
+        activations: activations.with(precision),
         stems: dir.config.stems.clone(),
         // The runner sets it.
         lead: 0,

@@ -24,8 +24,8 @@ use sideman_io::failover::Slot;
 use sideman_io::run_mode::RunMode;
 use sideman_io::runner::Runner;
 use sideman_io::{midi, rt};
-use sideman_kernels::Backend;
 use sideman_kernels::cpu::CpuBackend;
+use sideman_kernels::{Activations, Backend};
 
 use crate::backend::{self, gpu};
 use crate::cli::{BackendChoice, Cli, ClockSource, Live, Pace};
@@ -79,18 +79,20 @@ pub fn run(args: &Live) -> Result<ExitCode> {
     if dir.config.fixture {
         tracing::warn!("{} is a random model for tests: it generates noise", dir.path.display());
     }
-    let mut cpu = rt::with_raised_priority(|| CpuBackend::new(backend::threads(args.run.threads)));
+    let activations = args.run.activations.into();
+    let mut cpu = rt::with_raised_priority(|| CpuBackend::new(backend::threads(args.run.threads)).with_activations(activations));
     // Live play has not run on a real GPU yet: a GPU is used only if it is requested, with the processor as
     // standby.
     match args.run.backend {
         BackendChoice::Cuda => match gpu(BackendChoice::Cuda)? {
             Some(cuda) => {
                 let model = Model::load(&mut cpu, &dir, args.run.precision.into())?;
-                run_on(args, keys, &song, &dir, recording, cuda, Some((cpu, model)))
+                // The CUDA backend multiplies in f32.
+                run_on(args, keys, &song, &dir, recording, (cuda, Activations::F32), Some((cpu, model)))
             }
-            None => run_on(args, keys, &song, &dir, recording, cpu, None),
+            None => run_on(args, keys, &song, &dir, recording, (cpu, activations), None),
         },
-        BackendChoice::Auto | BackendChoice::Cpu => run_on(args, keys, &song, &dir, recording, cpu, None),
+        BackendChoice::Auto | BackendChoice::Cpu => run_on(args, keys, &song, &dir, recording, (cpu, activations), None),
     }
 }
 
@@ -113,14 +115,14 @@ fn check_surfaces(args: &Live) -> Result<()> {
     }
 }
 
-/// Runs the session on a backend. `recording`: the samples of `--from`. `standby` takes over when a GPU is lost.
+/// Runs the session on a backend, which multiplies q8 and q4 weights by such activations. `recording`: the samples of `--from`. `standby` takes over when a GPU is lost.
 fn run_on<B: Backend + Send + 'static>(
     args: &Live,
     keys: Keymap,
     song: &SongInfo,
     dir: &ModelDir,
     recording: Option<Vec<f32>>,
-    mut backend: B,
+    (mut backend, activations): (B, Activations),
     standby: Option<(CpuBackend, Model<CpuBackend>)>,
 ) -> Result<ExitCode> {
     let mut model = Model::load(&mut backend, dir, args.run.precision.into())?;
@@ -128,7 +130,7 @@ fn run_on<B: Backend + Send + 'static>(
         return Err(anyhow!("--backend cuda: {failure}"));
     }
     let device = config::device_config(args, dir)?;
-    let info = config::take_info(args, song, dir, &model, &device)?;
+    let info = config::take_info(args, song, dir, &model, &device, activations)?;
     let hop = config::hop(args, &model, info.config.lag)?;
     // A text that can't be encoded fails here, before anything sounds.
     if let (false, Some(encoder)) = (info.config.text.is_empty(), &mut model.text) {

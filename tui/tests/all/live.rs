@@ -94,6 +94,34 @@ fn live_between_files_depends_only_on_the_input_and_replays_bit_for_bit() {
     assert_eq!(wav(&dir.path().join("edited/bass.wav")), wav(&dir.path().join("fast/bass.wav")));
 }
 
+/// Take folders of q8 with either activations. A take from before the key `activations` was played with f32.
+#[test]
+fn a_take_says_which_activations_it_was_played_with_and_replays_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let from = bass(dir.path(), 2.0);
+    let play = |to: &str, more: &[&str]| {
+        let line = ["live", "--from", &from, "--to", &at(to), "--tempo", "104", "--seed", "7", "--threads", "1"];
+        good(&sideman(&line.into_iter().chain(more.iter().copied()).collect::<Vec<_>>()));
+        let text = std::fs::read(dir.path().join(to).join("take.json")).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&text).unwrap()
+    };
+    let tokens = |take: &str| std::fs::read(dir.path().join(take).join("tokens.safetensors")).unwrap();
+    let drums = |take: &str| wav(&dir.path().join(take).join("drums.wav"));
+    assert_eq!(play("int8", &["--precision", "q8"])["activations"], "int8");
+    assert_eq!(play("bf16", &["--precision", "bf16"])["activations"], "f32");
+    let mut old = play("f32", &["--precision", "q8", "--activations", "f32"]);
+    assert_eq!(old["activations"], "f32");
+    assert!(drums("int8") != drums("f32"), "the two arithmetics differ");
+    old.as_object_mut().unwrap().remove("activations");
+    std::fs::write(dir.path().join("f32/take.json"), old.to_string()).unwrap();
+    for take in ["int8", "f32"] {
+        let again = format!("{take}-again");
+        good(&sideman(&["replay", &at(take), "--out", &at(&again), "--threads", "2"]));
+        assert!(tokens(take) == tokens(&again) && drums(take) == drums(&again), "{take} is not the same from its take");
+    }
+}
+
 /// A count of four at 120 BPM from second 1.5 on, and four bars of eighth notes after it, in A.
 fn counted_bass(dir: &Path) -> String {
     let path = dir.join("counted.wav");

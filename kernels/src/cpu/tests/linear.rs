@@ -7,7 +7,7 @@ fn linear_over_overlapping_rows_is_a_convolution() {
     for format in [Format::F32, Format::Bf16, Format::Q8, Format::Q4] {
         for (rows, cols, count, stride) in [(5, 64, 1, 64), (37, 96, 3, 32), (64, 32, 40, 8), (16, 160, 250, 160), (3, 33, 9, 33)]
         {
-            let mut backend = CpuBackend::new(1);
+            let mut backend = CpuBackend::new(1).with_activations(Activations::F32);
             let weight = backend.mat(rows, cols, &noise(1, rows * cols), format).unwrap();
             let w = unpacked(&weight);
             let (bias, x, old) = (noise(2, rows), noise(3, 7 + (count - 1) * stride + cols), noise(4, 11 + count * (rows + 2)));
@@ -62,7 +62,7 @@ proptest! {
         rows in 1usize..200, cols in 1usize..150, count in 1usize..40, overlap in 0usize..3,
         format in formats(),
         act in prop_oneof![Just(Act::None), Just(Act::Gelu), Just(Act::Relu)],
-        biased: bool, norm in 0usize..3, add: bool, wide: bool,
+        biased: bool, norm in 0usize..3, add: bool, wide: bool, activations in both_activations(),
     ) {
         let cols = columns(format, cols);
         // Some cases have enough rows for threads to divide the rows.
@@ -70,6 +70,7 @@ proptest! {
         let stride = (cols >> overlap).max(1);
         let (data, x) = (noise(1, rows * cols), noise(3, (count - 1) * stride + cols));
         same_everywhere("linear", |backend| {
+            backend.activations = activations;
             let norm = (norm > 0).then(|| Norm { weight: buf(backend, &noise(4, cols)), bias: (norm == 2).then(|| buf(backend, &noise(5, cols))), eps: 1e-5 });
             let (weight, bias) = (backend.mat(rows, cols, &data, format).unwrap(), biased.then(|| buf(backend, &noise(2, rows))));
             let (x, mut y) = (buf(backend, &x), buf(backend, &noise(6, count * rows)));
@@ -104,13 +105,14 @@ proptest! {
 
     /// The order of sums is the same in q4 and q8, so equal integers and scales give equal bits.
     #[test]
-    fn q4_and_q8_of_the_same_integers_have_the_same_bits(rows in 1usize..90, blocks in 1usize..5, count in 1usize..30, seed in any::<u8>()) {
+    fn q4_and_q8_of_the_same_integers_have_the_same_bits(rows in 1usize..90, blocks in 1usize..5, count in 1usize..30, seed in any::<u8>(), activations in both_activations()) {
         let cols = 32 * blocks;
         let nibbles: Vec<u8> = noise(1, rows * cols / 2).iter().map(|x| (x * 127.0) as i8 as u8 ^ seed).collect();
         let (ints, scales) = (crate::quant::ints_of(&nibbles).collect::<Vec<_>>(), noise(2, rows * blocks));
         let x = noise(3, count * cols);
         let mut first = None;
         for mut backend in backends() {
+            backend.activations = activations;
             let (q4, q8) = (backend.mat_q4(rows, cols, &nibbles, &scales).unwrap(), backend.mat_q8(rows, cols, &ints, &scales).unwrap());
             prop_assert_eq!(unpacked(&q4), unpacked(&q8));
             for weight in [q4, q8] {
@@ -125,11 +127,11 @@ proptest! {
     #[test]
     fn rows_one_by_one_have_the_bits_of_rows_together(
         rows in 1usize..90, cols in 1usize..130, count in 2usize..30,
-        format in formats(),
+        format in formats(), activations in both_activations(),
     ) {
         let cols = columns(format, cols);
         for isa in simd() {
-            let mut backend = CpuBackend::with_isa(2, isa);
+            let mut backend = CpuBackend::with_isa(2, isa).with_activations(activations);
             let norm = Norm { weight: buf(&mut backend, &noise(4, cols)), bias: Some(buf(&mut backend, &noise(5, cols))), eps: 1e-5 };
             let weight = backend.mat(rows, cols, &noise(1, rows * cols), format).unwrap();
             let linear = Linear::<CpuBackend> { weight, bias: None, norm: Some(norm), act: Act::Gelu, add: false };

@@ -4,6 +4,7 @@
 mod attention;
 mod codec;
 mod embed;
+mod int8;
 mod linear;
 mod memory;
 mod quantizer;
@@ -52,7 +53,8 @@ fn unpacked(mat: &Mat) -> Vec<f32> {
 
 /// The instruction sets besides scalar that this machine has. Each one that it lacks is reported as skipped.
 fn simd() -> Vec<Isa> {
-    let sets = [("avx2", Isa::avx2()), ("avx512", Isa::avx512())];
+    let sets =
+        [("avx2", Isa::avx2()), ("avxvnni", Isa::avx_vnni()), ("avx512", Isa::avx512()), ("avx512vnni", Isa::avx512_vnni())];
     for (name, _) in sets.iter().filter(|set| set.1.is_none()) {
         sideman_skip::skip(&format!("cpu::{name}"), "this machine lacks the instructions");
     }
@@ -93,6 +95,10 @@ fn same_everywhere(name: &str, mut f: impl FnMut(&mut CpuBackend) -> Vec<f32>) {
 
 fn formats() -> impl Strategy<Value = Format> {
     prop_oneof![Just(Format::F32), Just(Format::Bf16), Just(Format::Q8), Just(Format::Q4)]
+}
+
+fn both_activations() -> impl Strategy<Value = Activations> {
+    prop_oneof![Just(Activations::F32), Just(Activations::Int8)]
 }
 
 /// Columns of a matrix: those of q8 and q4 are blocks of 32.
