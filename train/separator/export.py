@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from .. import checkpoint
-from ..export import pack
+from ..export import fold, pack
 from .model import CONFIG, HOP, N_FFT, RATE, SOURCES, Separator, features, spectrum
 
 SEGMENT = 20 * HOP * 32  # samples: 10.24 s
@@ -24,28 +24,17 @@ TINY = {**CONFIG, "channels": [4, 8, 8, 16], "width": 32, "hidden": 64, "dilatio
 TINY_SEGMENT = 30 * HOP
 
 
-def fold(net: Separator) -> dict:
-    """Tensors as the engine reads them: biases as [rows, channels], layer scales multiplied into pw2, depthwise kernels as
-    [dim, kernel]."""
-    state, out = net.state_dict(), {}
-    for name, w in state.items():
-        if name.endswith("gamma"):
-            continue
-        if ".pw2." in name:
-            gamma = state[name.rsplit(".pw2.", 1)[0] + ".gamma"]
-            w = w * (gamma[:, None] if w.ndim == 2 else gamma)
-        if name.endswith("dw.weight"):
-            w = w[:, 0]
-        if name.startswith(("down_bias.", "up_bias.")):
-            w = w[:, 0].T
-        out[name] = w.detach().float().contiguous()
-    return out
+def folded(net: Separator) -> dict:
+    """Tensors as the engine reads them: `fold`, and biases by row as [rows, channels]."""
+    by_row = ("down_bias.", "up_bias.")
+    return {name: (w[:, 0].T if name.startswith(by_row) else w).detach().float().contiguous() for name, w in fold(net.state_dict()).items()}
 
 
 def stored(net: Separator) -> tuple[dict, dict]:
     """(tensors as stored, the f32 values that the engine gets): matrices in q8, convolutions in bf16, the rest in f32."""
-    wide = {n: w for n, w in fold(net).items() if n.endswith(("pw1.weight", "pw2.weight", "in.weight", "out.weight"))}
-    rest = {n: w for n, w in fold(net).items() if n not in wide}
+    tensors = folded(net)
+    wide = {n: w for n, w in tensors.items() if n.endswith(("pw1.weight", "pw2.weight", "in.weight", "out.weight"))}
+    rest = {n: w for n, w in tensors.items() if n not in wide}
     out, read = pack(wide, "q8")
     for name, w in rest.items():
         convolution = w.ndim == 4

@@ -25,7 +25,7 @@ RATE, SPEECH_RATE, SECONDS, PERIOD = 32000, 22050, 30, 5.0  # PERIOD: millisecon
 WORDS = """love night away home river fire dance again falling summer shadow heaven never forget breathe tomorrow moonlight
 stay run hold me wild heart golden silver ocean dream believe remember stranger sunday morning train whisper crazy sugar
 window color ooh aah la na hey yeah rolling feeling city lonely shine higher burning simple""".split()
-# espeak-ng variants and whether they sing low. One in eight is kept for validation and test songs.
+# espeak-ng variants and whether they sing low. Those of HELD_OUT sing only in validation and test songs.
 VOICES = [("m1", True), ("m2", True), ("m3", True), ("m4", True), ("m7", True), ("m8", True), ("f1", False), ("f2", False), ("f3", False),
           ("f4", False), ("f5", False), ("Annie", False), ("belinda", False), ("steph", False), ("linda", False), ("max", True), ("Alicia", False), ("rob", True)]
 HELD_OUT = {"m4", "f4", "rob", "steph"}

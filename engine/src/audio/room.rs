@@ -4,6 +4,8 @@
 //! feedback delay network (Jot and Chaigne 1991) that dies away in about half a second, faster at high frequencies. Low
 //! frequencies stay dry. One amount, 0 to 1, sets both the level of the room and the compression. At 0 the mix is
 //! unchanged, bit for bit. It allocates only in [`Room::new`] and adds no latency.
+//!
+//! What it is sent is kept for seconds, so a sample that is no number, or far too loud, is not let in.
 
 use super::RATE;
 
@@ -29,6 +31,8 @@ const WET: [f32; 2] = [0.65, 0.36];
 const LEVEL_TIME: f32 = 0.06;
 /// Power around which the compressor works: −14 dBFS.
 const LEVEL: f32 = 0.04;
+/// The loudest sample that is sent to the room, and the most power that the compressor counts.
+const LOUDEST: f32 = 8.0;
 /// Time constant of a change of the amount, seconds.
 const RAMP: f32 = 0.03;
 
@@ -99,16 +103,20 @@ impl Room {
     /// The next sample of left and right. `dry`: the mix without a room. `send`: the next sample of a stem, after its
     /// fader; stems beyond those of [`Room::new`] are dry. `amount`: 0 to 1.
     pub fn next(&mut self, amount: f32, send: impl Fn(usize) -> f32, dry: [f32; 2]) -> [f32; 2] {
+        if self.amount == 0.0 && amount == 0.0 {
+            return dry;
+        }
         self.amount += (amount - self.amount) * self.ramp;
         if (amount - self.amount).abs() < 1e-4 {
             self.amount = amount;
-        }
-        if self.amount == 0.0 {
-            return dry;
+            if amount == 0.0 {
+                self.clear();
+                return dry;
+            }
         }
         let (mut early, mut sum) = ([0.0; 2], 0.0);
         for (n, stem) in self.stems.iter_mut().enumerate() {
-            let mut high = send(n);
+            let mut high = Some(send(n)).filter(|x| x.is_finite()).unwrap_or(0.0).clamp(-LOUDEST, LOUDEST);
             for low in &mut stem.low {
                 *low += (high - *low) * self.send;
                 high -= *low;
@@ -125,9 +133,24 @@ impl Room {
         let late = self.reverberate(sum);
         let mixed = [0, 1].map(|side| dry[side] + self.amount * (WET[0] * early[side] + WET[1] * late[side]));
         let power = 0.5 * (mixed[0] * mixed[0] + mixed[1] * mixed[1]);
-        self.level += (power - self.level) * self.level_step;
+        if power < LOUDEST {
+            self.level += (power - self.level) * self.level_step;
+        }
         let gain = (1.0 / (1.0 + self.amount * self.level / LEVEL)).sqrt();
         mixed.map(|x| x * gain)
+    }
+
+    /// Forgets what was sent: at amount 0 nothing is, and an old tail must not sound when the room comes back.
+    fn clear(&mut self) {
+        for stem in &mut self.stems {
+            stem.low = [0.0; 2];
+            stem.line.fill(0.0);
+        }
+        for line in &mut self.lines {
+            line.low = 0.0;
+            line.samples.fill(0.0);
+        }
+        self.level = 0.0;
     }
 
     /// The next sample of the feedback delay network, left and right.
@@ -143,7 +166,7 @@ impl Room {
             let next = x + out - mean;
             // No denormal numbers: they are slow where they aren't flushed.
             line.samples[line.at] = if next.abs() < 1e-20 { 0.0 } else { next };
-            line.at = (line.at + 1) % line.samples.len();
+            line.at = if line.at + 1 == line.samples.len() { 0 } else { line.at + 1 };
         }
         [out[0] - out[2] + out[4] - out[6], out[1] - out[3] + out[5] - out[7]]
     }
@@ -235,5 +258,39 @@ mod tests {
             x.iter().enumerate().map(|(t, &x)| room.next(f32::from(t % 8000 > 4000), |_| x, [x; 2])[0]).collect();
         let steepest = left.windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f32::max);
         assert!(steepest < 0.06, "{steepest}");
+    }
+
+    #[test]
+    fn a_sample_that_is_no_number_does_not_stay_in_the_room() {
+        let x = noise(16_000);
+        let mut room = Room::new(1);
+        room.start_at(0.5);
+        let mut out = Vec::new();
+        for (t, x) in x.iter().enumerate() {
+            let x = match t {
+                1000 => f32::NAN,
+                1001 => f32::INFINITY,
+                1002 => 1e38,
+                _ => *x,
+            };
+            out.push(room.next(0.5, |_| x, [x; 2]));
+        }
+        assert!(out[1003..].iter().flatten().all(|x| x.is_finite() && x.abs() < 4.0));
+        let left: Vec<f32> = out[12_000..].iter().map(|pair| pair[0]).collect();
+        assert!(rms(&left) > 0.3 * rms(&x), "the mix is as loud as before: {} {}", rms(&left), rms(&x));
+    }
+
+    #[test]
+    fn a_room_that_comes_back_has_no_old_tail() {
+        let x = noise(32_000);
+        let mut room = Room::new(1);
+        room.start_at(1.0);
+        for x in x {
+            room.next(1.0, |_| x, [x; 2]);
+        }
+        for _ in 0..32_000 {
+            room.next(0.0, |_| 0.0, [0.0; 2]);
+        }
+        assert!((0..32_000).all(|_| room.next(1.0, |_| 0.0, [0.0; 2]) == [0.0; 2]));
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Clock;
 use super::window::Shape;
 use crate::error::{Error, Result};
-use crate::limits::{BAR1, COUNT_IN, TEMPO};
+use crate::limits::{BAR1, COUNT_IN, ROOM, TEMPO};
 use crate::model::{Config, SAMPLE_RATE};
 use crate::task::by_ear;
 use crate::task::{Chords, Meter};
@@ -165,6 +165,9 @@ impl SessionConfig {
         self.parsed_chords()?;
         if !COUNT_IN.contains(f64::from(self.count_in)) {
             return wrong("count_in", &self.count_in, format!("must be {COUNT_IN}"));
+        }
+        if !ROOM.contains(f64::from(self.room)) {
+            return wrong("room", &self.room, format!("must be {ROOM}"));
         }
         for (field, value) in [("temperature", self.temperature), ("top_p", self.top_p), ("cfg_scale", self.cfg_scale)] {
             if !value.is_finite() {

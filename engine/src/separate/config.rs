@@ -191,6 +191,9 @@ pub struct MaskSizes {
     pub segment: usize,
 }
 
+/// The most values of one layer of the mask network.
+const MAX_VALUES: usize = 1 << 26;
+
 impl MaskSizes {
     /// STFT frames of a segment, those that begin before it included.
     pub fn frames(&self) -> usize {
@@ -215,7 +218,13 @@ impl MaskSizes {
         for dilation in &self.dilations {
             within("sizes.dilations", *dilation, 1, 64)?;
         }
-        within("sizes.segment", self.segment, self.n_fft, 4_000_000)
+        within("sizes.segment", self.segment, self.n_fft, 4_000_000)?;
+        // Of a layer's activations; ours has at most 11 million.
+        for (i, channels) in self.channels.iter().enumerate() {
+            let rows = (self.n_fft / 2) >> (2 * i);
+            within("sizes.segment: values of a layer", self.frames() * (rows + 4) * channels, 1, MAX_VALUES)?;
+        }
+        within("sizes.segment: values of a block", self.frames() * self.hidden.max(self.width), 1, MAX_VALUES)
     }
 }
 

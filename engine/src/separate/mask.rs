@@ -40,6 +40,20 @@ struct Layer<B: SeparatorBackend> {
     output: usize,
 }
 
+/// Where the windows of a layer's products lie.
+struct Windows {
+    /// Rows of a frame of the input.
+    pitch: usize,
+    /// Values from the start of a window to the next.
+    step: usize,
+    /// Windows of a frame.
+    windows: usize,
+    /// Values of an output.
+    width: usize,
+    /// Windows at the end that are left out.
+    dropped: usize,
+}
+
 /// A ConvNeXt block along time.
 struct Block<B: SeparatorBackend> {
     depthwise: Depthwise<B>,
@@ -138,18 +152,18 @@ impl<B: SeparatorBackend> Layer<B> {
         Ok(Layer { taps, bias, plane, input, output })
     }
 
-    /// Runs the products: `step` is the width of a window's start to the next, `rows` the windows of a frame.
-    fn products(&self, backend: &mut B, x: &B::Buf, (pitch, step, rows): (usize, usize, usize), width: usize, y: &mut B::Buf) {
+    /// Runs the products of all frames.
+    fn products(&self, backend: &mut B, x: &B::Buf, at: Windows, y: &mut B::Buf) {
+        let Windows { pitch, step, windows, width, dropped } = at;
+        let from = |first: usize, n: usize| Rows { count: n * windows - dropped, at: first * pitch * self.input, stride: step };
+        let to = |first: usize, n: usize| Rows { count: n * windows - dropped, at: first * windows * width, stride: width };
         let frames = self.plane.frames;
-        // The last window would lie beyond the last frame; the last of each other frame lies across two and is dropped.
-        let windows = |first: usize, n: usize| Rows { count: n * rows - 1, at: first * pitch * self.input, stride: step };
-        let outputs = |first: usize, n: usize| Rows { count: n * rows - 1, at: first * rows * width, stride: width };
-        backend.linear(&self.taps[0], x, windows(0, frames), y, outputs(0, frames));
+        backend.linear(&self.taps[0], x, from(0, frames), y, to(0, frames));
         if let [_, before, after] = &self.taps[..]
             && frames > 1
         {
-            backend.linear(before, x, windows(0, frames - 1), y, outputs(1, frames - 1));
-            backend.linear(after, x, windows(1, frames - 1), y, outputs(0, frames - 1));
+            backend.linear(before, x, from(0, frames - 1), y, to(1, frames - 1));
+            backend.linear(after, x, from(1, frames - 1), y, to(0, frames - 1));
         }
     }
 
@@ -158,7 +172,10 @@ impl<B: SeparatorBackend> Layer<B> {
         let Plane { frames, rows } = self.plane;
         let (pitch, out) = (rows + 2 * PADDING, Plane { frames, rows: rows / STRIDE });
         pad(backend, x, (self.plane, self.input), (pitch, PADDING), frames * pitch * self.input, &mut scratch.padded);
-        self.products(backend, &scratch.padded, (pitch, STRIDE * self.input, out.rows + 1), self.output, &mut scratch.wide);
+        // The last window of a frame lies across two and is not used; that of the last frame would lie beyond it.
+        let (step, windows) = (STRIDE * self.input, out.rows + 1);
+        let at = Windows { pitch, step, windows, width: self.output, dropped: 1 };
+        self.products(backend, &scratch.padded, at, &mut scratch.wide);
         crop(backend, &scratch.wide, (out, self.output), (out.rows + 1, 0), y);
         backend.add_bias(&self.bias, true, y, frames);
     }
@@ -169,17 +186,8 @@ impl<B: SeparatorBackend> Layer<B> {
         // One row of zeros before each frame is also the one after the frame before it.
         let (pitch, out) = (rows + 1, Plane { frames, rows: STRIDE * rows });
         pad(backend, x, (self.plane, self.input), (pitch, 1), (frames * pitch + 1) * self.input, &mut scratch.padded);
-        // Every row of a frame is needed here, the one of zeros included.
-        let width = STRIDE * self.output;
-        let windows = |first: usize, n: usize| Rows { count: n * pitch, at: first * pitch * self.input, stride: self.input };
-        let outputs = |first: usize, n: usize| Rows { count: n * pitch, at: first * pitch * width, stride: width };
-        backend.linear(&self.taps[0], &scratch.padded, windows(0, frames), &mut scratch.wide, outputs(0, frames));
-        if let [_, before, after] = &self.taps[..]
-            && frames > 1
-        {
-            backend.linear(before, &scratch.padded, windows(0, frames - 1), &mut scratch.wide, outputs(1, frames - 1));
-            backend.linear(after, &scratch.padded, windows(1, frames - 1), &mut scratch.wide, outputs(0, frames - 1));
-        }
+        let at = Windows { pitch, step: self.input, windows: pitch, width: STRIDE * self.output, dropped: 0 };
+        self.products(backend, &scratch.padded, at, &mut scratch.wide);
         crop(backend, &scratch.wide, (out, self.output), (STRIDE * pitch, PADDING), x);
         backend.add_bias(&self.bias, gelu, x, frames);
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sideman_engine::separate::{Mask, NetworkSizes, SeparatorDir};
+use sideman_engine::separate::{Mask, NetworkSizes, SeparatorConfig, SeparatorDir};
 use sideman_kernels::cpu::CpuBackend;
 use sideman_tests::golden;
 
@@ -85,4 +85,32 @@ fn both_channels_of_a_mono_song_are_the_same() {
     for stem in &stems {
         assert!(stem[..audio.len()] == stem[audio.len()..]);
     }
+}
+
+#[test]
+fn sizes_that_would_fill_the_memory_are_refused() {
+    let text = std::fs::read_to_string(golden::path("mask/separator.json")).unwrap();
+    let right: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let parse = |config: &serde_json::Value| SeparatorConfig::parse(config.to_string().as_bytes(), "separator.json".as_ref());
+    assert!(parse(&right).is_ok());
+    for (key, value) in [
+        ("segment", serde_json::json!(4_000_001)),
+        ("channels", serde_json::json!([1024, 1024, 1024, 1024])),
+        ("n_fft", serde_json::json!(1000)),
+        ("kernel", serde_json::json!(4)),
+        ("dilations", serde_json::json!([])),
+        ("dilations", serde_json::json!([1000])),
+        ("hidden", serde_json::json!(1u64 << 40)),
+        ("unknown", serde_json::json!(1)),
+    ] {
+        let mut wrong = right.clone();
+        wrong["sizes"][key] = value;
+        if key == "channels" {
+            wrong["sizes"]["segment"] = serde_json::json!(4_000_000);
+        }
+        assert!(parse(&wrong).is_err(), "{key}");
+    }
+    let mut other = right;
+    other["kind"] = serde_json::json!("htdemucs");
+    assert!(parse(&other).is_err(), "sizes of another kind");
 }

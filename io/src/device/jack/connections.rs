@@ -63,6 +63,11 @@ impl Connections {
         if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) }
     }
 
+    /// Connections of before that could not be made again yet.
+    pub(super) fn missing_links(&self) -> impl Iterator<Item = &Link> {
+        self.missing.iter().filter_map(|wanted| if let Wanted::Before(link) = wanted { Some(link) } else { None })
+    }
+
     /// Tries again, if something is missing and the last attempt was a while ago.
     pub(super) fn retry(&mut self, client: &Client) {
         if !self.missing.is_empty() && self.tried.elapsed() >= AGAIN {

@@ -207,7 +207,15 @@ impl Stream for JackStream {
     }
 
     fn links(&self) -> Vec<Link> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner).settled()
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner).settled();
+        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        // A server that is lost twice: a program that has not come back in between is still waited for.
+        for link in connections.missing_links() {
+            if !links.contains(link) {
+                links.push(link.clone());
+            }
+        }
+        links
     }
 }
 
