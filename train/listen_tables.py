@@ -19,8 +19,10 @@ KINDS, LINES = 8, 12
 STEMS = ("bass", "drums", "other")
 # Beats of a bar in each feel: 4/4 in even divisions; 4/4 in triplets, and 12/8; 3/4; 6/8. And the patterns of each.
 FEELS = ((4, 24), (4, 12), (3, 6), (2, 4))
-# Most bars of a feel that are clustered.
-MOST_BARS = 12_000
+# Patterns of drums in each feel by which found bar lines are compared.
+FINE = (160, 60, 24, 8)
+# Most bars of a feel that are clustered, for the search and for the comparison.
+MOST_BARS, MOST_BARS_FINE = 12_000, 20_000
 # Part of a beat within which a note is on it, as in harmony.rs.
 NEAR = 0.12
 
@@ -66,18 +68,23 @@ def cluster(rows: np.ndarray, count: int, rng, rounds: int = 60):
     return total, rates, weights
 
 
-def rhythm(songs: list[dict], rng) -> dict:
+def patterns(songs: list[dict], stem: str, index: int, count: int, most: int, rng) -> dict:
+    """Weights, and thousandths of an event, of the patterns of a stem in a feel."""
+    beats = FEELS[index][0]
+    rows = np.array([row for s in songs if feel(s["song"]) == index for row in bars(s["song"], s[stem]["events"], beats)])
+    if len(rows) == 0:
+        raise SystemExit(f"no bars with {beats} beats of {stem}: render more styles")
+    rows = rows[rng.choice(len(rows), most, replace=False)] if len(rows) > most else rows
+    _, rates, weights = max((cluster(rows, count, rng) for _ in range(2)), key=lambda found: found[0])
+    thousandths = [[round(1000 * float(x)) if x >= 0.004 else 0 for x in pattern] for pattern in rates]
+    return {"weights": np.round(weights, 4).tolist(), "patterns": thousandths}
+
+
+def rhythm(songs: list[dict], drums: list[dict], rng) -> dict:
     feels = []
     for index, (beats, count) in enumerate(FEELS):
-        voices = {"beats": beats}
-        for stem in STEMS:
-            rows = np.array([row for s in songs if feel(s["song"]) == index for row in bars(s["song"], s[stem]["events"], beats)])
-            if len(rows) == 0:
-                raise SystemExit(f"no bars with {beats} beats of {stem}: render more styles")
-            rows = rows[rng.choice(len(rows), MOST_BARS, replace=False)] if len(rows) > MOST_BARS else rows
-            _, rates, weights = max((cluster(rows, count, rng) for _ in range(2)), key=lambda found: found[0])
-            thousandths = [[round(1000 * float(x)) if x >= 0.004 else 0 for x in pattern] for pattern in rates]
-            voices[stem] = {"weights": np.round(weights, 4).tolist(), "patterns": thousandths}
+        voices = {"beats": beats} | {stem: patterns(songs, stem, index, count, MOST_BARS, rng) for stem in STEMS}
+        voices["drums_fine"] = patterns([*songs, *drums], "drums", index, FINE[index], MOST_BARS_FINE, rng)
         feels.append(voices)
     return {"feels": feels}
 
@@ -184,10 +191,11 @@ def harmony(songs: list[dict]) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("events", type=Path, nargs="+", help="output of the example listen_events")
+    parser.add_argument("--drums", type=Path, nargs="*", default=[], help="the same of more songs, for the fine patterns of drums only")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    songs = [json.loads(line) for path in args.events for line in path.open()]
-    tables = {"rhythm": rhythm(songs, np.random.default_rng(1)), "harmony": harmony(songs)}
+    songs, drums = ([json.loads(line) for path in paths for line in path.open()] for paths in (args.events, args.drums))
+    tables = {"rhythm": rhythm(songs, drums, np.random.default_rng(1)), "harmony": harmony(songs)}
     args.out.write_text(json.dumps(tables, separators=(",", ":")))
     print(f"{args.out}: {len(songs)} songs")
 

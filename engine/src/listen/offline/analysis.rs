@@ -31,6 +31,16 @@ const SPAN: f64 = 1.0;
 /// Fewest onsets from which a beat is concluded.
 const FEWEST: usize = 8;
 
+/// Logarithm of the share of songs with this number of beats in a bar, among the 540 on which drums were counted.
+fn meter_prior(beats_in_bar: usize) -> f64 {
+    let share: f64 = match beats_in_bar {
+        2 => 0.03,
+        3 => 0.04,
+        _ => 0.93,
+    };
+    share.ln()
+}
+
 /// Analyses recordings that were made together; `None` where there are too few onsets.
 ///
 /// * `known`: the beats, if they are known; then only the chords are found.
@@ -79,7 +89,7 @@ pub(super) fn analyse(parts: &[(Voice, Notes)], tables: &Tables, known: Option<G
                 let rhythm = grid.rhythm(&inputs, &tables.rhythm.feels[grid.feel]);
                 let harmony = of_parts(&grid, parts, &tables.harmony);
                 let chords = harmony.as_ref().map_or(0.0, |h| h.score + SPAN * h.chords.len() as f64);
-                let score = RHYTHM * rhythm + HARMONY * chords + tempo_prior(bpm);
+                let score = RHYTHM * rhythm + HARMONY * chords + tempo_prior(bpm) + meter_prior(grid.beats_in_bar);
                 candidates.push(Analysis { grid, harmony, score, beat_margin: 0.0, bar_margin: 0.0 });
             }
         }

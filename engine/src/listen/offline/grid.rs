@@ -95,7 +95,7 @@ impl Grid {
     }
 
     fn rhythm_of(&self, voice: Voice, events: &[Event], feel: &Feel) -> f64 {
-        let patterns = feel.of(voice);
+        let patterns = feel.fine(voice);
         let count = patterns.weights.len();
         let lines = self.beats_in_bar * LINES;
         // Events that a pattern expects in a beat of the bar.
@@ -131,15 +131,15 @@ impl Grid {
                 let event = events[next];
                 let at = (event.time - from) / line;
                 let kind = usize::from(event.kind);
-                let near = [at.floor(), at.floor() + 1.0];
+                // The two nearest lines, each with the density of an event that belongs to it.
+                let near = [at.floor(), at.floor() + 1.0].map(|x| {
+                    let off = (at - x) * line / SPREAD;
+                    let l = (place as i64 * LINES as i64 + x as i64).rem_euclid(lines as i64) as usize;
+                    (l, (-0.5 * off * off).exp() / (SPREAD * 2.5066))
+                });
                 for (m, score) in scores.iter_mut().enumerate() {
-                    let mut density = BACKGROUND;
-                    for x in near {
-                        let l = (place as i64 * LINES as i64 + x as i64).rem_euclid(lines as i64) as usize;
-                        let off = (at - x) * line / SPREAD;
-                        density += patterns.rate(m, l, kind) * (-0.5 * off * off).exp() / (SPREAD * 2.5066);
-                    }
-                    *score += (density / FRAME_RATE as f64).ln();
+                    let density: f64 = near.iter().map(|&(l, share)| patterns.rate(m, l, kind) * share).sum();
+                    *score += ((BACKGROUND + density) / FRAME_RATE as f64).ln();
                 }
                 next += 1;
             }

@@ -42,6 +42,8 @@ pub(super) struct Feel {
     bass: VoicePatterns,
     drums: VoicePatterns,
     other: VoicePatterns,
+    /// Many more patterns of drums. They are too many for the search, but tell bar lines apart better.
+    drums_fine: VoicePatterns,
 }
 
 impl Feel {
@@ -50,6 +52,14 @@ impl Feel {
             Voice::Single => &self.bass,
             Voice::Drums => &self.drums,
             Voice::Chords => &self.other,
+        }
+    }
+
+    /// The patterns by which found beats and bars are compared.
+    pub fn fine(&self, voice: Voice) -> &VoicePatterns {
+        match voice {
+            Voice::Drums => &self.drums_fine,
+            Voice::Single | Voice::Chords => self.of(voice),
         }
     }
 }

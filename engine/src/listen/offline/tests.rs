@@ -120,3 +120,20 @@ fn chords_are_heard_on_a_clock_that_is_known() {
     let heard = listen(&[Recording { voice: Voice::Single, samples: &example("rock.flac") }], &known, &[]).unwrap();
     assert!(heard.chords.starts_with("Em C G D Em C G D"), "{}", heard.chords);
 }
+
+#[test]
+fn every_pattern_has_a_weight_and_fills_a_bar() {
+    use super::events::KINDS;
+    use super::patterns::LINES;
+    for feel in &super::tables::TABLES.rhythm.feels {
+        for voice in [Voice::Single, Voice::Drums, Voice::Chords] {
+            for patterns in [feel.of(voice), feel.fine(voice)] {
+                assert_eq!(patterns.weights.len(), patterns.patterns.len());
+                let weights: f64 = patterns.weights.iter().sum();
+                assert!((weights - 1.0).abs() < 0.02, "{voice:?}: {weights}");
+                assert!(patterns.patterns.iter().all(|p| p.len() == feel.beats * LINES * KINDS), "{voice:?}");
+            }
+        }
+        assert!(feel.fine(Voice::Drums).weights.len() > feel.of(Voice::Drums).weights.len());
+    }
+}
