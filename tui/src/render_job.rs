@@ -108,9 +108,7 @@ impl RenderJob {
                 .map(|((name, samples), kept)| Stem { name, samples, kept })
                 .collect();
             let written = song_folder::write(&dir, &mut stems, room, &report.song_json(info, n)?)?;
-            if let (Some(beats), Some(meter)) = (&info.beats, info.known_meter()?) {
-                song_folder::write_tempo_map(&dir, &beats.times, meter)?;
-            }
+            song_folder::write_tempo_map(&dir, info)?;
             // Not join: with an empty name it would add a slash.
             finished.push((if several { output.dir().join(folder) } else { output.dir().to_owned() }, stems, written));
         }

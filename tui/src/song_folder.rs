@@ -10,7 +10,7 @@ use sideman_engine::audio::{RATE, level, room, wav};
 use sideman_engine::task::Meter;
 use sideman_io::take::{TempoChange, midi_file};
 
-use crate::song_info;
+use crate::song_info::{self, SongInfo};
 
 /// A stem of a song.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ pub struct Written {
     pub notes: Vec<String>,
 }
 
-/// Name of the file with the tempo map of a song whose tempo changes.
+/// Name of the file with the tempo map of a song.
 const TEMPO_MAP: &str = "tempo.mid";
 
 /// A Standard MIDI File with the tempo of each beat. It starts with the first beat.
@@ -47,12 +47,19 @@ pub fn tempo_map(beats: &[f64], meter: Meter) -> Vec<u8> {
     midi_file(&beats.windows(2).map(change).collect::<Vec<_>>())
 }
 
-/// Writes the tempo map of a song with these beats beside its stems.
+/// Writes the tempo map of a song beside its stems, for a DAW. It starts with the first beat where `info` has the
+/// beats, else with bar 1. Without a tempo no file is written.
 ///
 /// # Errors
-/// The file can't be written.
-pub fn write_tempo_map(dir: &Path, beats: &[f64], meter: Meter) -> Result<()> {
-    Ok(atomic::write(&dir.join(TEMPO_MAP), &tempo_map(beats, meter))?)
+/// The meter is impossible, or the file can't be written.
+pub fn write_tempo_map(dir: &Path, info: &SongInfo) -> Result<()> {
+    let meter = info.known_meter()?.unwrap_or_default();
+    let bytes = match (&info.beats, info.bpm) {
+        (Some(beats), _) => tempo_map(&beats.times, meter),
+        (None, Some(tempo)) => midi_file(&[TempoChange { at: 0, tempo, meter }]),
+        (None, None) => return Ok(()),
+    };
+    Ok(atomic::write(&dir.join(TEMPO_MAP), &bytes)?)
 }
 
 /// Names of the files of a song with these stems.
@@ -106,6 +113,21 @@ pub fn write(dir: &Path, stems: &mut [Stem], amount: f32, about: &serde_json::Va
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_song_with_a_constant_tempo_has_a_tempo_map_and_one_without_a_tempo_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        write_tempo_map(dir.path(), &SongInfo::default()).unwrap();
+        assert!(!dir.path().join(TEMPO_MAP).exists());
+        let info = SongInfo { bpm: Some(90.0), meter: Some([6, 8]), bar1: Some(0.5), ..SongInfo::default() };
+        write_tempo_map(dir.path(), &info).unwrap();
+        let bytes = std::fs::read(dir.path().join(TEMPO_MAP)).unwrap();
+        let events = &midly::Smf::parse(&bytes).unwrap().tracks[0];
+        let kinds: Vec<_> = events.iter().map(|event| (event.delta.as_int(), event.kind)).collect();
+        let meta = |message| midly::TrackEventKind::Meta(message);
+        assert_eq!(kinds[0], (0, meta(midly::MetaMessage::Tempo(666_667.into()))));
+        assert_eq!(kinds[1], (0, meta(midly::MetaMessage::TimeSignature(6, 3, 24, 8))));
+    }
 
     #[test]
     fn a_loud_stroke_does_not_turn_its_stem_down_in_the_mix() {
