@@ -1,6 +1,6 @@
 //! A small fuzzer for the readers of files and messages that may come from anywhere. It needs no nightly compiler.
 //!
-//! It mutates seed inputs with a fixed random seed. An input whose outcome is new becomes a seed itself. An execution fails if the reader
+//! It mutates seed inputs with a random seed that is given. An input whose outcome is new becomes a seed itself. An execution fails if the reader
 //! panics, or if it allocates more memory at once than its target allows. `tests/memory.rs` runs each target for seconds, the binary
 //! `fuzz` for as long as you like.
 
@@ -58,22 +58,31 @@ pub struct Stats {
     pub peak: (usize, usize),
 }
 
-/// Runs the target of a name `executions` times. `progress` is called after each with its number.
+/// The random seed of the tests.
+pub const SEED: u64 = 4;
+
+/// Runs the target of a name `executions` times with a random seed. `progress` is called after each with its number.
 ///
 /// # Errors
 /// The first failure: what happened, and the file that holds the input.
-pub fn run(name: &str, executions: u64, progress: &mut dyn FnMut(u64, &Stats)) -> Result<Stats, String> {
+pub fn run(name: &str, executions: u64, seed: u64, progress: &mut dyn FnMut(u64, &Stats)) -> Result<Stats, String> {
     let target = target(name).ok_or_else(|| format!("no target {name}; the targets are {}", NAMES.join(", ")))?;
-    run_target(name, target, executions, progress)
+    run_target(name, target, executions, seed, progress)
 }
 
 /// The same for a target of another crate. Memory is counted only in programs whose allocator is [`PeakAlloc`].
 ///
 /// # Errors
 /// Those of [`run`].
-pub fn run_target(name: &str, target: Target, executions: u64, progress: &mut dyn FnMut(u64, &Stats)) -> Result<Stats, String> {
+pub fn run_target(
+    name: &str,
+    target: Target,
+    executions: u64,
+    seed: u64,
+    progress: &mut dyn FnMut(u64, &Stats),
+) -> Result<Stats, String> {
     let Target { mut seeds, tokens, memory, mut read } = target;
-    let mut rng = Rng(4);
+    let mut rng = Rng(seed);
     let mut stats = Stats::default();
     let mut outcomes = HashSet::new();
     // The first reads may fill caches that are never freed.

@@ -10,7 +10,7 @@ static ALLOC: PeakAlloc = PeakAlloc;
 #[test]
 fn readers_reject_damaged_files_within_their_memory_limits() {
     for name in fuzz::NAMES {
-        let stats = fuzz::run(name, 3000, &mut |_, _| {}).unwrap_or_else(|failure| panic!("{failure}"));
+        let stats = fuzz::run(name, 3000, fuzz::SEED, &mut |_, _| {}).unwrap_or_else(|failure| panic!("{failure}"));
         assert!(stats.outcomes > 5 && stats.peak.0 > 0, "{name}: {stats:?}: the mutated inputs reach only few outcomes");
     }
 }

@@ -1,5 +1,5 @@
 //! Fuzz targets for the files beside a recording: song.json, and a file of beats. `SIDEMAN_FUZZ=1000000 cargo test -p sideman
-//! sidecar_fuzz` runs each a million times.
+//! sidecar_fuzz` runs each a million times; SIDEMAN_FUZZ_SEED=5 gives other mutations.
 
 use sideman_engine::limits;
 use sideman_engine::task::{Chords, Meter};
@@ -26,7 +26,8 @@ fn tokens(all: &[&str]) -> Vec<Vec<u8>> {
 
 fn run(name: &str, target: Target) {
     let executions = std::env::var("SIDEMAN_FUZZ").map_or(EXECUTIONS, |n| n.parse().expect("SIDEMAN_FUZZ: a number"));
-    let stats = fuzz::run_target(name, target, executions, &mut |_, _| {}).unwrap_or_else(|failure| panic!("{failure}"));
+    let seed = std::env::var("SIDEMAN_FUZZ_SEED").map_or(fuzz::SEED, |n| n.parse().expect("SIDEMAN_FUZZ_SEED: a number"));
+    let stats = fuzz::run_target(name, target, executions, seed, &mut |_, _| {}).unwrap_or_else(|failure| panic!("{failure}"));
     eprintln!("{name}: {executions} executions, {} accepted, {} outcomes", stats.accepted, stats.outcomes);
     assert!(stats.outcomes > 5, "{name}: {stats:?}: the mutated inputs reach only few outcomes");
 }

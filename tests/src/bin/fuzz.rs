@@ -1,4 +1,4 @@
-//! Runs fuzz targets: `cargo run -p sideman-tests --bin fuzz -- TARGET|all EXECUTIONS`. The dev profile also checks for integer overflow.
+//! Runs fuzz targets: `cargo run -p sideman-tests --bin fuzz -- TARGET|all EXECUTIONS [SEED]`. The dev profile also checks for integer overflow.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -11,8 +11,9 @@ static ALLOC: PeakAlloc = PeakAlloc;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let (Some(which), Some(Ok(executions))) = (args.first(), args.get(1).map(|n| n.parse::<u64>())) else {
-        eprintln!("usage: fuzz TARGET|all EXECUTIONS\ntargets: {}", fuzz::NAMES.join(", "));
+    let seed = args.get(2).map_or(Ok(fuzz::SEED), |n| n.parse::<u64>());
+    let (Some(which), Some(Ok(executions)), Ok(seed)) = (args.first(), args.get(1).map(|n| n.parse::<u64>()), seed) else {
+        eprintln!("usage: fuzz TARGET|all EXECUTIONS [SEED]\ntargets: {}", fuzz::NAMES.join(", "));
         return ExitCode::from(2);
     };
     let names = if which == "all" { &fuzz::NAMES[..] } else { &[which.as_str()] };
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
                 eprintln!("{name}: {} executions, {stats:?}", n + 1);
             }
         };
-        match fuzz::run(name, executions, &mut progress) {
+        match fuzz::run(name, executions, seed, &mut progress) {
             Ok(stats) => {
                 let (peak, len) = stats.peak;
                 println!(
