@@ -39,8 +39,8 @@ pub struct TickLine {
     jitter: f64,
     /// Sums of late and of early errors, and how many of the newest ticks each one has.
     sums: [(f64, usize); 2],
-    /// The newest ticks that had lost ones before them, by number.
-    gaps: VecDeque<i64>,
+    /// The newest ticks that had lost ones before them: the number of each, and of the first of the ticks that were late before it.
+    gaps: VecDeque<(i64, i64)>,
     /// Ticks that were counted as lost.
     lost: i64,
 }
@@ -113,9 +113,10 @@ impl TickLine {
         self.push((moved, at));
         self.lost += lost;
         let first = self.ticks.front().map_or(0, |tick| tick.0);
-        self.gaps.retain(|number| *number > first && moved - *number <= SLOWER);
+        self.gaps.retain(|(number, _)| *number > first && moved - *number <= SLOWER);
         if lost > 0 {
-            self.gaps.push_back(moved);
+            let first_late = self.ticks.iter().rev().nth(self.sums[0].1).map_or(moved, |tick| tick.0);
+            self.gaps.push_back((moved, first_late));
         }
         let clipped = error.abs().min(3.0 * self.jitter);
         // 1.25: from the mean of absolute values to the standard deviation.
@@ -129,13 +130,16 @@ impl TickLine {
         }
         let enough = CHANGED * self.jitter;
         let changed = self.sums.iter().filter(|s| s.0 > enough).map(|s| if error.abs() > enough { 1 } else { s.1 }).min();
-        match (changed, self.gaps.front()) {
-            (Some(length), _) => self.start_at_change(length, true),
-            // Several gaps: perhaps none was lost.
-            (None, Some(number)) if lost > 0 && self.gaps.len() > 1 => {
-                let length = self.ticks.iter().rev().take_while(|tick| tick.0 >= *number).count();
-                self.start_at_change(length, false);
+        // Perhaps the tempo became slower before the oldest gap, and no tick was lost.
+        let since = |number: i64| self.ticks.iter().rev().take_while(|tick| tick.0 >= number).count();
+        let slower = self.gaps.front().map(|(number, late)| (since(*number), since(*late)));
+        match (changed, slower) {
+            (Some(length), slower) => {
+                let _ = self.start_at_change(length, false)
+                    || slower.is_some_and(|(_, slower)| slower > length && self.start_at_change(slower, false))
+                    || self.start_at_change(length, true);
             }
+            (None, Some((slower, _))) if lost > 0 && self.gaps.len() > 1 => drop(self.start_at_change(slower, false)),
             (None, _) => {}
         }
         self.fit(range);
@@ -155,8 +159,9 @@ impl TickLine {
     }
 
     /// Starts the line over with the newest ticks, since a change of tempo. If they lie on a straight line without the ticks that were
-    /// counted as lost among them, none was lost: the tempo is slower. `changed`: the tempo has changed in any case.
-    fn start_at_change(&mut self, length: usize, changed: bool) {
+    /// counted as lost among them, none was lost: the tempo is slower. `changed`: the tempo has changed in any case. Returns whether the
+    /// line has started over.
+    fn start_at_change(&mut self, length: usize, changed: bool) -> bool {
         // The tick before the change is the first one of the new tempo.
         let from = self.ticks.len().saturating_sub(length + 1);
         let mut newest: VecDeque<Tick> = self.ticks.range(from..).copied().collect();
@@ -169,10 +174,11 @@ impl TickLine {
         } else if changed {
             self.ticks.drain(..from);
         } else {
-            return;
+            return false;
         }
         self.sums = Default::default();
         self.gaps.clear();
+        true
     }
 
     fn fit(&mut self, (shortest, longest): (f64, f64)) {
