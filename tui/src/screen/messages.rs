@@ -54,6 +54,7 @@ pub fn of(command: &Command) -> String {
         Command::Key(key) => format!("key {}", if key.is_empty() { "unknown" } else { key }),
         Command::Learn(address) => format!("learn {address}"),
         Command::Guided(g) => on("guidance", *g),
+        Command::Rest(r) => on("rest", *r),
     }
 }
 

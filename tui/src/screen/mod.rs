@@ -7,7 +7,7 @@
 //! - input.rs, actions.rs: from keys (keys.rs) to commands
 //! - state.rs, expected.rs, text_field.rs: what is shown
 //! - draw.rs: the layout, with a file for each block
-//! - terminal.rs, capture.rs: the terminal, and stderr meanwhile
+//! - terminal.rs, suspend.rs, capture.rs: the terminal, another program's turn on it, and stderr meanwhile
 
 mod actions;
 mod capture;
@@ -26,6 +26,7 @@ mod position;
 mod song;
 mod state;
 mod stems;
+mod suspend;
 mod terminal;
 mod text_field;
 mod theme;
@@ -47,6 +48,7 @@ use capture::Capture;
 use input::KeyResult;
 pub use keys::Keymap;
 use state::State;
+use suspend::Suspend;
 use theme::Theme;
 
 use crate::escapes;
@@ -95,7 +97,17 @@ impl Screen {
         let (end, terminal_closed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (send_ended, ended) = channel();
         let (stop, closed) = (end.clone(), terminal_closed.clone());
+        let mut suspend = Suspend::watch().map_err(failed)?;
         let mut frame = move || -> std::io::Result<()> {
+            suspend.stop_if_asked()?;
+            if suspend.is_away() {
+                if !suspend::in_foreground() {
+                    std::thread::sleep(FRAME_TIME);
+                    return Ok(());
+                }
+                terminal = terminal::enter_again()?;
+                suspend.returned();
+            }
             for event in terminal::events(FRAME_TIME)? {
                 let result = match event {
                     Event::Key(key) if key.kind != KeyEventKind::Release => input::press(&mut state, key),

@@ -41,6 +41,19 @@ pub fn enter() -> io::Result<Terminal<CrosstermBackend<Stdout>>> {
     Terminal::new(CrosstermBackend::new(io::stdout()))
 }
 
+/// Enters them again, after another program has had the terminal.
+///
+/// # Errors
+/// Those of [`enter`].
+pub fn enter_again() -> io::Result<Terminal<CrosstermBackend<Stdout>>> {
+    // Else crossterm takes the terminal to be raw still.
+    terminal::disable_raw_mode()?;
+    let terminal = enter()?;
+    // Terminal::clear would ask the terminal for its cursor, and wait for the answer.
+    execute!(io::stdout(), terminal::Clear(terminal::ClearType::All))?;
+    Ok(terminal)
+}
+
 /// Leaves the alternate screen and raw mode, if they were entered. Errors of a closed terminal are ignored.
 pub fn leave() {
     if ENTERED.swap(false, Ordering::AcqRel) {

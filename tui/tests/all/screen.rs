@@ -309,6 +309,30 @@ fn text_chords_tempo_mode_and_section_keys_reach_the_session() {
     assert!(stop + t.lead + 2 * BAR < drums.len() + BAR && end.iter().all(|x| *x == 0.0), "the drums sound after the stop");
 }
 
+#[test]
+fn a_program_that_was_stopped_takes_the_terminal_again_and_changes_no_sample() {
+    let s = Session::start(60);
+    let shown = |pty: &Pty| !pty.is_sane() && pty.look(vt100::Screen::alternate_screen);
+    // Asked to stop, it gives the terminal back first.
+    s.pty.signal("TSTP", true);
+    assert!(s.pty.is_sane() && !s.pty.look(vt100::Screen::alternate_screen));
+    s.pty.signal("CONT", false);
+    s.pty.until("the screen", |text| shown(&s.pty) && text.contains("2 drums"));
+    // Stopped without being asked, it finds another program's modes on the terminal.
+    s.pty.signal("STOP", true);
+    s.pty.stty("sane");
+    s.pty.signal("CONT", false);
+    s.pty.until("the screen", |text| shown(&s.pty) && text.contains("2 drums"));
+    s.bars(1);
+    // As a key it does nothing.
+    let mut s = s;
+    s.pty.press("\x1a");
+    s.bars(1);
+    let t = s.end();
+    let (drums, untouched) = (t.stem("drums"), t.untouched("drums"));
+    assert!(drums.len() > 2 * BAR && drums[..] == untouched[..drums.len()]);
+}
+
 /// Starts `sideman live` without a device in a terminal.
 fn live_without_device(dir: &Path, size: (u16, u16), env: &[(&str, &str)], more: &[&str]) -> Pty {
     let takes = dir.to_string_lossy().into_owned();

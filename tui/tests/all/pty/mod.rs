@@ -132,16 +132,28 @@ impl Pty {
 
     /// Whether echo and line editing are on, as a shell has them.
     pub fn is_sane(&self) -> bool {
-        let out = std::process::Command::new("stty")
-            .arg("-a")
-            .arg("-F")
-            .arg(self.master.as_ref().unwrap().tty_name().unwrap())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&out.stdout).into_owned();
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let said = self.stty("-a");
         let words: Vec<&str> = said.split_whitespace().collect();
         words.contains(&"echo") && words.contains(&"icanon")
+    }
+
+    /// Runs stty on the terminal, as a shell could.
+    pub fn stty(&self, argument: &str) -> String {
+        let tty = self.master.as_ref().unwrap().tty_name().unwrap();
+        let out = std::process::Command::new("stty").arg(argument).arg("-F").arg(tty).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    }
+
+    /// Sends a signal, TSTP or CONT for example, and waits until the program is stopped, or is not.
+    pub fn signal(&self, signal: &str, stopped: bool) {
+        let pid = self.child.process_id().unwrap();
+        let sent = std::process::Command::new("kill").args(["-s", signal, &pid.to_string()]).status().unwrap();
+        assert!(sent.success());
+        self.until(&format!("stopped: {stopped}"), |_| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            stat.rsplit(") ").next().unwrap().starts_with('T') == stopped
+        });
     }
 
     /// Waits for the end of the program. Whether it was successful.
