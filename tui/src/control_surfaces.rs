@@ -79,13 +79,15 @@ fn osc(
     let server = Server::start(control.clone(), addresses, initial_values(config), args.osc_allow.clone(), address)
         .map_err(|e| anyhow!("--osc {address}: can't open the port: {e}"))?;
     let address = server.address();
-    if !address.ip().is_loopback() {
-        tracing::warn!("--osc {address}: everyone on the network can control this session");
-    }
-    // OSC works without the announcement.
     let name = format!("Sideman {}", address.port());
-    let announcement =
-        (!args.no_announce).then(|| Announcement::start(&name, address).inspect_err(|e| tracing::info!("{e}")).ok()).flatten();
+    let announcement = if address.ip().is_loopback() {
+        // An announcement needs a port that the whole network reaches.
+        None
+    } else {
+        tracing::warn!("--osc {address}: everyone on the network can control this session");
+        // OSC works without the announcement.
+        (!args.no_announce).then(|| Announcement::start(&name, address).inspect_err(|e| tracing::info!("{e}")).ok()).flatten()
+    };
     eprintln!("OSC: {address}");
     Ok((server, announcement))
 }

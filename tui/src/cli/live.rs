@@ -50,7 +50,7 @@ pub struct SurfaceArgs {
     /// Without it, a peer may subscribe ports of its own host only.
     #[arg(long, value_name = "IP", requires = "osc")]
     pub osc_allow: Vec<std::net::IpAddr>,
-    /// Don't announce the OSC port on the network (mDNS, _osc._udp)
+    /// Don't announce the OSC port on the network (mDNS, _osc._udp); a loopback address never is
     #[arg(long)]
     pub no_announce: bool,
     /// MIDI port of your controller, or the beginning of its name

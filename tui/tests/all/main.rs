@@ -16,4 +16,5 @@ mod rig;
 mod screen;
 mod separate;
 mod soak;
+mod strangers;
 mod takes;
