@@ -166,6 +166,7 @@ impl DecodedBlocks {
             hint.with_extension(extension);
         }
         let source = MediaFile::new(file).map_err(Error::io(path))?;
+        let silenced = source.silenced;
         let stream = MediaSourceStream::new(Box::new(source), Default::default());
         let format = symphonia::default::get_probe()
             .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
@@ -178,7 +179,7 @@ impl DecodedBlocks {
             .make_audio_decoder(parameters, &AudioDecoderOptions::default())
             .map_err(|e| not_audio(&sentence(&e)))?;
         let leaves_out = parameters.codec == CODEC_ID_FLAC;
-        Ok(DecodedBlocks { format, decoder, track: id, promised, skipped: 0, silenced: 0, due: None, leaves_out, damaged: false })
+        Ok(DecodedBlocks { format, decoder, track: id, promised, skipped: 0, silenced, due: None, leaves_out, damaged: false })
     }
 
     fn next(&mut self, interleaved: &mut Vec<f32>) -> Option<Spec> {

@@ -1,12 +1,16 @@
 //! An audio file as the decoder gets it: without the ID3v1 tag at its end, which would damage the last frame of a
-//! FLAC file, and with block sizes in a FLAC header that the decoder accepts.
+//! FLAC file, with block sizes in a FLAC header that the decoder accepts, and with silent frames in place of damaged ones
+//! of an MP3 file.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use symphonia::core::io::MediaSource;
 
-use super::flac;
+use super::{flac, mp3};
+
+/// Bytes of a file that are replaced, and where they begin.
+pub(super) type Mended = (u64, Vec<u8>);
 
 /// A file for the decoder.
 pub(super) struct MediaFile {
@@ -14,8 +18,9 @@ pub(super) struct MediaFile {
     /// Position, and where the tag begins; none for what is no regular file.
     end: Option<u64>,
     at: u64,
-    /// Bytes of a FLAC header that are replaced, and where they are.
-    mended: Option<(u64, [u8; 4])>,
+    mended: Vec<Mended>,
+    /// Sample frames that are silence because the file is damaged there.
+    pub silenced: u64,
 }
 
 /// Bytes of an ID3v1 tag.
@@ -28,7 +33,7 @@ impl MediaFile {
     /// Those of reading it.
     pub(super) fn new(mut file: File) -> io::Result<MediaFile> {
         if !file.metadata()?.is_file() {
-            return Ok(MediaFile { file, end: None, at: 0, mended: None });
+            return Ok(MediaFile { file, end: None, at: 0, mended: Vec::new(), silenced: 0 });
         }
         let mut end = file.seek(SeekFrom::End(0))?;
         let mut name = [0; 3];
@@ -36,9 +41,12 @@ impl MediaFile {
         {
             end -= TAG;
         }
-        let mended = flac::mended_block_sizes(&mut file)?;
+        let (mended, silenced) = match flac::mended_block_sizes(&mut file)? {
+            Some((at, bytes)) => (vec![(at, bytes.to_vec())], 0),
+            None => mp3::mended_damage(&mut file, end)?,
+        };
         file.seek(SeekFrom::Start(0))?;
-        Ok(MediaFile { file, end: Some(end), at: 0, mended })
+        Ok(MediaFile { file, end: Some(end), at: 0, mended, silenced })
     }
 }
 
@@ -46,12 +54,12 @@ impl Read for MediaFile {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let most = self.end.map_or(out.len() as u64, |end| end.saturating_sub(self.at)).min(out.len() as u64) as usize;
         let n = self.file.read(&mut out[..most])?;
-        if let Some((from, bytes)) = self.mended {
-            for (at, byte) in (from..).zip(bytes) {
-                if let Some(out) = at.checked_sub(self.at).and_then(|n| usize::try_from(n).ok()).and_then(|i| out[..n].get_mut(i))
-                {
-                    *out = byte;
-                }
+        let (from, to) = (self.at, self.at + n as u64);
+        for (at, bytes) in &self.mended {
+            let (first, last) = (from.max(*at), to.min(at + bytes.len() as u64));
+            if first < last {
+                let part = &bytes[(first - at) as usize..(last - at) as usize];
+                out[(first - from) as usize..(last - from) as usize].copy_from_slice(part);
             }
         }
         self.at += n as u64;

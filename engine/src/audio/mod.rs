@@ -6,6 +6,7 @@ mod downmix;
 mod flac;
 pub mod level;
 mod media_file;
+mod mp3;
 pub mod read;
 pub mod resample;
 pub mod riff;

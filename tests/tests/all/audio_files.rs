@@ -98,6 +98,42 @@ fn damage_in_the_middle_of_a_flac_file_is_silence_and_moves_nothing_after_it() {
 }
 
 #[test]
+fn damage_in_the_middle_of_an_mp3_file_is_silence_and_moves_nothing_after_it() {
+    let (right, file) = (read(&bundled("tone.mp3")).unwrap(), std::fs::read(bundled("tone.mp3")).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bass.mp3");
+    // 44.1 kHz at 128 kbit/s: a frame is 418 bytes and 836 samples at 32 kHz.
+    for (from, bytes) in [(3000, 4), (3000, 500), (2500, 1700), (4000, 2500)] {
+        for byte in [0, 0xff, 0x55] {
+            let mut file = file.clone();
+            file[from..from + bytes].fill(byte);
+            std::fs::write(&path, &file).unwrap();
+            let got = read(&path).unwrap();
+            assert_eq!((got.samples.len(), got.missing), (right.samples.len(), 0), "{bytes} bytes of {byte}");
+            // What a frame says may lie in the two before it.
+            let after = (from + bytes) * 836 / 418 + 4 * 836;
+            let worst = (after..right.samples.len()).map(|n| (got.samples[n] - right.samples[n]).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-3, "{bytes} bytes of {byte}: what comes after the damage has moved: {worst}");
+            assert!(bytes < 500 || got.silenced > 0, "{bytes} bytes of {byte}: it is not said");
+        }
+    }
+}
+
+#[test]
+fn a_tag_between_two_mp3_files_in_one_is_no_damage() {
+    let file = std::fs::read(bundled("tone.mp3")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bass.mp3");
+    let read = |between: &[u8]| {
+        std::fs::write(&path, [&file, between, &file].concat()).unwrap();
+        read(&path).unwrap()
+    };
+    let tag = [&b"ID3\x04\0\0\0\0\x4e\x10"[..], &[7; 10_000]].concat();
+    let (without, with) = (read(&[]), read(&tag));
+    assert!(with.samples == without.samples && with.silenced == 0);
+}
+
+#[test]
 fn files_of_any_sample_rate_and_channel_count_become_mono_at_32_khz() {
     let want = tone(RATE, 1, 0.5);
     for (rate, channels) in
