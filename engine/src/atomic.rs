@@ -128,8 +128,8 @@ pub struct AtomicDir {
 }
 
 impl AtomicDir {
-    /// A new folder `path`, with a temporary name until it is committed. An empty folder of that name is
-    /// replaced. Folders above it that are missing are made when it is committed.
+    /// A new folder `path`, with a temporary name until it is committed. If it is there and empty, its files are moved into
+    /// it, because it may be a mount point or a link, which nothing can replace. Folders above it that are missing are made when it is committed.
     ///
     /// # Errors
     /// [`Error`] with `path`: it is there already and not empty, it has no name, or no permission to write
@@ -138,7 +138,7 @@ impl AtomicDir {
         if path.exists() && !is_empty(path) {
             return Err(Error::file(path, "it is there already; give the name of a new folder"));
         }
-        Self::begin(path, false)
+        Self::create_or_merge(path)
     }
 
     /// As [`AtomicDir::create`]; but where the folder is there and not empty, the files are moved into it when
@@ -149,7 +149,8 @@ impl AtomicDir {
     pub fn create_or_merge(path: &Path) -> Result<AtomicDir> {
         match fs::metadata(path) {
             Ok(found) if !found.is_dir() => Err(Error::file(path, "is a file; it should be a folder, or a new name")),
-            Ok(_) => Self::begin(path, path.file_name().is_none() || !is_empty(path)),
+            Ok(_) => Self::begin(path, true),
+            Err(_) if path.is_symlink() => Err(Error::file(path, "is a link to a folder that is not there")),
             Err(_) => Self::begin(path, false),
         }
     }
@@ -185,9 +186,6 @@ impl AtomicDir {
             move_into(dir.path(), path)?;
             sync_dir(path);
             return Ok(());
-        }
-        if path.exists() {
-            fs::remove_dir(path).map_err(Error::io(path))?;
         }
         fs::create_dir_all(parent(path)).map_err(Error::io(path))?;
         fs::rename(dir.path(), path).map_err(Error::io(path))?;
@@ -323,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_appears_when_it_is_committed_and_replaces_an_empty_one_only() {
+    fn a_folder_appears_when_it_is_committed_and_only_an_empty_one_may_be_there() {
         let tmp = tempfile::tempdir().unwrap();
         let path = tmp.path().join("a/model");
         fs::create_dir_all(&path).unwrap();
@@ -352,6 +350,22 @@ mod tests {
         assert_eq!(names(&path), ["1", "2", "notes.txt"]);
         assert!(["1", "2"].iter().all(|n| fs::read(path.join(n).join("bass.wav")).unwrap() == b"new"));
         assert!(AtomicDir::create_or_merge(&path.join("notes.txt")).is_err());
+    }
+
+    /// As a mount point: nothing can replace it.
+    #[cfg(unix)]
+    #[test]
+    fn an_empty_folder_behind_a_link_is_filled_and_stays() {
+        let tmp = tempfile::tempdir().unwrap();
+        let (there, link) = (tmp.path().join("there"), tmp.path().join("link"));
+        std::os::unix::fs::symlink(&there, &link).unwrap();
+        assert!(AtomicDir::create_or_merge(&link).is_err(), "it leads nowhere");
+        fs::create_dir(&there).unwrap();
+        let dir = AtomicDir::create_or_merge(&link).unwrap();
+        fs::write(dir.temporary().join("bass.wav"), "new").unwrap();
+        dir.commit().unwrap();
+        assert_eq!((names(&there), names(tmp.path())), (vec!["bass.wav".into()], vec!["link".into(), "there".into()]));
+        assert!(link.is_symlink());
     }
 
     #[test]
