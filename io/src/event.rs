@@ -233,6 +233,11 @@ pub enum EngineEvent {
     Overload(LoadShedding),
     /// The computer keeps up again: one level less is given up.
     Recovered,
+    /// The music is too late to be caught up with, by milliseconds: the model rests until it is in time.
+    Rest {
+        /// Milliseconds.
+        late: f64,
+    },
     /// Input was lost on the way from the device, and the device did not report it. Silence of the same
     /// length is inserted.
     InputGap {
@@ -274,6 +279,9 @@ impl fmt::Display for EngineEvent {
                 )
             }
             EngineEvent::Overload(level) => write!(f, "the computer is too slow: {}", shedding(*level)),
+            EngineEvent::Rest { late } => {
+                write!(f, "the music is {late:.0} ms late and the computer can't catch up: the band comes in again at a bar line")
+            }
             EngineEvent::Recovered => write!(f, "the computer keeps up again"),
             EngineEvent::InputGap { length } => {
                 write!(f, "{length:.0} ms of input were lost before they reached the program: silence is inserted for them")

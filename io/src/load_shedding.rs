@@ -7,6 +7,9 @@
 //! | `NoGuidance` | the band, without guidance | 3 late hops in 10 s | 20 s without one, and the load would be under 0.7 with guidance |
 //! | `LongerHops` | the band, in hops up to twice as long | 3 more in 10 s | 20 s without one and load under 0.7 |
 //!
+//! If the music is late all the time for [`REST_AFTER`], and still by more than [`REST_LATE`], the model rests until it is in
+//! time: hops without it are fast, so that what can't be caught up is skipped. The band then comes in at a bar line.
+//!
 //! Guidance that had to be given up again soon after it came back waits twice as long the next time.
 //!
 //! [`crate::output`] repeats the bar by itself; the level only shows it. No clock is read here: the caller
@@ -31,6 +34,10 @@ const SMOOTHING: f32 = 0.05;
 /// How many times as long a hop takes with guidance at most: it computes two lanes in place of one.
 const MAX_COST: f32 = 2.0;
 
+/// Seconds for which all hops have to be late before the model rests, and by how many seconds they then still are.
+const REST_AFTER: f64 = 4.0;
+const REST_LATE: f64 = 1.0;
+
 /// What the engine's thread has to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adjustment {
@@ -53,6 +60,9 @@ pub struct LoadShedder {
     returned: Option<f64>,
     /// Usual load without and with guidance, where it is known.
     usual: [Option<f32>; 2],
+    /// Since when all hops are late.
+    late_since: Option<f64>,
+    resting: bool,
 }
 
 impl Default for LoadShedder {
@@ -66,6 +76,8 @@ impl Default for LoadShedder {
             wait: LONG_RECOVERY,
             returned: None,
             usual: [None, None],
+            late_since: None,
+            resting: false,
         }
     }
 }
@@ -87,6 +99,18 @@ impl LoadShedder {
             *usual += (load - *usual) * SMOOTHING;
         }
         if late > 0.0 { self.late_hop(now, guided) } else { self.hop_in_time(now, load, guided) }
+    }
+
+    /// Call it after each hop, too. Whether the model has to rest, or to play again; none: no change.
+    pub fn rest(&mut self, now: f64, late: f64) -> Option<bool> {
+        if late <= 0.0 {
+            self.late_since = None;
+            return std::mem::take(&mut self.resting).then_some(false);
+        }
+        let since = *self.late_since.get_or_insert(now);
+        let hopeless = !self.resting && now - since > REST_AFTER && late > REST_LATE;
+        self.resting |= hopeless;
+        hopeless.then_some(true)
     }
 
     /// What the load would be with guidance.
@@ -219,6 +243,26 @@ mod tests {
         }
         let waits: Vec<f64> = returns.windows(2).map(|w| w[1] - w[0]).collect();
         assert!(waits.len() >= 4 && waits.windows(2).all(|w| w[1] > 1.5 * w[0] || w[1] > 600.0), "{waits:?}");
+    }
+
+    /// After a stall of five seconds: on a computer that catches up in four seconds, and on one that takes longer.
+    #[test]
+    fn the_model_rests_where_the_music_cannot_be_caught_up_until_it_is_in_time() {
+        for (gain, expected) in [(1.5, vec![]), (0.2, vec![true, false])] {
+            let (mut shedder, mut late, mut resting) = (LoadShedder::default(), 5.0, false);
+            let mut changes = Vec::new();
+            for n in 0..400 {
+                if let Some(rest) = shedder.rest(f64::from(n) * 0.1, late) {
+                    assert_eq!(late > 0.0, rest);
+                    (resting, _) = (rest, changes.push(rest));
+                }
+                late = (late - 0.1 * if resting { 4.0 } else { gain }).max(-0.01);
+            }
+            assert_eq!(changes, expected);
+        }
+        // Hops that are late by a part of their length are repeated bars, and no reason to rest.
+        let mut shedder = LoadShedder::default();
+        assert!((0..1000).all(|n| shedder.rest(f64::from(n) * 0.08, 0.04).is_none()));
     }
 
     #[test]

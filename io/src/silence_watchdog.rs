@@ -33,6 +33,11 @@ impl SilenceWatchdog {
         }
     }
 
+    /// No stem sounds up to song time `time`, because the model does not run.
+    pub fn rest(&mut self, time: i64) {
+        self.sounded.iter_mut().for_each(|at| *at = time.max(*at));
+    }
+
     /// A stem that has fallen silent, if a check is due. The same stem is not returned again for some
     /// seconds, so that it can come in. `heard`: samples of the session so far; `bar`: samples of a bar.
     pub fn silent_stem(&mut self, heard: i64, state: &Snapshot, bar: f64) -> Option<u8> {

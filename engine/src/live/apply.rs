@@ -54,10 +54,23 @@ impl<B: Backend> Session<B> {
                 | Command::Record(_)
                 | Command::Keep(_)
                 | Command::Learn(_)
-                | Command::Guided(_) => {}
+                | Command::Guided(_)
+                | Command::Rest(_) => {}
             }
             self.song.schedule.retire(entry);
         }
+    }
+
+    /// Lets the model rest while the band plays: its stems are silent, clock and requests go on. Afterwards it comes in at the
+    /// first bar line for which a window can be primed.
+    fn rest(&mut self, rest: bool) {
+        // A band that is about to start has no music that could be late.
+        if rest && self.model_state.current.is_some() {
+            self.stop_priming();
+            self.model_state.current = None;
+            self.song.transport.resume = true;
+        }
+        self.song.transport.resting = rest;
     }
 
     /// Silences the band at once and cancels all requests. The clock goes on.
@@ -150,6 +163,7 @@ impl<B: Backend> Session<B> {
                     self.model_state.stop_guidance();
                 }
             }
+            Command::Rest(rest) => self.rest(*rest),
             Command::Seed(seed) => {
                 song.sampling.params.seed = *seed;
                 self.update_seed(backend);

@@ -234,6 +234,9 @@ pub enum Command {
     /// Turns guidance on or off. Only the program itself sends this, when the computer is too slow for
     /// guidance.
     Guided(bool),
+    /// Lets the model rest, or play again from the next bar line on. Only the program itself sends this, when the music is so
+    /// late that the computer can't catch up with it.
+    Rest(bool),
 }
 
 impl Command {
@@ -289,6 +292,7 @@ impl Command {
             Command::Keep(_) => CommandKind::SaveTake,
             Command::Learn(_) => CommandKind::MidiLearn,
             Command::Guided(_) => CommandKind::Guided,
+            Command::Rest(_) => CommandKind::Rest,
         }
     }
 
@@ -347,7 +351,8 @@ impl Command {
             | Command::Record(_)
             | Command::Keep(_)
             | Command::Learn(_)
-            | Command::Guided(_) => return None,
+            | Command::Guided(_)
+            | Command::Rest(_) => return None,
         };
         (asked != used).then_some(Clamped { name, asked, used })
     }

@@ -320,6 +320,7 @@ commands! {
     MidiLearn => command("MIDI learn", Now, MidiMapper)
         .trigger("/jam/midi/learn", "address", "assigns the MIDI control that moves next to an address");
     Guided => command("guidance on or off", Now, Session);
+    Rest => command("rest on or off", Now, Session);
 }
 
 #[cfg(test)]

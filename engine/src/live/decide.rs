@@ -162,7 +162,8 @@ impl Song {
             | Command::Record(_)
             | Command::Keep(_)
             | Command::Learn(_)
-            | Command::Guided(_) => {}
+            | Command::Guided(_)
+            | Command::Rest(_) => {}
         }
     }
 }

@@ -68,7 +68,7 @@ impl<B: Backend> Session<B> {
         }
         let clocked = song.transport.clock != Clock::Free;
         let earliest = f + song.priming_frames(false, false);
-        if self.model_state.current.is_none() && song.transport.resume && song.stems.plays(f) {
+        if self.model_state.current.is_none() && song.transport.resume && !song.transport.resting && song.stems.plays(f) {
             let earliest = sample(earliest);
             let at = if clocked { song.timeline.next(earliest, Boundary::Bar) } else { earliest };
             return self.start_priming(backend, f, frame(at), at, false);

@@ -53,7 +53,8 @@ pub(super) fn target(command: &Command, mode: Mode) -> Target {
         | Command::Section(_)
         | Command::Fill
         | Command::Cancel(_)
-        | Command::Guided(_) => Target::Frames,
+        | Command::Guided(_)
+        | Command::Rest(_) => Target::Frames,
         Command::Text { .. } | Command::Tap | Command::Hop(_) | Command::Record(_) | Command::Keep(_) | Command::Learn(_) => {
             Target::Runner
         }

@@ -129,6 +129,7 @@ impl<B: Backend> Session<B> {
                 count_in_span: if playing { (count_in_from, bar1) } else { (0, 0) },
                 start_at: start,
                 resume: false,
+                resting: false,
             },
             arrangement: Arrangement {
                 mode: Mode::Follow,

@@ -89,8 +89,10 @@ pub(super) struct Transport {
     pub count_in_span: (i64, i64),
     /// Frame at which the band starts with a window without history.
     pub start_at: Option<i64>,
-    /// The backend was lost while the band played: it comes in again at a bar line.
+    /// The backend was lost while the band played, or the model rested: the band comes in again at a bar line.
     pub resume: bool,
+    /// The model rests ([`super::Command::Rest`]).
+    pub resting: bool,
 }
 
 /// Mode, key and chart.

@@ -113,6 +113,6 @@ fn command(kind: CommandKind, args: &mut Arguments) -> Result<Command, String> {
         // A button has no name to send.
         CommandKind::SaveTake => Command::Keep(if args.is_empty() { String::new() } else { args.text()? }),
         CommandKind::MidiLearn => Command::Learn(args.text()?),
-        CommandKind::Guided => return Err("takes no message".into()),
+        CommandKind::Guided | CommandKind::Rest => return Err("takes no message".into()),
     })
 }

@@ -45,7 +45,8 @@ pub fn message(command: &Command, namespace: &Namespace) -> Option<Message> {
         Command::Stem(_, Action::Mute(on) | Action::Solo(on))
         | Command::Click(on)
         | Command::Record(on)
-        | Command::Guided(on) => {
+        | Command::Guided(on)
+        | Command::Rest(on) => {
             vec![flag(*on)]
         }
         Command::Meter(m) => meter(*m),

@@ -213,6 +213,12 @@ impl<B: Backend> EngineThread<B> {
         } else if adjustment.is_some() {
             self.runner.emit(EngineEvent::Recovered);
         }
+        if let Some(rest) = self.shedder.rest(started.elapsed().as_secs_f64(), late) {
+            self.runner.request(Request { command: Command::Rest(rest), when: None, from: 0 });
+            if rest {
+                self.runner.emit(EngineEvent::Rest { late: late * 1e3 });
+            }
+        }
         match adjustment {
             Some(Adjustment::Guidance(on)) => {
                 self.runner.request(Request { command: Command::Guided(on), when: None, from: 0 });

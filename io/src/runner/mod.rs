@@ -265,6 +265,9 @@ impl<B: Backend> Runner<B> {
     /// Regenerates a stem that has been silent for too long.
     fn regenerate_silent_stem(&mut self) {
         let (bar, heard_to) = (self.bar(), self.heard_to());
+        if with_active_slot!(&self.failover, slot => slot.session.window().is_none()) {
+            self.silence_watchdog.rest(self.snapshot.time);
+        }
         for s in 0..self.snapshot.stems.len() {
             with_active_slot!(&self.failover, slot => self.silence_watchdog.hear(s, slot.session.stem(s), self.snapshot.time));
         }

@@ -160,7 +160,8 @@ impl<B: Backend> Runner<B> {
             | Command::Click(_)
             | Command::Cancel(_)
             | Command::Learn(_)
-            | Command::Guided(_) => {}
+            | Command::Guided(_)
+            | Command::Rest(_) => {}
         }
         self.apply(request);
     }

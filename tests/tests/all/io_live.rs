@@ -4,6 +4,8 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -225,6 +227,45 @@ fn a_stall_of_five_seconds_repeats_a_bar_and_loses_no_time() {
     // The session has no guidance that the runner could leave out, so after the stall it gives what it would
     // have given anyway.
     assert_eq!(after, 0.0, "after the stall the band differs from a session without one");
+}
+
+/// A computer on which a hop takes 1.4 times the time that it plays, until the model rests.
+#[test]
+fn what_cannot_be_caught_up_with_is_skipped_and_a_replay_skips_it_too() {
+    const RATE: usize = 32_000;
+    let dir = tempfile::tempdir().unwrap();
+    let slow = Arc::new(AtomicBool::new(true));
+    let (is_slow, mut last) = (slow.clone(), 0);
+    let before_hop = move |time: i64| {
+        let length = (time - std::mem::replace(&mut last, time)) as f64 / RATE as f64;
+        if is_slow.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_secs_f64(1.4 * length));
+        }
+    };
+    let mut stage = ManualDevice::new(RATE as u32, Some(Box::new(before_hop)), Some(dir.path().join("take")));
+    let events = stage.control.events();
+    let (samples, mut out) = (stage::bass(60 * RATE, RATE as u32), Vec::new());
+    let (began, mut rested, mut in_time) = (Instant::now(), false, 0);
+    for (n, block) in samples.chunks(320).enumerate() {
+        std::thread::sleep((Duration::from_millis(10) * n as u32).saturating_sub(began.elapsed()));
+        stage.block(block, false, &mut out);
+        if events.try_iter().any(|event| matches!(event, Event::Engine(EngineEvent::Rest { .. }))) {
+            (rested, _) = (true, slow.store(false, Ordering::Relaxed));
+        }
+        in_time += usize::from(rested && stage.ports.output.ready() > 0);
+        if in_time == 800 {
+            break;
+        }
+    }
+    assert!(rested && in_time == 800, "rested: {rested}, blocks in time: {in_time}");
+    let drums = out[out.len() - 2 * RATE * C..].chunks(C).any(|slot| slot[1].abs() > 1e-3);
+    assert!(drums, "the band does not come in again");
+    stage.end();
+    let take::Take { info, input, events } = take::read(&dir.path().join("take")).unwrap();
+    let rests: Vec<_> = events.iter().map(|e| &e.request.command).filter(|c| matches!(c, Command::Rest(_))).collect();
+    assert_eq!(rests[..2], [&Command::Rest(true), &Command::Rest(false)]);
+    replay(info.config, &input, events, &dir.path().join("again"));
+    assert_eq!(stage::heard(&dir.path().join("take")), stage::heard(&dir.path().join("again")));
 }
 
 #[test]

@@ -62,6 +62,8 @@ fn a_hop_allocates_nothing() {
             Command::Guided(false),
             Command::Fill,
             Command::Guided(true),
+            Command::Rest(true),
+            Command::Rest(false),
             Command::Seed(3),
             Command::Stop,
             Command::CountIn(1),

@@ -38,6 +38,7 @@ impl Random {
             17 => Command::LoopBars(self.below(5) as u32),
             18 => Command::Lag(self.below(30) as u32),
             19 => Command::Fill,
+            20 if self.below(2) == 0 => Command::Rest(self.below(2) == 0),
             20 => Command::Guided(self.below(2) == 0),
             21 => Command::Cancel(None),
             22 => self.of(&[Command::Panic, Command::Click(true), Command::Dim(-3.0), Command::Seed(7)].each_ref()).clone(),

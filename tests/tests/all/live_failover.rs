@@ -100,6 +100,48 @@ fn after_failover_the_band_comes_in_at_a_bar_line_in_phase() {
 }
 
 #[test]
+fn a_model_that_rests_costs_music_and_no_time() {
+    for lagged in [true, false] {
+        let mut jam = Jam::open(Fixture { lagged, ..Fixture::short() });
+        let settings = SessionConfig {
+            lag: 6,
+            tempo: 240.0,
+            chords: Some("Em C".into()),
+            click: true,
+            ..SessionConfig::for_model(jam.model.config())
+        };
+        let input_stem = bass(440 * 640);
+        let mut runs = Vec::new();
+        for rests in [false, true] {
+            let mut session = Session::new(&mut jam.cpu, &jam.model, &settings, None).unwrap();
+            let mut heard = Heard::default();
+            for (n, frame) in input_stem.chunks(640).enumerate() {
+                let rest = [(120, true), (200, false)].iter().find(|(at, _)| rests && *at == n);
+                if let Some((_, rest)) = rest {
+                    session.request(Request { command: Command::Rest(*rest), when: None, from: 0 });
+                }
+                heard.hop(&mut session, &mut jam.cpu, &jam.model, frame);
+            }
+            let silence: Vec<i32> = (0..6).map(|k| session.silence(k)).collect();
+            runs.push((heard, silence));
+        }
+        let [(whole, silence), (rested, _)] = &runs[..] else { unreachable!() };
+        assert!(rested.click == whole.click && rested.samples == whole.samples, "lagged {lagged}: the click");
+        // The model does not run, and comes in again at a bar line.
+        assert!(rested.windows[121..200].iter().all(Option::is_none), "lagged {lagged}");
+        let back = (200..440).find(|n| rested.windows[*n].is_some()).expect("it comes in again");
+        let bar = 50 * 60 * 4 / 240;
+        let gone = (0..).find(|t| rested.tokens[*t][1..3] != whole.tokens[*t][1..3]).expect("it rested");
+        let silent = |t: &usize| rested.tokens[*t][1..3] == silence[1..3];
+        let swap = gone + (gone..rested.tokens.len()).take_while(silent).count();
+        assert!(swap % bar <= 1 || swap % bar == bar - 1, "lagged {lagged}: music from frame {swap} on, bars of {bar}");
+        assert!((100..140).contains(&gone) && back < 200 + 3 * bar, "lagged {lagged}: {gone} to {swap}, back at {back}");
+        let drums: std::collections::BTreeSet<i32> = rested.tokens[swap..].iter().map(|frame| frame[1]).collect();
+        assert!(drums.len() > 5, "lagged {lagged}: {drums:?} is no music");
+    }
+}
+
+#[test]
 fn a_session_of_another_lag_cannot_take_over() {
     let mut jam = Jam::open(Fixture::short());
     let settings = SessionConfig { lag: 6, ..SessionConfig::for_model(jam.model.config()) };
