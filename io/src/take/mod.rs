@@ -121,16 +121,17 @@ fn wav_names(stems: &[String]) -> Vec<String> {
     ["input.wav".to_owned()].into_iter().chain(stems).chain(["click.wav", "mix.wav"].map(str::to_owned)).collect()
 }
 
-/// SHA-256 of a model directory: names and contents of its JSON and safetensors files but `styles.json`, in order
-/// of their names.
+/// SHA-256 of a model directory: names and contents of its JSON and safetensors files, in order of their names, but
+/// not of `styles.json` and of the separator.
 ///
 /// # Errors
 /// A file can't be read.
 pub fn model_hash(dir: &Path) -> Result<String> {
     let mut names: Vec<PathBuf> = std::fs::read_dir(dir).map_err(Error::io(dir))?.flatten().map(|e| e.path()).collect();
     names.retain(|p| p.extension().is_some_and(|e| e == "json" || e == "safetensors"));
-    // The table of styles changes no sound: a take has the chart that was chosen.
-    names.retain(|p| p.file_name().is_some_and(|name| name != "styles.json"));
+    // These change no sound of a take: it has the chart that was chosen by the table of styles, and takes are not separated.
+    let others = ["styles.json", "separator.json", "separator.safetensors"];
+    names.retain(|p| p.file_name().is_some_and(|name| others.iter().all(|other| name != *other)));
     names.sort();
     let mut hash = Sha256::new();
     let mut piece = vec![0; 1 << 20];
@@ -237,6 +238,18 @@ pub(crate) mod tests {
         let info = TakeInfo { config: SessionConfig { room: 0.25, ..info.config }, ..info };
         let new = serde_json::to_string(&info).unwrap();
         assert_eq!(serde_json::from_str::<TakeInfo>(&new).unwrap(), info);
+    }
+
+    #[test]
+    fn a_take_stays_replayable_when_the_model_gets_a_separator() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str| std::fs::write(dir.path().join(name), name).unwrap();
+        write("config.json");
+        let before = model_hash(dir.path()).unwrap();
+        ["separator.json", "separator.safetensors", "styles.json"].into_iter().for_each(write);
+        assert_eq!(model_hash(dir.path()).unwrap(), before);
+        write("lm.safetensors");
+        assert_ne!(model_hash(dir.path()).unwrap(), before);
     }
 
     #[test]
