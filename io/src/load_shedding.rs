@@ -254,7 +254,8 @@ mod tests {
             for n in 0..400 {
                 if let Some(rest) = shedder.rest(f64::from(n) * 0.1, late) {
                     assert_eq!(late > 0.0, rest);
-                    (resting, _) = (rest, changes.push(rest));
+                    resting = rest;
+                    changes.push(rest);
                 }
                 late = (late - 0.1 * if resting { 4.0 } else { gain }).max(-0.01);
             }

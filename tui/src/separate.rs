@@ -151,8 +151,8 @@ fn open(flag: Option<&Path>) -> Result<SeparatorDir> {
         Some(path) => path.to_owned(),
         None => model_path::house_separator().ok_or_else(|| {
             anyhow!(
-                "no separator found: the house model has none yet; give one with --separator DIR, which \
-                `sideman model import htdemucs.th --to DIR` makes of a published network"
+                "no separator found: separator.json of the house model is neither in this program's repository nor in your data \
+                folder; give a separator with --separator DIR"
             )
         })?,
     };

@@ -139,7 +139,9 @@ impl TickLine {
                     || slower.is_some_and(|(_, slower)| slower > length && self.start_at_change(slower, false))
                     || self.start_at_change(length, true);
             }
-            (None, Some((slower, _))) if lost > 0 && self.gaps.len() > 1 => drop(self.start_at_change(slower, false)),
+            (None, Some((slower, _))) if lost > 0 && self.gaps.len() > 1 => {
+                self.start_at_change(slower, false);
+            }
             (None, _) => {}
         }
         self.fit(range);

@@ -250,7 +250,8 @@ fn what_cannot_be_caught_up_with_is_skipped_and_a_replay_skips_it_too() {
         std::thread::sleep((Duration::from_millis(10) * n as u32).saturating_sub(began.elapsed()));
         stage.block(block, false, &mut out);
         if events.try_iter().any(|event| matches!(event, Event::Engine(EngineEvent::Rest { .. }))) {
-            (rested, _) = (true, slow.store(false, Ordering::Relaxed));
+            rested = true;
+            slow.store(false, Ordering::Relaxed);
         }
         in_time += usize::from(rested && stage.ports.output.ready() > 0);
         if in_time == 800 {

@@ -33,18 +33,18 @@ impl Heard {
     }
 }
 
+/// A fast song with a chart and a click.
+fn settings(jam: &Jam) -> SessionConfig {
+    let chords = Some("Em C".into());
+    SessionConfig { lag: 6, tempo: 240.0, chords, click: true, ..SessionConfig::for_model(jam.model.config()) }
+}
+
 #[test]
 fn after_failover_the_band_comes_in_at_a_bar_line_in_phase() {
     for (lagged, lost) in [(true, 30), (true, 61), (false, 40)] {
         let (mut jam, mut standby) =
             (Jam::open(Fixture { lagged, ..Fixture::short() }), Jam::open(Fixture { lagged, ..Fixture::short() }));
-        let settings = SessionConfig {
-            lag: 6,
-            tempo: 240.0,
-            chords: Some("Em C".into()),
-            click: true,
-            ..SessionConfig::for_model(jam.model.config())
-        };
+        let settings = settings(&jam);
         let input_stem = bass(110 * HOP * 640);
         let hops: Vec<&[f32]> = input_stem.chunks(HOP * 640).collect();
         // Without failover.
@@ -103,13 +103,7 @@ fn after_failover_the_band_comes_in_at_a_bar_line_in_phase() {
 fn a_model_that_rests_costs_music_and_no_time() {
     for lagged in [true, false] {
         let mut jam = Jam::open(Fixture { lagged, ..Fixture::short() });
-        let settings = SessionConfig {
-            lag: 6,
-            tempo: 240.0,
-            chords: Some("Em C".into()),
-            click: true,
-            ..SessionConfig::for_model(jam.model.config())
-        };
+        let settings = settings(&jam);
         let input_stem = bass(440 * 640);
         let mut runs = Vec::new();
         for rests in [false, true] {
