@@ -14,8 +14,6 @@ use crate::song_folder::Stem;
 use crate::song_info::SongInfo;
 use crate::{beats_file, usage};
 
-/// Confidence below which the user is asked to check the beats.
-const SURE: f64 = 0.75;
 /// Seconds below which a recording has too few notes for a beat, and is played to without a clock.
 const SHORT: f64 = 4.0;
 /// Bars of the chords that are printed.
@@ -151,7 +149,7 @@ fn report(heard: &Heard, song: &SongInfo, names: &str, has_clock: bool) {
     if !parts.is_empty() {
         eprintln!("heard in {names}: {}", parts.join("; "));
     }
-    if !has_clock && heard.beat_confidence < SURE {
+    if !has_clock && heard.beat_confidence < Heard::SURE {
         tracing::warn!(
             "the beat is not certain: if the band is out of time, give --tempo BPM, or --beats half, double or off-beat"
         );

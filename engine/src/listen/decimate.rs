@@ -37,9 +37,14 @@ impl Decimator {
     pub fn push(&mut self, frame: &[f64; FRAME]) -> [f64; DECIMATED] {
         self.samples.copy_within(FRAME.., 0);
         self.samples[HISTORY..].copy_from_slice(frame);
-        std::array::from_fn(|k| {
-            let last = HISTORY + FACTOR * k + FACTOR - 1;
-            self.taps.iter().enumerate().map(|(i, tap)| tap * self.samples[last - i]).sum()
-        })
+        // The inner loop goes over the outputs, so that their sums don't wait for each other.
+        let mut out = [0.0; DECIMATED];
+        for (i, tap) in self.taps.iter().enumerate() {
+            let inputs = self.samples[HISTORY + FACTOR - 1 - i..].iter().step_by(FACTOR);
+            for (sum, sample) in out.iter_mut().zip(inputs) {
+                *sum += tap * sample;
+            }
+        }
+        out
     }
 }

@@ -4,12 +4,17 @@
 use std::f64::consts::PI;
 
 /// A Hann-windowed Fourier transform of a fixed length.
+///
+/// Real and imaginary parts lie apart, and the twiddles of a stage in a row, so that the compiler can compute
+/// several butterflies at once.
 #[derive(Debug, Clone)]
 pub(super) struct Spectrum {
     window: Vec<f64>,
-    /// cos and sin of -2πk/n for k < n/2.
-    twiddles: Vec<(f64, f64)>,
-    work: Vec<(f64, f64)>,
+    /// For the stages of half length 1, 2, 4, …, n/2 in turn: cos and sin of -πk/half for k < half.
+    cos: Vec<f64>,
+    sin: Vec<f64>,
+    re: Vec<f64>,
+    im: Vec<f64>,
 }
 
 impl Spectrum {
@@ -17,10 +22,13 @@ impl Spectrum {
     pub fn new(n: usize) -> Self {
         assert!(n.is_power_of_two(), "the length {n} is not a power of two");
         let angle = |k: usize| 2.0 * PI * k as f64 / n as f64;
+        let stages = || (0..n.trailing_zeros()).flat_map(|stage| (0..1 << stage).map(move |k| k * ((n / 2) >> stage)));
         Spectrum {
             window: (0..n).map(|k| 0.5 - 0.5 * angle(k).cos()).collect(),
-            twiddles: (0..n / 2).map(|k| (angle(k).cos(), -angle(k).sin())).collect(),
-            work: vec![(0.0, 0.0); n],
+            cos: stages().map(|k| angle(k).cos()).collect(),
+            sin: stages().map(|k| -angle(k).sin()).collect(),
+            re: vec![0.0; n],
+            im: vec![0.0; n],
         }
     }
 
@@ -28,28 +36,38 @@ impl Spectrum {
     ///
     /// * `samples`: as many as the transform is long.
     pub fn magnitudes(&mut self, samples: impl Iterator<Item = f64>, scale: f64, out: &mut [f64]) {
-        let n = self.work.len();
+        let n = self.re.len();
         let bits = n.trailing_zeros();
         for (k, (sample, window)) in samples.zip(&self.window).enumerate() {
-            self.work[k.reverse_bits() >> (usize::BITS - bits)] = (sample * window, 0.0);
+            self.re[k.reverse_bits() >> (usize::BITS - bits)] = sample * window;
         }
+        self.im.fill(0.0);
         let mut half = 1;
         while half < n {
-            let step = n / (2 * half);
-            for start in (0..n).step_by(2 * half) {
-                for k in 0..half {
-                    let (cos, sin) = self.twiddles[k * step];
-                    let (a, b) = (self.work[start + k], self.work[start + half + k]);
-                    let turned = (b.0 * cos - b.1 * sin, b.0 * sin + b.1 * cos);
-                    self.work[start + k] = (a.0 + turned.0, a.1 + turned.1);
-                    self.work[start + half + k] = (a.0 - turned.0, a.1 - turned.1);
-                }
+            // The stages before have 1 + 2 + 4 + … twiddles.
+            let twiddles = half - 1..2 * half - 1;
+            let (cos, sin) = (&self.cos[twiddles.clone()], &self.sin[twiddles]);
+            for (re, im) in self.re.chunks_exact_mut(2 * half).zip(self.im.chunks_exact_mut(2 * half)) {
+                butterflies(re, im, cos, sin);
             }
             half *= 2;
         }
-        for (out, (re, im)) in out.iter_mut().zip(&self.work) {
+        for ((out, re), im) in out.iter_mut().zip(&self.re).zip(&self.im) {
             *out = (re * re + im * im).sqrt() * scale;
         }
+    }
+}
+
+/// Replaces each pair (a, b), b half the slice's length after a, by a + b·t and a − b·t, t = cos + i·sin.
+fn butterflies(re: &mut [f64], im: &mut [f64], cos: &[f64], sin: &[f64]) {
+    let half = cos.len();
+    let ((a_re, b_re), (a_im, b_im)) = (re.split_at_mut(half), im.split_at_mut(half));
+    let (b_re, a_im, b_im, sin) = (&mut b_re[..half], &mut a_im[..half], &mut b_im[..half], &sin[..half]);
+    for k in 0..half {
+        let turned_re = b_re[k] * cos[k] - b_im[k] * sin[k];
+        let turned_im = b_re[k] * sin[k] + b_im[k] * cos[k];
+        (b_re[k], b_im[k]) = (a_re[k] - turned_re, a_im[k] - turned_im);
+        (a_re[k], a_im[k]) = (a_re[k] + turned_re, a_im[k] + turned_im);
     }
 }
 

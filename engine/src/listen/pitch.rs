@@ -44,18 +44,21 @@ impl PitchTracker {
     /// The difference of the signal and itself `lag` samples earlier, divided by its mean up to that lag.
     fn normalised_difference(&mut self) {
         // Newest first: z[j] is the sample j samples before the end.
-        let end = self.samples.len() - 1;
-        let z = |j: usize| self.samples[end - j];
-        let mut sum = 0.0;
-        for lag in 0..LAGS {
-            let mut d = 0.0;
-            for j in 0..SUM {
-                let x = z(j) - z(j + lag);
-                d += x * x;
+        let mut z = self.samples;
+        z.reverse();
+        // The inner loop goes over the lags, so that the compiler can compute several at once.
+        let mut differences = [0.0; LAGS];
+        for (j, &sample) in z[..SUM].iter().enumerate() {
+            for (d, earlier) in differences.iter_mut().zip(&z[j..]) {
+                let x = sample - earlier;
+                *d += x * x;
             }
+        }
+        let mut sum = 0.0;
+        for (lag, (d, out)) in differences.iter().zip(&mut self.difference).enumerate() {
             sum += d;
             let mean = sum / lag.max(1) as f64;
-            self.difference[lag] = if mean <= 1e-12 { 1.0 } else { d / mean };
+            *out = if mean <= 1e-12 { 1.0 } else { d / mean };
         }
     }
 

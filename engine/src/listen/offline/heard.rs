@@ -250,6 +250,9 @@ fn chords(heard: &[HeardChord], bar1: usize, beats_in_bar: usize) -> String {
 }
 
 impl Heard {
+    /// Confidence of the beats below which the user should be asked to check them.
+    pub const SURE: f64 = 0.75;
+
     /// The chart of what was heard.
     ///
     /// # Errors

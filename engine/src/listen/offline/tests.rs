@@ -18,10 +18,15 @@ fn hear(samples: &[f32]) -> Option<Heard> {
 
 /// A rock bass in eighths over Em C G D, one bar each, with its beats at these times.
 fn line(beats: &[f64]) -> Vec<f32> {
+    line_with(beats, |_| 0.0)
+}
+
+/// The same with each beat transposed by so many semitones.
+fn line_with(beats: &[f64], transposed: impl Fn(usize) -> f64) -> Vec<f32> {
     let seconds = beats[beats.len() - 1] + 0.5;
     let mut out = vec![0.0f32; (seconds * SAMPLE_RATE as f64) as usize];
     for (k, pair) in beats.windows(2).enumerate() {
-        let root = [28.0, 36.0, 31.0, 38.0][k / 4 % 4];
+        let root = [28.0, 36.0, 31.0, 38.0][k / 4 % 4] + transposed(k);
         let half = 0.5 * (pair[1] - pair[0]);
         for (time, gain) in [(pair[0], if k % 4 == 0 { 0.5 } else { 0.35 }), (pair[0] + half, 0.25)] {
             let (from, frequency) = ((time * SAMPLE_RATE as f64) as usize, 440.0 * 2f64.powf((root - 69.0) / 12.0));
@@ -82,6 +87,60 @@ fn a_stop_in_mid_song_does_not_move_the_beat() {
     samples[at(24)..at(36)].fill(0.0);
     let heard = hear(&samples).unwrap();
     assert!(farthest(&heard, &beats[..60]) < 0.03 && (heard.bar1_seconds() - 0.7).abs() < 0.03, "{heard:?}");
+}
+
+#[test]
+fn notes_in_other_octaves_change_neither_beat_nor_chords() {
+    let beats: Vec<f64> = (0..72).map(|k| 0.5 + 0.52 * f64::from(k)).collect();
+    for octaves in [|_| 12.0, |k: usize| [0.0, 12.0][k % 2], |k| [0.0, 0.0, 12.0, 24.0][k * 7 % 4]] {
+        let heard = hear(&line_with(&beats, octaves)).unwrap();
+        assert!(farthest(&heard, &beats[..68]) < 0.03, "{heard:?}");
+        assert!(heard.chords.starts_with("Em C G D Em C G D"), "{}", heard.chords);
+    }
+}
+
+#[test]
+fn the_beat_is_found_after_an_intro_in_free_time() {
+    let mut beats = vec![0.6];
+    for length in [0.9, 0.62, 1.1, 0.7, 1.3, 0.8, 0.95, 1.2] {
+        beats.push(beats[beats.len() - 1] + length);
+    }
+    let intro = beats.len();
+    for _ in 0..80 {
+        beats.push(beats[beats.len() - 1] + 0.5);
+    }
+    let heard = hear(&line(&beats)).unwrap();
+    let steady = &beats[intro + 4..intro + 76];
+    assert!(farthest(&heard, steady) < 0.04, "{} {heard:?}", farthest(&heard, steady));
+}
+
+#[test]
+fn the_beat_of_speech_is_not_sure() {
+    // Syllables of 80 to 300 ms with a falling pitch, a noise at the begin of some, and pauses between phrases.
+    let mut state = 7u64;
+    let mut random = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f64 / 16_777_216.0
+    };
+    let mut samples: Vec<f32> = vec![];
+    let mut phase = 0.0;
+    while samples.len() < 20 * SAMPLE_RATE {
+        for syllable in 0..4 + (8.0 * random()) as usize {
+            let (length, noisy) = ((SAMPLE_RATE as f64 * (0.08 + 0.22 * random())) as usize, random() < 0.5);
+            let (pitch, loud, formant) =
+                (130.0 - 3.0 * syllable as f64 + 20.0 * random(), 0.05 + 0.2 * random(), 3 + (9.0 * random()) as usize);
+            for n in 0..length {
+                let part = n as f64 / length as f64;
+                phase += TAU * pitch * (1.0 - 0.1 * part) / SAMPLE_RATE as f64;
+                let tone: f64 = (1..20).map(|h| (phase * h as f64).sin() / (1.0 + (h as f64 - formant as f64).powi(2))).sum();
+                let sound = if noisy && part < 0.25 { random() - 0.5 } else { tone };
+                samples.push((loud * sound * (TAU * part / 2.0).sin()) as f32);
+            }
+        }
+        samples.resize(samples.len() + (SAMPLE_RATE as f64 * (0.2 + 0.8 * random())) as usize, 0.0);
+    }
+    let heard = hear(&samples);
+    assert!(heard.as_ref().is_none_or(|heard| heard.beat_confidence < Heard::SURE), "{heard:?}");
 }
 
 #[test]
