@@ -1,6 +1,7 @@
 //! `sideman doctor`: shows the machine and its devices, times each model, and says whether it is fast enough
 //! for live play.
 
+use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use sideman_engine::audio::RATE;
 use sideman_engine::codec::Codec;
 use sideman_engine::lm::Lm;
-use sideman_engine::model::{FRAME, ModelDir};
+use sideman_engine::model::FRAME;
 use sideman_io::calibrate::{self, RoundTrip};
 use sideman_io::device::{DeviceConfig, cpal, jack};
 use sideman_io::midi;
@@ -18,7 +19,7 @@ use sideman_kernels::Format;
 use sideman_kernels::cpu::CpuBackend;
 use sideman_kernels::cuda::CudaBackend;
 
-use crate::cli::Doctor;
+use crate::cli::{DEFAULT_PRECISION, Doctor};
 use crate::{backend, model_path, stdout};
 
 /// Duration of a frame, ms: in live play a step must take less.
@@ -27,7 +28,7 @@ const FRAME_MS: f64 = 1e3 * FRAME as f64 / RATE as f64;
 /// Steps that are timed for each precision.
 const STEPS: usize = 200;
 
-/// Runs the command.
+/// Runs the command. What to do comes first, the details after it.
 ///
 /// # Errors
 /// The model of `--model` can't be loaded. An installed model that can't be loaded is reported, and the next
@@ -36,14 +37,15 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
     if args.calibrate {
         return calibrate(args);
     }
+    let paths = match &args.model {
+        Some(path) => vec![path.clone()],
+        None => model_path::installed(),
+    };
     let threads = backend::threads(args.threads);
+    let mut details = Vec::new();
+    let mut say = |text: String| details.push(text);
     let cpu = CpuBackend::new(threads);
     let bandwidth = speed::memory_bandwidth(threads);
-    let say = |text: String| {
-        if !args.json {
-            stdout::line(text);
-        }
-    };
     say(format!("sideman {}", env!("CARGO_PKG_VERSION")));
     say(format!("processor  {}", processor()));
     say(format!("features   {}; kernels use {}", features().join(" "), cpu.isa().name()));
@@ -54,21 +56,26 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
     drop(cpu);
     let gpu = gpu();
     say(format!("gpu        {}", gpu.as_ref().map_or_else(|why| format!("not used: {why}"), |about| about.clone())));
-    let devices = devices(&say);
+    let devices = devices(&mut say);
 
-    let paths = match &args.model {
-        Some(path) => vec![path.clone()],
-        None => model_path::installed(),
-    };
+    let mut advice = vec![sound_advice(jack::running(), cpal::default_output())];
     if paths.is_empty() {
-        say("models     none installed; give one with --model DIR".to_owned());
+        advice.push(
+            "No model is installed: give the folder of one with --model DIR; models/house of the repository is one.".to_owned(),
+        );
     }
     let mut models = Vec::new();
     for path in paths {
-        match model(&path, threads, bandwidth, &say) {
-            Ok(document) => models.push(document),
+        if !args.json && stderr().is_terminal() {
+            eprintln!("timing {}", path.display());
+        }
+        match model(&path, threads, bandwidth, &mut say) {
+            Ok((timed, document)) => {
+                advice.push(timed.advice());
+                models.push(document);
+            }
             Err(error) if args.model.is_none() => {
-                say(format!("{}: {error}", path.display()));
+                advice.push(format!("{} can't be used: {error}.", path.display()));
                 models.push(json!({"dir": path.display().to_string(), "error": error.to_string()}));
             }
             Err(error) => return Err(error),
@@ -77,10 +84,28 @@ pub fn run(args: &Doctor) -> Result<ExitCode> {
     if args.json {
         stdout::json(&json!({
             "version": env!("CARGO_PKG_VERSION"), "processor": processor(), "features": features(), "threads": threads, "priority": priority,
-            "bandwidth_bytes_per_second": bandwidth, "gpu": gpu.as_ref().ok(), "no_gpu": gpu.as_ref().err(), "devices": devices, "models": models,
+            "bandwidth_bytes_per_second": bandwidth, "gpu": gpu.as_ref().ok(), "no_gpu": gpu.as_ref().err(), "devices": devices,
+            "models": models, "advice": advice,
         }));
+    } else {
+        advice.into_iter().chain([String::new()]).chain(details).for_each(stdout::line);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How to hear the band here.
+fn sound_advice(jack: bool, default_output: Option<String>) -> String {
+    match (jack, default_output) {
+        (true, _) => "A JACK server is running: `sideman live --host jack` plays through it.".to_owned(),
+        (false, Some(name)) => {
+            format!("`sideman live` plays through {name}; --input and --output choose other devices of the list below.")
+        }
+        (false, None) => {
+            "No sound device works as the default: choose one of the list below with --input and --output, hear the band \
+                          without one by `sideman --demo`, or play to a recording by `sideman render --bass FILE --out DIR`."
+                .to_owned()
+        }
+    }
 }
 
 /// Measures the round-trip latency by sound.
@@ -125,12 +150,20 @@ fn gpu() -> std::result::Result<String, String> {
 }
 
 /// Lists audio and MIDI devices.
-fn devices(say: &impl Fn(String)) -> Vec<Value> {
+fn devices(say: &mut impl FnMut(String)) -> Vec<Value> {
     let mut all = Vec::new();
     say(format!("JACK       {}", if jack::running() { "a server is running: --host jack" } else { "no server is running" }));
+    let mut unusable = Vec::new();
     for cpal::DeviceInfo { system, name, inputs, outputs, rate } in cpal::list() {
-        say(format!("device     {name}: {inputs} in, {outputs} out, {rate} Hz ({system})"));
+        if inputs + outputs == 0 {
+            unusable.push(name.clone());
+        } else {
+            say(format!("device     {name}: {inputs} in, {outputs} out, {rate} Hz ({system})"));
+        }
         all.push(json!({"host": system, "name": name, "inputs": inputs, "outputs": outputs, "rate": rate}));
+    }
+    if !unusable.is_empty() {
+        say(format!("unusable   {} (absent, or in use)", unusable.join(", ")));
     }
     if all.is_empty() {
         say("device     none; sideman live can use files (--from, --to) or JACK".to_owned());
@@ -143,9 +176,33 @@ fn devices(say: &impl Fn(String)) -> Vec<Value> {
     all
 }
 
+/// How long a frame of live play takes with a model.
+struct Timed {
+    name: String,
+    /// Precision and milliseconds in which 99 of 100 frames are done, in the order of the precisions.
+    frames: Vec<(&'static str, f64)>,
+}
+
+impl Timed {
+    /// The precision to play with: the default, or one that serves live play better, the coarser ones last.
+    fn best(&self) -> (&'static str, f64) {
+        let place = |name: &str| [DEFAULT_PRECISION, "q8", "q4"].iter().position(|n| *n == name).unwrap_or(3);
+        let best = self.frames.iter().min_by_key(|&&(name, ms)| (Verdict::of(ms / FRAME_MS), place(name)));
+        best.copied().unwrap_or((DEFAULT_PRECISION, f64::INFINITY))
+    }
+
+    /// Whether, and with which precision, the model plays live here, in a sentence.
+    fn advice(&self) -> String {
+        let ((precision, ms), name) = (self.best(), &self.name);
+        let flag = if precision == DEFAULT_PRECISION { String::new() } else { format!(" with --precision {precision}") };
+        let time = format!("99 of 100 frames take at most {ms:.1} of {FRAME_MS:.0} ms{flag}");
+        format!("{name} is {}: {time}.", Verdict::of(ms / FRAME_MS).text())
+    }
+}
+
 /// Times a model in every precision.
-fn model(path: &std::path::Path, threads: usize, bandwidth: f64, say: &impl Fn(String)) -> Result<Value> {
-    let dir = ModelDir::open(path)?;
+fn model(path: &std::path::Path, threads: usize, bandwidth: f64, say: &mut impl FnMut(String)) -> Result<(Timed, Value)> {
+    let dir = model_path::open(Some(path))?;
     let config = &dir.config;
     let mut cpu = CpuBackend::new(threads);
     say(format!("\n{}: {}{}", config.name, path.display(), if config.fixture { " (random: generates noise)" } else { "" }));
@@ -162,7 +219,7 @@ fn model(path: &std::path::Path, threads: usize, bandwidth: f64, say: &impl Fn(S
     }
     let context = config.max_frames.saturating_sub(STEPS).clamp(1, 1250);
     let case = StepCase { songs: 1, guided: config.text.is_some(), context, steps: STEPS };
-    let (mut steps, mut best) = (Vec::new(), (f64::INFINITY, ""));
+    let (mut steps, mut frames) = (Vec::new(), Vec::new());
     for (name, format) in [("f32", Format::F32), ("bf16", Format::Bf16), ("q8", Format::Q8), ("q4", Format::Q4)] {
         let lm = Lm::load(&mut cpu, &dir, format)?;
         let (_, times) = speed::step(&mut cpu, &lm, case)?;
@@ -175,25 +232,20 @@ fn model(path: &std::path::Path, threads: usize, bandwidth: f64, say: &impl Fn(S
         };
         say(format!("  step  {name:8} p50 {p50:.2} ms, p99 {p99:.2} ms ({lanes} lanes, context {context}, {rate})"));
         steps.push(json!({"precision": name, "p50_ms": p50, "p99_ms": p99, "context": context, "lanes": lanes, "bandwidth_share": share}));
-        if p99 < best.0 {
-            best = (p99, name);
-        }
+        frames.push((name, p99 + codec_ms));
     }
-    let (ms, fastest) = (best.0 + codec_ms, best.1);
+    let timed = Timed { name: config.name.clone(), frames };
+    let (best, ms) = timed.best();
     let share = ms / FRAME_MS;
-    let verdict = Verdict::of(share);
-    say(format!(
-        "  with --precision {fastest}, 99 of 100 frames take at most {ms:.1} ms of {FRAME_MS:.0} ms: {}",
-        verdict.text()
-    ));
-    Ok(json!({
+    let document = json!({
         "dir": path, "name": config.name, "fixture": config.fixture, "codecs": codecs, "steps": steps,
-        "fastest": fastest, "frame_share": share, "verdict": verdict.text(),
-    }))
+        "best_precision": best, "frame_share": share, "verdict": Verdict::of(share).text(),
+    });
+    Ok((timed, document))
 }
 
 /// Whether a model is fast enough for live play.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
     Fast,
     Tight,
@@ -257,6 +309,18 @@ fn features() -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_finest_precision_that_is_fast_enough_is_advised() {
+        let best = |frames: [f64; 4]| {
+            let frames = ["f32", "bf16", "q8", "q4"].into_iter().zip(frames).collect();
+            Timed { name: "m".to_owned(), frames }.best().0
+        };
+        assert_eq!(best([1.0, 3.0, 2.0, 1.0]), "bf16");
+        assert_eq!(best([40.0, 30.0, 9.0, 8.0]), "q8");
+        assert_eq!(best([40.0, 30.0, 11.0, 8.0]), "q4");
+        assert_eq!(best([90.0, 80.0, 60.0, 50.0]), "bf16");
+    }
 
     #[test]
     fn the_verdict_depends_on_the_share_of_a_frame() {

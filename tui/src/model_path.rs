@@ -51,17 +51,35 @@ pub fn house_separator() -> Option<PathBuf> {
     search_dirs().into_iter().map(|dir| dir.join(DEFAULT_MODEL)).find(|dir| dir.join("separator.json").is_file())
 }
 
+/// What a model directory is, for those who named something else.
+const WHAT_A_MODEL_IS: &str = "a model is a folder with config.json and weights, such as models/house (`sideman model list` shows those \
+                               that are installed, `sideman model import` makes one of a published checkpoint)";
+
 /// Opens the model directory that `flag` (`--model`) or the defaults name.
 ///
 /// # Errors
 /// There is none, or it is not a model.
 pub fn open(flag: Option<&Path>) -> Result<ModelDir> {
-    let path = match (flag, std::env::var_os("SIDEMAN_MODEL")) {
-        (Some(path), _) => path.to_owned(),
-        (None, Some(path)) if !path.is_empty() => PathBuf::from(path),
-        _ => search_dirs().into_iter().map(|dir| dir.join(DEFAULT_MODEL)).find(|dir| dir.join("config.json").is_file()).ok_or_else(|| {
-            anyhow!("no model found: models/house is neither in this program's repository nor in your data folder; give a model directory with --model DIR or in $SIDEMAN_MODEL")
-        })?,
+    let variable = std::env::var_os("SIDEMAN_MODEL").filter(|path| !path.is_empty());
+    let (given_by, path) = match (flag, variable) {
+        (Some(path), _) => ("--model ", path.to_owned()),
+        (None, Some(path)) => ("SIDEMAN_MODEL=", PathBuf::from(path)),
+        (None, None) => ("", default()?),
     };
+    if !path.join("config.json").exists() {
+        let what = if path.is_dir() { "this folder has no config.json" } else { "there is no such folder" };
+        return Err(anyhow!("{given_by}{}: {what}; {WHAT_A_MODEL_IS}", path.display()));
+    }
     Ok(ModelDir::open(&path)?)
+}
+
+/// The house model.
+fn default() -> Result<PathBuf> {
+    let mut places = search_dirs().into_iter().map(|dir| dir.join(DEFAULT_MODEL));
+    places.find(|dir| dir.join("config.json").is_file()).ok_or_else(|| {
+        anyhow!(
+            "no model found: models/house is neither in this program's repository nor in your data folder; give a model directory with \
+             --model DIR or in $SIDEMAN_MODEL"
+        )
+    })
 }

@@ -21,7 +21,9 @@ pub use listen::{Heard, Listen};
 pub use live::{ClockSource, Live, Pace, Replay, SurfaceArgs};
 pub use model::{ModelCommand, ModelImport, ModelInfo, ModelList, StoredAs, Verify};
 pub use separate::Separate;
-pub use shared::{ActivationsChoice, BackendChoice, ChartArgs, Instrument, MixArgs, Precision, RunArgs, SamplingArgs};
+pub use shared::{
+    ActivationsChoice, BackendChoice, ChartArgs, DEFAULT_PRECISION, Instrument, MixArgs, Precision, RunArgs, SamplingArgs,
+};
 pub use song::{Continue, Edit, Render};
 
 /// Headings under which `--help` groups the flags.

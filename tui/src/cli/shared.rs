@@ -53,6 +53,9 @@ pub enum Instrument {
     Voice,
 }
 
+/// The precision where none is chosen.
+pub const DEFAULT_PRECISION: &str = "bf16";
+
 /// Which model runs, and on what.
 #[derive(Args, Clone)]
 #[command(next_help_heading = heading::MACHINE)]
@@ -64,7 +67,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
     /// Precision of the weights in memory
-    #[arg(long, value_enum, default_value = "bf16")]
+    #[arg(long, value_enum, default_value = DEFAULT_PRECISION)]
     pub precision: Precision,
     /// Precision of what q8 and q4 weights are multiplied by, on the processor
     #[arg(long, value_enum, default_value = "int8")]

@@ -177,8 +177,11 @@ pub fn without_command(demo: bool) -> Result<Box<Live>> {
     if device::jack::running() {
         return parse(&["sideman", "live", "--host", "jack"]);
     }
-    if device::cpal::list().is_empty() {
-        return Err(anyhow!("this machine has no sound device; sideman --demo runs without one"));
+    if device::cpal::default_output().is_none() {
+        return Err(anyhow!(
+            "no sound device was found: `sideman --demo` shows the band without one, `sideman render --bass FILE --out DIR` plays to a \
+             recording, `sideman doctor` lists the devices"
+        ));
     }
     parse(&["sideman", "live"])
 }

@@ -379,8 +379,9 @@ fn doctor_times_a_model_in_every_precision() {
         assert!(step["p50_ms"].as_f64().unwrap() > 0.0 && step["p99_ms"].as_f64() >= step["p50_ms"].as_f64(), "{step}");
     }
     assert!(document["bandwidth_bytes_per_second"].as_f64().unwrap() > 1e8);
-    let fastest = steps.iter().min_by(|a, b| a["p99_ms"].as_f64().unwrap().total_cmp(&b["p99_ms"].as_f64().unwrap())).unwrap();
-    assert_eq!(model["fastest"], fastest["precision"]);
+    assert!(steps.iter().any(|step| step["precision"] == model["best_precision"]), "{model}");
+    // What to do about sound, and about the model.
+    assert_eq!(document["advice"].as_array().unwrap().len(), 2);
     assert!(model["frame_share"].as_f64().unwrap() > 0.0, "{model}");
 }
 

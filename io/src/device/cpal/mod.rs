@@ -4,6 +4,8 @@
 //! ratio is steered. Block sizes are always requested: the defaults of ALSA and PulseAudio are up to two
 //! seconds.
 
+#[cfg(target_os = "linux")]
+mod alsa_messages;
 mod input;
 mod output;
 mod selection;
@@ -19,9 +21,11 @@ use super::stream_clock::{GapDetector, StreamStart};
 use super::{DeviceConfig, DeviceStats, Stream};
 use crate::live::{DevicePorts, EngineHandle};
 use crate::mix::Limiter;
+#[cfg(target_os = "linux")]
+use alsa_messages::AlsaMessages;
 use input::InputCallback;
 use output::OutputCallback;
-pub use selection::{DeviceInfo, list};
+pub use selection::{DeviceInfo, default_output, list};
 use selection::{StreamFormat, best, find, host, name};
 
 /// Longest time that opening a stream may take.
@@ -29,6 +33,10 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// What helps against a format that is not supported, such as 24 bits in three bytes.
 const CONVERSION_HINT: &str =
     if cfg!(target_os = "linux") { "; ALSA converts where the name begins with plughw in place of hw" } else { "" };
+
+/// What to do where the default device doesn't work.
+const NO_DEVICE_HINT: &str = "`sideman doctor` lists the devices, which --output and --input choose; --host jack plays through JACK, \
+                              --from FILE --to DIR with files, and `sideman --demo` shows the band without a sound card.";
 
 struct CpalStream {
     description: String,
@@ -77,6 +85,8 @@ fn frames(seconds: f64, rate: u32) -> i64 {
 /// # Errors
 /// No such system or device, or it can't be opened.
 pub fn open(config: &DeviceConfig, engine: &EngineHandle) -> Result<Box<dyn Stream>, String> {
+    #[cfg(target_os = "linux")]
+    let _messages = AlsaMessages::keep();
     let host = host(config.host.as_deref())?;
     let output = find(&host, host.default_output_device(), config.output.as_deref(), "--output")?;
     let input = match find(&host, host.default_input_device(), config.input.as_deref(), "--input") {
@@ -84,7 +94,10 @@ pub fn open(config: &DeviceConfig, engine: &EngineHandle) -> Result<Box<dyn Stre
         Err(e) if config.input.is_some() => return Err(e),
         Err(_) => None,
     };
-    let formats = output.supported_output_configs().map_err(|e| format!("{}: {e}", name(&output)))?;
+    let formats = output.supported_output_configs().map_err(|e| match config.output {
+        Some(_) => format!("{}: {e}", name(&output)),
+        None => format!("the default output, {}, can't be used: {e} {NO_DEVICE_HINT}", name(&output)),
+    })?;
     let out_format = best(formats).ok_or_else(|| unsupported(&output))?;
     let input = input.and_then(|device| {
         let format = best(device.supported_input_configs().ok()?)?;

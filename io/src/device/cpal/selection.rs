@@ -33,9 +33,20 @@ pub struct DeviceInfo {
 
 /// All devices, for `sideman doctor`.
 pub fn list() -> Vec<DeviceInfo> {
+    #[cfg(target_os = "linux")]
+    let _messages = super::AlsaMessages::keep();
     let hosts = cpal::available_hosts().into_iter().filter_map(|id| Some((id, cpal::host_from_id(id).ok()?)));
     let devices = hosts.filter_map(|(id, host)| Some((id, host.devices().ok()?)));
     devices.flat_map(|(id, devices)| devices.map(move |device| info(id.to_string(), &device))).collect()
+}
+
+/// Name of the device on which the band plays where no other is chosen; `None`: there is none that works.
+pub fn default_output() -> Option<String> {
+    #[cfg(target_os = "linux")]
+    let _messages = super::AlsaMessages::keep();
+    let device = cpal::default_host().default_output_device()?;
+    best(device.supported_output_configs().ok()?)?;
+    Some(name(&device))
 }
 
 fn info(system: String, device: &cpal::Device) -> DeviceInfo {
