@@ -26,7 +26,7 @@ setup: ## install what is missing for building and testing (Debian, Ubuntu)
 jam: setup ## build Sideman, and render drums and other for a bass line (EXAMPLE=funk)
 	cargo build --release -p sideman
 	target/release/sideman render --bass examples/$(EXAMPLE).flac --make drums,other --out $(OUT) --model $(MODEL) $(FORCE)
-	@echo "Listen to $(CURDIR)/$(OUT)/mix.wav; the stems are beside it."
+	@echo "Open $(abspath $(OUT))/index.html in a browser, or listen to mix.wav beside it."
 
 test: setup fmt lint python unit ## run all checks and tests that a change has to pass
 

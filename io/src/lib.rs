@@ -8,7 +8,7 @@
 //! * [`load_shedding`], [`failover`], [`silence_watchdog`], [`supervisor`]: what happens when the computer, a
 //!   GPU, a stem or a device fails.
 //! * [`event`]: what happened in a session, and its text.
-//! * [`recorder`], [`take`]: recording and takes.
+//! * [`recorder`], [`take`]: recording and takes. [`page`]: the page beside the WAVs of a song or a take.
 //! * [`join`]: joins threads in bounded time.
 //! * [`rt`]: the rules of realtime code. [`mailbox`]: how the engine's thread sends to others.
 //! * [`speed`], [`calibrate`]: the speed of the computer, the latency of a device.
@@ -30,6 +30,7 @@ pub mod midi;
 pub mod mix;
 pub mod osc;
 pub mod output;
+pub mod page;
 mod published;
 pub mod recorder;
 pub mod resample;

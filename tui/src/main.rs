@@ -40,6 +40,7 @@ mod sidecar_fuzz;
 mod song_file;
 mod song_folder;
 mod song_info;
+mod song_page;
 mod stdout;
 
 use std::process::ExitCode;

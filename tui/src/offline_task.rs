@@ -84,6 +84,14 @@ pub enum OfflineTask<'a> {
 }
 
 impl OfflineTask<'_> {
+    /// Frames by which the recordings are heard late; none where they are heard in advance.
+    pub fn lag(&self) -> Option<usize> {
+        match self {
+            OfflineTask::Lagged(task) => Some(task.lag),
+            OfflineTask::Generate(_) | OfflineTask::Edit(_) | OfflineTask::Continue(_) => None,
+        }
+    }
+
     fn render<B: Backend>(&self, backend: &mut B, model: &mut Model<B>, report: Report) -> sideman_engine::Result<Vec<Song>> {
         match self {
             OfflineTask::Generate(task) => task.render(model, backend, report),

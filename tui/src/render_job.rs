@@ -16,6 +16,7 @@ use crate::progress::Progress;
 use crate::render_report::RenderReport;
 use crate::song_folder::{self, Stem};
 use crate::song_info::SongInfo;
+use crate::song_page::{self, About};
 use crate::{backend, interrupt, model_path};
 
 /// A loaded model and the settings of this run.
@@ -28,6 +29,7 @@ pub struct RenderJob {
     /// Text, chart and sampling.
     pub settings: Settings,
     json: bool,
+    page: bool,
 }
 
 impl RenderJob {
@@ -64,7 +66,7 @@ impl RenderJob {
         settings.chart = chart;
         settings.variations = usize::from(variations);
         sampling.apply(&mut settings);
-        Ok(RenderJob { model, dir, threads, format, activations, settings, json: run.json })
+        Ok(RenderJob { model, dir, threads, format, activations, settings, json: run.json, page: !run.no_page })
     }
 
     /// Names of the model's stems.
@@ -109,6 +111,10 @@ impl RenderJob {
                 .collect();
             let written = song_folder::write(&dir, &mut stems, room, &report.song_json(info, n)?)?;
             song_folder::write_tempo_map(&dir, info)?;
+            if self.page {
+                let about = About { info, settings: &self.settings, variation: n, lag: task.lag(), model: &self.dir.config.name };
+                song_page::write(&dir, &stems, written.mix_gain, &about)?;
+            }
             // Not join: with an empty name it would add a slash.
             finished.push((if several { output.dir().join(folder) } else { output.dir().to_owned() }, stems, written));
         }

@@ -1,5 +1,5 @@
-//! A song's folder: a WAV for each stem, their mix, and song.json. All WAVs start at sample 0 and have the
-//! same length.
+//! A song's folder: a WAV for each stem, their mix, song.json, the tempo map and the page. All WAVs start at sample 0 and
+//! have the same length.
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use sideman_engine::atomic;
 use sideman_engine::audio::wav::Audio;
 use sideman_engine::audio::{RATE, level, room, wav};
 use sideman_engine::task::Meter;
+use sideman_io::page;
 use sideman_io::take::{TempoChange, midi_file};
 
 use crate::song_info::{self, SongInfo};
@@ -34,7 +35,7 @@ pub struct Written {
 }
 
 /// Name of the file with the tempo map of a song.
-const TEMPO_MAP: &str = "tempo.mid";
+pub const TEMPO_MAP: &str = "tempo.mid";
 
 /// A Standard MIDI File with the tempo of each beat. It starts with the first beat.
 pub fn tempo_map(beats: &[f64], meter: Meter) -> Vec<u8> {
@@ -65,7 +66,7 @@ pub fn write_tempo_map(dir: &Path, info: &SongInfo) -> Result<()> {
 /// Names of the files of a song with these stems.
 pub fn file_names(stems: &[String]) -> Vec<String> {
     let stems = stems.iter().map(|stem| format!("{stem}.wav"));
-    stems.chain(["mix.wav", song_info::FILE, TEMPO_MAP].map(str::to_owned)).collect()
+    stems.chain(["mix.wav", song_info::FILE, TEMPO_MAP, page::FILE].map(str::to_owned)).collect()
 }
 
 /// Creates a folder if it doesn't exist. Call it before the work, so that a wrong folder fails at once.

@@ -66,6 +66,14 @@ impl BeatMap {
         self.bar1
     }
 
+    /// The second at which `beat` begins, counted from the first beat of bar 1; it may lie between two beats.
+    pub(super) fn time_of(&self, beat: f64) -> f64 {
+        let index = beat + self.bar1 as f64;
+        let found = (index.max(0.0) as usize).min(self.beats.len() - 2);
+        let [from, to] = [self.beats[found], self.beats[found + 1]].map(|sample| sample as f64 / SAMPLE_RATE as f64);
+        from + (index - found as f64) * (to - from)
+    }
+
     /// Where a sample lies. Exact: a beat begins at its sample, whatever the tempo before it was.
     pub fn position(&self, sample: i64, meter: Meter) -> MapPosition {
         let last = self.beats.len() - 2;

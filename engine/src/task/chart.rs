@@ -57,6 +57,33 @@ impl Chart {
         Ok(self)
     }
 
+    /// The meter.
+    pub fn meter(&self) -> Meter {
+        self.meter
+    }
+
+    /// The chords, from bar 1 on; empty where they are not known.
+    pub(super) fn chords(&self) -> &Chords {
+        &self.chords
+    }
+
+    /// The second at which a part (0 to 1) of bar `bar`, counted from 0, has passed. It also holds for the bars before.
+    pub(super) fn time_of(&self, bar: i64, part: f64) -> f64 {
+        let bars = bar as f64 + part;
+        match &self.clock {
+            Clock::Tempo { tempo, bar1 } => bar1 + bars * 60.0 / tempo * self.meter.quarters() as f64,
+            Clock::Beats(beats) => beats.time_of(bars * self.meter.beats() as f64),
+        }
+    }
+
+    /// The bar, counted from 0, that a second lies in.
+    pub(super) fn bar_at(&self, seconds: f64) -> i64 {
+        match &self.clock {
+            Clock::Tempo { tempo, bar1 } => ((seconds - bar1) * tempo / 60.0 / self.meter.quarters() as f64).floor() as i64,
+            Clock::Beats(beats) => beats.position((seconds * SAMPLE_RATE as f64) as i64, self.meter).bar,
+        }
+    }
+
     /// Position of the middle of frame `frame`: its bar, counted from 0, the exact fraction `num / den` of that
     /// bar, and the tempo there in millionths of a quarter note per minute.
     fn position(&self, frame: i64) -> (i64, (i128, i128), i128) {

@@ -110,6 +110,13 @@ impl Chords {
         Some((*chord, symbol))
     }
 
+    /// The symbols of bar `bar`, which share it equally. Bars count from 0; none before bar 0.
+    pub fn symbols(&self, bar: i64) -> impl ExactSizeIterator<Item = &str> {
+        let bars = self.0.bars.len() as i64;
+        let chords: &[_] = if bar < 0 || bars == 0 { &[] } else { &self.0.bars[(bar % bars) as usize] };
+        chords.iter().map(|(_, symbol)| &**symbol)
+    }
+
     /// Names of the sections in order. The bars before the first name are a section with an empty name.
     pub fn section_names(&self) -> impl Iterator<Item = &str> {
         self.0.sections.iter().map(|s| &*s.0)

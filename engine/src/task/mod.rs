@@ -16,6 +16,7 @@ mod generate;
 mod lagged;
 mod meter;
 mod notation;
+mod song_map;
 mod styles;
 mod window;
 
@@ -33,6 +34,7 @@ pub use form::Form;
 pub use generate::Generate;
 pub use lagged::Lagged;
 pub use meter::{Meter, clock_values};
+pub use song_map::{Beat, SongMap};
 pub use styles::Styles;
 
 use crate::error::{Error, Result};

@@ -78,6 +78,9 @@ pub struct RunArgs {
     /// Print a JSON report on stdout, and no progress
     #[arg(long, help_heading = heading::FILES)]
     pub json: bool,
+    /// Don't write index.html, the page on which a browser shows and plays the files
+    #[arg(long, help_heading = heading::FILES)]
+    pub no_page: bool,
 }
 
 /// How the mix is made.

@@ -2,6 +2,7 @@
 //! where a new test goes.
 
 mod alsa;
+mod chromium;
 mod cli;
 mod form;
 mod gpu;
@@ -10,6 +11,7 @@ mod house;
 mod jack_midi;
 mod live;
 mod outputs;
+mod page;
 mod pipewire;
 mod pty;
 mod rig;
