@@ -8,10 +8,10 @@
 //! 4. does work bounded by its block: copies, fades, counts. No resampler, no model, no search;
 //! 5. reports faults as counts that another thread reads: underruns are filled in, overruns are dropped.
 //!
-//! Rule 1 is checked by [`no_alloc`] in every test whose allocator is `assert_no_alloc::AllocDisabler`. It
+//! Every callback runs in [`callback`]. Rule 1 is checked by [`no_alloc`] in every test whose allocator is `assert_no_alloc::AllocDisabler`. It
 //! also holds for the engine's thread inside `Session::hop`. Between hops that thread sends through
 //! [`crate::mailbox`], which allocates nothing and takes no lock; only a request that holds a text is copied.
-//! `tests/tests/realtime.rs` counts page faults and system calls of both.
+//! `tests/tests/realtime/` counts page faults and system calls of both, and of the callbacks of a real device.
 //!
 //! *Priority.* JACK and PipeWire run callbacks with realtime priority; ALSA's are raised to it here where the
 //! user may. The engine and its workers get a low niceness and never realtime priority: they compute for tens
@@ -20,6 +20,7 @@
 //! its own workers would wait for them without end.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use thread_priority::{
@@ -41,6 +42,37 @@ pub fn no_alloc<T>(f: impl FnOnce() -> T) -> T {
 /// one.
 pub fn allocations() -> u32 {
     ALLOCATIONS.load(Ordering::Relaxed)
+}
+
+/// A callback that a device runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callback {
+    /// Takes input samples.
+    Input,
+    /// Gives output samples.
+    Output,
+    /// Both in one (JACK).
+    Duplex,
+    /// Hears of an error of the device.
+    Error,
+}
+
+/// What a test runs in place of each callback: it has to call the closure, which is the callback.
+pub type Observer = fn(Callback, &mut dyn FnMut());
+
+static OBSERVER: OnceLock<Observer> = OnceLock::new();
+
+/// Runs `observer` in place of every callback of this process, so that a test can measure what happens on a
+/// callback's own thread. Only the first call counts.
+pub fn observe(observer: Observer) {
+    let _ = OBSERVER.set(observer);
+}
+
+/// Runs `f`, the body of a device's callback, which must keep the rules above.
+pub fn callback(callback: Callback, f: impl FnOnce()) {
+    let Some(observer) = OBSERVER.get() else { return no_alloc(f) };
+    let mut f = Some(f);
+    observer(callback, &mut || f.take().into_iter().for_each(no_alloc));
 }
 
 /// Flushes denormals to zero on this thread and those that it starts. Call it before a `CpuBackend` is made,

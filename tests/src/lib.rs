@@ -1,5 +1,6 @@
 //! Helpers of the integration tests: fixture models, reference data, a fuzzer, JACK servers and live sessions.
 
+pub mod alsa;
 pub mod checkpoint;
 pub mod codecs;
 pub mod echo;

@@ -11,10 +11,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use rosc::{OscMessage, OscPacket, OscType};
-use sideman_skip::{Need, without};
-use sideman_tests::jackd::{Server, deadline, jackd, turn};
+use sideman_tests::jackd::{Server, deadline, turn};
 use sideman_tests::listen::{find, grid, strikes};
-use sideman_tests::stage;
+use sideman_tests::{alsa, stage};
 
 const RATE: usize = 48_000;
 /// Period of the server and of the program, frames. Two of them leave a loaded machine 85 ms.
@@ -38,11 +37,6 @@ pcm.card {
     hint { show on description "The rig in integers" }
 }
 "#;
-
-/// Whether ALSA has its jack plugin. Where it hasn't, `test` is reported as skipped.
-fn plugin(test: &str) -> bool {
-    !without(test, &[Need::AlsaPlugin("libasound_module_pcm_jack.so", "libasound2-plugins")])
-}
 
 /// The JACK client: it plays the bass and records the output.
 struct Rig {
@@ -236,9 +230,7 @@ fn play(device: &str, seconds: u32) {
 fn a_session_on_alsa_keeps_time_and_records_the_input() {
     let _turn = turn();
     let _deadline = deadline(120);
-    if jackd("alsa::a_session_on_alsa_keeps_time_and_records_the_input")
-        && plugin("alsa::a_session_on_alsa_keeps_time_and_records_the_input")
-    {
+    if alsa::available("alsa::a_session_on_alsa_keeps_time_and_records_the_input") {
         play("rig", 10);
     }
 }
@@ -247,9 +239,7 @@ fn a_session_on_alsa_keeps_time_and_records_the_input() {
 fn a_session_on_an_alsa_device_with_integer_samples_keeps_time() {
     let _turn = turn();
     let _deadline = deadline(120);
-    if jackd("alsa::a_session_on_an_alsa_device_with_integer_samples_keeps_time")
-        && plugin("alsa::a_session_on_an_alsa_device_with_integer_samples_keeps_time")
-    {
+    if alsa::available("alsa::a_session_on_an_alsa_device_with_integer_samples_keeps_time") {
         play("card", 6);
     }
 }

@@ -11,7 +11,7 @@ use super::super::stream_clock::{GapDetector, SETTLE, StreamStart};
 use super::selection::StreamFormat;
 use super::{OPEN_TIMEOUT, frames};
 use crate::input::InputWriter;
-use crate::rt;
+use crate::rt::{self, Callback};
 
 /// What the callback owns.
 pub(super) struct InputCallback {
@@ -70,7 +70,7 @@ impl InputCallback {
     where
         f32: FromSample<T>,
     {
-        let callback = move |data: &[T], info: &InputCallbackInfo| rt::no_alloc(|| self.hear(data, info));
+        let callback = move |data: &[T], info: &InputCallbackInfo| rt::callback(Callback::Input, || self.hear(data, info));
         device.build_input_stream(config, callback, on_error, Some(OPEN_TIMEOUT))
     }
 }

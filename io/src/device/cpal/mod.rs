@@ -21,6 +21,7 @@ use super::stream_clock::{GapDetector, StreamStart};
 use super::{DeviceConfig, DeviceStats, Stream};
 use crate::live::{DevicePorts, EngineHandle};
 use crate::mix::Limiter;
+use crate::rt::{self, Callback};
 #[cfg(target_os = "linux")]
 use alsa_messages::AlsaMessages;
 use input::InputCallback;
@@ -59,18 +60,27 @@ impl Faults {
     /// The error callback of a stream. It counts that stream's xruns in `xruns`.
     fn callback(&self, xruns: &Arc<AtomicU64>) -> impl FnMut(cpal::Error) + Send + 'static {
         let (faults, xruns) = (self.clone(), xruns.clone());
-        move |e: cpal::Error| match e.kind() {
-            ErrorKind::Xrun => {
+        // It runs on the callback's thread. An error that is not kept may have a text, which is freed after `report`.
+        move |e: cpal::Error| {
+            let mut error = Some(e);
+            rt::callback(Callback::Error, || faults.report(&mut error, &xruns));
+        }
+    }
+
+    /// Counts an xrun. Takes the first error that the device is lost with: it is moved as it is, and becomes text
+    /// on another thread.
+    fn report(&self, error: &mut Option<cpal::Error>, xruns: &AtomicU64) {
+        match error.as_ref().map(cpal::Error::kind) {
+            Some(ErrorKind::Xrun) => {
                 xruns.fetch_add(1, Ordering::Relaxed);
-                faults.stats.xruns.fetch_add(1, Ordering::Relaxed);
+                self.stats.xruns.fetch_add(1, Ordering::Relaxed);
             }
-            ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied => {}
-            _ => {
-                // It may run on the callback's thread: the error is moved as it is, and becomes text elsewhere. One
-                // is enough.
-                let _ = faults.error.set(e);
-                faults.lost.store(true, Ordering::Release);
+            None | Some(ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied) => {}
+            Some(_) if !self.lost.swap(true, Ordering::Relaxed) => {
+                // One of the two streams comes here, so it doesn't wait for the other one.
+                error.take().into_iter().for_each(|first| drop(self.error.set(first)));
             }
+            Some(_) => {}
         }
     }
 }
@@ -199,7 +209,6 @@ impl Stream for CpalStream {
     }
 
     fn failure(&self) -> Option<String> {
-        let lost = self.faults.lost.load(Ordering::Acquire);
-        lost.then(|| self.faults.error.get().map(ToString::to_string).unwrap_or_default())
+        self.faults.error.get().map(ToString::to_string)
     }
 }

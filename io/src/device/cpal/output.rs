@@ -13,7 +13,7 @@ use super::selection::StreamFormat;
 use super::{OPEN_TIMEOUT, frames};
 use crate::mix::Limiter;
 use crate::output::{BLOCK_MAX, OutputReader};
-use crate::rt;
+use crate::rt::{self, Callback};
 use crate::slot_layout::SlotLayout;
 
 /// What the callback owns.
@@ -100,7 +100,7 @@ impl OutputCallback {
         config: StreamConfig,
         on_error: impl FnMut(cpal::Error) + Send + 'static,
     ) -> Result<cpal::Stream, cpal::Error> {
-        let callback = move |data: &mut [T], info: &OutputCallbackInfo| rt::no_alloc(|| self.play(data, info));
+        let callback = move |data: &mut [T], info: &OutputCallbackInfo| rt::callback(Callback::Output, || self.play(data, info));
         device.build_output_stream(config, callback, on_error, Some(OPEN_TIMEOUT))
     }
 }

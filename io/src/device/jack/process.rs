@@ -13,7 +13,7 @@ use crate::clock::{Beat, MidiClockOut, Transport};
 use crate::live::DevicePorts;
 use crate::midi::PortEvent;
 use crate::output::BLOCK_MAX;
-use crate::rt;
+use crate::rt::{self, Callback};
 
 /// The longest wait for the band in freewheel: a server waits longer, and so does who looks whether it is gone.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -48,7 +48,7 @@ pub(super) struct Process {
 
 impl jack::ProcessHandler for Process {
     fn process(&mut self, client: &Client, scope: &ProcessScope) -> jack::Control {
-        rt::no_alloc(|| {
+        rt::callback(Callback::Duplex, || {
             self.keep_time(scope);
             self.pass_on_transport(client);
             self.midi(scope);

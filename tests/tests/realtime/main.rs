@@ -3,6 +3,8 @@
 //! that the system's leaves for later.
 #![cfg(target_os = "linux")]
 
+mod alsa;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
