@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use sideman_engine::audio::RATE;
-use sideman_engine::listen::{Correction, Heard, Known, KnownClock, Recording, Voice, listen};
+use sideman_engine::listen::{
+    Contradiction, Correction, Heard, Known, KnownClock, Notes, Recording, Voice, contradiction, listen_to, notes,
+};
 use sideman_engine::model::Config;
 use sideman_engine::task::Meter;
 
@@ -80,19 +82,25 @@ pub fn fill(
         beats_file::read(path)?.apply(song);
     }
     let has_clock = song.bpm.is_some() || song.beats.is_some();
-    if has_clock && song.chords.is_some() {
-        return Ok(());
-    }
     let corrections = match beats {
         Some(Beats::Corrections(corrections)) if !has_clock => corrections,
         _ => Vec::new(),
     };
     let known =
         Known { clock: has_clock.then(|| known_clock(song, seconds)).transpose()?, meter: song.known_meter()?, bar1: song.bar1 };
-    let recordings: Vec<Recording> =
-        stems.iter().map(|s| Recording { voice: voice_of(&s.name, instrument), samples: &s.samples }).collect();
+    let part = |s: &Stem| {
+        let recording = Recording { voice: voice_of(&s.name, instrument), samples: &s.samples };
+        (recording.voice, notes(&recording))
+    };
+    let parts: Vec<(Voice, Notes)> = stems.iter().map(part).collect();
     let names = stems.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
-    match listen(&recordings, &known, &corrections) {
+    if let Some(found) = known.clock.as_ref().and_then(|clock| contradiction(&parts, clock)) {
+        tracing::warn!("{}", contradicted(&found, song, &names));
+    }
+    if has_clock && song.chords.is_some() {
+        return Ok(());
+    }
+    match listen_to(&parts, &known, &corrections) {
         Some(heard) => {
             report(&heard, song, &names, has_clock);
             song.take(heard, has_clock);
@@ -122,6 +130,24 @@ fn known_clock(song: &SongInfo, seconds: f64) -> Result<KnownClock> {
     let before = (bar1.max(0.0) / beat).ceil() as usize;
     let count = ((seconds - bar1).max(0.0) / beat).ceil() as usize + before + 1;
     Ok(KnownClock { beats: (0..=count).map(|k| bar1 + (k as f64 - before as f64) * beat).collect(), bar1: before, meter })
+}
+
+/// Says that the recordings contradict the beats that were given, and what would fit.
+fn contradicted(found: &Contradiction, song: &SongInfo, names: &str) -> String {
+    let Contradiction { given, share, heard } = found;
+    let what = match song.bpm.filter(|_| song.beats.is_none()) {
+        Some(bpm) => format!("{bpm:.2} BPM with bar 1 at {:.2} s", song.bar1.unwrap_or(0.0)),
+        None => "the beats of the file".to_owned(),
+    };
+    let changing = if heard.constant { "" } else { " (it changes: leave --tempo out)" };
+    format!(
+        "{what} fits {:.0} % of the notes in {names}; {:.2} BPM{changing} with bar 1 at {:.2} s fits {:.0} %: --tempo and --bar1 \
+         change it, --no-listen says nothing",
+        100.0 * given,
+        heard.tempo,
+        heard.bar1_seconds(),
+        100.0 * share
+    )
 }
 
 /// Prints what was heard.

@@ -22,7 +22,10 @@ pub use count_in::{CountIn, Counted};
 pub use follower::BeatFollower;
 pub use harmony::{Harmony, HeardChord, Part, Third};
 pub use note_changes::NoteChanges;
-pub use offline::{Correction, Event, Heard, Known, KnownClock, Notes, Recording, Voice, listen, listen_to, notes, voice_of};
+pub use offline::{
+    Contradiction, Correction, Event, Heard, Known, KnownClock, Notes, Recording, Voice, contradiction, listen, listen_to, notes,
+    voice_of,
+};
 pub use onset::Onset;
 pub use tempo::TempoFinder;
 

@@ -21,13 +21,20 @@ fn bass(dir: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// Runs a command that writes the folder `to`, and reads a JSON file of that folder.
-fn run(args: &[&str], to: &Path, file: &str) -> Value {
+/// Runs a command that writes the folder `to`. Returns what it prints on stderr.
+fn said(args: &[&str], to: &Path) -> String {
     let out = if args[0] == "live" { "--to" } else { "--out" };
     let mut command = Command::new(env!("CARGO_BIN_EXE_sideman"));
     command.args(args).args([out, &to.to_string_lossy(), "--seed", "7"]).env("SIDEMAN_MODEL", repository("tests/golden/house"));
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{args:?}: {said}");
+    said
+}
+
+/// Runs a command that writes the folder `to`, and reads a JSON file of that folder.
+fn run(args: &[&str], to: &Path, file: &str) -> Value {
+    said(args, to);
     serde_json::from_slice(&std::fs::read(to.join(file)).unwrap()).unwrap()
 }
 
@@ -77,4 +84,36 @@ fn chords_by_ear_of_live_play_stay_causal_with_a_file() {
     // The tempo is heard in advance either way.
     let heard = take("heard", &[]);
     assert!(heard["chords"] != "ear" && heard["tempo"] == causal["tempo"], "{heard} {causal}");
+}
+
+/// The recording has 132 BPM, and bar 1 at 0.5 s.
+#[test]
+fn a_tempo_or_bar_1_that_the_recording_contradicts_is_said_with_what_would_fit() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = bass(dir.path());
+    let says = |name: &str, args: &[&str]| {
+        let args = [&["render", "--bass", &from, "--chords", "Em C G D"], args].concat();
+        let said = said(&args, &dir.path().join(name));
+        (said.contains("132.00 BPM") && said.contains("0.50 s"), said)
+    };
+    for (name, args) in [
+        ("tempo", &["--tempo", "120", "--bar1", "0.5"][..]),
+        ("near", &["--tempo", "128", "--bar1", "0.5"]),
+        ("bar1", &["--tempo", "132", "--bar1", "0.33"]),
+        // Without a tempo the beat that was found is named.
+        ("none", &[]),
+    ] {
+        let (named, said) = says(name, args);
+        assert!(named, "{name}: {said}");
+    }
+    // What fits is not commented on, nor half of it, nor a bar line on another beat.
+    for (name, args) in [
+        ("same", &["--tempo", "132", "--bar1", "0.5"][..]),
+        ("half", &["--tempo", "66", "--bar1", "0.5"]),
+        ("beat-2", &["--tempo", "132", "--bar1", "0.954545"]),
+        ("silent", &["--tempo", "120", "--bar1", "0.5", "--no-listen"]),
+    ] {
+        let (named, said) = says(name, args);
+        assert!(!named, "{name}: {said}");
+    }
 }

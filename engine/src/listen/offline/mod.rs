@@ -7,6 +7,7 @@
 
 mod analysis;
 mod bar_pointer;
+mod contradiction;
 mod events;
 mod grid;
 mod harmony;
@@ -17,5 +18,6 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+pub use contradiction::{Contradiction, contradiction};
 pub use events::{Event, Voice, voice_of};
 pub use heard::{Correction, Heard, Known, KnownClock, Notes, Recording, listen, listen_to, notes};
