@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use symphonia::core::codecs::audio::well_known::CODEC_ID_FLAC;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_FLAC, CODEC_ID_MP3};
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as Decode;
 use symphonia::core::formats::probe::Hint;
@@ -147,6 +147,8 @@ pub(super) struct DecodedBlocks {
     decoder: Box<dyn AudioDecoder>,
     track: u32,
     promised: Option<u64>,
+    /// The file has more sample frames than its header says, which the decoder would leave out.
+    has_more: bool,
     skipped: u64,
     silenced: u64,
     /// The time, in sample frames, at which the next packet should begin.
@@ -166,7 +168,7 @@ impl DecodedBlocks {
             hint.with_extension(extension);
         }
         let source = MediaFile::new(file).map_err(Error::io(path))?;
-        let silenced = source.silenced;
+        let (silenced, mp3_samples) = (source.silenced, source.mp3_samples);
         let stream = MediaSourceStream::new(Box::new(source), Default::default());
         let format = symphonia::default::get_probe()
             .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
@@ -179,14 +181,23 @@ impl DecodedBlocks {
             .make_audio_decoder(parameters, &AudioDecoderOptions::default())
             .map_err(|e| not_audio(&sentence(&e)))?;
         let leaves_out = parameters.codec == CODEC_ID_FLAC;
-        Ok(DecodedBlocks { format, decoder, track: id, promised, skipped: 0, silenced, due: None, leaves_out, damaged: false })
+        let around = u64::from(track.delay.unwrap_or(0)) + u64::from(track.padding.unwrap_or(0));
+        let has_more = promised.is_some_and(|promised| {
+            parameters.codec == CODEC_ID_MP3 && (promised == 0 || promised.saturating_add(around) < mp3_samples)
+        });
+        let promised = promised.filter(|_| !has_more);
+        let (skipped, due, damaged) = (0, None, false);
+        Ok(DecodedBlocks { format, decoder, track: id, promised, has_more, skipped, silenced, due, leaves_out, damaged })
     }
 
     fn next(&mut self, interleaved: &mut Vec<f32>) -> Option<Spec> {
         // Ok(None) is the end. An error here means that the file ends early; what came before it is good.
-        while let Ok(Some(packet)) = self.format.next_packet() {
+        while let Ok(Some(mut packet)) = self.format.next_packet() {
             if packet.track_id != self.track {
                 continue;
+            }
+            if self.has_more {
+                packet.dur = packet.dur.saturating_add(std::mem::take(&mut packet.trim_end));
             }
             match self.decoder.decode(&packet) {
                 Ok(decoded) => {

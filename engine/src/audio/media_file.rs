@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use symphonia::core::io::MediaSource;
 
+use super::mp3::Scan;
 use super::{flac, mp3};
 
 /// Bytes of a file that are replaced, and where they begin.
@@ -21,6 +22,8 @@ pub(super) struct MediaFile {
     mended: Vec<Mended>,
     /// Sample frames that are silence because the file is damaged there.
     pub silenced: u64,
+    /// Sample frames of an MP3 file; 0: it is none, or not known.
+    pub mp3_samples: u64,
 }
 
 /// Bytes of an ID3v1 tag.
@@ -33,7 +36,7 @@ impl MediaFile {
     /// Those of reading it.
     pub(super) fn new(mut file: File) -> io::Result<MediaFile> {
         if !file.metadata()?.is_file() {
-            return Ok(MediaFile { file, end: None, at: 0, mended: Vec::new(), silenced: 0 });
+            return Ok(MediaFile { file, end: None, at: 0, mended: Vec::new(), silenced: 0, mp3_samples: 0 });
         }
         let mut end = file.seek(SeekFrom::End(0))?;
         let mut name = [0; 3];
@@ -41,12 +44,12 @@ impl MediaFile {
         {
             end -= TAG;
         }
-        let (mended, silenced) = match flac::mended_block_sizes(&mut file)? {
-            Some((at, bytes)) => (vec![(at, bytes.to_vec())], 0),
-            None => mp3::mended_damage(&mut file, end)?,
+        let Scan { mended, silenced, samples } = match flac::mended_block_sizes(&mut file)? {
+            Some((at, bytes)) => Scan { mended: vec![(at, bytes.to_vec())], ..Scan::default() },
+            None => mp3::scan(&mut file, end)?,
         };
         file.seek(SeekFrom::Start(0))?;
-        Ok(MediaFile { file, end: Some(end), at: 0, mended, silenced })
+        Ok(MediaFile { file, end: Some(end), at: 0, mended, silenced, mp3_samples: samples })
     }
 }
 

@@ -1,5 +1,7 @@
-//! Damage in the middle of an MP3 file: the decoder leaves out frames whose header it can't find, and all that comes after
-//! them would be early. Here the damaged bytes become as many silent frames as fit into them.
+//! What the decoder does not see of an MP3 file. Damage in the middle: the decoder leaves out frames whose header it can't
+//! find, and all that comes after them would be early. Here the damaged bytes become as many silent frames as fit into
+//! them. And how many frames there are: the decoder plays as many as the header says, which is none in a recording that
+//! was killed, and those of the first one in a file of several.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
@@ -60,8 +62,12 @@ impl Header {
 
     /// Whether both can be frames of one file: version, sample rate, and mono or not are equal.
     fn fits(self, other: Header) -> bool {
-        let mono = |header: Header| header.0[3] >> 6 == 3;
-        self.0[1] & 0xfe == other.0[1] & 0xfe && self.0[2] & 0x0c == other.0[2] & 0x0c && mono(self) == mono(other)
+        let [_, kind, rates, _] = self.0;
+        kind & 0xfe == other.0[1] & 0xfe && rates & 0x0c == other.0[2] & 0x0c && self.is_mono() == other.is_mono()
+    }
+
+    fn is_mono(self) -> bool {
+        self.0[3] >> 6 == 3
     }
 
     /// A silent frame of at most some bytes: no checksum, no side information, no data.
@@ -72,6 +78,17 @@ impl Header {
         frame.get_mut(..4)?.copy_from_slice(&header);
         Some(frame)
     }
+}
+
+/// What is found in a file.
+#[derive(Default)]
+pub(super) struct Scan {
+    /// What replaces the damaged bytes.
+    pub mended: Vec<Mended>,
+    /// Sample frames of silence in it.
+    pub silenced: u64,
+    /// Sample frames of the whole file; 0 where it is no MP3 file.
+    pub samples: u64,
 }
 
 /// The frames of a file.
@@ -117,16 +134,17 @@ impl<R: Read + Seek> Frames<R> {
     }
 }
 
-/// What replaces the damaged bytes of an MP3 file that ends at `end`, and the sample frames of silence in it.
+/// Reads the headers of all frames of a file that ends at `end`.
 ///
 /// # Errors
 /// Those of reading it.
-pub(super) fn mended_damage(file: &mut (impl Read + Seek), end: u64) -> io::Result<(Vec<Mended>, u64)> {
+pub(super) fn scan(file: &mut (impl Read + Seek), end: u64) -> io::Result<Scan> {
     file.seek(SeekFrom::Start(0))?;
     let mut frames = Frames { file: BufReader::with_capacity(1 << 16, file), end, at: 0 };
-    let (mut all, mut samples, mut mended) = (Vec::new(), 0, 0);
+    let (mut scan, mut mended) = (Scan::default(), 0);
     let start = after_tags(&mut frames)?;
-    let Some(mut at) = frames.find(start, start.saturating_add(START), None)? else { return Ok((all, 0)) };
+    let Some(mut at) = frames.find(start, start.saturating_add(START), None)? else { return Ok(scan) };
+    let first = at;
     // Bytes and number of the frames so far.
     let (mut bytes, mut count, mut last) = (0, 0, None);
     loop {
@@ -149,17 +167,43 @@ pub(super) fn mended_damage(file: &mut (impl Read + Seek), end: u64) -> io::Resu
                     let from = (n * room) as usize;
                     silence[from..from + frame.len()].copy_from_slice(&frame);
                 });
-                all.push((at, silence));
-                samples += missing * header.samples();
+                scan.mended.push((at, silence));
+                scan.silenced += missing * header.samples();
             }
         }
         mended += next - at;
         at = next;
     }
-    Ok((all, samples))
+    if let Some(header) = last {
+        let described = u64::from(frames.describes_file(first, header)?);
+        scan.samples = (count - described) * header.samples() + scan.silenced;
+    }
+    Ok(scan)
 }
 
 impl<R: Read + Seek> Frames<R> {
+    /// Whether the first frame has no music: it describes the file.
+    fn describes_file(&mut self, at: u64, header: Header) -> io::Result<bool> {
+        let side = match (header.is_mpeg_1(), header.is_mono()) {
+            (true, false) => 32,
+            (true, true) | (false, false) => 17,
+            (false, true) => 9,
+        };
+        let mut is = |offset: u64, names: &[&[u8; 4]]| -> io::Result<bool> {
+            let mut name = [0; 4];
+            self.file.seek_relative((at + offset).wrapping_sub(self.at).cast_signed())?;
+            self.at = at + offset;
+            // A frame is longer than this; the last one may be cut off.
+            if self.at + 4 > self.end {
+                return Ok(false);
+            }
+            self.file.read_exact(&mut name)?;
+            self.at += 4;
+            Ok(names.contains(&&name))
+        };
+        Ok(is(4 + side, &[b"Xing", b"Info"])? || is(4 + 32, &[b"VBRI"])?)
+    }
+
     /// Whether a tag begins at a place.
     fn is_tag(&mut self, at: u64) -> io::Result<bool> {
         let mut name = [0; 3];

@@ -138,10 +138,12 @@ pub fn read(file: &mut (impl Read + Seek)) -> Result<WavHeader, Fault> {
             }
             _ => {}
         }
-        // Chunks have an even length. Some writers leave the padding out: then the next name begins a byte
-        // earlier.
         at = start + size;
-        if size % 2 == 1 && !is_name(file, at)? {
+        if at > end {
+            let name = chunk[..4].escape_ascii();
+            return Err(Fault::Damaged(format!("its chunk `{name}` should end within the file, and before `data`")));
+        }
+        if size % 2 == 1 && is_padded(file, at)? {
             at += 1;
         }
     }
@@ -149,6 +151,18 @@ pub fn read(file: &mut (impl Read + Seek)) -> Result<WavHeader, Fault> {
         Some(_) => "it has no chunk `data`, so no samples".into(),
         None => "it has no chunk `fmt `, which says how the samples are stored".into(),
     }))
+}
+
+/// Whether a chunk of odd length that ends at `at` is followed by a byte of padding. Some writers leave it out: then the
+/// next name begins there.
+fn is_padded(file: &mut (impl Read + Seek), at: u64) -> io::Result<bool> {
+    if is_name(file, at)? {
+        return Ok(false);
+    }
+    let mut name = [0; 4];
+    file.seek(SeekFrom::Start(at))?;
+    let is_text = file.read_exact(&mut name).is_ok() && name.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    Ok(!is_text || is_name(file, at + 1)?)
 }
 
 /// Whether what begins at `at` is a chunk's name that comes after a chunk.

@@ -119,6 +119,36 @@ fn damage_in_the_middle_of_an_mp3_file_is_silence_and_moves_nothing_after_it() {
     }
 }
 
+/// A killed recorder has written 0 frames into the header, and a file of several has the number of the first one's.
+#[test]
+fn an_mp3_file_gives_all_of_its_samples_whatever_its_header_says() {
+    let (right, file) = (read(&bundled("tone.mp3")).unwrap(), std::fs::read(bundled("tone.mp3")).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bass.mp3");
+    let info = file.windows(4).position(|name| name == b"Info").unwrap();
+    let read = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        read(&path).unwrap().samples
+    };
+    // The checksum of what LAME says, and of all before it.
+    let end = file.windows(4).position(|name| name == b"LAME").unwrap() + 34;
+    let bit = |crc: u16| if crc & 1 == 1 { crc >> 1 ^ 0xa001 } else { crc >> 1 };
+    let checksum = |bytes: &[u8]| bytes.iter().fold(0u16, |crc, byte| (0..8).fold(crc ^ u16::from(*byte), |crc, _| bit(crc)));
+    assert_eq!(checksum(&file[..end]).to_be_bytes(), file[end..end + 2]);
+    for frames in [0u32, 1, 10] {
+        let mut killed = file.clone();
+        killed[info + 8..info + 12].copy_from_slice(&frames.to_be_bytes());
+        let sum = checksum(&killed[..end]).to_be_bytes();
+        killed[end..end + 2].copy_from_slice(&sum);
+        let samples = read(&killed);
+        assert!(samples.len() >= right.samples.len(), "{frames}: {} of {}", samples.len(), right.samples.len());
+        let worst = samples.iter().zip(&right.samples).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-3, "{frames}: the samples have moved: {worst}");
+    }
+    let twice = read(&[&file[..], &file].concat()).len();
+    assert!(twice >= 2 * right.samples.len(), "{twice} of {}", 2 * right.samples.len());
+}
+
 #[test]
 fn a_tag_between_two_mp3_files_in_one_is_no_damage() {
     let file = std::fs::read(bundled("tone.mp3")).unwrap();
@@ -330,6 +360,8 @@ fn a_wav_whose_header_is_not_right_still_gives_all_of_its_samples() {
     no_subformat.extend([0; 24]);
     let mut odd = chunk(b"bext", &[7; 603], None);
     odd.pop();
+    let mut unknown = chunk(b"SAUR", b"1234567", None);
+    unknown.pop();
     for (name, file) in [
         ("plain", riff(b"RIFF", size, &[f16.clone(), data(None)])),
         ("ffmpeg's pipe", riff(b"RIFF", u32::MAX, &[f16.clone(), chunk(b"LIST", b"INFO", None), data(all)])),
@@ -338,6 +370,10 @@ fn a_wav_whose_header_is_not_right_still_gives_all_of_its_samples() {
         ("a killed recorder", riff(b"RIFF", 4088, &[chunk(b"JUNK", &[0; 4044], None), f16.clone(), data(zero)])),
         ("a RIFF size that is too small", riff(b"RIFF", size - 16, &[f16.clone(), data(None)])),
         ("an odd chunk without padding", riff(b"RIFF", size + 611, &[odd, f16.clone(), data(None)])),
+        (
+            "an odd chunk without padding between chunks of other programs",
+            riff(b"RIFF", size, &[f16.clone(), unknown, chunk(b"LGWV", b"12345678", None), data(None)]),
+        ),
         ("an odd chunk with padding", riff(b"RIFF", size + 504, &[chunk(b"axml", &[7; 495], None), f16.clone(), data(None)])),
         ("no valid bits", riff(b"RIFF", size + 24, &[said(0, 4), data(None)])),
         ("no speaker", riff(b"RIFF", size + 24, &[said(16, 0), data(None)])),
@@ -372,6 +408,10 @@ fn a_damaged_header_is_an_error_and_not_silence() {
         ("no samples", riff(b"RIFF", 100, &[fmt(1, 1, 16)])),
         ("no channels", riff(b"RIFF", 100, &[fmt(1, 0, 16), chunk(b"data", &pcm, None)])),
         ("bits that no sample has", riff(b"RIFF", 100, &[fmt(1, 1, 64), chunk(b"data", &pcm, None)])),
+        (
+            "a chunk that is longer than the file",
+            riff(b"RIFF", 100, &[fmt(1, 1, 16), chunk(b"LIST", b"INFO", Some(u32::MAX - 16)), chunk(b"data", &pcm, None)]),
+        ),
         ("a half-precision float", riff(b"RIFF", 100, &[fmt(3, 1, 16), chunk(b"data", &pcm, None)])),
     ] {
         println!("{name}");
