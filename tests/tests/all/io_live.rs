@@ -269,6 +269,53 @@ fn what_cannot_be_caught_up_with_is_skipped_and_a_replay_skips_it_too() {
     assert_eq!(stage::heard(&dir.path().join("take")), stage::heard(&dir.path().join("again")));
 }
 
+/// A computer that is too slow for lag 8 in every hop.
+#[test]
+fn every_frame_that_is_filled_in_and_every_late_hop_is_counted_at_lag_8() {
+    const RATE: u32 = 32_000;
+    const BLOCK: usize = 320;
+    const HOPS: u64 = 20;
+    let ((came, begun), (go, wait)) = (channel::<()>(), channel::<()>());
+    // Each hop waits until the test has played more than there is.
+    let before_hop = move |_: i64| {
+        // The test is over.
+        let _ = came.send(());
+        let _ = wait.recv();
+    };
+    let mut stage = ManualDevice::with(stage::config(8), RATE, Some(Box::new(before_hop)), None);
+    let (samples, mut filled) = (stage::bass(60 * RATE as usize, RATE), 0);
+    let mut blocks = samples.chunks_exact(BLOCK);
+    let mut play = |stage: &mut ManualDevice| {
+        stage.input(blocks.next().unwrap());
+        // Meanwhile the engine gives nothing: it waits for input, or for the test.
+        filled += BLOCK as u64 - stage.ports.output.ready().min(BLOCK as u64);
+        stage.output(BLOCK);
+        filled
+    };
+    let mut filled = 0;
+    for hop in 1..=HOPS {
+        while begun.recv_timeout(Duration::from_millis(50)).is_err() {
+            play(&mut stage);
+        }
+        while stage.ports.output.ready() > 0 {
+            play(&mut stage);
+        }
+        play(&mut stage);
+        filled = play(&mut stage);
+        go.send(()).unwrap();
+        let asked = Instant::now();
+        while stage.control.snapshot().health.late < hop {
+            assert!(asked.elapsed() < Duration::from_secs(60), "hop {hop} is not counted as late");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    let health = stage.control.snapshot().health.clone();
+    assert_eq!((health.late, health.underrun), (HOPS, filled), "{health:?}");
+    assert!(filled >= HOPS * 2 * BLOCK as u64);
+    drop(go);
+    stage.end();
+}
+
 #[test]
 fn a_lead_that_is_too_short_is_known_before_the_first_hop_and_once() {
     let (mut runner, _control) = stage::runner(stage::config(25), RunMode::Files);
