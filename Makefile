@@ -15,7 +15,7 @@ SKIPS := $(CURDIR)/target/skips
 TEST_ENV := SIDEMAN_SKIPS=$(SKIPS) SIDEMAN_PYTHON=$(CURDIR)/.venv-test/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: deny help setup jam test fmt lint doc unit soak link python test-train bench clean
+.PHONY: deny help setup jam test fmt lint doc unit soak link python test-train bench dist clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -69,6 +69,9 @@ test-train: ## run all Python tests of train/ (installs PyTorch into .venv-train
 bench: ## list the benchmarks; results are in docs/measurements/
 	cargo run --release -p sideman-bench -- --help
 
-clean: ## remove target/ and out/
+dist: ## make a release archive in dist/ that runs on other Debian or Ubuntu machines without Rust
+	@scripts/dist.sh
+
+clean: ## remove target/, out/ and dist/
 	cargo clean
-	rm -rf out
+	rm -rf out dist
