@@ -110,7 +110,7 @@ KERNEL polar(Polar a) {
 }
 
 // Spectra with locked phases, in four steps: samples of white noise, whose spectra are a matrix product; for each bin its peak and
-// that peak's advance; phases, row after row; spectra. Arithmetic as in src/cpu/locked.rs.
+// that peak's advance; phases, row after row; spectra. Arithmetic as in src/cpu/locked.rs. Below bin `from` phases are given.
 struct WhiteNoise {
   const int *state;  // [half + 1]; the last is the number of rows so far
   float *x;
@@ -186,6 +186,7 @@ struct LockedSpectra {
   i64 x_at, x_stride, y_at, y_stride;
   int count, half;
   float max_log, scale;  // of the noise's spectra
+  int from, unused;
 };
 KERNEL locked_spectra(LockedSpectra a) {
   EACH(i, (i64)a.count * a.half) {
@@ -193,6 +194,13 @@ KERNEL locked_spectra(LockedSpectra a) {
     const float *x = a.x + a.x_at + t * a.x_stride, *noise = a.noise + t * 2 * a.half;
     float *y = a.y + a.y_at + t * a.y_stride;
     float l = x[k], m = exp_(l > a.max_log ? a.max_log : l);
+    if (k < a.from) {
+      float sin, cos;
+      sincosf(x[a.half + k], &sin, &cos);
+      y[k] = m * cos;
+      y[a.half + k] = k == 0 ? 0.0f : m * sin;
+      continue;
+    }
     float odds = exp_(fminf(fmaxf(x[a.half + k], -30.0f), 30.0f)), share = 1.0f / (1.0f + odds);
     float tone = m * sqrtf(share), rough = m * sqrtf(odds * share * 1.442695f);
     if (k & 1) tone = -tone;

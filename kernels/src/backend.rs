@@ -181,7 +181,7 @@ pub trait Backend {
     fn polar_spectra(&mut self, half: usize, max_log: f32, x: &Self::Buf, xr: Rows, y: &mut Self::Buf, yr: Rows);
     /// Spectra with locked phases (docs/reference/model-format.md, kind `istft`): each row (log magnitudes,
     /// noise shares) of `x` \[2·half\], half = n_fft/2 + 1, becomes a row (real, imaginary parts) of `y`
-    /// \[2·half\]. `state` [half + 1] is carried from call to call: the phases of the last row, 2³² a turn, and
+    /// \[2·half\]. Below bin `locked_from` the rows hold phases in place of noise shares. `state` [half + 1] is carried from call to call: the phases of the last row, 2³² a turn, and
     /// the number of rows so far.
     fn locked_spectra(
         &mut self,

@@ -106,13 +106,15 @@ pub struct InverseStft {
     pub hop: usize,
 }
 
-/// How spectra are made of log magnitudes and noise shares ([`crate::Backend::locked_spectra`]).
+/// How spectra are made of log magnitudes, phases and noise shares ([`crate::Backend::locked_spectra`]).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LockedSpectra {
     /// The transform that they are meant for.
     pub stft: InverseStft,
     /// Log magnitudes above this are lowered to it.
     pub max_log: f32,
+    /// The first bin with a locked phase, even; the phases of those below it are given.
+    pub locked_from: usize,
     /// Which noise: signals with different seeds are independent.
     pub noise_seed: u32,
 }

@@ -100,7 +100,7 @@ fn nothing_is_allocated_after_the_first_round() {
         backend.spectrum(Stft { n_fft: 64, hop: 16, bins: 33 }, &x, 64, &mut y, Rows { count: 20, at: 3, stride: 40 });
         let stft = InverseStft { n_fft: 64, hop: 16 };
         backend.polar_spectra(33, 7.0, &x, Rows::packed(20, 66), &mut y, Rows::packed(20, 66));
-        let spec = LockedSpectra { stft, max_log: 7.0, noise_seed: 1 };
+        let spec = LockedSpectra { stft, max_log: 7.0, locked_from: 8, noise_seed: 1 };
         backend.locked_spectra(spec, &x, Rows::packed(20, 66), &mut locked, &mut y, Rows::packed(20, 66));
         backend.istft(stft, &y, Rows::packed(20, 66), &mut tail, &mut x, 0);
         backend.quantize(&books, &mut x, Rows::packed(rows, dim), &mut codes, Rows::packed(2, 700));

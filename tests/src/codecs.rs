@@ -58,6 +58,7 @@ pub fn istft() -> IstftConfig {
         hop: 320,
         max_log: 7.0,
         phase: Phase::Predicted,
+        locked_from: 0,
         noise_seed: None,
         quantizer: QuantizerKind::Factorised,
         code_dim: 8,

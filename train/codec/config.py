@@ -26,8 +26,10 @@ STEMS = {
 
 
 # Decoders with locked phases: the window of the inverse STFT, and a seed, because each stem has noise of its own.
-# A short window keeps drum attacks sharp; a long one separates the partials of chords.
-SYNTHESIS = {"bass": {"n_fft": 2048, "noise_seed": 1}, "drums": {"n_fft": 800, "noise_seed": 2}, "other": {"n_fft": 2048, "noise_seed": 3}}
+# A short window keeps drum attacks sharp; a long one separates the partials of chords. The chords of `other` are clear
+# only with the phases that the network predicts below 2 kHz (bin 128).
+SYNTHESIS = {"bass": {"n_fft": 2048, "noise_seed": 1}, "drums": {"n_fft": 800, "noise_seed": 2},
+             "other": {"n_fft": 2048, "noise_seed": 3, "locked_from": 128}}
 
 
 def look_ahead(c: dict) -> dict:

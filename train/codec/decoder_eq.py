@@ -4,8 +4,8 @@
 
 Run it once, after train_decoder. Where a decoder is uncertain it predicts medians, and its output is too soft. For each
 third of an octave this measures the loss of power over songs of the train split, and adds it to the bias of the
-decoder's log magnitudes. Before that it lowers the noise share (`NOISE_BIAS`). Only biases change, so the
-tokens stay valid.
+decoder's log magnitudes. Before that it lowers the noise share (`NOISE_BIAS`). Only biases of bins with locked phases
+change, so the tokens stay valid.
 """
 
 import argparse
@@ -22,8 +22,9 @@ from .dataset import StemDataset
 SECONDS, N = 10, 4096
 LIMIT = 6.0  # dB of correction at most: bands that are silent in most songs are measured badly
 # Added to the logit of the noise share. The unsteadiness that the share is trained on is high at every attack; without
-# this, drums and bass lose attacks, and drums have fewer lines than real cymbals (docs/measurements/sound.md).
-NOISE_BIAS = {"bass": -1.5, "drums": -3.0, "other": 0.0}
+# this, drums and bass lose attacks, drums have fewer lines than real cymbals, and `other` sounds of noise
+# (docs/measurements/sound.md).
+NOISE_BIAS = {"bass": -1.5, "drums": -3.0, "other": -3.0}
 
 
 def bands() -> np.ndarray:
@@ -72,12 +73,14 @@ def main():
     if "eq_db" in trained:
         raise SystemExit(f"{path}: has been corrected already")
     bias, half = codec.decoder.head.bias.data, codec.c["n_fft"] // 2 + 1
-    bias[half:] += NOISE_BIAS[a.stem]
+    given = codec.c.get("locked_from", 0)
+    bias[half + given:] += NOISE_BIAS[a.stem]
     lost = power_lost(coded_pairs(codec, a.corpus, a.stem, "train", a.songs))
     gain = lost.clip(-LIMIT, LIMIT)
     middle = np.sqrt(bands()[1:] * bands()[:-1])
     hz = np.arange(half) * 32000 / codec.c["n_fft"]
-    bias[:half] += torch.from_numpy(np.interp(np.log2(hz.clip(20)), np.log2(middle), gain) * np.log(10) / 20).float()
+    corrected = torch.from_numpy(np.interp(np.log2(hz.clip(20)), np.log2(middle), gain) * np.log(10) / 20).float()
+    bias[given:half] += corrected[given:]
     after = power_lost(coded_pairs(codec, a.corpus, a.stem, "train", a.songs))
     state = codec.state_dict()
     checkpoint.save(path, **trained | {"ema": state, "model": state}, eq_db=gain.round(2).tolist())

@@ -52,7 +52,9 @@ def coded(codec, x: np.ndarray) -> tuple[np.ndarray, float]:
     y = synthesise(*head, codec.c)[0].numpy()[:len(x)]
     power = torch.exp(2 * head[0][0].float().clamp(max=codec.c["max_log"]))
     if codec.c.get("phase") == "locked":
-        power = power * (1 + (locked.MEDIAN_POWER - 1) * torch.sigmoid(head[1][0].float()))
+        share = torch.sigmoid(head[1][0].float())
+        share[:, :codec.c.get("locked_from", 0)] = 0  # there the head says phases
+        power = power * (1 + (locked.MEDIAN_POWER - 1) * share)
     n, hop = codec.c["n_fft"], codec.c["hop"]
     got = measures.spectrum(np.pad(y, (n // 2 - hop // 2, n)), n, hop)[8:len(power) - 8] * (n / 4)
     return y, float(10 * np.log10((got**2).sum() / power[8:len(power) - 8].sum().item()))

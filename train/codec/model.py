@@ -103,18 +103,25 @@ class Decoder(nn.Module):
         return self.head(self.norm(x)).chunk(2, -1)
 
 
+def polar(log, phase, c: dict) -> torch.Tensor:
+    """Complex spectra of log magnitudes and phases."""
+    mag, phase = torch.exp(log.float().clamp(max=c["max_log"])), phase.float()
+    return torch.complex(mag * phase.cos(), mag * phase.sin())
+
+
 def synthesise(first, second, c: dict) -> torch.Tensor:
     """Inverse STFT of the head's two halves [B, 2T, n/2+1] to audio [B, 640·T]. They are log magnitudes and phases,
-    or, where the config says `phase: "locked"`, log magnitudes and noise shares (`locked.py`).
+    or, where the config says `phase: "locked"`, log magnitudes and noise shares (`locked.py`), with phases in place of the
+    shares below the bin `locked_from`.
     The window sum is that of an endless stream, at the edges too."""
     n, hop = c["n_fft"], c["hop"]
     if c.get("phase") == "locked":
         # A shift of the centre to the window's begin changes the sign of every other bin.
         sign = 1 - 2 * (torch.arange(n // 2 + 1, device=first.device) % 2)
-        spectra = locked.spectra(first, second, c) * sign
+        spectra, given = locked.spectra(first, second, c) * sign, c.get("locked_from", 0)
+        spectra = torch.cat([polar(first[..., :given], second[..., :given], c), spectra[..., given:]], -1)
     else:
-        mag, phase = torch.exp(first.float().clamp(max=c["max_log"])), second.float()
-        spectra = torch.complex(mag * phase.cos(), mag * phase.sin())
+        spectra = polar(first, second, c)
     wave = torch.fft.irfft(spectra, n) * torch.hann_window(n, device=first.device)
     count = wave.shape[1]
     full = F.fold(wave.transpose(1, 2), (1, (count - 1) * hop + n), (1, n), stride=(1, hop))[:, 0, 0]

@@ -13,6 +13,9 @@ with the spectra of the original. The losses, each with equal weight for each oc
 * the log magnitude, which tends to its median, and its differences over time and frequency, for attacks and partials;
 * the power of third-octave bands as a gamma distribution, which tends to its mean, because medians are too soft;
 * the noise share against how unsteady the phase of the original is (`unsteadiness`).
+
+Below the bin `locked_from` the decoder keeps predicting phases. There it is compared with the decoder before, whose
+magnitudes and phases it should keep, and the losses above leave these bins out.
 """
 
 import argparse
@@ -86,14 +89,17 @@ def unsteadiness(spectra: torch.Tensor) -> torch.Tensor:
 class Losses:
     """The losses of the module's docstring for windows of `n` samples."""
 
-    def __init__(self, n: int, device):
+    def __init__(self, n: int, device, first: int = 0):
         bins = n // 2 + 1
         weights = torch.arange(bins, device=device).clamp(min=max(1, n // 680)).float() ** -0.6
+        self.kept = weights[:first] / weights[:first].sum()
+        weights[:first] = 0
         self.n, self.weights = n, weights / weights.sum()
         edges = sorted({0, bins, *(round(100 * 2 ** (i / 3) * n / 32000) for i in range(-2, 22))})
         self.bands = torch.zeros(bins, len(edges) - 1, device=device)
         for i, (low, high) in enumerate(zip(edges, edges[1:])):
             self.bands[low:high, i] = 1
+        self.bands = self.bands[:, [low >= first for low in edges[:-1]]]
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         return (values[:, START:-END] * self.weights[-values.shape[-1]:]).sum(-1).mean()
@@ -114,15 +120,28 @@ class Losses:
                 "bands": 0.15 * (gamma.mean() + more.abs().mean()), "noise": 0.3 * self.mean(noise)}
 
 
+    def keep(self, head, before) -> torch.Tensor:
+        """The difference of (log magnitudes, phases) from those of the decoder before, in the bins below the first."""
+        (log, phase), (old_log, old_phase) = ([half[..., :len(self.kept)].float() for half in pair] for pair in (head, before))
+        audible = ((old_log + math.log(4 / self.n) - math.log(FLOOR)) / 5).clamp(0, 1)
+        away = (log - old_log).abs() + 1 - torch.cos(phase - old_phase)
+        return ((away * audible)[:, START:-END] * self.kept).sum(-1).mean()
+
+
 def with_new_head(codec, stem: str):
-    """The codec with a head for locked phases. It begins with the old log magnitudes, at the nearest old bins."""
+    """The codec with a head for locked phases. It begins with the old log magnitudes, at the nearest old bins, and below
+    the first locked bin with the old phases."""
     old, config = codec.decoder, locked_config(codec.c, stem)
     n, before = config["n_fft"], codec.c["n_fft"]
     nearest = (torch.arange(n // 2 + 1) * (before / n)).round().long().clamp(max=before // 2)
     codec.decoder = Decoder(config)
     state = old.state_dict()
     weight, bias = state["head.weight"][nearest], state["head.bias"][nearest] + math.log(n / before)
-    state["head.weight"], state["head.bias"] = torch.cat([weight, torch.zeros_like(weight)]), torch.cat([bias, torch.zeros_like(bias)])
+    shares, share_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+    if given := config.get("locked_from", 0):
+        assert n == before, "phases that are kept need the window that they were predicted for"
+        shares[:given], share_bias[:given] = state["head.weight"][n // 2 + 1:][:given], state["head.bias"][n // 2 + 1:][:given]
+    state["head.weight"], state["head.bias"] = torch.cat([weight, shares]), torch.cat([bias, share_bias])
     codec.decoder.load_state_dict(state)
     codec.c = config
     return codec
@@ -145,6 +164,7 @@ def main():
     torch.manual_seed(1)
     here, path, own = compute.device(), a.codecs / f"{a.stem}.pt", a.codecs / f"{a.stem}.decoder.pt"
     codec = load_codec(path)
+    teacher = copy.deepcopy(codec.decoder).requires_grad_(False)
     if codec.c.get("phase") != "locked":
         codec = with_new_head(codec, a.stem)
     codec.to(here).requires_grad_(False)
@@ -157,7 +177,9 @@ def main():
         decoder.load_state_dict(s["model"]), ema.load_state_dict(s["ema"]), opt.load_state_dict(s["opt"])
         step, seconds, curve = s["step"], s["seconds"], s["curve"]
     music = Pairs(a.tokens, a.corpus, a.stem, seed=1 + step + 1_000_003 * compute.RANK)
-    losses, start, saved, window = Losses(codec.c["n_fft"], here), time.time(), time.time(), []
+    given = codec.c.get("locked_from", 0)
+    teacher.to(here)
+    losses, start, saved, window = Losses(codec.c["n_fft"], here, given), time.time(), time.time(), []
     while step < a.steps:
         for g in opt.param_groups:
             g["lr"] = a.lr * min(1.0, (step + 1) / 100) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / a.steps)))
@@ -167,6 +189,10 @@ def main():
         with compute.autocast():
             head = decoder(z)
         parts = losses(*head, truth)
+        if given:
+            with torch.no_grad(), compute.autocast():
+                before = teacher(z)
+            parts["kept"] = 2 * losses.keep(head, before)
         opt.zero_grad(set_to_none=True)
         sum(parts.values()).backward()
         compute.average_gradients(decoder.parameters())

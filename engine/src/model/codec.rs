@@ -123,6 +123,10 @@ impl Phase {
     }
 }
 
+fn is_zero(n: &usize) -> bool {
+    *n == 0
+}
+
 /// Sizes of a codec of kind `istft`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -160,6 +164,10 @@ pub struct IstftConfig {
     /// Where the phases of the spectra come from.
     #[serde(default, skip_serializing_if = "Phase::is_predicted")]
     pub phase: Phase,
+    /// The first bin with a locked phase, even; the network predicts the phases of the bins below. Only with
+    /// [`Phase::Locked`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub locked_from: usize,
     /// Which white noise is mixed in; only with [`Phase::Locked`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noise_seed: Option<u32>,
@@ -275,9 +283,14 @@ impl IstftConfig {
         if !self.max_log.is_finite() || self.max_log > 80.0 {
             return bad("max_log", format!("{}; it should be a finite number of at most 80", self.max_log));
         }
-        if self.phase == Phase::Predicted && self.noise_seed.is_some() {
-            return bad("noise_seed", "it should be missing: only the phase \"locked\" has it");
+        if self.phase == Phase::Predicted {
+            if self.noise_seed.is_some() {
+                return bad("noise_seed", "it should be missing: only the phase \"locked\" has it");
+            }
+            within("locked_from", self.locked_from, 0, 0)?;
         }
+        within("locked_from", self.locked_from, 0, self.n_fft / 2)?;
+        divides("locked_from", 2, "locked_from", self.locked_from)?;
         let encode = self.analysis_ahead.div_ceil(2 * self.hop);
         let decode = (self.n_fft / 2).saturating_sub(self.hop / 2).div_ceil(self.hop).div_ceil(2);
         within("look_ahead.encode", self.look_ahead.encode, encode, encode)?;

@@ -176,6 +176,12 @@ impl Fourier {
         let InverseStft { n_fft, hop } = spec.stft;
         let half = n_fft / 2 + 1;
         assert!(xr.end(2 * half) <= x.len(), "locked_spectra: {xr:?} of {} values in x of {}", 2 * half, x.len());
+        // Every other bin changes its sign, counted from the first.
+        assert!(
+            spec.locked_from <= half && spec.locked_from.is_multiple_of(2),
+            "locked_spectra: from bin {} of {half}",
+            spec.locked_from
+        );
         let i = self.size(n_fft, n_fft, work.pool.threads());
         let Fourier { sizes, buffers, locked, phases, .. } = self;
         let row = |t: usize| x[xr.at + t * xr.stride..][..2 * half].split_at(half);
@@ -201,8 +207,20 @@ impl Fourier {
             for ((re, im), bin) in re.iter_mut().zip(im.iter_mut()).zip(&*bins) {
                 (*re, *im) = (bin.re, bin.im);
             }
-            let (l, u) = row(t);
-            kernel::mix_spectra(isa, (spec.max_log, scale), l, u, &phases[t * half..][..half], re, im);
+            let ((l, u), phases, from) = (row(t), &phases[t * half..][..half], spec.locked_from);
+            kernel::mix_spectra(
+                isa,
+                (spec.max_log, scale),
+                &l[from..],
+                &u[from..],
+                &phases[from..],
+                &mut re[from..],
+                &mut im[from..],
+            );
+            for ((re, im), phase) in re.iter_mut().zip(im.iter_mut()).zip(&u[..from]) {
+                (*im, *re) = phase.sin_cos();
+            }
+            kernel::scale_spectra(isa, spec.max_log, &l[..from], &mut re[..from], &mut im[..from]);
             (im[0], im[half - 1]) = (0.0, 0.0);
         });
     }

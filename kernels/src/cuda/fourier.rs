@@ -116,6 +116,11 @@ impl Fourier {
         assert!(xr.end(2 * half) <= x.len(), "locked_spectra: {xr:?} of {} values in x of {}", 2 * half, x.len());
         assert!(yr.end(2 * half) <= y.len(), "locked_spectra: {yr:?} of {} values in y of {}", 2 * half, y.len());
         assert!(state.len() > half, "locked_spectra: state of {}", state.len());
+        assert!(
+            spec.locked_from <= half && spec.locked_from.is_multiple_of(2),
+            "locked_spectra: from bin {} of {half}",
+            spec.locked_from
+        );
         if count == 0 {
             return;
         }
@@ -168,6 +173,8 @@ impl Fourier {
             half: half as i32,
             max_log: spec.max_log,
             scale: (1.0 / (0.375 * n_fft as f64).sqrt()) as f32,
+            from: spec.locked_from as i32,
+            unused: 0,
         };
         device.launch(Kernel::LockedSpectra, blocks(count * half), 256, 0, arguments);
     }

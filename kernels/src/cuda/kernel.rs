@@ -167,7 +167,7 @@ arguments! {
     LockPhases for LockPhases { peak: u64, advance: u64, state: u64, phases: u64, count: i32, half: i32, }
     LockedSpectra for LockedSpectra {
         x: u64, noise: u64, phases: u64, y: u64, x_at: i64, x_stride: i64, y_at: i64, y_stride: i64, count: i32, half: i32,
-        max_log: f32, scale: f32,
+        max_log: f32, scale: f32, from: i32, unused: i32,
     }
     Overlap for Overlap {
         windows: u64, tail: u64, envelope: u64, y: u64, next: u64, y_at: i64, count: i32, n_fft: i32, hop: i32, unused: i32,

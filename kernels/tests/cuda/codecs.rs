@@ -121,19 +121,19 @@ impl Case for Spectra {
     }
 }
 
-/// Inverse transforms of spectra with predicted or locked phases, `parts` hops at a time, over one tail.
+/// Inverse transforms of spectra with predicted phases, or locked ones from a bin on, `parts` hops at a time, over one tail.
 #[derive(Debug, Clone)]
 pub struct Inverse {
     pub n_fft: usize,
     pub hop: usize,
     pub max_log: f32,
-    pub locked: bool,
+    pub locked_from: Option<usize>,
     pub parts: Vec<usize>,
 }
 
 impl Case for Inverse {
     fn run<B: Backend>(&self, backend: &mut B) -> Vec<f32> {
-        let Inverse { n_fft, hop, max_log, locked, ref parts } = *self;
+        let Inverse { n_fft, hop, max_log, locked_from, ref parts } = *self;
         let (half, count, stride) = (n_fft / 2 + 1, parts.iter().sum::<usize>(), n_fft + 5);
         // Phases of several turns; as logits of noise shares, some beyond the largest.
         let spectra: Vec<f32> =
@@ -146,8 +146,8 @@ impl Case for Inverse {
         for n in parts {
             let rows = Rows { count: *n, at: done * stride, stride };
             let to = Rows { at: 3 + done * stride, ..rows };
-            if locked {
-                let spec = LockedSpectra { stft, max_log, noise_seed: 7 };
+            if let Some(locked_from) = locked_from {
+                let spec = LockedSpectra { stft, max_log, locked_from: locked_from.min(half / 2 * 2), noise_seed: 7 };
                 backend.locked_spectra(spec, &x, rows, &mut state, &mut complex, to);
             } else {
                 backend.polar_spectra(half, max_log, &x, rows, &mut complex, to);

@@ -125,6 +125,7 @@ fn istft_codecs_of_random_shapes_agree_with_the_cpu() {
                 hop,
                 max_log: 2.0,
                 phase: Phase::Predicted,
+                locked_from: 0,
                 noise_seed: None,
                 quantizer: QuantizerKind::Factorised,
                 code_dim,
@@ -295,7 +296,7 @@ fn a_hop_of_an_istft_codec_runs_in_graphs() {
 /// another peak from there on, so samples are compared with those of the same backend in other pieces, not with the CPU's.
 #[test]
 fn a_hop_with_locked_phases_runs_in_graphs() {
-    let config = IstftConfig { phase: Phase::Locked, noise_seed: Some(3), ..small() };
+    let config = IstftConfig { phase: Phase::Locked, locked_from: 6, noise_seed: Some(3), ..small() };
     let (weights, config) = (random_istft(&config, 5), CodecConfig::Istft(config));
     let fake = Fake::load("sm=80 lazy").unwrap();
     let mut cuda = CudaBackend::new(0).unwrap();

@@ -41,6 +41,18 @@ def test_random_phases_lose_what_locked_phases_keep():
     assert 20 * math.log10(synthesise(log, share, CONFIG)[0].numpy()[16000:48000].std() / x.std()) > -0.5
 
 
+def test_below_the_first_locked_bin_the_given_phases_are_kept():
+    x = np.random.default_rng(1).normal(0, 0.1, 64000)
+    truth = target(torch.from_numpy(x)[None].float(), N)
+    log, given = torch.log(truth.abs() + 1e-6), 128
+    second = torch.cat([truth.angle()[..., :given], torch.zeros_like(log[..., given:])], -1)
+    y = synthesise(log, second, CONFIG | {"locked_from": given})[0].numpy()
+    low = lambda v: np.fft.irfft(np.fft.rfft(v)[:3600], 64000)[16000:48000]  # noqa: E731  below 1800 Hz
+    assert np.abs(low(y) - low(x)).max() < 0.02 * np.abs(low(x)).max()
+    high = lambda v: np.fft.irfft(np.r_[np.zeros(4400), np.fft.rfft(v)[4400:]], 64000)[16000:48000]  # noqa: E731
+    assert np.abs(high(y) - high(x)).max() > 0.5 * np.abs(high(x)).max(), "other phases"
+
+
 def test_noise_has_the_power_that_its_median_says():
     x = np.random.default_rng(0).normal(0, 0.1, 96000)
     log, share = heads(x, 40.0)

@@ -81,7 +81,8 @@ impl<B: Backend> IstftDecoder<B> {
             Phase::Predicted => backend.polar_spectra(c.n_fft / 2 + 1, c.max_log, &self.head, rows, &mut self.spectra, rows),
             Phase::Locked => {
                 let stft = InverseStft { n_fft: c.n_fft, hop: c.hop };
-                let spec = LockedSpectra { stft, max_log: c.max_log, noise_seed: c.noise_seed.unwrap_or(0) };
+                let spec =
+                    LockedSpectra { stft, max_log: c.max_log, locked_from: c.locked_from, noise_seed: c.noise_seed.unwrap_or(0) };
                 backend.locked_spectra(spec, &self.head, rows, &mut self.locked, &mut self.spectra, rows);
             }
         }

@@ -138,7 +138,8 @@ fn locked_spectra_follow_their_equations() {
     let x: Vec<f32> = noise(3, count * 2 * half).iter().map(|x| x * 3.0).collect();
     let mut backend = CpuBackend::new(1);
     let (xb, mut state, mut y) = (buf(&mut backend, &x), backend.ints(half + 1).unwrap(), backend.buf(x.len()).unwrap());
-    let spec = LockedSpectra { stft: InverseStft { n_fft, hop }, max_log: 1.5, noise_seed: 3 };
+    let from = 6;
+    let spec = LockedSpectra { stft: InverseStft { n_fft, hop }, max_log: 1.5, locked_from: from, noise_seed: 3 };
     // Two calls: phases and the number of rows are carried over.
     for rows in [Rows::packed(5, 2 * half), Rows { count: 7, at: 5 * 2 * half, stride: 2 * half }] {
         backend.locked_spectra(spec, &xb, rows, &mut state, &mut y, rows);
@@ -179,6 +180,10 @@ fn locked_spectra_follow_their_equations() {
             let noise = magnitude * (share / std::f64::consts::LN_2).sqrt();
             let tone = magnitude * (1.0 - share).sqrt() * if k % 2 == 0 { 1.0 } else { -1.0 };
             let angle = tau * turns[k];
+            if k < from {
+                let magnitude = l[k].min(1.5).exp();
+                return (magnitude * u[k].cos(), if k == 0 { 0.0 } else { magnitude * u[k].sin() });
+            }
             (noise * re + tone * angle.cos(), if k == 0 || k == half - 1 { 0.0 } else { noise * im + tone * angle.sin() })
         });
         let (re, im): (Vec<f64>, Vec<f64>) = parts.unzip();
@@ -196,7 +201,7 @@ fn locked_spectra_have_the_same_bits_on_every_instruction_set() {
     x[2 * half + 5] = f32::NEG_INFINITY;
     same_everywhere("locked spectra", |backend| {
         let (xb, mut state, mut y) = (buf(backend, &x), backend.ints(half + 1).unwrap(), backend.buf(x.len()).unwrap());
-        let spec = LockedSpectra { stft: InverseStft { n_fft, hop: 160 }, max_log: 7.0, noise_seed: 1 };
+        let spec = LockedSpectra { stft: InverseStft { n_fft, hop: 160 }, max_log: 7.0, locked_from: 20, noise_seed: 1 };
         let rows = Rows::packed(count, 2 * half);
         backend.locked_spectra(spec, &xb, rows, &mut state, &mut y, rows);
         // NaN has many bit patterns.
