@@ -1,4 +1,4 @@
-//! What each peer may cost: a token bucket of answers and of address patterns, another one of errors, and the errors that it was sent
+//! What each peer may cost: token buckets of answers and address patterns, of errors, and of takes; and the errors that it was sent
 //! lately.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,10 @@ const ANSWERS: (f64, f64) = (800.0, 400.0);
 const ALL_ANSWERS: (f64, f64) = (4000.0, 2000.0);
 /// Errors that a peer may get at once, and a second.
 const ERRORS: (f64, f64) = (16.0, 4.0);
+/// Takes that a peer may start or keep at once, and a second: each one is a folder, with up to ten minutes of music.
+pub const TAKES: (f64, f64) = (12.0, 0.1);
+/// The same for all peers together.
+const ALL_TAKES: (f64, f64) = (24.0, 0.2);
 /// Time in which the same error is not sent to the same port again.
 const REPEAT: Duration = Duration::from_secs(10);
 /// The most peers, and errors of a peer, that are remembered. Those that were not seen for the longest time are forgotten.
@@ -42,6 +46,7 @@ impl Bucket {
 struct Peer {
     answers: Bucket,
     errors: Bucket,
+    takes: Bucket,
     /// Errors that were sent, oldest first: to which port, and when.
     sent: Vec<(u16, String, Instant)>,
 }
@@ -51,12 +56,13 @@ struct Peer {
 pub struct Peers {
     peers: BTreeMap<IpAddr, Peer>,
     everyone: Bucket,
+    all_takes: Bucket,
 }
 
 impl Peers {
     /// No peers yet.
     pub fn new(now: Instant) -> Peers {
-        Peers { peers: BTreeMap::new(), everyone: Bucket::new(ALL_ANSWERS, now) }
+        Peers { peers: BTreeMap::new(), everyone: Bucket::new(ALL_ANSWERS, now), all_takes: Bucket::new(ALL_TAKES, now) }
     }
 
     fn peer(&mut self, host: IpAddr, now: Instant) -> &mut Peer {
@@ -64,7 +70,12 @@ impl Peers {
             let oldest = self.peers.iter().min_by_key(|(_, peer)| peer.answers.at).map(|(host, _)| *host);
             oldest.map(|host| self.peers.remove(&host));
         }
-        let new = || Peer { answers: Bucket::new(ANSWERS, now), errors: Bucket::new(ERRORS, now), sent: Vec::new() };
+        let new = || Peer {
+            answers: Bucket::new(ANSWERS, now),
+            errors: Bucket::new(ERRORS, now),
+            takes: Bucket::new(TAKES, now),
+            sent: Vec::new(),
+        };
         self.peers.entry(host).or_insert_with(new)
     }
 
@@ -76,6 +87,18 @@ impl Peers {
         if allowed {
             own.tokens -= 1.0;
             self.everyone.tokens -= 1.0;
+        }
+        allowed
+    }
+
+    /// Takes a token for a take. False: the peer has to wait.
+    pub fn may_record(&mut self, from: SocketAddr, now: Instant) -> bool {
+        let all = self.all_takes.fill(now);
+        let own = &mut self.peer(from.ip(), now).takes;
+        let allowed = own.fill(now) && all;
+        if allowed {
+            own.tokens -= 1.0;
+            self.all_takes.tokens -= 1.0;
         }
         allowed
     }

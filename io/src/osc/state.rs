@@ -16,7 +16,7 @@ use sideman_engine::live::{Command, Origin, Request, Snapshot, When};
 use super::addresses::Addresses;
 use super::packet::{elements, encode};
 use super::parse::{Ask, parse};
-use super::peers::Peers;
+use super::peers::{Peers, TAKES};
 use super::requests::Requests;
 use super::values::{Values, pending, pending_value, value_set, values};
 use super::waiting::Waiting;
@@ -151,6 +151,11 @@ impl OscState {
     }
 
     fn command(&mut self, from: SocketAddr, address: String, command: Command, when: Option<When>, value: bool, now: Instant) {
+        if matches!(command, Command::Keep(_) | Command::Record(true)) && !self.peers.may_record(from, now) {
+            self.dropped += 1;
+            let (most, rate) = TAKES;
+            return self.error(from, format!("{address}: at most {most} takes at once, and then one in {} s", 1.0 / rate), now);
+        }
         let clamped = command.clone().clamp();
         if value {
             let own = message(&command, self.addresses.namespace()).map(|m| m.arguments).unwrap_or_default();

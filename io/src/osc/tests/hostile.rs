@@ -160,6 +160,32 @@ fn answers_to_one_peer_are_limited() {
     }
 }
 
+/// Each take is a folder, with up to ten minutes of music that the recorder's thread has to write.
+#[test]
+fn a_flood_of_takes_is_limited_and_answered() {
+    let (now, clock) = (Instant::now(), SystemTime::now());
+    let mut state = OscState::new(addresses(), 7, now);
+    let mut takes = |state: &mut OscState, later: u64, packets: u32| {
+        let mut takes = 0;
+        for n in 0..packets {
+            let packet = match n % 3 {
+                0 => packet("/jam/take/save", &[s(&n.to_string())]),
+                1 => packet("/jam/rec", &[OscType::Int(1)]),
+                _ => packet("/jam/rec", &[OscType::Int(0)]),
+            };
+            state.packet(at(1), &packet, now + Duration::from_secs(later), clock);
+            takes += queued(state).iter().filter(|c| matches!(c, Command::Keep(_) | Command::Record(true))).count();
+        }
+        takes
+    };
+    assert_eq!(takes(&mut state, 0, 1000), 12);
+    assert!(answers(&mut state).iter().any(|(_, message)| is_error(message)));
+    assert_eq!(takes(&mut state, 35, 1000), 3);
+    // Another host makes its own.
+    state.packet(SocketAddr::from(([192, 168, 7, 20], 4000)), &packet("/jam/take/save", &[]), now, clock);
+    assert_eq!(queued(&mut state), [Command::Keep(String::new())]);
+}
+
 #[test]
 fn one_unreadable_element_of_a_bundle_is_answered_and_the_others_count() {
     let (now, clock) = (Instant::now(), SystemTime::now());
