@@ -20,11 +20,22 @@ const LATE: f64 = 0.62;
 const GAP: f64 = 1.25;
 /// Ticks among which several lost ones may be a slower tempo instead.
 const SLOWER: i64 = 24;
+/// Ticks for which one that was counted as lost may still come, because it was only held up.
+const HELD: i64 = 12;
+/// The part of a period by which such a tick is early.
+const EARLY: f64 = 0.5;
 /// That none was lost is assumed unless the ticks then lie this many times farther from their line.
 const LIKELIER: f64 = 1.3;
 
-/// A tick: its number and its time, s.
-type Tick = (i64, f64);
+/// A tick that has arrived.
+#[derive(Debug, Clone, Copy)]
+struct Tick {
+    number: i64,
+    /// s.
+    at: f64,
+    /// It was held up with others behind it, so its time says little.
+    late: bool,
+}
 
 /// The line, and how well it fits.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +52,8 @@ pub struct TickLine {
     sums: [(f64, usize); 2],
     /// The newest ticks that had lost ones before them: the number of each, and of the first of the ticks that were late before it.
     gaps: VecDeque<(i64, i64)>,
+    /// Ticks that were counted as lost and may still come, and the number of the tick after the last of them.
+    held: (i64, i64),
     /// Ticks that were counted as lost.
     lost: i64,
 }
@@ -50,7 +63,7 @@ impl TickLine {
     pub fn restart(&mut self, at: f64) {
         let TickLine { mut ticks, lost, .. } = std::mem::take(self);
         ticks.clear();
-        ticks.push_back((0, at));
+        ticks.push_back(Tick { number: 0, at, late: false });
         *self = TickLine { ticks, at, lost, jitter: LEAST_JITTER, ..TickLine::default() };
     }
 
@@ -66,7 +79,7 @@ impl TickLine {
 
     /// Time of the newest tick as it arrived, s.
     pub fn arrived(&self) -> f64 {
-        self.ticks.back().map_or(0.0, |tick| tick.1)
+        self.ticks.back().map_or(0.0, |tick| tick.at)
     }
 
     /// Length of a tick, s: until the tempo is known, that of the first ticks; 0: not known.
@@ -87,12 +100,12 @@ impl TickLine {
     /// Takes a tick. `range`: the shortest and the longest tick, s. Returns by how much the position moves: by 1, by more if ticks were
     /// lost, by less if earlier ones were not lost after all.
     pub fn tick(&mut self, at: f64, range: (f64, f64)) -> i64 {
-        let Some(&(last, before)) = self.ticks.back() else {
+        let Some(&Tick { number: last, at: before, .. }) = self.ticks.back() else {
             self.restart(at);
             return 1;
         };
         if self.reported == 0.0 {
-            self.push((last + 1, at));
+            self.push(last + 1, at);
             self.fit(range);
             if self.ticks.len() > SETTLE {
                 self.jitter = deviation(&self.ticks).max(LEAST_JITTER);
@@ -101,6 +114,11 @@ impl TickLine {
             return 1;
         }
         let late = |steps: f64| at - (self.at + steps * self.period);
+        if self.held.0 > 0 && last - self.held.1 <= HELD && late(1.0) < -EARLY * self.period {
+            self.held_up(last, at);
+            self.fit(range);
+            return 0;
+        }
         // A gap is several ticks only if the newest one is late, too.
         let settled = self.ticks.len() > SETTLE / 2;
         // The fewer ticks a line has, the less is known where the next one should be.
@@ -110,12 +128,13 @@ impl TickLine {
         let lost = if settled && at - before >= GAP * self.period { missing.max(0.0) as i64 } else { 0 };
         let error = late(1.0 + lost as f64) / unsure;
         let moved = last + 1 + lost;
-        self.push((moved, at));
+        self.push(moved, at);
         self.lost += lost;
-        let first = self.ticks.front().map_or(0, |tick| tick.0);
+        let first = self.ticks.front().map_or(0, |tick| tick.number);
         self.gaps.retain(|(number, _)| *number > first && moved - *number <= SLOWER);
         if lost > 0 {
-            let first_late = self.ticks.iter().rev().nth(self.sums[0].1).map_or(moved, |tick| tick.0);
+            self.held = (lost, moved);
+            let first_late = self.ticks.iter().rev().nth(self.sums[0].1).map_or(moved, |tick| tick.number);
             self.gaps.push_back((moved, first_late));
         }
         let clipped = error.abs().min(3.0 * self.jitter);
@@ -131,7 +150,7 @@ impl TickLine {
         let enough = CHANGED * self.jitter;
         let changed = self.sums.iter().filter(|s| s.0 > enough).map(|s| if error.abs() > enough { 1 } else { s.1 }).min();
         // Perhaps the tempo became slower before the oldest gap, and no tick was lost.
-        let since = |number: i64| self.ticks.iter().rev().take_while(|tick| tick.0 >= number).count();
+        let since = |number: i64| self.ticks.iter().rev().take_while(|tick| tick.number >= number).count();
         let slower = self.gaps.front().map(|(number, late)| (since(*number), since(*late)));
         match (changed, slower) {
             (Some(length), slower) => {
@@ -149,15 +168,25 @@ impl TickLine {
         if self.jitter * (12.0 / (n * n * n)).sqrt() < KNOWN * self.period {
             self.reported = self.period;
         }
-        let newest = self.ticks.back().map_or(moved, |tick| tick.0);
+        let newest = self.ticks.back().map_or(moved, |tick| tick.number);
         newest - last
     }
 
-    fn push(&mut self, tick: Tick) {
+    /// Takes a tick that was counted as lost and was only held up: several then come at once. The line goes through the newest of
+    /// them, `last`.
+    fn held_up(&mut self, last: i64, at: f64) {
+        let came = self.ticks.iter_mut().rev().take_while(|tick| tick.number > self.held.1 - self.held.0);
+        came.for_each(|tick| (tick.number, tick.late) = (tick.number - 1, true));
+        (self.held.0, self.lost) = (self.held.0 - 1, self.lost - 1);
+        self.push(last, at);
+        self.sums.iter_mut().filter(|(_, length)| *length > 0).for_each(|(_, length)| *length += 1);
+    }
+
+    fn push(&mut self, number: i64, at: f64) {
         if self.ticks.len() == MOST {
             self.ticks.pop_front();
         }
-        self.ticks.push_back(tick);
+        self.ticks.push_back(Tick { number, at, late: false });
     }
 
     /// Starts the line over with the newest ticks, since a change of tempo. If they lie on a straight line without the ticks that were
@@ -168,9 +197,10 @@ impl TickLine {
         let from = self.ticks.len().saturating_sub(length + 1);
         let mut newest: VecDeque<Tick> = self.ticks.range(from..).copied().collect();
         let counted = deviation(&newest);
-        let first = newest.front().map_or(0, |tick| tick.0);
-        newest.iter_mut().zip(first..).for_each(|(tick, number)| tick.0 = number);
-        let dropped = self.ticks.back().map_or(0, |tick| tick.0) - newest.back().map_or(0, |tick| tick.0);
+        let number = |tick: Option<&Tick>| tick.map_or(0, |tick| tick.number);
+        let first = number(newest.front());
+        newest.iter_mut().zip(first..).for_each(|(tick, number)| tick.number = number);
+        let dropped = number(self.ticks.back()) - number(newest.back());
         if dropped > 0 && deviation(&newest) < LIKELIER * counted + LEAST_JITTER {
             (self.ticks, self.lost) = (newest, self.lost - dropped);
         } else if changed {
@@ -180,22 +210,24 @@ impl TickLine {
         }
         self.sums = Default::default();
         self.gaps.clear();
+        self.held = (0, 0);
         true
     }
 
     fn fit(&mut self, (shortest, longest): (f64, f64)) {
         let (number, at, slope) = line(&self.ticks);
         self.period = slope.unwrap_or(self.period).clamp(shortest, longest);
-        let newest = self.ticks.back().map_or(0.0, |tick| tick.0 as f64);
+        let newest = self.ticks.back().map_or(0.0, |tick| tick.number as f64);
         self.at = at + (newest - number) * self.period;
     }
 }
 
-/// Mean number and time of some ticks, and the slope of the line through them, by least squares; no slope through one tick.
+/// Mean number and time of the ticks that were not held up, and the slope of the line through them, by least squares; no slope
+/// through one tick.
 fn line(ticks: &VecDeque<Tick>) -> (f64, f64, Option<f64>) {
-    let Some(&(first, began)) = ticks.front() else { return (0.0, 0.0, None) };
+    let Some(&Tick { number: first, at: began, .. }) = ticks.front() else { return (0.0, 0.0, None) };
     let (mut n, mut sums) = (0.0, [0.0; 4]);
-    for &(number, at) in ticks {
+    for &Tick { number, at, .. } in ticks.iter().filter(|tick| !tick.late) {
         // From the first one: with large numbers the squares would lose their last digits.
         let (x, y) = ((number - first) as f64, at - began);
         n += 1.0;
@@ -206,10 +238,11 @@ fn line(ticks: &VecDeque<Tick>) -> (f64, f64, Option<f64>) {
     (first as f64 + x / n, began + y / n, (spread > 0.0).then(|| (n * xy - x * y) / spread))
 }
 
-/// Standard deviation of some ticks from their line, s.
+/// Standard deviation of the ticks that were not held up from their line, s.
 fn deviation(ticks: &VecDeque<Tick>) -> f64 {
     let (number, at, slope) = line(ticks);
-    let square = |tick: &Tick| (tick.1 - at - (tick.0 as f64 - number) * slope.unwrap_or(0.0)).powi(2);
-    let free = (ticks.len() as f64 - 2.0).max(1.0);
-    (ticks.iter().map(square).sum::<f64>() / free).sqrt()
+    let square = |tick: &Tick| (tick.at - at - (tick.number as f64 - number) * slope.unwrap_or(0.0)).powi(2);
+    let squares = ticks.iter().filter(|tick| !tick.late).map(square);
+    let free = (squares.clone().count() as f64 - 2.0).max(1.0);
+    (squares.sum::<f64>() / free).sqrt()
 }
