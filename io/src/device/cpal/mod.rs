@@ -31,6 +31,8 @@ use selection::{StreamFormat, best, find, host, name};
 
 /// Longest time that opening a stream may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// ALSA's device that is ready at any time: its callbacks would come without a pause, with realtime priority.
+const NO_CLOCK: &str = "alsa:null";
 /// What helps against a format that is not supported, such as 24 bits in three bytes.
 const CONVERSION_HINT: &str =
     if cfg!(target_os = "linux") { "; ALSA converts where the name begins with plughw in place of hw" } else { "" };
@@ -104,6 +106,11 @@ pub fn open(config: &DeviceConfig, engine: &EngineHandle) -> Result<Box<dyn Stre
         Err(e) if config.input.is_some() => return Err(e),
         Err(_) => None,
     };
+    for (flag, device) in [("--output", Some(&output)), ("--input", input.as_ref())] {
+        if device.is_some_and(|device| name(device) == NO_CLOCK) {
+            return Err(format!("{flag} null: it is ready at any time, so it has no clock; --host null plays without a device"));
+        }
+    }
     let formats = output.supported_output_configs().map_err(|e| match config.output {
         Some(_) => format!("{}: {e}", name(&output)),
         None => format!("the default output, {}, can't be used: {e} {NO_DEVICE_HINT}", name(&output)),
@@ -210,5 +217,30 @@ impl Stream for CpalStream {
 
     fn failure(&self) -> Option<String> {
         self.faults.error.get().map(ToString::to_string)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alsa_s_null_device_is_refused() {
+        // Its engine's thread is gone.
+        let (engine, _) = EngineHandle::new();
+        let null = Some("null".to_owned());
+        let config = DeviceConfig {
+            host: Some("alsa".into()),
+            input: null.clone(),
+            output: null,
+            midi: None,
+            client: String::new(),
+            period: 256,
+            extra_latency: 0,
+            input_stem: "bass".into(),
+            stems: Vec::new(),
+        };
+        let error = open(&config, &engine).err().unwrap_or_default();
+        assert!(error.starts_with("--output null"), "{error}");
     }
 }

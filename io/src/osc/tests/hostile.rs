@@ -160,12 +160,37 @@ fn answers_to_one_peer_are_limited() {
     }
 }
 
+/// Public reports: SwiftOSC 52 (an element of four bytes without type tags), trowaSoft 63 (brackets that a regular expression refuses),
+/// SuperCollider 7326 (what is no OSC), OSCRouter 20 (a bundle of eight bytes).
+#[test]
+fn packets_that_ended_other_programs_are_answered() {
+    let (now, clock) = (Instant::now(), SystemTime::now());
+    let mut state = OscState::new(addresses(), 7, now);
+    let label = packet("/1/labelS1", &[s("Sub")]);
+    for hostile in [
+        raw_bundle(0, &[b"/1\0\0".to_vec(), label]),
+        packet("/jam/[", &[OscType::Float(1.0)]),
+        packet("/jam/[z-a]*{", &[OscType::Float(1.0)]),
+        packet("/jam/{[}", &[]),
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        b"#bundle\0".to_vec(),
+        b"/jam/tempo".to_vec(),
+        Vec::new(),
+    ] {
+        state.packet(at(1), &hostile, now, clock);
+        assert_eq!(queued(&mut state), [], "{hostile:?}");
+        assert!(answers(&mut state).iter().all(|(_, message)| is_error(message)), "{hostile:?}");
+    }
+    state.packet(at(1), &packet("/jam/fill", &[]), now, clock);
+    assert_eq!(queued(&mut state), [Command::Fill]);
+}
+
 /// Each take is a folder, with up to ten minutes of music that the recorder's thread has to write.
 #[test]
 fn a_flood_of_takes_is_limited_and_answered() {
     let (now, clock) = (Instant::now(), SystemTime::now());
     let mut state = OscState::new(addresses(), 7, now);
-    let mut takes = |state: &mut OscState, later: u64, packets: u32| {
+    let takes = |state: &mut OscState, later: u64, packets: u32| {
         let mut takes = 0;
         for n in 0..packets {
             let packet = match n % 3 {
