@@ -44,3 +44,8 @@ pub mod supervisor;
 pub mod take;
 mod text_encoder_thread;
 mod touched;
+
+/// Counts allocations in callbacks.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: assert_no_alloc::AllocDisabler = assert_no_alloc::AllocDisabler;

@@ -1,7 +1,7 @@
 //! The callbacks that cpal runs on an ALSA device, and what it calls when the device has an error.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sideman_io::rt::{self, Callback};
@@ -24,8 +24,13 @@ static FAULTS: AtomicU64 = AtomicU64::new(0);
 static RETURNED: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 /// Errors that were reported.
 static ERRORS: AtomicU64 = AtomicU64::new(0);
-/// Callbacks are to be late once, and threads end in the callback for errors.
-static DISTURB: AtomicBool = AtomicBool::new(false);
+/// What is done around callbacks.
+static MODE: AtomicU8 = AtomicU8::new(NOTHING);
+const NOTHING: u8 = 0;
+/// Page faults are counted, then system calls are trapped.
+const MEASURE: u8 = 1;
+/// Callbacks are late once, and threads end in the callback for errors.
+const DISTURB: u8 = 2;
 
 thread_local! {
     /// Callbacks of this thread so far.
@@ -35,8 +40,9 @@ thread_local! {
 /// Runs in place of each callback.
 fn measure(which: Callback, callback: &mut dyn FnMut()) {
     let n = COUNT.replace(COUNT.get() + 1);
+    let mode = MODE.load(Ordering::Relaxed);
     match which {
-        Callback::Error if DISTURB.load(Ordering::Relaxed) => {
+        Callback::Error if mode == DISTURB => {
             trap_system_calls(&[libc::SYS_clock_nanosleep]);
             callback();
             ERRORS.fetch_add(1, Ordering::Relaxed);
@@ -47,8 +53,7 @@ fn measure(which: Callback, callback: &mut dyn FnMut()) {
         }
         Callback::Error => callback(),
         Callback::Input | Callback::Output | Callback::Duplex => {
-            let disturb = DISTURB.load(Ordering::Relaxed);
-            if disturb {
+            if mode != MEASURE {
                 callback();
             } else if n < TRAP {
                 // Counting has page faults of its own at first.
@@ -64,7 +69,7 @@ fn measure(which: Callback, callback: &mut dyn FnMut()) {
                 callback();
             }
             RETURNED[usize::from(which == Callback::Output)].fetch_add(1, Ordering::Relaxed);
-            if disturb && n == FIRST {
+            if mode == DISTURB && n == FIRST {
                 std::thread::sleep(Duration::from_millis(300));
             }
         }
@@ -96,7 +101,7 @@ fn callbacks_on_alsa_have_no_page_fault_and_make_no_system_call() {
     let device = ManualDevice::with(super::config(), RATE, None, None);
     rt::observe(measure);
     RETURNED.iter().for_each(|returned| returned.store(0, Ordering::Relaxed));
-    DISTURB.store(false, Ordering::Relaxed);
+    MODE.store(MEASURE, Ordering::Relaxed);
     let stream = alsa::open(&device.handle);
     device.control.send(stage::now(sideman_engine::live::Command::Hop(2))).unwrap();
     wait_for("callbacks", || callbacks_returned(ENOUGH));
@@ -120,7 +125,7 @@ fn an_underrun_and_an_overrun_of_alsa_are_counted_without_a_system_call() {
     let device = ManualDevice::with(super::config(), RATE, None, None);
     rt::observe(measure);
     RETURNED.iter().for_each(|returned| returned.store(0, Ordering::Relaxed));
-    DISTURB.store(true, Ordering::Relaxed);
+    MODE.store(DISTURB, Ordering::Relaxed);
     let stream = alsa::open(&device.handle);
     // An underrun and an overrun.
     wait_for("two errors", || ERRORS.load(Ordering::Relaxed) == 2);
@@ -130,4 +135,29 @@ fn an_underrun_and_an_overrun_of_alsa_are_counted_without_a_system_call() {
     std::mem::forget(stream);
     device.end();
     assert_eq!(seen, 0, "the callback for errors made a system call");
+}
+
+/// The jack plugin of ALSA reports no error when the server ends.
+#[test]
+fn a_device_that_asks_for_no_samples_any_more_counts_as_lost() {
+    let _alone = alone();
+    let (_turn, _deadline) = (turn(), deadline(120));
+    if !alsa::available("alsa::a_device_that_asks_for_no_samples_any_more_counts_as_lost") {
+        return;
+    }
+    let server = Server::start(alsa::PERIOD);
+    let device = ManualDevice::with(super::config(), RATE, None, None);
+    MODE.store(NOTHING, Ordering::Relaxed);
+    let stream = alsa::open(&device.handle);
+    // As often as the supervisor looks.
+    let look = || {
+        std::thread::sleep(Duration::from_millis(50));
+        stream.failure()
+    };
+    wait_for("callbacks", || look().is_none() && stream.stats().frames.load(Ordering::Relaxed) > 0);
+    (0..40).for_each(|_| assert_eq!(look(), None));
+    drop(server);
+    wait_for("a lost device", || look().is_some());
+    drop(stream);
+    device.end();
 }

@@ -10,6 +10,7 @@ mod input;
 mod output;
 mod selection;
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -33,6 +34,9 @@ use selection::{StreamFormat, best, find, host, name};
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// ALSA's device that is ready at any time: its callbacks would come without a pause, with realtime priority.
 const NO_CLOCK: &str = "alsa:null";
+/// Looks of the supervisor, 20 a second, between which the output asks for no samples, until the device counts as lost. Some plugins
+/// of ALSA report no error when their server ends. Looks and not seconds: the computer may have been asleep.
+const MAX_LOOKS: u32 = 200;
 /// What helps against a format that is not supported, such as 24 bits in three bytes.
 const CONVERSION_HINT: &str =
     if cfg!(target_os = "linux") { "; ALSA converts where the name begins with plughw in place of hw" } else { "" };
@@ -45,6 +49,8 @@ struct CpalStream {
     description: String,
     rates: (u32, u32),
     faults: Faults,
+    /// Frames of the output at the last look, and the looks since then.
+    idle: Cell<(u64, u32)>,
     /// Closed when this is dropped.
     _streams: (Option<cpal::Stream>, cpal::Stream),
 }
@@ -192,7 +198,7 @@ pub fn open(config: &DeviceConfig, engine: &EngineHandle) -> Result<Box<dyn Stre
     let describe = |d: &cpal::Device, f: StreamFormat| format!("{} at {} Hz ({})", name(d), f.rate, f.sample);
     let from = input.as_ref().map_or("no input".to_owned(), |(d, f)| describe(d, *f));
     let description = format!("{from} to {}, {} frames", describe(&output, out_format), config.period);
-    Ok(Box::new(CpalStream { description, rates, faults, _streams: (in_stream, out_stream) }))
+    Ok(Box::new(CpalStream { description, rates, faults, idle: Cell::default(), _streams: (in_stream, out_stream) }))
 }
 
 /// Why a device can't be used.
@@ -216,13 +222,34 @@ impl Stream for CpalStream {
     }
 
     fn failure(&self) -> Option<String> {
-        self.faults.error.get().map(ToString::to_string)
+        let frames = self.faults.stats.frames.load(Ordering::Relaxed);
+        let (before, looks) = self.idle.get();
+        let looks = if frames == before { looks + 1 } else { 0 };
+        self.idle.set((frames, looks));
+        let error = self.faults.error.get().map(ToString::to_string);
+        error.or_else(|| (looks >= MAX_LOOKS).then(|| "it has asked for no samples for 10 s".to_owned()))
     }
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_counted_or_kept_without_memory() {
+        let (faults, xruns) = (Faults::default(), Arc::default());
+        let mut errors = faults.callback(&xruns);
+        let before = rt::allocations();
+        let lost = |what: &str| cpal::Error::with_message(ErrorKind::BackendError, what.to_owned());
+        for error in
+            [ErrorKind::Xrun.into(), ErrorKind::DeviceChanged.into(), lost("first"), lost("second"), ErrorKind::Xrun.into()]
+        {
+            errors(error);
+        }
+        assert_eq!(rt::allocations(), before);
+        let counts = (xruns.load(Ordering::Relaxed), faults.stats.xruns.load(Ordering::Relaxed));
+        assert_eq!((counts, faults.error.get().unwrap().to_string()), ((2, 2), "first".to_owned()));
+    }
 
     #[test]
     fn alsa_s_null_device_is_refused() {
