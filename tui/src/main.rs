@@ -31,6 +31,7 @@ mod recordings;
 mod render;
 mod render_job;
 mod render_report;
+mod replace;
 mod replay;
 mod sampling;
 mod screen;

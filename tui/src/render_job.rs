@@ -45,10 +45,18 @@ impl RenderJob {
         variations: u16,
         output: &OutputFolder,
     ) -> Result<RenderJob> {
-        sampling.check()?;
-        let chart = song.chart()?;
         let dir = model_path::open(run.model.as_deref())?;
         output.check(&song_folder::file_names(&dir.config.stems), variations)?;
+        RenderJob::with(dir, run, sampling, song, variations)
+    }
+
+    /// The same for a model directory that is open, without the check of the output folder.
+    ///
+    /// # Errors
+    /// Those of [`RenderJob::load`] but for the files.
+    pub fn with(dir: ModelDir, run: &RunArgs, sampling: &SamplingArgs, song: &SongInfo, variations: u16) -> Result<RenderJob> {
+        sampling.check()?;
+        let chart = song.chart()?;
         if dir.config.fixture {
             tracing::warn!("{} is a random model for tests: it generates noise", dir.path.display());
         }
@@ -124,8 +132,16 @@ impl RenderJob {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// The model's directory.
+    pub fn dir(&self) -> &ModelDir {
+        &self.dir
+    }
+
     /// Runs the task; if the GPU fails, once more on the processor.
-    fn render(&mut self, task: &OfflineTask, progress: &mut Progress) -> Result<Vec<Song>> {
+    ///
+    /// # Errors
+    /// Those of the task.
+    pub fn render(&mut self, task: &OfflineTask, progress: &mut Progress) -> Result<Vec<Song>> {
         loop {
             let songs = task.run(&mut self.model, &mut |at| {
                 progress.update(at.done, at.total);

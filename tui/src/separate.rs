@@ -146,7 +146,10 @@ fn db(level: f32) -> Option<f32> {
 }
 
 /// Opens the separator that `--separator` names, or the house model's.
-fn open(flag: Option<&Path>) -> Result<SeparatorDir> {
+///
+/// # Errors
+/// There is none, or it is damaged.
+pub fn open(flag: Option<&Path>) -> Result<SeparatorDir> {
     let path = match flag {
         Some(path) => path.to_owned(),
         None => model_path::house_separator().ok_or_else(|| {

@@ -13,6 +13,19 @@ pub fn rms(samples: &[f32]) -> f32 {
     (samples.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / samples.len() as f64).sqrt() as f32
 }
 
+/// Root mean square of where it plays: of the blocks of 0.4 s within 20 dB of the loudest block. Rests don't make it
+/// softer.
+///
+/// * `interleaved`: samples of `channels` channels at `rate` Hz.
+pub fn playing_rms(interleaved: &[f32], channels: usize, rate: u32) -> f32 {
+    let block = (rate as usize * 2 / 5).max(1) * channels;
+    let levels: Vec<f32> = interleaved.chunks(block).map(rms).collect();
+    let least = 0.1 * peak(&levels);
+    let playing = levels.iter().filter(|level| **level >= least);
+    let (sum, count) = playing.fold((0.0, 0), |(sum, count), level| (sum + f64::from(*level).powi(2), count + 1));
+    (sum / f64::from(count.max(1))).sqrt() as f32
+}
+
 /// Level in dBFS; −∞ for 0.
 pub fn db(level: f32) -> f32 {
     20.0 * level.log10()
@@ -49,6 +62,14 @@ pub fn attenuate(samples: &mut [f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rests_do_not_make_what_plays_softer() {
+        let mut samples = vec![0.5; 4000];
+        samples.extend(vec![0.001; 8000]);
+        assert!((playing_rms(&samples, 2, 1000) - 0.5).abs() < 1e-3);
+        assert_eq!(playing_rms(&[], 1, 1000), 0.0);
+    }
 
     #[test]
     fn a_mix_that_does_not_clip_is_the_sum() {

@@ -10,6 +10,7 @@ mod config;
 mod dconv;
 mod decoder;
 mod encoder;
+mod gate;
 mod htdemucs;
 mod load;
 mod mask;
@@ -23,6 +24,7 @@ mod transformer;
 
 pub use choice::{Choice, REMAINDER};
 pub use config::{HtdemucsSizes, MaskSizes, NetworkSizes, SeparatorConfig, SeparatorDir};
+pub use gate::SilenceGate;
 pub use htdemucs::{Htdemucs, HtdemucsState, Probe};
 pub use mask::{Mask, MaskState};
 pub use separator::Separator;

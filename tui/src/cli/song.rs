@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::heading;
 use super::{ChartArgs, Instrument, MixArgs, RunArgs, SamplingArgs};
@@ -62,16 +62,25 @@ pub struct Render {
 #[command(
     after_help = "Examples:\n  \
         sideman edit song --redo drums --out song2\n  \
-        sideman edit song --redo other --texture 3..4 --out song3",
+        sideman edit song --redo other --texture 3..4 --out song3\n  \
+        sideman edit record.mp3 --replace drums --text \"brushes\" --out record2",
+    group(ArgGroup::new("task").required(true).args(["redo", "replace"])),
     next_help_heading = heading::FILES
 )]
 pub struct Edit {
-    /// Folder with bass.wav, drums.wav and other.wav, as `render` writes it
-    #[arg(value_name = "DIR", help_heading = "Arguments")]
+    /// Folder with bass.wav, drums.wav and other.wav, as `render` writes it; with --replace a finished song: WAV, FLAC, MP3 or
+    /// OGG, any sample rate, any number of channels
+    #[arg(value_name = "SONG", help_heading = "Arguments")]
     pub song: PathBuf,
-    /// Stem to generate again
+    /// Stem of the folder to generate again
     #[arg(long, value_name = "STEM")]
-    pub redo: String,
+    pub redo: Option<String>,
+    /// Stems of a finished song to take out and generate anew, separated by commas; the rest of the song stays as it is
+    #[arg(long, value_name = "STEMS", value_delimiter = ',', conflicts_with_all = ["texture", "free"])]
+    pub replace: Vec<String>,
+    /// Separator's directory for --replace, as `sideman model import` writes it [default: the house model's separator]
+    #[arg(long, value_name = "DIR", requires = "replace", help_heading = heading::MACHINE)]
+    pub separator: Option<PathBuf>,
     /// Generate only these codebook levels of the stem `other`, 2 to 4: the same notes with another sound
     #[arg(long, value_name = "FROM..TO")]
     pub texture: Option<String>,

@@ -14,6 +14,7 @@ mod outputs;
 mod page;
 mod pipewire;
 mod pty;
+mod replace;
 mod rig;
 mod screen;
 mod separate;

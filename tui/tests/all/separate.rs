@@ -4,18 +4,18 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-fn golden(path: &str) -> PathBuf {
+pub fn golden(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").join(path)
 }
 
-fn command(dir: &Path, args: &[&str]) -> Command {
+pub fn command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sideman"));
     command.args(args).current_dir(dir).env("NO_COLOR", "1");
     command
 }
 
 /// The exit status of the program, which must not panic.
-fn status(dir: &Path, args: &[&str]) -> i32 {
+pub fn status(dir: &Path, args: &[&str]) -> i32 {
     let output = command(dir, args).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!text.contains("panicked"), "{args:?}: {text}");
@@ -24,7 +24,7 @@ fn status(dir: &Path, args: &[&str]) -> i32 {
 }
 
 /// A temporary folder with the tiny separator in `net`.
-fn separator() -> tempfile::TempDir {
+pub fn separator() -> tempfile::TempDir {
     let tmp = tempfile::tempdir().unwrap();
     let net = golden("golden/htdemucs/tiny-33b232b2.th");
     assert_eq!(status(tmp.path(), &["model", "import", net.to_str().unwrap(), "--to", "net"]), 0);
@@ -32,7 +32,7 @@ fn separator() -> tempfile::TempDir {
 }
 
 /// Writes a song of 16-bit samples. Each channel has a tone of its own, and silence in the second half.
-fn song(path: &Path, rate: u32, channels: u16, frames: u32) {
+pub fn song(path: &Path, rate: u32, channels: u16, frames: u32) {
     let spec = hound::WavSpec { channels, sample_rate: rate, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
     let mut file = hound::WavWriter::create(path, spec).unwrap();
     for n in 0..frames {
@@ -44,7 +44,7 @@ fn song(path: &Path, rate: u32, channels: u16, frames: u32) {
     file.finalize().unwrap();
 }
 
-fn read(path: &Path) -> (hound::WavSpec, Vec<f32>) {
+pub fn read(path: &Path) -> (hound::WavSpec, Vec<f32>) {
     let mut file = hound::WavReader::open(path).unwrap();
     let spec = file.spec();
     let samples = match spec.sample_format {
@@ -54,7 +54,7 @@ fn read(path: &Path) -> (hound::WavSpec, Vec<f32>) {
     (spec, samples)
 }
 
-fn names(dir: &Path) -> Vec<String> {
+pub fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
