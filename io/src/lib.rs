@@ -7,8 +7,9 @@
 //!   [`clock`] follows a beat from outside.
 //! * [`load_shedding`], [`failover`], [`silence_watchdog`], [`supervisor`]: what happens when the computer, a
 //!   GPU, a stem or a device fails.
-//! * [`event`]: what happened in a session, and its text.
-//! * [`recorder`], [`take`]: recording and takes. [`page`]: the page beside the WAVs of a song or a take.
+//! * [`event`]: what happened in a session, and its text. [`command_text`]: commands in words.
+//! * [`recorder`], [`take`]: recording and takes. [`page`], [`dawproject`]: the page and the DAW project
+//!   beside the WAVs of a song or a take.
 //! * [`join`]: joins threads in bounded time.
 //! * [`rt`]: the rules of realtime code. [`mailbox`]: how the engine's thread sends to others.
 //! * [`speed`], [`calibrate`]: the speed of the computer, the latency of a device.
@@ -16,7 +17,9 @@
 pub mod calibrate;
 pub mod clock;
 pub mod command_language;
+pub mod command_text;
 pub mod control;
+pub mod dawproject;
 pub mod device;
 mod drift;
 pub mod event;

@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_take_and_a_song_write_midi_that_is_read_again() {
         let times: Vec<f64> = (0..40).map(|k| 0.5 * f64::from(k) + 0.002 * f64::from(k * k)).collect();
-        let bytes = crate::song_folder::tempo_map(&times, sideman_engine::task::Meter::ThreeFour);
+        let bytes = crate::song_folder::tempo_map(&times, sideman_engine::task::Meter::ThreeFour, &[]);
         let file = of_midi(&bytes).unwrap();
         assert_eq!((file.bar1, file.meter), (0, Some([3, 4])));
         for (k, time) in times.iter().enumerate() {
@@ -162,7 +162,7 @@ mod tests {
             assert!(of_midi(&[b"MThd\0\0\0\x06\0\x01\0\x01", &[smpte, 0][..]].concat()).is_err());
         }
         for cut in 0..60 {
-            let bytes = crate::song_folder::tempo_map(&[0.0, 0.5, 1.0], sideman_engine::task::Meter::FourFour);
+            let bytes = crate::song_folder::tempo_map(&[0.0, 0.5, 1.0], sideman_engine::task::Meter::FourFour, &[]);
             let _ = of_midi(&bytes[..cut.min(bytes.len())]);
         }
     }

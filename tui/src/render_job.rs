@@ -118,10 +118,12 @@ impl RenderJob {
                 .map(|((name, samples), kept)| Stem { name, samples, kept })
                 .collect();
             let written = song_folder::write(&dir, &mut stems, room, &report.song_json(info, n)?)?;
-            song_folder::write_tempo_map(&dir, info)?;
+            let map = song_folder::map(&stems, self.settings.chart.as_ref());
+            song_folder::write_tempo_map(&dir, info, &map)?;
+            song_folder::write_daw_project(&dir, &stems, written.mix_gain, &map, &self.settings.text)?;
             if self.page {
                 let about = About { info, settings: &self.settings, variation: n, lag: task.lag(), model: &self.dir.config.name };
-                song_page::write(&dir, &stems, written.mix_gain, &about)?;
+                song_page::write(&dir, &stems, written.mix_gain, &map, &about)?;
             }
             // Not join: with an empty name it would add a slash.
             finished.push((if several { output.dir().join(folder) } else { output.dir().to_owned() }, stems, written));

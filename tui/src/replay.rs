@@ -53,6 +53,7 @@ pub fn run(args: &Replay) -> Result<ExitCode> {
     let files = output.begin()?;
     let (_control, controls) = Control::new();
     let mut runner = Runner::new(cpu, model, info, controls, PathBuf::new(), RunMode::Replay)?;
+    runner.set_pages(!args.no_page);
     runner.record(Some(files.temporary().to_owned()), None)?;
     file::play(&mut runner, &input, file::Pace::Fast, events, |_| true);
     let events = runner.finish();

@@ -70,7 +70,7 @@ fn a_song_file_gives_only_what_can_be_used() {
 #[test]
 fn a_file_of_beats_gives_a_song_or_an_error() {
     let dir = folder();
-    let midi = song_folder::tempo_map(&[0.0, 0.5, 1.02, 1.5, 2.0, 2.6], Meter::ThreeFour);
+    let midi = song_folder::tempo_map(&[0.0, 0.5, 1.02, 1.5, 2.0, 2.6], Meter::ThreeFour, &[]);
     let labels = "# beats\n0.5\t1.4\n1.0\t1.0\t2.1\n1.5 2.2\n2.1 2.3\n2.6\t3.1\n3.1,1\n3.6;2\n";
     let target = Target {
         seeds: vec![midi, labels.as_bytes().to_vec()],

@@ -1,4 +1,4 @@
-//! A song's folder: a WAV for each stem, their mix, song.json, the tempo map and the page. All WAVs start at sample 0 and
+//! A song's folder: a WAV for each stem, their mix, song.json, the tempo map, the DAW project and the page. All WAVs start at sample 0 and
 //! have the same length.
 
 use std::path::{Path, PathBuf};
@@ -7,7 +7,8 @@ use anyhow::{Result, anyhow};
 use sideman_engine::atomic;
 use sideman_engine::audio::wav::Audio;
 use sideman_engine::audio::{RATE, level, room, wav};
-use sideman_engine::task::Meter;
+use sideman_engine::task::{Chart, Meter, SongMap};
+use sideman_io::dawproject::{self, DawProject, DawTrack};
 use sideman_io::page;
 use sideman_io::take::{TempoChange, midi_file};
 
@@ -37,36 +38,61 @@ pub struct Written {
 /// Name of the file with the tempo map of a song.
 pub const TEMPO_MAP: &str = "tempo.mid";
 
-/// A Standard MIDI File with the tempo of each beat. It starts with the first beat.
-pub fn tempo_map(beats: &[f64], meter: Meter) -> Vec<u8> {
+/// A Standard MIDI File with the tempo of each beat. It starts with the first beat. `markers`: samples from there on, and
+/// names.
+pub fn tempo_map(beats: &[f64], meter: Meter, markers: &[(i64, String)]) -> Vec<u8> {
     let quarters = meter.quarters() as f64 / meter.beats() as f64;
     let change = |pair: &[f64]| TempoChange {
         at: ((pair[0] - beats[0]) * f64::from(RATE)).round() as i64,
         tempo: 60.0 / (pair[1] - pair[0]) * quarters,
         meter,
     };
-    midi_file(&beats.windows(2).map(change).collect::<Vec<_>>())
+    midi_file(&beats.windows(2).map(change).collect::<Vec<_>>(), markers)
 }
 
-/// Writes the tempo map of a song beside its stems, for a DAW. It starts with the first beat where `info` has the
-/// beats, else with bar 1. Without a tempo no file is written.
+/// Writes the tempo map of a song beside its stems, for a DAW, with markers for the sections and chords of `map`. It starts
+/// with the first beat where `info` has the beats, else with bar 1. Without a tempo no file is written.
 ///
 /// # Errors
 /// The meter is impossible, or the file can't be written.
-pub fn write_tempo_map(dir: &Path, info: &SongInfo) -> Result<()> {
+pub fn write_tempo_map(dir: &Path, info: &SongInfo, map: &SongMap) -> Result<()> {
+    let start = info.beats.as_ref().and_then(|beats| beats.times.first().copied()).or(info.bar1).unwrap_or(0.0);
+    let sample = |seconds: f64| ((seconds - start) * f64::from(RATE)).round() as i64;
+    let markers: Vec<(i64, String)> = dawproject::markers(map).into_iter().map(|(at, name)| (sample(at), name)).collect();
     let meter = info.known_meter()?.unwrap_or_default();
     let bytes = match (&info.beats, info.bpm) {
-        (Some(beats), _) => tempo_map(&beats.times, meter),
-        (None, Some(tempo)) => midi_file(&[TempoChange { at: 0, tempo, meter }]),
+        (Some(beats), _) => tempo_map(&beats.times, meter, &markers),
+        (None, Some(tempo)) => midi_file(&[TempoChange { at: 0, tempo, meter }], &markers),
         (None, None) => return Ok(()),
     };
     Ok(atomic::write(&dir.join(TEMPO_MAP), &bytes)?)
 }
 
+/// Length of the files of a song, in samples.
+pub fn samples(stems: &[Stem]) -> u64 {
+    stems.iter().map(|stem| stem.samples.len()).max().unwrap_or(0) as u64
+}
+
+/// Beats, chords and sections of a song with this chart.
+pub fn map(stems: &[Stem], chart: Option<&Chart>) -> SongMap {
+    chart.map(|chart| SongMap::of_chart(chart, samples(stems) as f64 / f64::from(RATE))).unwrap_or_default()
+}
+
+/// Writes the DAW project of a song beside its stems. `gain`: that of the stems in the mix.
+///
+/// # Errors
+/// The file can't be written.
+pub fn write_daw_project(dir: &Path, stems: &[Stem], gain: f32, map: &SongMap, text: &str) -> Result<()> {
+    let track = |stem: &Stem| DawTrack { name: stem.name.clone(), file: format!("{}.wav", stem.name), muted: false };
+    let tracks: Vec<DawTrack> = stems.iter().map(track).collect();
+    let project = DawProject { tracks: &tracks, samples: samples(stems), gain, map, comment: text };
+    Ok(dawproject::write(dir, &project)?)
+}
+
 /// Names of the files of a song with these stems.
 pub fn file_names(stems: &[String]) -> Vec<String> {
     let stems = stems.iter().map(|stem| format!("{stem}.wav"));
-    stems.chain(["mix.wav", song_info::FILE, TEMPO_MAP, page::FILE].map(str::to_owned)).collect()
+    stems.chain(["mix.wav", song_info::FILE, TEMPO_MAP, dawproject::FILE, page::FILE].map(str::to_owned)).collect()
 }
 
 /// Creates a folder if it doesn't exist. Call it before the work, so that a wrong folder fails at once.
@@ -118,16 +144,18 @@ mod tests {
     #[test]
     fn a_song_with_a_constant_tempo_has_a_tempo_map_and_one_without_a_tempo_has_none() {
         let dir = tempfile::tempdir().unwrap();
-        write_tempo_map(dir.path(), &SongInfo::default()).unwrap();
+        write_tempo_map(dir.path(), &SongInfo::default(), &SongMap::default()).unwrap();
         assert!(!dir.path().join(TEMPO_MAP).exists());
         let info = SongInfo { bpm: Some(90.0), meter: Some([6, 8]), bar1: Some(0.5), ..SongInfo::default() };
-        write_tempo_map(dir.path(), &info).unwrap();
+        write_tempo_map(dir.path(), &info, &SongMap { chords: vec![(1.5, "Em".into())], ..SongMap::default() }).unwrap();
         let bytes = std::fs::read(dir.path().join(TEMPO_MAP)).unwrap();
         let events = &midly::Smf::parse(&bytes).unwrap().tracks[0];
         let kinds: Vec<_> = events.iter().map(|event| (event.delta.as_int(), event.kind)).collect();
         let meta = |message| midly::TrackEventKind::Meta(message);
         assert_eq!(kinds[0], (0, meta(midly::MetaMessage::Tempo(666_667.into()))));
         assert_eq!(kinds[1], (0, meta(midly::MetaMessage::TimeSignature(6, 3, 24, 8))));
+        // A second after bar 1 are 1.5 quarter notes.
+        assert_eq!(kinds[2], (1440, meta(midly::MetaMessage::Marker(b"Em"))));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
-use sideman_engine::audio::RATE;
 use sideman_engine::task::{Settings, SongMap};
+use sideman_io::dawproject;
 use sideman_io::page::{self, Page, PageStem, Picture};
 
 use crate::song_folder::{self, Stem};
@@ -28,22 +28,27 @@ pub struct About<'a> {
 ///
 /// # Errors
 /// The file can't be written.
-pub fn write(dir: &Path, stems: &[Stem], gain: f32, about: &About) -> Result<()> {
-    let samples = stems.iter().map(|stem| stem.samples.len()).max().unwrap_or(0);
-    let seconds = samples as f64 / f64::from(RATE);
-    let map = about.settings.chart.as_ref().map(|chart| SongMap::of_chart(chart, seconds)).unwrap_or_default();
+pub fn write(dir: &Path, stems: &[Stem], gain: f32, map: &SongMap, about: &About) -> Result<()> {
     let stem = |stem: &Stem| PageStem {
         name: stem.name.clone(),
+        file: format!("{}.wav", stem.name),
         origin: if stem.kept { "recording" } else { "generated" },
         picture: Picture::of(&stem.samples),
     };
-    let others = [song_info::FILE, song_folder::TEMPO_MAP].into_iter().filter(|name| dir.join(name).exists());
+    // A picture is one of the last things that a render waits for.
+    let drawn = std::thread::scope(|scope| {
+        let threads: Vec<_> = stems.iter().map(|one| scope.spawn(|| stem(one))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    let others = [dawproject::FILE, song_folder::TEMPO_MAP, song_info::FILE].into_iter().filter(|name| dir.join(name).exists());
     let page = Page {
-        samples: samples as u64,
-        stems: stems.iter().map(stem).collect(),
+        samples: song_folder::samples(stems),
+        stems: drawn,
         gain,
-        map: &map,
+        map,
         given: given(about),
+        events: Vec::new(),
+        load: None,
         files: others.collect(),
     };
     Ok(page::write(dir, page)?)

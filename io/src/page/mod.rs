@@ -6,6 +6,7 @@
 //! script puts them on the page as text only, and the page's policy allows that one script by its SHA-256, no other, and
 //! nothing from a network. What is written depends on the recordings and texts only, so the same seed gives the same page.
 
+mod load;
 mod picture;
 mod series;
 
@@ -19,6 +20,8 @@ use sideman_engine::audio::RATE;
 use sideman_engine::task::SongMap;
 use sideman_engine::{Error, Result, atomic};
 
+use load::DrawnLoad;
+pub use load::Load;
 use picture::Drawn;
 pub use picture::Picture;
 
@@ -39,6 +42,8 @@ const SCRIPT: &str = include_str!("page.js");
 pub struct PageStem {
     /// Its name.
     pub name: String,
+    /// Its WAV.
+    pub file: String,
     /// Where it comes from, in a word or two.
     pub origin: &'static str,
     /// Its picture.
@@ -49,7 +54,7 @@ pub struct PageStem {
 pub struct Page<'a> {
     /// Length of the recordings in samples.
     pub samples: u64,
-    /// The stems. The file of each is NAME.wav, and that of their mix is mix.wav.
+    /// The stems. The file of their mix is mix.wav.
     pub stems: Vec<PageStem>,
     /// Gain at which the stems play, so that they are as loud as in the mix.
     pub gain: f32,
@@ -57,6 +62,10 @@ pub struct Page<'a> {
     pub map: &'a SongMap,
     /// What the model was given: names and values.
     pub given: Vec<(&'static str, String)>,
+    /// What happened, at which second.
+    pub events: Vec<(f64, String)>,
+    /// Computing time of live play.
+    pub load: Option<Load>,
     /// Other files of the folder that the page links to.
     pub files: Vec<&'static str>,
 }
@@ -75,6 +84,8 @@ struct Data {
     chords: Vec<(f64, String)>,
     sections: Vec<(f64, String)>,
     given: Vec<(&'static str, String)>,
+    events: Vec<(f64, String)>,
+    load: Option<DrawnLoad>,
     files: Vec<&'static str>,
 }
 
@@ -105,12 +116,7 @@ fn data(page: Page) -> Data {
     };
     let beats = &page.map.beats;
     let bars = beats.iter().filter(|beat| beat.number == 1).take(MOST_BEATS).map(|beat| (round(beat.seconds), beat.bar));
-    let stem = |stem: PageStem| DrawnStem {
-        file: format!("{}.wav", stem.name),
-        name: stem.name,
-        origin: stem.origin,
-        drawn: stem.picture.draw(),
-    };
+    let stem = |stem: PageStem| DrawnStem { file: stem.file, name: stem.name, origin: stem.origin, drawn: stem.picture.draw() };
     Data {
         version: env!("CARGO_PKG_VERSION"),
         seconds: round(page.samples as f64 / f64::from(RATE)),
@@ -120,6 +126,8 @@ fn data(page: Page) -> Data {
         chords: entries(&page.map.chords),
         sections: entries(&page.map.sections),
         given: page.given.into_iter().map(|(name, value)| (name, short(&value))).collect(),
+        events: entries(&page.events),
+        load: page.load.map(Load::draw),
         files: page.files,
         stems: page.stems.into_iter().map(stem).collect(),
     }
@@ -160,10 +168,16 @@ mod tests {
     use super::*;
 
     fn page(map: &SongMap, text: &str) -> String {
-        let stems = vec![PageStem { name: "bass".into(), origin: "generated", picture: Picture::of(&[0.5; 6400]) }];
+        let stems = vec![PageStem {
+            name: "bass".into(),
+            file: "bass.wav".into(),
+            origin: "generated",
+            picture: Picture::of(&[0.5; 6400]),
+        }];
         let given = vec![("Text", text.to_owned())];
         let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), Page { samples: 6400, stems, gain: 1.0, map, given, files: vec!["song.json"] }).unwrap();
+        let (events, load) = (vec![(0.1, text.to_owned())], Some(Load::default()));
+        write(dir.path(), Page { samples: 6400, stems, gain: 1.0, map, given, events, load, files: vec!["song.json"] }).unwrap();
         std::fs::read_to_string(dir.path().join(FILE)).unwrap()
     }
 
@@ -181,7 +195,7 @@ mod tests {
             let map = SongMap { chords: vec![(0.0, text.into())], sections: vec![(0.1, text.into())], ..SongMap::default() };
             let html = page(&map, text);
             let data = json(&html);
-            assert_eq!([&data["given"][0][1], &data["chords"][0][1], &data["sections"][0][1]], [text; 3]);
+            assert_eq!([&data["given"][0][1], &data["chords"][0][1], &data["sections"][0][1], &data["events"][0][1]], [text; 4]);
             for tag in ["<script", "</script", "<!--", "<"] {
                 assert_eq!(html.matches(tag).count(), empty.matches(tag).count(), "{tag} in {text}");
             }

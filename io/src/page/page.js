@@ -28,6 +28,7 @@ const where = t => {
   const n = last(data.bars, t, start);
   if (n < 0) return clock(t);
   const beat = last(data.beats, t) - last(data.beats, data.bars[n][0]) + 1;
+  if (data.bars[n][1] < 1) return `count-in · ${clock(t)}`;
   return `bar ${data.bars[n][1]}${data.beats.length ? "." + beat : ""} · ${clock(t)}`;
 };
 
@@ -281,7 +282,7 @@ const drawRuler = (context, width, height, x, colour) => {
   texts(context, data.chords, top + 14, x, width, "text", colour);
   context.font = "11px system-ui, 'DejaVu Sans', sans-serif";
   grid(context, width, height - 8, height, x, colour);
-  const bars = data.bars.map(([t, bar]) => [t, String(bar)]);
+  const bars = data.bars.map(([t, bar]) => [t, bar < 1 ? "" : String(bar)]);
   const perBar = bars.length > 1 ? (x(bars.at(-1)[0]) - x(bars[0][0])) / (bars.length - 1) : Infinity;
   const every = stride(perBar, 30);
   const numbered = bars.filter((_, n) => (data.bars[n][1] - 1) % every === 0);
@@ -349,7 +350,7 @@ const drawLoad = (context, width, height, x, colour) => {
   context.fillRect(0, y(100), width, 1);
   context.fillText("100 %", 4, Math.max(y(100) - 8, 7));
   context.fillStyle = colour("late");
-  for (const t of data.late) if (t >= view.from && t <= view.to) context.fillRect(x(t) - 1, 0, 2, height);
+  for (const t of data.load.late) if (t >= view.from && t <= view.to) context.fillRect(x(t) - 1, 0, 2, height);
 };
 
 addRow(data.sections.length ? "ruler sections" : "ruler", smallLabel(data.bars.length ? "chords, bars" : "time"), drawRuler);
@@ -372,7 +373,7 @@ for (const stem of stems) {
   label.append(make("div", "name", stem.name), make("div", "origin", stem.origin), switches, meter);
   stem.row = addRow("stem", label, drawStem(stem));
 }
-if (data.load) addRow("load", smallLabel(data.late.length ? "load, late hops" : "load"), drawLoad);
+if (data.load) addRow("load", smallLabel(data.load.late.length ? "load, late hops" : "load"), drawLoad);
 
 /* What moves */
 

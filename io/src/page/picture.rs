@@ -82,7 +82,7 @@ pub(super) struct Bytes {
     step: f64,
     /// Bytes of a column.
     rows: usize,
-    data: String,
+    pub(super) data: String,
 }
 
 impl Bytes {
@@ -144,6 +144,11 @@ impl Picture {
         }
     }
 
+    /// The highest sample so far; full scale is 1.
+    pub fn peak(&self) -> f32 {
+        self.waves.columns().map(|(peak, _)| peak).chain([&self.peak]).fold(0.0, |most, peak| most.max(-peak.0).max(peak.1))
+    }
+
     /// The picture as a page has it.
     pub(super) fn draw(mut self) -> Drawn {
         let begun = |values: usize| !self.samples.is_multiple_of(values);
@@ -162,7 +167,7 @@ impl Picture {
             pushed = until;
             self.spectra.push(self.spectrum.spectrum());
         }
-        let peak = self.waves.columns().fold(0.0f32, |peak, (p, _)| peak.max(-p.0).max(p.1));
+        let peak = self.peak();
         let scale = if peak > 0.0 { 127.0 / peak } else { 0.0 };
         let wave: Vec<u8> =
             self.waves.columns().flat_map(|(p, _)| [p.0, p.1]).map(|x| ((x * scale).round() as i8).cast_unsigned()).collect();

@@ -17,13 +17,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sideman_engine::model::FRAME;
-use sideman_engine::task::Meter;
 use sideman_engine::touched::empty;
 
 use crate::event::RecordingEvent;
 use crate::mailbox::{MailSender, mailbox};
 use crate::slot_layout::SlotLayout;
-use crate::take::{Entry, TakeInfo, TakePlace};
+use crate::take::{Entry, HopState, TakeInfo, TakePlace};
 use thread::RecorderThread;
 
 /// Commands that may wait for the disk: 40 s of hops of 80 ms.
@@ -33,6 +32,8 @@ const QUEUE: usize = 512;
 const SPARE: usize = 128;
 /// Frames for which those buffers have room.
 const SPARE_FRAMES: usize = 4;
+/// Bytes of the name of a chord or a section for which they have room.
+const NAME: usize = 64;
 /// How long the end of a session waits for a disk on which nothing is written any more.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -82,12 +83,8 @@ pub struct RecordedHop {
     pub input_stem: Option<u8>,
     /// Tokens of the frames that were decided, all streams of a frame after another.
     pub tokens: Vec<i32>,
-    /// Song time from which tempo and meter hold.
-    pub tempo_at: i64,
-    /// Quarter notes a minute.
-    pub tempo: f64,
-    /// Meter.
-    pub meter: Meter,
+    /// What is in force after it.
+    pub state: HopState,
 }
 
 impl RecordedHop {
@@ -95,7 +92,9 @@ impl RecordedHop {
     fn with_room(frames: usize, channels: usize, streams: usize) -> RecordedHop {
         let samples = frames * FRAME;
         let (heard, slots) = (empty(samples), empty(samples * channels));
-        RecordedHop { heard, slots, tokens: Vec::with_capacity(frames * streams), ..RecordedHop::default() }
+        let [chord, section] = [(); 2].map(|()| String::with_capacity(NAME));
+        let state = HopState { chord, section, ..HopState::default() };
+        RecordedHop { heard, slots, tokens: Vec::with_capacity(frames * streams), state, ..RecordedHop::default() }
     }
 
     /// Without samples; the buffers keep their room.
@@ -133,12 +132,12 @@ pub struct Recorder {
 
 impl Recorder {
     /// Starts the thread. `info` describes the session from its start; the last ten minutes are buffered in a
-    /// new folder below `recent`, if it is given.
+    /// new folder below `recent`, if it is given. `pages`: takes get a page.
     ///
     /// # Errors
     /// The system makes no thread.
-    pub fn start(info: TakeInfo, streams: usize, recent: Option<PathBuf>) -> std::io::Result<Recorder> {
-        Self::start_after(info, streams, recent, || {})
+    pub fn start(info: TakeInfo, streams: usize, recent: Option<PathBuf>, pages: bool) -> std::io::Result<Recorder> {
+        Self::start_after(info, streams, recent, pages, || {})
     }
 
     /// As [`Recorder::start`]; the thread calls `first` before it takes a command. Tests stall it with that.
@@ -146,6 +145,7 @@ impl Recorder {
         info: TakeInfo,
         streams: usize,
         recent: Option<PathBuf>,
+        pages: bool,
         first: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<Recorder> {
         let (queue, commands) = mailbox(QUEUE, || RecorderCommand::Stop);
@@ -158,7 +158,7 @@ impl Recorder {
         let counter = done.clone();
         let run = move || {
             first();
-            RecorderThread::new(info, streams, recent.as_deref(), sender).run(commands, &used, &counter);
+            RecorderThread::new(info, streams, recent.as_deref(), pages, sender).run(commands, &used, &counter);
         };
         let thread = std::thread::Builder::new().name("recorder".into()).spawn(run)?;
         Ok(Recorder { queue, backlog: VecDeque::with_capacity(QUEUE), free, events, done, thread })
@@ -274,9 +274,7 @@ mod tests {
             slots: times(at + 1280..at + n + 1280).flat_map(|t| [t; 5]).collect(),
             input_stem: Some(0),
             tokens: vec![1; n / FRAME * 2],
-            tempo_at: at as i64,
-            tempo: 120.0,
-            meter: Meter::FourFour,
+            state: HopState { at: at as i64, tempo: 120.0, ..HopState::default() },
         })
     }
 
@@ -288,7 +286,7 @@ mod tests {
     fn musician_and_band_are_aligned_in_song_time() {
         let dir = tempfile::tempdir().unwrap();
         let (whole, kept) = (dir.path().join("whole"), dir.path().join("kept"));
-        let mut recorder = Recorder::start(info(), 2, Some(dir.path().join("recent"))).unwrap();
+        let mut recorder = Recorder::start(info(), 2, Some(dir.path().join("recent")), true).unwrap();
         recorder.send(RecorderCommand::Start(TakePlace::Folder(whole.clone())), true);
         recorder.send(
             RecorderCommand::Hop(RecordedHop {
@@ -296,9 +294,7 @@ mod tests {
                 slots: (0..1280).flat_map(|t| [t as f32; 5]).collect(),
                 input_stem: Some(0),
                 tokens: vec![1; 4],
-                tempo_at: 0,
-                tempo: 120.0,
-                meter: Meter::FourFour,
+                state: HopState { tempo: 120.0, ..HopState::default() },
             }),
             true,
         );
@@ -328,7 +324,7 @@ mod tests {
     fn after_a_take_that_cannot_start_another_one_can() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), "").unwrap();
-        let mut recorder = Recorder::start(info(), 2, None).unwrap();
+        let mut recorder = Recorder::start(info(), 2, None, true).unwrap();
         recorder.send(RecorderCommand::Start(TakePlace::Folder(dir.path().join("file/take"))), true);
         recorder.send(hop(0, 640), true);
         recorder.send(RecorderCommand::Start(TakePlace::Folder(dir.path().join("take"))), true);
@@ -349,7 +345,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (thaw, frozen) = channel::<()>();
         // The thread answers only when the disk does.
-        let mut recorder = Recorder::start_after(info(), 2, None, move || assert!(frozen.recv().is_err())).unwrap();
+        let mut recorder = Recorder::start_after(info(), 2, None, true, move || assert!(frozen.recv().is_err())).unwrap();
         let [first, second] = ["first", "second"].map(|name| dir.path().join(name));
         recorder.send(RecorderCommand::Start(TakePlace::Folder(first.clone())), false);
         let lead: Vec<f32> = (0..1280).flat_map(|t| [t as f32; 5]).collect();
@@ -385,7 +381,7 @@ mod tests {
     #[test]
     fn the_end_of_a_session_does_not_wait_for_a_disk_that_is_gone() {
         let (_thaw, frozen) = channel::<()>();
-        let mut recorder = Recorder::start_after(info(), 2, None, move || assert!(frozen.recv().is_err())).unwrap();
+        let mut recorder = Recorder::start_after(info(), 2, None, true, move || assert!(frozen.recv().is_err())).unwrap();
         (0..600).for_each(|n| recorder.send(hop(n * 640, 640), false));
         assert!(matches!(&recorder.finish_within(Duration::from_millis(300))[..], [RecordingEvent::NotClosed { .. }]));
     }

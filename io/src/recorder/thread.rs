@@ -16,7 +16,7 @@ use super::{LostHops, RecordedHop, RecorderCommand};
 use crate::event::RecordingEvent;
 use crate::mailbox::MailReceiver;
 use crate::slot_layout::SlotLayout;
-use crate::take::{Entry, TakeInfo, TakePlace, TakeWriter};
+use crate::take::{Entry, HopState, TakeInfo, TakePlace, TakeWriter};
 
 /// What the thread owns.
 pub(super) struct RecorderThread {
@@ -29,10 +29,14 @@ pub(super) struct RecorderThread {
     slots: VecDeque<f32>,
     /// Slots before song time 0 that are still to come; no take holds them.
     skip: usize,
+    /// Takes get a page.
+    pages: bool,
     take: Option<TakeWriter>,
     recent: Option<RecentRows>,
     /// Requests of the last ten minutes, for a take of them.
     requests: VecDeque<Entry>,
+    /// States of the last ten minutes, or, without a buffer of them, of the lead: the band is ahead of the rows.
+    states: VecDeque<HopState>,
     /// Input stem of the last hop.
     input_stem: Option<u8>,
     /// Song time up to which rows were made.
@@ -44,7 +48,7 @@ pub(super) struct RecorderThread {
 }
 
 impl RecorderThread {
-    pub(super) fn new(info: TakeInfo, streams: usize, place: Option<&Path>, events: Sender<RecordingEvent>) -> Self {
+    pub(super) fn new(info: TakeInfo, streams: usize, place: Option<&Path>, pages: bool, events: Sender<RecordingEvent>) -> Self {
         let layout = SlotLayout::new(info.stems.len());
         let mut recorder = RecorderThread {
             skip: usize::try_from(-info.lead).unwrap_or(0),
@@ -54,9 +58,11 @@ impl RecorderThread {
             events,
             heard: VecDeque::new(),
             slots: VecDeque::new(),
+            pages,
             take: None,
             recent: None,
             requests: VecDeque::new(),
+            states: VecDeque::new(),
             input_stem: None,
             at: 0,
             tokens: VecDeque::new(),
@@ -127,9 +133,21 @@ impl RecorderThread {
         self.write_rows(hop.input_stem);
         self.add_tokens(&hop.tokens);
         self.write(|take| {
-            take.tempo(hop.tempo_at, hop.tempo, hop.meter);
+            take.state(&hop.state);
             Ok(())
         });
+        self.states.push_back(hop.state.clone());
+        let from = self.at - if self.recent.is_some() { RecentRows::SAMPLES as i64 } else { 0 };
+        // The last one before that time says what was in force then.
+        while self.states.get(1).is_some_and(|second| second.at <= from) {
+            self.states.pop_front();
+        }
+    }
+
+    /// States from song time `from` on, and the one before.
+    fn states_from(&self, from: i64) -> impl Iterator<Item = &HopState> {
+        let first = self.states.partition_point(|state| state.at <= from).saturating_sub(1);
+        self.states.range(first..)
     }
 
     /// Silence, and unknown tokens, of the length of hops that were lost.
@@ -199,7 +217,7 @@ impl RecorderThread {
     fn start(&mut self, place: &TakePlace) {
         self.stop();
         let info = TakeInfo { from: self.at, ..self.info.clone() };
-        match place.create().and_then(|dir| TakeWriter::create(&dir, &info, self.streams)) {
+        match place.create().and_then(|dir| TakeWriter::create(&dir, &info, self.streams, self.pages)) {
             Ok(take) => {
                 self.emit(RecordingEvent::Started { dir: take.dir().to_owned(), at: self.at });
                 self.take = Some(take);
@@ -209,6 +227,10 @@ impl RecorderThread {
         // The frames that were decided ahead belong to the take.
         let tokens = self.tokens_from(self.at);
         self.write(|take| take.tokens(&tokens));
+        if let Some(mut take) = self.take.take() {
+            self.states_from(self.at).for_each(|state| take.state(state));
+            self.take = Some(take);
+        }
     }
 
     fn stop(&mut self) {
@@ -230,7 +252,9 @@ impl RecorderThread {
         let dir = place.create()?;
         let written = || -> Result<u64> {
             let files = AtomicDir::create_or_merge(&dir)?;
-            let mut take = TakeWriter::create(files.temporary(), &TakeInfo { from, ..self.info.clone() }, self.streams)?;
+            let info = TakeInfo { from, ..self.info.clone() };
+            let mut take = TakeWriter::create(files.temporary(), &info, self.streams, self.pages)?;
+            self.states_from(from).for_each(|state| take.state(state));
             recent.read(|rows, input_stem| take.rows(rows, input_stem))?;
             self.requests.iter().filter(|e| e.at >= from).try_for_each(|e| take.event(e))?;
             take.tokens(&self.tokens_from(from))?;

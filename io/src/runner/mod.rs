@@ -62,6 +62,8 @@ pub struct Runner<B: Backend> {
     /// The band is stopped, and its clock is Ableton Link.
     stopped_on_link: bool,
     recorder: Option<Recorder>,
+    /// Takes get a page.
+    pages: bool,
     /// Parent folder of takes that are requested without a name.
     takes: PathBuf,
     /// A take is being written.
@@ -138,6 +140,7 @@ impl<B: Backend> Runner<B> {
             info,
             snapshot: Snapshot::default(),
             recorder: None,
+            pages: true,
             takes,
             recording: false,
             recording_start: 0,
@@ -232,7 +235,7 @@ impl<B: Backend> Runner<B> {
         if self.mode != RunMode::Replay {
             self.regenerate_silent_stem();
         }
-        self.record_hop(&heard[..length.min(heard.len())]);
+        self.record_hop(&heard[..length.min(heard.len())], time);
         self.measure(time, heard.len());
     }
 

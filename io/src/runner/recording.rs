@@ -1,7 +1,10 @@
 //! What the runner sends to the recorder.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use sideman_engine::audio::RATE;
+use sideman_engine::live::Clock;
 use sideman_engine::{Error, Result};
 use sideman_kernels::Backend;
 
@@ -11,6 +14,8 @@ use crate::failover::with_active_slot;
 use crate::recorder::{Recorder, RecorderCommand};
 use crate::take::TakePlace;
 
+/// Bars before bar 1 that a take's beats are counted in.
+const MAX_COUNT_IN: i64 = 4;
 /// Failed takes that are remembered for the end of the session.
 const MAX_FAILURES: usize = 64;
 
@@ -21,17 +26,22 @@ impl<B: Backend> Runner<B> {
     /// # Errors
     /// The system makes no thread.
     pub fn record(&mut self, dir: Option<PathBuf>, recent: Option<PathBuf>) -> Result<()> {
-        let recorder = Recorder::start(self.info.clone(), self.streams, recent);
+        let recorder = Recorder::start(self.info.clone(), self.streams, recent, self.pages);
         self.recorder = Some(recorder.map_err(|e| Error::Input(format!("can't start the recorder's thread: {e}")))?);
         if let Some(dir) = dir {
             self.record_command(RecorderCommand::Start(TakePlace::Folder(dir)));
         }
-        self.record_hop(&[]);
+        self.record_hop(&[], Duration::ZERO);
         Ok(())
     }
 
-    /// Records the hop that was played. `heard` is the musician's part of it.
-    pub(super) fn record_hop(&mut self, heard: &[f32]) {
+    /// Whether takes get a page, which is the default. Call it before [`Runner::record`].
+    pub fn set_pages(&mut self, pages: bool) {
+        self.pages = pages;
+    }
+
+    /// Records the hop that was played and took `time`. `heard` is the musician's part of it.
+    pub(super) fn record_hop(&mut self, heard: &[f32], time: Duration) {
         let Some(recorder) = &self.recorder else { return };
         let mut hop = recorder.empty_hop();
         let first = self.hops == 0;
@@ -40,9 +50,20 @@ impl<B: Backend> Runner<B> {
         hop.slots.extend_from_slice(self.mixer.slots());
         with_active_slot!(&self.failover, slot => hop.tokens.extend_from_slice(slot.session.tokens().1));
         hop.input_stem = if first { config.input_stem } else { self.snapshot.input_stem };
-        hop.tempo_at = if first { config.bar1 } else { self.snapshot.time };
-        hop.tempo = if first { config.tempo } else { self.snapshot.tempo };
-        hop.meter = if first { config.meter } else { self.snapshot.meter };
+        let (s, state) = (&self.snapshot, &mut hop.state);
+        state.at = s.time;
+        // Before the first hop there is no snapshot.
+        (state.tempo, state.meter) = if first { (config.tempo, config.meter) } else { (s.tempo, s.meter) };
+        state.beats = s.playing && s.clock != Clock::Free && s.bar > -MAX_COUNT_IN;
+        (state.bar, state.beat, state.phase) = (s.bar, s.beat, s.phase);
+        state.chord.clear();
+        state.section.clear();
+        if s.playing {
+            state.chord.push_str(&s.chord);
+            state.section.push_str(&s.section);
+        }
+        state.load = time.as_secs_f32() * RATE as f32 / (heard.len().max(1) as f32);
+        state.late = s.health.late;
         self.record_command(RecorderCommand::Hop(hop));
     }
 

@@ -5,6 +5,7 @@
 //! the last half second: headers are updated that often, and every file grows only at its end.
 
 mod folder;
+mod overview;
 mod read;
 mod tempo_map;
 mod tokens;
@@ -22,7 +23,10 @@ use sideman_engine::live::{Command, Request, SessionConfig};
 use sideman_engine::{Error, Result};
 use sideman_kernels::{Activations, Format};
 
+use crate::{dawproject, page};
+
 pub use folder::{TakePlace, dated_name};
+pub use overview::HopState;
 pub use read::{Take, read};
 pub use tempo_map::{TempoChange, midi_file};
 pub use write::{TakeWriter, row_width};
@@ -108,7 +112,7 @@ pub struct Entry {
 pub fn file_names(stems: &[String]) -> Vec<String> {
     wav_names(stems)
         .into_iter()
-        .chain(["take.json", "tempo.mid", "events.jsonl", "tokens.safetensors"].map(str::to_owned))
+        .chain(["take.json", "tempo.mid", "events.jsonl", "tokens.safetensors", dawproject::FILE, page::FILE].map(str::to_owned))
         .collect()
 }
 
@@ -286,7 +290,7 @@ pub(crate) mod tests {
     #[test]
     fn a_take_can_be_read_while_it_is_written_but_for_the_last_half_second() {
         let dir = tempfile::tempdir().unwrap();
-        let mut take = TakeWriter::create(dir.path(), &info(), 2).unwrap();
+        let mut take = TakeWriter::create(dir.path(), &info(), 2, true).unwrap();
         // Soft enough that the mix is not limited, and exact.
         let level = |n: usize| n as f32 / 131_072.0;
         let row = |n: usize| [level(n), 0.0, 0.5, 0.25, 0.125, 0.0625];
@@ -298,7 +302,7 @@ pub(crate) mod tests {
             take.tokens(&[second as i32; 100]).unwrap();
         }
         take.rows(&row(7), Some(0)).unwrap();
-        take.tempo(64_000, 90.0, Meter::ThreeFour);
+        take.state(&HopState { at: 64_000, tempo: 90.0, meter: Meter::ThreeFour, ..HopState::default() });
         // As kill -9 leaves it: nothing is finished, nothing dropped.
         let killed = read(dir.path()).unwrap();
         assert_eq!(killed.input.len(), 96_000);
@@ -323,7 +327,7 @@ pub(crate) mod tests {
     #[test]
     fn the_mix_of_a_loud_musician_and_a_loud_band_is_limited() {
         let dir = tempfile::tempdir().unwrap();
-        let mut take = TakeWriter::create(dir.path(), &info(), 2).unwrap();
+        let mut take = TakeWriter::create(dir.path(), &info(), 2, true).unwrap();
         let rows: Vec<f32> = (0..32_000).flat_map(|n| [if n < 100 { 0.9 } else { 0.1 }, 0.0, 0.7, 0.0, 0.7, -0.7]).collect();
         take.rows(&rows, Some(0)).unwrap();
         take.finish().unwrap();
@@ -337,7 +341,7 @@ pub(crate) mod tests {
     fn on_a_full_disk_a_take_is_an_error_that_names_the_file() {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev/full", dir.path().join("click.wav")).unwrap();
-        let error = TakeWriter::create(dir.path(), &info(), 2).err().expect("no space is left");
+        let error = TakeWriter::create(dir.path(), &info(), 2, true).err().expect("no space is left");
         let Error::Io { path, source } = &error else { panic!("{error}") };
         assert_eq!((path, source.kind()), (&dir.path().join("click.wav"), std::io::ErrorKind::StorageFull));
     }
@@ -346,7 +350,7 @@ pub(crate) mod tests {
     fn a_folder_that_is_not_a_take_is_an_error_that_names_the_file() {
         let dir = tempfile::tempdir().unwrap();
         assert!(read(dir.path()).err().expect("none").to_string().contains("take.json"));
-        TakeWriter::create(dir.path(), &info(), 2).unwrap().finish().unwrap();
+        TakeWriter::create(dir.path(), &info(), 2, true).unwrap().finish().unwrap();
         std::fs::write(dir.path().join("events.jsonl"), "nonsense\n").unwrap();
         assert!(read(dir.path()).err().expect("none").to_string().contains("line 1"));
     }

@@ -9,6 +9,7 @@ use sideman_engine::model::FRAME;
 use sideman_engine::task::Meter;
 use sideman_engine::{Error, Result, atomic};
 
+use super::overview::{HopState, Overview};
 use super::tempo_map::{TempoChange, midi_file};
 use super::tokens::TokenFile;
 use super::wav_file::WavFile;
@@ -36,17 +37,18 @@ pub struct TakeWriter {
     tokens: TokenFile,
     requests: File,
     tempos: Vec<TempoChange>,
+    overview: Overview,
     samples: u64,
     /// Samples that readers see.
     synced: u64,
 }
 
 impl TakeWriter {
-    /// Starts a take in `dir`, which is created if it is missing.
+    /// Starts a take in `dir`, which is created if it is missing. `page`: it gets a page when it is closed.
     ///
     /// # Errors
     /// A file can't be created.
-    pub fn create(dir: &Path, info: &TakeInfo, streams: usize) -> Result<TakeWriter> {
+    pub fn create(dir: &Path, info: &TakeInfo, streams: usize, page: bool) -> Result<TakeWriter> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
         let names = wav_names(&info.stems);
         let last = names.len() - 1;
@@ -63,6 +65,7 @@ impl TakeWriter {
             tokens: TokenFile::create(&dir.join("tokens.safetensors"), streams, info.from / FRAME as i64)?,
             requests: File::create(&events).map_err(Error::io(&events))?,
             tempos: vec![TempoChange { at: config.bar1 - info.from, tempo: config.tempo, meter: config.meter }],
+            overview: Overview::new(info, page),
             samples: 0,
             synced: 0,
         };
@@ -95,7 +98,9 @@ impl TakeWriter {
             };
             input_wav.write(input)?;
             for (s, wav) in stem_wavs.iter_mut().enumerate() {
-                wav.write(if input_stem == Some(s as u8) { slot[s] + input } else { slot[s] })?;
+                let x = if input_stem == Some(s as u8) { slot[s] + input } else { slot[s] };
+                wav.write(x)?;
+                self.overview.sample(s, x);
             }
             click_wav.write(slot[layout.click()])?;
             mix.into_iter().try_for_each(|x| mix_wav.write(x))?;
@@ -119,11 +124,18 @@ impl TakeWriter {
     pub fn event(&mut self, entry: &Entry) -> Result<()> {
         let path = self.dir.join("events.jsonl");
         let line = serde_json::to_string(entry).map_err(|e| Error::file(&path, e.to_string()))?;
+        self.overview.event(entry);
         writeln!(self.requests, "{line}").map_err(Error::io(&path))
     }
 
+    /// Adds what was in force after a hop.
+    pub fn state(&mut self, state: &HopState) {
+        self.tempo(state.at, state.tempo, state.meter);
+        self.overview.state(state);
+    }
+
     /// Adds a tempo and a meter that hold from song time `at` on, if they are new.
-    pub fn tempo(&mut self, at: i64, tempo: f64, meter: Meter) {
+    fn tempo(&mut self, at: i64, tempo: f64, meter: Meter) {
         if self.tempos.last().is_none_or(|last| (last.tempo, last.meter) != (tempo, meter)) {
             self.tempos.push(TempoChange { at: (at - self.info.from).max(0), tempo, meter });
         }
@@ -140,7 +152,7 @@ impl TakeWriter {
     fn write_info(&self) -> Result<()> {
         let json = serde_json::to_vec_pretty(&self.info).map_err(|e| Error::file(&self.dir, e.to_string()))?;
         atomic::write(&self.dir.join("take.json"), &json)?;
-        atomic::write(&self.dir.join("tempo.mid"), &midi_file(&self.tempos))
+        atomic::write(&self.dir.join("tempo.mid"), &midi_file(&self.tempos, &self.overview.markers()))
     }
 
     /// Closes the take.
@@ -154,6 +166,8 @@ impl TakeWriter {
         self.requests.sync_all().map_err(Error::io(&self.dir))?;
         self.wavs.into_iter().try_for_each(WavFile::finish)?;
         self.tokens.finish(u64::MAX)?;
+        // Last, because the take is whole without them.
+        self.overview.write(&self.dir, &self.info, self.samples)?;
         Ok(self.dir)
     }
 

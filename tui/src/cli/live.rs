@@ -215,6 +215,9 @@ pub struct Replay {
     /// Processor threads, 1 to 256 [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = heading::MACHINE)]
     pub threads: Option<u16>,
+    /// Don't write index.html, the page on which a browser shows and plays the files
+    #[arg(long)]
+    pub no_page: bool,
     /// Print a JSON report on stdout
     #[arg(long)]
     pub json: bool,

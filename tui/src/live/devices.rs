@@ -53,6 +53,7 @@ pub fn run<B: Backend + Send + 'static>(
     });
     let take = args.record.as_ref().map(|dir| TakePlace::named(dir, "").create().map_err(|e| anyhow!("--record {e}")));
     let recent = (!args.no_roll).then(|| args.roll.clone().unwrap_or_else(folders::cache));
+    runner.set_pages(!args.run.no_page);
     runner.record(take.transpose()?, recent)?;
     let info = runner.info().clone();
     let screen = open_screen(signals.hangup)?;

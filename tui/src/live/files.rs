@@ -65,6 +65,7 @@ pub fn run<B: Backend>(
     song_folder::create(to, "--to")?;
     output(args, from, to).clear(&names(&runner.info().stems))?;
     let signals = Signals::new()?;
+    runner.set_pages(!args.run.no_page);
     runner.record(Some(to.to_owned()), None)?;
     if args.surfaces.wait && !runner.wait_for_play(|| signals.stop.load(Ordering::Relaxed)) {
         samples.clear();

@@ -5,12 +5,13 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use sideman_engine::live::{Clock, EarState};
 use sideman_engine::task::Meter;
+use sideman_io::command_text;
 use unicode_width::UnicodeWidthStr;
 
 use super::draw::put;
 use super::state::State;
 use super::theme::Theme;
-use super::{digits, messages, position};
+use super::{digits, position};
 
 /// Whether the band plays, as a word with a sign.
 pub fn play_state(state: &State, since: f64) -> &'static str {
@@ -28,7 +29,7 @@ pub fn title(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, since: f
         Some(p) => format!("you play {}", state.name(p)),
         None => "the band plays all stems".into(),
     };
-    let left = format!(" SIDEMAN  {}  {input_stem}  {}", state.model, messages::mode(state.snapshot.mode));
+    let left = format!(" SIDEMAN  {}  {input_stem}  {}", state.model, command_text::mode(state.snapshot.mode));
     put(buf, area.x, area.y, area.width, &left, theme.strong());
     let rec = if state.snapshot.recording {
         format!("● REC {}", position::clock(state.snapshot.recorded))
@@ -77,7 +78,7 @@ pub fn numerals(buf: &mut Buffer, area: Rect, state: &State, theme: Theme, scale
     let unlocked = !matches!(snapshot.clock, Clock::Internal | Clock::Free) && snapshot.lock < 0.5;
     let lines = [
         (format!("{:.1} bpm", snapshot.tempo), theme.strong()),
-        (messages::source(snapshot.clock).to_owned(), theme.plain()),
+        (command_text::source(snapshot.clock).to_owned(), theme.plain()),
         (lock, if unlocked { theme.red() } else { theme.plain() }),
         (format!("{} meter", snapshot.meter), theme.plain()),
         (if snapshot.click { "click on" } else { "click off" }.to_owned(), theme.plain()),

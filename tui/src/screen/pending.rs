@@ -2,13 +2,14 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use sideman_io::command_text;
 use unicode_width::UnicodeWidthStr;
 
 use super::draw::put;
 use super::keys::Act;
 use super::state::State;
 use super::theme::Theme;
-use super::{messages, plan, position};
+use super::{plan, position};
 
 /// Draws the pending commands, soonest first; the last row holds those that have no row of their own.
 pub fn draw(buf: &mut Buffer, area: Rect, state: &State, theme: Theme) {
@@ -23,7 +24,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, state: &State, theme: Theme) {
     }
     let items: Vec<String> = all
         .iter()
-        .map(|p| format!("{} → {}", messages::whole(&p.command, state), position::boundary(&state.snapshot, p.at)))
+        .map(|p| format!("{} → {}", command_text::whole(&p.command, &state.stems), position::boundary(&state.snapshot, p.at)))
         .collect();
     let hint = format!("{cancel}: cancel");
     let hint_x = area.right().saturating_sub(hint.width() as u16 + 1);

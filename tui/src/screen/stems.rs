@@ -3,9 +3,9 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use sideman_engine::live::{Command, Which};
+use sideman_io::command_text;
 
 use super::draw::put;
-use super::messages;
 use super::position::boundary;
 use super::state::State;
 use super::theme::Theme;
@@ -78,7 +78,7 @@ fn row(buf: &mut Buffer, area: Rect, state: &State, s: usize, theme: Theme, mete
             right + 16,
             y,
             width,
-            &format!("…{} {}{more}", messages::of(&p.command), boundary(&state.snapshot, p.at)),
+            &format!("…{} {}{more}", command_text::of(&p.command), boundary(&state.snapshot, p.at)),
             theme.amber(),
         );
     }

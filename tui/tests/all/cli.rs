@@ -105,7 +105,7 @@ fn render_keeps_the_recording_and_adds_the_other_stems() {
         &"--room",
         &"0",
     ]));
-    assert_eq!(names(&out), ["bass.wav", "drums.wav", "index.html", "mix.wav", "other.wav", "song.json"]);
+    assert_eq!(names(&out), ["bass.wav", "drums.wav", "index.html", "mix.wav", "other.wav", "song.dawproject", "song.json"]);
     let stems: Vec<_> = ["bass", "drums", "other", "mix"].iter().map(|n| samples(&out.join(format!("{n}.wav")))).collect();
     // 1.5 s at 44.1 kHz are 48 000 samples at 32 kHz.
     assert!(stems.iter().all(|s| s.len() == 48_000));
@@ -138,7 +138,7 @@ fn render_writes_only_the_stems_of_make() {
     let (bass, out) = (bass(dir.path(), 0.3), dir.path().join("band"));
     let no_page = "--no-page";
     good(&sideman([&"render", &"--bass", &bass, &"--make", &"drums", &"--out", &out, &"--model", &house(), &no_page]));
-    assert_eq!(names(&out), ["bass.wav", "drums.wav", "mix.wav", "song.json"]);
+    assert_eq!(names(&out), ["bass.wav", "drums.wav", "mix.wav", "song.dawproject", "song.json"]);
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn a_model_whose_path_is_not_utf8_renders_records_and_replays() {
     }
     let names =
         |name: &str| tree(&dir.join(name)).into_keys().filter_map(|p| p.file_name().map(|n| n.to_owned())).collect::<Vec<_>>();
-    assert_eq!(names("take").len(), 11, "{:?}", names("take"));
+    assert_eq!(names("take").len(), 13, "{:?}", names("take"));
     assert_eq!(std::fs::read(dir.join("take/mix.wav")).unwrap(), std::fs::read(dir.join("again/mix.wav")).unwrap());
 }
 

@@ -1,7 +1,9 @@
 //! The page beside the WAVs, in a browser.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use sideman_engine::live::{Action, Command, Request, Which};
+use sideman_io::take::Entry;
 
 use crate::chromium::{CHROMIUM, Chromium};
 
@@ -12,7 +14,7 @@ const HOSTILE: &str =
 /// Runs the program with the random model of tests/golden.
 fn sideman(args: &[&str]) {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/house");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sideman"));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sideman"));
     let output = command.args(args).env("SIDEMAN_MODEL", model).env("NO_COLOR", "1").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -83,4 +85,38 @@ fn the_page_of_a_song_plays_mutes_and_loops_without_a_network() {
         page.wait_for("document.documentElement.scrollWidth <= 390");
     }
     assert_eq!(page.faults(&out), Vec::<String>::new());
+}
+
+#[test]
+fn the_page_of_a_take_shows_what_happened_and_goes_there() {
+    if sideman_skip::without("page::the_page_of_a_take_shows_what_happened_and_goes_there", &[CHROMIUM]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let bass = bass(dir.path());
+    let [take, again, without] = ["take", "again", "without"].map(|name| dir.path().join(name));
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let live = |to: &Path, more: &[&str]| {
+        let line = ["live", "--from", &text(&bass), "--to", &text(to), "--tempo", "120", "--chords", "Em C", "--seed", "7"];
+        sideman(&[&line[..], more].concat());
+    };
+    live(&without, &["--no-page"]);
+    assert!(without.join("song.dawproject").exists() && !without.join("index.html").exists());
+    live(&take, &["--text", HOSTILE]);
+    assert!(take.join("index.html").exists());
+    // A request of the take, which a replay makes again.
+    let command = Command::Stem(Which::One(1), Action::Mute(true));
+    let entry = Entry { at: 64_000, request: Request { command, when: None, from: 0 } };
+    std::fs::write(take.join("events.jsonl"), serde_json::to_string(&entry).unwrap() + "\n").unwrap();
+    sideman(&["replay", &text(&take), "--out", &text(&again)]);
+    let mut page = Chromium::open(&again.join("index.html"));
+    assert_eq!(page.eval("document.querySelectorAll('li').length"), 1);
+    assert_eq!(page.eval("document.querySelector('li span').textContent.includes('drums')"), true);
+    page.wait_for("[...document.querySelectorAll('audio')].every(a => a.readyState >= 3)");
+    page.eval("document.querySelector('li button').click()");
+    page.wait_for("Math.abs(document.querySelector('audio').currentTime - 2) < 0.01");
+    assert_eq!(page.eval("document.getElementById('position').textContent"), "bar 2.1 · 0:02.0");
+    assert_eq!(page.eval("document.querySelectorAll('.load canvas, .events canvas').length"), 2);
+    assert_eq!(page.eval("document.body.dataset.bad ?? null"), serde_json::Value::Null);
+    assert_eq!(page.faults(&again), Vec::<String>::new());
 }
