@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use sideman_engine::separate::{Choice, Separator};
-use sideman_engine::task;
+use sideman_engine::task::{self, SongMap};
 use sideman_kernels::cpu::CpuBackend;
 
 use crate::cli::Edit;
@@ -105,7 +105,9 @@ pub fn run(args: &Edit) -> Result<ExitCode> {
         "separator": {"name": separator_dir.config.name, "licence": separator_dir.config.licence},
     });
     std::fs::write(at.join(song_info::FILE), format!("{report:#}\n")).with_context(|| format!("--out {}", args.out.display()))?;
-    song_folder::write_tempo_map(at, &song)?;
+    let seconds = apart.frames as f64 / f64::from(apart.rate);
+    let map = job.settings.chart.as_ref().map(|chart| SongMap::of_chart(chart, seconds)).unwrap_or_default();
+    song_folder::write_tempo_map(at, &song, &map)?;
     folder.commit()?;
     print(args, &report);
     Ok(ExitCode::SUCCESS)
