@@ -1,6 +1,8 @@
 //! Reads the beats of a song from a file: labels as Audacity and Sonic Visualiser write them, or the tempo map of
 //! a Standard MIDI File.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
@@ -47,11 +49,12 @@ impl BeatsFile {
 /// It can't be read, or has no beats that can be.
 pub fn read(path: &Path) -> Result<BeatsFile> {
     let at = |what: String| anyhow!("--beats {}: {what}", path.display());
-    let size = std::fs::metadata(path).map_err(|e| at(format!("{e}; give a file, or half, double, shift or off-beat")))?.len();
-    if size > MAX_BYTES {
-        return Err(at(format!("{size} bytes are too many for a file of beats; at most {MAX_BYTES} are read")));
+    let file = File::open(path).map_err(|e| at(format!("{e}; give a file, or half, double, shift or off-beat")))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| at(e.to_string()))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(at(format!("is too long for a file of beats; at most {MAX_BYTES} bytes are read")));
     }
-    let bytes = std::fs::read(path).map_err(|e| at(e.to_string()))?;
     let file = if bytes.starts_with(b"MThd") { of_midi(&bytes) } else { of_labels(&String::from_utf8_lossy(&bytes)) };
     let file = file.map_err(at)?;
     BeatMap::new(&file.times, file.bar1).map_err(|e| at(e.to_string()))?;
@@ -165,5 +168,11 @@ mod tests {
             let bytes = crate::song_folder::tempo_map(&[0.0, 0.5, 1.0], sideman_engine::task::Meter::FourFour, &[]);
             let _ = of_midi(&bytes[..cut.min(bytes.len())]);
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_without_end_is_an_error() {
+        assert!(read(Path::new("/dev/zero")).is_err());
     }
 }

@@ -76,6 +76,8 @@ fn usage(message: impl Into<String>) -> anyhow::Error {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     init_logging(cli.verbose);
+    #[cfg(unix)]
+    survive_file_size_limit();
     let default_command;
     let command = match (&cli.command, cli.demo) {
         (Some(command), false) => command,
@@ -108,6 +110,13 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => failed(&error),
     }
+}
+
+/// A file that reaches the limit of a file's size (`ulimit -f`) is an error of that file, and not the end of the program.
+#[cfg(unix)]
+fn survive_file_size_limit() {
+    // Where it can't be registered, the signal ends the program.
+    let _ = signal_hook::flag::register(rustix::process::Signal::XFSZ.as_raw(), std::sync::Arc::default());
 }
 
 /// Prints an error and returns its exit status.
