@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use sideman_engine::audio::RATE;
 use sideman_engine::model::ModelDir;
+use sideman_io::page;
 
 use crate::song_folder::{Stem, Written};
 use crate::song_info::SongInfo;
@@ -45,14 +46,18 @@ impl RenderReport {
     /// Reports a song that was written to `dir`.
     pub fn song(&mut self, dir: &Path, stems: &[Stem], written: &Written) {
         let Written { files, mix_gain, notes } = written;
+        let page = Some(dir.join(page::FILE)).filter(|page| page.exists()).map(|page| page.display().to_string());
         let seconds = stems.first().map_or(0.0, |s| s.samples.len() as f64 / f64::from(RATE));
         if self.json {
             let files: Vec<String> = files.iter().map(|name| dir.join(name).display().to_string()).collect();
-            self.songs.push(json!({"out": dir.display().to_string(), "files": files, "seconds": seconds, "mix_gain": mix_gain, "notes": notes}));
+            self.songs.push(json!({"out": dir.display().to_string(), "files": files, "page": page, "seconds": seconds, "mix_gain": mix_gain, "notes": notes}));
             return;
         }
         stdout::line(format!("{}: {} ({seconds:.1} s)", dir.display(), files.join(" ")));
         notes.iter().for_each(|note| stdout::line(format!("  {note}")));
+        if let Some(page) = page {
+            stdout::line(format!("  a browser shows and plays them: {page}"));
+        }
     }
 
     /// Reports the whole run. `speed`: seconds of music per second.

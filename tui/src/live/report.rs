@@ -9,8 +9,8 @@ use sideman_engine::audio::RATE;
 use sideman_engine::live::{LoadShedding, Snapshot};
 use sideman_io::control::Control;
 use sideman_io::event::{RecordingEvent, shedding};
-use sideman_io::rt;
 use sideman_io::take::TakeInfo;
+use sideman_io::{page, rt};
 
 use super::heard::Heard;
 use crate::cli::Live;
@@ -88,7 +88,14 @@ pub fn finish(args: &Live, info: &TakeInfo, control: &Control, took: Duration, e
     if args.run.json {
         return stdout::json(&document(info, &last, took, events, heard));
     }
-    events.iter().for_each(|event| stdout::line(event.to_string()));
+    for event in events {
+        stdout::line(event.to_string());
+        if let RecordingEvent::Finished { dir, .. } = event
+            && dir.join(page::FILE).exists()
+        {
+            stdout::line(format!("a browser shows and plays it: {}", dir.join(page::FILE).display()));
+        }
+    }
     stdout::line(format!(
         "seed {}, lag {} frames (lead {:.0} ms), {:.1} s of music in {:.1} s; {}",
         info.config.seed,
