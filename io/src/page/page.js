@@ -241,7 +241,7 @@ const grid = (context, width, top, bottom, x, colour) => {
   const perSecond = width / (view.to - view.from);
   const spacing = entries => entries.length > 1 ? (entries.at(-1) - entries[0]) / (entries.length - 1) * perSecond : Infinity;
   if (spacing(data.beats) >= 7) for (const t of data.beats) line(t, "beat");
-  const bars = data.bars.map(start), every = stride(spacing(bars), 5);
+  const bars = data.bars.map(start), every = stride(spacing(bars), 10);
   bars.forEach((t, n) => { if (n % every === 0) line(t, "bar"); });
 };
 /* Of entries that are `spacing` pixels apart, each how many-th is drawn so that they are `least` apart. */
@@ -250,8 +250,9 @@ const stride = (spacing, least) => {
   while (spacing * every < least && every < 1 << 20) every *= 2;
   return every;
 };
-/* Texts that begin at a time. One that has no room is left out. */
+/* Texts that begin at a time. One that has no room is left out; where hardly any has, all are. */
 const texts = (context, entries, y, x, width, name, colour) => {
+  if (entries.length > 1 && x(entries.at(-1)[0]) - x(entries[0][0]) < 10 * (entries.length - 1)) return;
   context.fillStyle = colour(name);
   let free = -Infinity;
   const shown = Math.max(last(entries, view.from, start), 0);
